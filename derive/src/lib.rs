@@ -1,0 +1,1 @@
+//! The `#[persist]` attribute of flagstone.

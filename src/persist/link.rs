@@ -1,0 +1,266 @@
+//! Typed offsets: what a pointer becomes when the address may change.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use super::{Persist, Reach};
+
+/// What a [`Link`] may point at: a `T` or a slice `[T]` of persisted values.
+///
+/// The trait is sealed; it exists so that one `Link` type serves both.
+pub trait Pointee: sealed::Sealed + 'static {
+    /// The value type: `T` for both `T` and `[T]`.
+    type Item: Persist;
+
+    /// How the link lies in the file: an offset, or an offset and a count.
+    #[doc(hidden)]
+    type Raw: Raw;
+
+    /// Picks the reference to `Self` out of a slice of `count` items.
+    #[doc(hidden)]
+    fn from_items(items: &[Self::Item]) -> &Self;
+
+    /// As `from_items`, exclusively.
+    #[doc(hidden)]
+    fn from_items_mut(items: &mut [Self::Item]) -> &mut Self;
+
+    /// The name of the target in a schema: `Node` or `[Node]`.
+    #[doc(hidden)]
+    fn target_name() -> String;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<T: super::Persist> Sealed for T {}
+    impl<T: super::Persist> Sealed for [T] {}
+}
+
+/// The stored form of a link.
+#[doc(hidden)]
+pub trait Raw: Persist + Copy + Eq + Hash + fmt::Debug {
+    fn new(offset: u64, count: u64) -> Self;
+    fn offset(self) -> u64;
+    fn count(self) -> u64;
+}
+
+impl Raw for u64 {
+    fn new(offset: u64, _count: u64) -> Self {
+        offset
+    }
+    fn offset(self) -> u64 {
+        self
+    }
+    fn count(self) -> u64 {
+        1
+    }
+}
+
+impl Raw for [u64; 2] {
+    fn new(offset: u64, count: u64) -> Self {
+        [offset, count]
+    }
+    fn offset(self) -> u64 {
+        self[0]
+    }
+    fn count(self) -> u64 {
+        self[1]
+    }
+}
+
+impl<T: Persist> Pointee for T {
+    type Item = T;
+    type Raw = u64;
+
+    #[inline]
+    fn from_items(items: &[T]) -> &T {
+        &items[0]
+    }
+
+    #[inline]
+    fn from_items_mut(items: &mut [T]) -> &mut T {
+        &mut items[0]
+    }
+
+    fn target_name() -> String {
+        T::type_name()
+    }
+}
+
+impl<T: Persist> Pointee for [T] {
+    type Item = T;
+    type Raw = [u64; 2];
+
+    #[inline]
+    fn from_items(items: &[T]) -> &[T] {
+        items
+    }
+
+    #[inline]
+    fn from_items_mut(items: &mut [T]) -> &mut [T] {
+        items
+    }
+
+    fn target_name() -> String {
+        format!("[{}]", T::type_name())
+    }
+}
+
+/// A typed link: the offset of a `P` from the start of the heap.
+///
+/// `Link<T>` is one `u64`; `Link<[T]>` is an offset and an element count.
+/// Offset 0 is null, and `Link::default()` is null. A link is plain data: it
+/// is `Copy`, it does not own what it points at, and nothing is checked until
+/// a transaction follows it. Then bounds, alignment and bit validity are
+/// checked, so that a damaged link is an error and never undefined behaviour.
+///
+/// ```
+/// use flagstone::Link;
+///
+/// let link = Link::<u64>::null();
+/// assert!(link.is_null());
+/// assert_eq!(size_of::<Link<u64>>(), 8);
+/// assert_eq!(size_of::<Link<[u64]>>(), 16);
+/// ```
+#[derive(
+    zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable,
+)]
+#[repr(transparent)]
+pub struct Link<P: Pointee + ?Sized> {
+    raw: P::Raw,
+    target: PhantomData<fn() -> P>,
+}
+
+impl<P: Pointee + ?Sized> Link<P> {
+    /// The link to nothing.
+    #[inline]
+    #[must_use]
+    pub fn null() -> Self {
+        Self::from_parts(0, 0)
+    }
+
+    /// Whether this link points at nothing.
+    #[inline]
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self.raw.offset() == 0
+    }
+
+    /// Bytes from the start of the heap to the target; 0 for null.
+    #[inline]
+    #[must_use]
+    pub fn offset(self) -> u64 {
+        self.raw.offset()
+    }
+
+    /// A link made of numbers, for tools and tests. It is checked like any
+    /// other when it is followed, so a wrong one is an error there.
+    #[inline]
+    #[must_use]
+    pub fn from_parts(offset: u64, count: u64) -> Self {
+        Self { raw: P::Raw::new(offset, count), target: PhantomData }
+    }
+
+    /// Elements that the link spans: 1 for `Link<T>`.
+    #[inline]
+    pub(crate) fn count(self) -> u64 {
+        self.raw.count()
+    }
+}
+
+impl<T: Persist> Link<[T]> {
+    /// Number of elements.
+    #[inline]
+    #[must_use]
+    pub fn len(self) -> u64 {
+        self.raw.count()
+    }
+
+    /// Whether there are no elements.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The link to element `index`, or `None` at or past the end.
+    #[inline]
+    #[must_use]
+    pub fn index(self, index: u64) -> Option<Link<T>> {
+        if index >= self.len() {
+            return None;
+        }
+        let bytes = index.checked_mul(size_of::<T>() as u64)?;
+        Some(Link::from_parts(self.offset().checked_add(bytes)?, 1))
+    }
+
+    /// The link to the first `count` elements, or `None` if there are fewer.
+    #[inline]
+    #[must_use]
+    pub fn prefix(self, count: u64) -> Option<Link<[T]>> {
+        (count <= self.len()).then(|| Link::from_parts(self.offset(), count))
+    }
+}
+
+impl<P: Pointee + ?Sized> Clone for Link<P> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P: Pointee + ?Sized> Copy for Link<P> {}
+
+impl<P: Pointee + ?Sized> Default for Link<P> {
+    fn default() -> Self {
+        Self::null()
+    }
+}
+
+impl<P: Pointee + ?Sized> PartialEq for Link<P> {
+    fn eq(&self, other: &Self) -> bool {
+        self.raw == other.raw
+    }
+}
+
+impl<P: Pointee + ?Sized> Eq for Link<P> {}
+
+impl<P: Pointee + ?Sized> Hash for Link<P> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.raw.hash(state);
+    }
+}
+
+impl<P: Pointee + ?Sized> fmt::Debug for Link<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_null() {
+            return f.write_str("Link(null)");
+        }
+        write!(f, "Link({:#x}", self.offset())?;
+        if size_of::<P::Raw>() == 16 {
+            write!(f, " x {}", self.count())?;
+        }
+        f.write_str(")")
+    }
+}
+
+// SAFETY: P1: `repr(transparent)` over `u64` or `[u64; 2]`, which have no
+// padding, and a `PhantomData` of size 0. P2, P3: every bit pattern of those
+// is a value. P4: 8 or 16 bytes, alignment 8, `Copy`. P5: integers alone.
+unsafe impl<P: Pointee + ?Sized> Persist for Link<P> {
+    const ANY_BITS: bool = true;
+    const CHECK: () = ();
+
+    #[inline]
+    fn is_valid(_bytes: &[u8]) -> bool {
+        true
+    }
+
+    fn type_name() -> String {
+        format!("Link<{}>", P::target_name())
+    }
+
+    fn reach(reach: &mut Reach) {
+        <P::Item as Persist>::reach(reach);
+    }
+}

@@ -1,0 +1,91 @@
+//! What may live in a store: the [`Persist`] trait and the types that have it.
+//!
+//! **Owns** the contract of plain old data, the link types, and the written
+//! description (schema) of a type. **Must not know** files, images or
+//! transactions: everything here is about bytes and types alone.
+//!
+//! # Invariants
+//!
+//! `P1` A value of a `Persist` type has no padding: each of its bytes is
+//! initialised whenever the value is. `P2` [`Persist::is_valid`] accepts a
+//! byte string only if it is a value of the type. `P3` Every byte string of
+//! the right length is a value if [`Persist::ANY_BITS`]. `P4` The size is not
+//! zero, the alignment at most 4096, and dropping does nothing.
+//! `P5` There is no interior mutability: a shared reference means that the
+//! bytes do not change.
+//!
+//! The mapping module turns bytes into references on the strength of these.
+
+mod link;
+mod primitives;
+mod schema;
+
+pub use link::{Link, Pointee};
+pub use schema::{Field, Reach, Schema, Shape};
+
+/// Largest alignment that a type in a store may ask for, in bytes: a page's.
+pub const MAX_ALIGN_BYTES: usize = 4096;
+
+/// Types whose values may lie in a store.
+///
+/// Implement it with [`#[persist]`](macro@crate::persist) on a struct or a
+/// C-like enum. Integers of fixed width, floats, `bool`, arrays, [`Link`]s and
+/// zerocopy's byte-order types have it already.
+///
+/// # Safety
+///
+/// An implementation promises P1 to P5 of this trait's module:
+///
+/// - a value has no padding bytes and no interior mutability;
+/// - `is_valid` returns true only for bytes that are a value of `Self`, and
+///   for every value's bytes;
+/// - with `ANY_BITS`, all byte strings of `size_of::<Self>()` are values;
+/// - `Self` has no drop glue; evaluating `CHECK` proves that at compile time,
+///   with the size and the alignment (fields of size 0 are allowed, a whole
+///   object of size 0 is refused by whoever stores it).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot lie in a flagstone store",
+    label = "not `Persist`",
+    note = "a struct or a C-like enum gets it from `#[flagstone::persist]`",
+    note = "instead of `usize`, `isize` use `u64`, `i64`; instead of a pointer, a reference, `Box` or `Option<Box<_>>` use `Link<T>` (null is none)",
+    note = "instead of `String` or `Vec<T>` use `Link<[u8]>` or `Link<[T]>`; instead of `char` use `u32`; instead of `Option<u32>` use a flag beside the value or a value that means none"
+)]
+pub unsafe trait Persist: Sized + Send + Sync + 'static {
+    /// Whether every bit pattern is a value, so that reading needs no check.
+    const ANY_BITS: bool;
+
+    /// Fails to compile where the type breaks a rule of this trait.
+    const CHECK: ();
+
+    /// Whether `bytes` (exactly `size_of::<Self>()` of them) are a value.
+    fn is_valid(bytes: &[u8]) -> bool;
+
+    /// The name under which the store's registry keeps the type, with its
+    /// parameters: `Node<i64>`. It does not depend on the compiler.
+    fn type_name() -> String;
+
+    /// Tells `reach` this type's description and those of all types that can
+    /// be reached from it, through fields and links.
+    fn reach(reach: &mut Reach);
+}
+
+/// Proves at compile time that `T` may be an object of its own.
+///
+/// Every access names this constant, so that an illegal type is an error of
+/// the build wherever it is first used.
+pub(crate) const fn assert_object<T: Persist>() {
+    let () = T::CHECK;
+    assert!(
+        size_of::<T>() != 0,
+        "a type of size 0 cannot be stored: a link to it would address nothing"
+    );
+    assert!(
+        align_of::<T>() <= MAX_ALIGN_BYTES,
+        "a type in a store may not ask for more than 4096 bytes of alignment"
+    );
+    assert!(
+        !std::mem::needs_drop::<T>(),
+        "a type in a store may not implement Drop: assigning to it would drop bytes of the file"
+    );
+}
+

@@ -1,0 +1,116 @@
+//! A type's description in words that a file can keep.
+//!
+//! The store's registry holds the text of [`Schema`] for each type, so that a
+//! tool can print objects without the program, and so that a program with
+//! another layout is refused with both layouts side by side.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use super::Persist;
+
+/// One type as the registry describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// The type's name with its parameters.
+    pub name: String,
+    /// `size_of` the type, in bytes.
+    pub size_bytes: usize,
+    /// `align_of` the type, in bytes.
+    pub align_bytes: usize,
+    /// What it consists of.
+    pub shape: Shape,
+}
+
+/// What a type consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// An integer, a float, `bool`, or an array: the name says all.
+    Primitive,
+    /// A struct's fields in order of offset.
+    Struct(Vec<Field>),
+    /// A C-like enum's variants with their values.
+    Enum(Vec<(String, i128)>),
+}
+
+/// A field of a struct.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name; the index for a tuple struct.
+    pub name: String,
+    /// Bytes from the start of the struct.
+    pub offset_bytes: usize,
+    /// The name of its type: `u32`, `[u8; 4]`, `Link<Node>`, `Point`.
+    pub type_name: String,
+}
+
+/// The text of a schema, as FORMAT.md specifies it: a line for the type, then
+/// one for each field or variant.
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = match self.shape {
+            Shape::Primitive => "primitive",
+            Shape::Struct(_) => "struct",
+            Shape::Enum(_) => "enum",
+        };
+        writeln!(f, "{word} {} size {} align {}", self.name, self.size_bytes, self.align_bytes)?;
+        match &self.shape {
+            Shape::Primitive => Ok(()),
+            Shape::Struct(fields) => fields
+                .iter()
+                .try_for_each(|x| writeln!(f, "{} {}: {}", x.offset_bytes, x.name, x.type_name)),
+            Shape::Enum(variants) => {
+                variants.iter().try_for_each(|(name, value)| writeln!(f, "{value} {name}"))
+            }
+        }
+    }
+}
+
+/// Collects the descriptions of all types that can be reached from one.
+///
+/// A type that is met a second time is not entered again, so recursive types
+/// end.
+#[derive(Default)]
+pub struct Reach {
+    seen: HashSet<String>,
+    schemas: Vec<Schema>,
+}
+
+impl Reach {
+    /// All types that can be reached from `T`, `T` among them.
+    #[must_use]
+    pub fn of<T: Persist>() -> Vec<Schema> {
+        let mut reach = Self::default();
+        T::reach(&mut reach);
+        reach.schemas
+    }
+
+    /// The description of `T` alone, without those of the types behind it.
+    #[must_use]
+    pub fn schema_of<T: Persist>() -> Option<Schema> {
+        let name = T::type_name();
+        Self::of::<T>().into_iter().find(|schema| schema.name == name)
+    }
+
+    /// Notes a type whose name says all.
+    pub fn primitive<T: Persist>(&mut self) {
+        if self.enter::<T>() {
+            self.add::<T>(Shape::Primitive);
+        }
+    }
+
+    /// Whether `T` is new here; the caller then adds it and goes on inside.
+    pub fn enter<T: Persist>(&mut self) -> bool {
+        self.seen.insert(T::type_name())
+    }
+
+    /// Adds the description of `T`.
+    pub fn add<T: Persist>(&mut self, shape: Shape) {
+        self.schemas.push(Schema {
+            name: T::type_name(),
+            size_bytes: size_of::<T>(),
+            align_bytes: align_of::<T>(),
+            shape,
+        });
+    }
+}
