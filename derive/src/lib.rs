@@ -1,1 +1,143 @@
-//! The `#[persist]` attribute of flagstone.
+//! The `#[persist]` attribute of flagstone, a persistent heap.
+//!
+//! Depend on `flagstone`, which exports the attribute; this crate exists
+//! because a procedural macro needs a crate of its own.
+//!
+//! **Owns** what may be written under the attribute, and the text of the
+//! `Persist` implementations that follow from it. **Must not know** how a
+//! store keeps values: what an implementation promises is P1 to P5 of
+//! `flagstone::persist`, and the emitted code argues for nothing else.
+//!
+//! `options` reads the attribute's arguments and `repr` the layout's;
+//! `refusal` and `field_type` refuse what the syntax alone shows to be wrong;
+//! `structs` and `enums` write the part of an implementation that differs
+//! between the two, and `implementation` the part that does not.
+
+mod enums;
+mod field_type;
+mod implementation;
+mod options;
+mod refusal;
+mod repr;
+mod structs;
+
+use proc_macro::TokenStream;
+use syn::{Data, DeriveInput, Error, Result};
+
+use crate::options::Options;
+
+/// Lets a struct or a C-like enum live in a flagstone store.
+///
+/// The attribute fixes the type's layout (`#[repr(C)]` for a struct,
+/// `#[repr(u8)]` for an enum, unless the type has a fitting `repr` already) and
+/// implements `flagstone::Persist` for it. Write it **above** `#[derive(…)]`,
+/// so that the derives see the layout.
+///
+/// ```
+/// use flagstone::{Link, Persist, persist};
+///
+/// #[persist]
+/// #[derive(Clone, Copy, Debug, PartialEq)]
+/// enum Kind {
+///     Leaf,
+///     Inner,
+/// }
+///
+/// #[persist]
+/// struct Node<T: Persist> {
+///     value: T,
+///     next: Link<Node<T>>,
+///     kind: Kind,
+///     _pad: [u8; 7],
+/// }
+///
+/// assert_eq!(Node::<i64>::type_name(), "Node<i64>");
+/// assert!(Kind::is_valid(&[1]) && !Kind::is_valid(&[2]));
+/// ```
+///
+/// # What a field may be
+///
+/// Integers of fixed width, floats, `bool`, arrays, `Link`s, zerocopy's
+/// byte-order types, and types that have `#[persist]` themselves. A type
+/// parameter stands for one of these, so the implementation binds each by
+/// `Persist`. A type may hold links to itself.
+///
+/// Everything else is an error that names the remedy, among it `usize`
+/// (`u64`), references and boxes (`Link<T>`), `String` (`Link<[u8]>`), `Vec<T>`
+/// (`Link<[T]>`), `char` (`u32`) and `Option` (a null link, or a flag beside
+/// the value). These names are known by their spelling: a type of your own
+/// that is called `Vec` or `Option` needs a path, such as `my::Vec`.
+///
+/// # What is proved when the type is compiled
+///
+/// There is no padding, so that each byte of a value is defined: order the
+/// fields by falling alignment, or write the padding as a field. The size is
+/// not 0, the alignment is at most 4096 bytes, and nothing implements `Drop`.
+/// For a generic type this is proved for each set of parameters in use.
+///
+/// ```compile_fail
+/// #[flagstone::persist]
+/// struct Padded {
+///     small: u8,
+///     large: u64, // seven bytes of padding before this field
+/// }
+/// ```
+///
+/// # What is checked when bytes are read
+///
+/// That they are a value of the type: a `bool` is 0 or 1, an enum has one of
+/// the listed discriminants. A rule that the type's own methods keep, such as
+/// `low <= high`, is not known to the store, and bytes of a damaged file may
+/// break it.
+///
+/// # Options
+///
+/// - `#[persist(name = "…")]`: the name under which the store knows the type,
+///   instead of the one in the source. The parameters are appended to it. It
+///   keeps a store readable after a rename in the source, and tells two types
+///   of one name apart.
+/// - `#[persist(crate = path)]`: where flagstone is, if not at `::flagstone`.
+///
+/// ```
+/// mod storage {
+///     pub use flagstone::*;
+/// }
+///
+/// #[storage::persist(crate = storage, name = "geometry::Point")]
+/// struct P<T: storage::Persist> {
+///     x: T,
+///     y: T,
+/// }
+///
+/// assert_eq!(<P<f64> as storage::Persist>::type_name(), "geometry::Point<f64>");
+/// ```
+#[proc_macro_attribute]
+pub fn persist(options: TokenStream, item: TokenStream) -> TokenStream {
+    match syn::parse::<DeriveInput>(item.clone()) {
+        Ok(item) => expand(options, &item).into(),
+        // A function, say, which stays for those who call it.
+        Err(error) => [item, error.into_compile_error().into()]
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn expand(options: TokenStream, item: &DeriveInput) -> proc_macro2::TokenStream {
+    match syn::parse::<Options>(options) {
+        Ok(options) => implement(&options, item)
+            .unwrap_or_else(|error| implementation::stand_in(&options, item, error)),
+        Err(error) => implementation::stand_in(&Options::default(), item, error),
+    }
+}
+
+fn implement(options: &Options, item: &DeriveInput) -> Result<proc_macro2::TokenStream> {
+    match &item.data {
+        Data::Struct(data) => structs::expand(options, item, data),
+        Data::Enum(data) => enums::expand(options, item, data),
+        Data::Union(data) => Err(Error::new(
+            data.union_token.span,
+            "a union does not say which of its fields is alive; use a struct that holds each \
+             of them, or bytes that you read by a tag",
+        )),
+    }
+}

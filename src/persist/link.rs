@@ -122,9 +122,7 @@ impl<T: Persist> Pointee for [T] {
 /// assert_eq!(size_of::<Link<u64>>(), 8);
 /// assert_eq!(size_of::<Link<[u64]>>(), 16);
 /// ```
-#[derive(
-    zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable,
-)]
+#[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable)]
 #[repr(transparent)]
 pub struct Link<P: Pointee + ?Sized> {
     raw: P::Raw,
@@ -158,7 +156,10 @@ impl<P: Pointee + ?Sized> Link<P> {
     #[inline]
     #[must_use]
     pub fn from_parts(offset: u64, count: u64) -> Self {
-        Self { raw: P::Raw::new(offset, count), target: PhantomData }
+        Self {
+            raw: P::Raw::new(offset, count),
+            target: PhantomData,
+        }
     }
 
     /// Elements that the link spans: 1 for `Link<T>`.

@@ -88,4 +88,3 @@ pub(crate) const fn assert_object<T: Persist>() {
         "a type in a store may not implement Drop: assigning to it would drop bytes of the file"
     );
 }
-

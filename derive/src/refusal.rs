@@ -1,0 +1,45 @@
+//! Refusals that structs and enums share, and how refusals add up.
+//!
+//! Everything that refuses yields errors instead of stopping at the first, so
+//! that a build reports all mistakes of a type at once.
+
+use syn::{Attribute, Error, Generics, Result};
+
+/// An error for each lifetime: what lies in a file outlives every borrow.
+pub(crate) fn of_lifetimes(generics: &Generics) -> impl Iterator<Item = Error> {
+    generics.lifetimes().map(|parameter| {
+        let lifetime = &parameter.lifetime;
+        Error::new(
+            lifetime.span(),
+            format!(
+                "a type in a store outlives every borrow, so it has no `{lifetime}`; use `Link<T>` \
+                 instead of a reference"
+            ),
+        )
+    })
+}
+
+/// An error for each `#[cfg]` on a field or variant: the file outlives the
+/// build.
+///
+/// Such an attribute is also not evaluated yet when the macro sees it, so the
+/// macro could not tell which parts there are.
+pub(crate) fn of_cfg(attributes: &[Attribute]) -> impl Iterator<Item = Error> {
+    let conditional = attributes.iter().filter(|x| x.path().is_ident("cfg"));
+    conditional.map(|attribute| {
+        Error::new_spanned(
+            attribute,
+            "the layout of a stored type must not depend on how the program was built; make two \
+             types, or keep this part in every build",
+        )
+    })
+}
+
+/// Success if there are no errors, otherwise one error that holds them all.
+pub(crate) fn all(errors: impl Iterator<Item = Error>) -> Result<()> {
+    let combined = errors.reduce(|mut all, error| {
+        all.combine(error);
+        all
+    });
+    combined.map_or(Ok(()), Err)
+}

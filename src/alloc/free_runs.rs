@@ -1,0 +1,175 @@
+//! Free runs of pages: lists by length, joined with their neighbours.
+
+use crate::error::Result;
+use crate::format::heap::{
+    BUCKETS, FREE_FIRST, FREE_LAST, HeapHeader, PageDescriptor, PageKind, bucket_of,
+};
+use crate::image::Image;
+use crate::workspace::Workspace;
+
+use super::{bad_page, set_descriptor, set_u32};
+
+/// Runs of one list that are looked at for the best fit.
+const MOST_CANDIDATES: usize = 16;
+
+/// The free run that fits `pages` best among those looked at: `(first, pages)`.
+pub(super) fn find(image: &Image, pages: u64) -> Result<Option<(u64, u64)>> {
+    let mut bucket = bucket_of(pages);
+    while let Some(next) = next_bucket(image, bucket)? {
+        if let Some(found) = best_in_bucket(image, next, pages)? {
+            return Ok(Some(found));
+        }
+        bucket = next + 1;
+    }
+    Ok(None)
+}
+
+fn next_bucket(image: &Image, from: usize) -> Result<Option<usize>> {
+    let header = image.header()?;
+    let is_used = |bucket: &usize| header.bucket_mask[bucket / 64].get() >> (bucket % 64) & 1 == 1;
+    Ok((from..BUCKETS).find(is_used))
+}
+
+fn best_in_bucket(image: &Image, bucket: usize, pages: u64) -> Result<Option<(u64, u64)>> {
+    let mut best: Option<(u64, u64)> = None;
+    let mut page = u64::from(image.header()?.buckets[bucket].get());
+    for _ in 0..MOST_CANDIDATES {
+        if page == 0 {
+            break;
+        }
+        let run = first_of_run(image, page)?;
+        let run_pages = u64::from(run.run_pages.get());
+        if bucket_of(run_pages) != bucket {
+            return Err(bad_page(page, "a free run of its list's length", run_pages));
+        }
+        if run_pages >= pages && best.is_none_or(|(_, best)| run_pages < best) {
+            best = Some((page, run_pages));
+        }
+        page = u64::from(run.next.get());
+    }
+    Ok(best)
+}
+
+/// The descriptor of a free run's first page, tested.
+pub(super) fn first_of_run(image: &Image, page: u64) -> Result<PageDescriptor> {
+    let run = *image.descriptor(page)?;
+    let is_first = run.kind() == Some(PageKind::Free) && run.flags & FREE_FIRST != 0;
+    let end = page + u64::from(run.run_pages.get());
+    if !is_first || run.run_pages.get() == 0 || end > image.heap_pages() {
+        return Err(bad_page(
+            page,
+            "the first page of a free run",
+            format!("{run:?}"),
+        ));
+    }
+    Ok(run)
+}
+
+/// The free run that ends before `page`, as `(first, pages)`.
+pub(super) fn run_before(image: &Image, page: u64) -> Result<Option<(u64, u64)>> {
+    let Some(last) = page.checked_sub(1) else {
+        return Ok(None);
+    };
+    let run = image.descriptor(last)?;
+    if run.kind() != Some(PageKind::Free) || run.flags & FREE_LAST == 0 {
+        return Ok(None);
+    }
+    let pages = u64::from(run.run_pages.get());
+    match page.checked_sub(pages) {
+        Some(first) if pages > 0 => Ok(Some((first, pages))),
+        _ => Err(bad_page(last, "the length of a free run", pages)),
+    }
+}
+
+/// The free run that begins at `page`.
+pub(super) fn run_at(image: &Image, page: u64) -> Result<Option<(u64, u64)>> {
+    if page >= image.heap_pages() || image.page_kind(page)? != PageKind::Free {
+        return Ok(None);
+    }
+    let run = first_of_run(image, page)?;
+    Ok(Some((page, u64::from(run.run_pages.get()))))
+}
+
+/// Makes a free run of pages whose descriptors are all zero.
+pub(super) fn insert(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
+    let bucket = bucket_of(pages);
+    let head = u64::from(workspace.header()?.buckets[bucket].get());
+    let mut first = PageDescriptor::of(PageKind::Free);
+    first.flags = FREE_FIRST;
+    first.run_pages.set(pages as u32);
+    let mut last = first;
+    last.flags = FREE_LAST;
+    first.next.set(head as u32);
+    if pages == 1 {
+        first.flags |= FREE_LAST;
+    } else {
+        set_descriptor(workspace, page + pages - 1, last)?;
+    }
+    set_descriptor(workspace, page, first)?;
+    if head != 0 {
+        let mut next = first_of_run(workspace, head)?;
+        next.prev.set(page as u32);
+        set_descriptor(workspace, head, next)?;
+    }
+    set_bucket(workspace, bucket, page)
+}
+
+/// Takes a free run out of its list; its descriptors are all zero then.
+pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
+    let run = first_of_run(workspace, page)?;
+    if u64::from(run.run_pages.get()) != pages {
+        return Err(bad_page(
+            page,
+            "a free run as long as its end says",
+            run.run_pages.get(),
+        ));
+    }
+    let (next, prev) = (u64::from(run.next.get()), u64::from(run.prev.get()));
+    let bucket = bucket_of(pages);
+    if prev == 0 {
+        let head = u64::from(workspace.header()?.buckets[bucket].get());
+        if head != page {
+            return Err(bad_page(page, "the first free run of its list", head));
+        }
+        set_bucket(workspace, bucket, next)?;
+    } else {
+        relink(workspace, prev, page, |run| run.next.set(next as u32))?;
+    }
+    if next != 0 {
+        relink(workspace, next, page, |run| run.prev.set(prev as u32))?;
+    }
+    set_descriptor(workspace, page, PageDescriptor::default())?;
+    set_descriptor(workspace, page + pages - 1, PageDescriptor::default())
+}
+
+fn relink(
+    workspace: &mut Workspace,
+    page: u64,
+    neighbour: u64,
+    change: impl FnOnce(&mut PageDescriptor),
+) -> Result<()> {
+    let mut run = first_of_run(workspace, page)?;
+    if ![u64::from(run.next.get()), u64::from(run.prev.get())].contains(&neighbour) {
+        return Err(bad_page(
+            page,
+            "a free run that names its neighbour",
+            neighbour,
+        ));
+    }
+    change(&mut run);
+    set_descriptor(workspace, page, run)
+}
+
+fn set_bucket(workspace: &mut Workspace, bucket: usize, page: u64) -> Result<()> {
+    let at = std::mem::offset_of!(HeapHeader, buckets) + 4 * bucket;
+    set_u32(workspace, "heap header", at as u64, page)?;
+    let at = std::mem::offset_of!(HeapHeader, bucket_mask) + bucket / 64 * 8;
+    let mask: &mut zerocopy::little_endian::U64 = workspace.pod_mut("heap header", at as u64)?;
+    let bit = 1 << (bucket % 64);
+    mask.set(if page == 0 {
+        mask.get() & !bit
+    } else {
+        mask.get() | bit
+    });
+    Ok(())
+}

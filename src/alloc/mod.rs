@@ -1,0 +1,236 @@
+//! The allocator: typed slabs and runs of pages.
+//!
+//! **Owns** the page descriptors, the free runs, the slabs, and the heap's
+//! length. **Must not know** Rust types: it deals in registry numbers, sizes
+//! and alignments.
+//!
+//! All its structures are plain structs in the heap, changed in the
+//! transaction that allocates. So an allocation is atomic with the data that
+//! uses it, and a crash needs no recovery of its own.
+//!
+//! # Invariants
+//!
+//! `A1` Every page below the heap's end has a descriptor, and a run's or a free
+//! run's first page says its length. `A2` Two free runs never touch. `A3` A
+//! slab with a free slot is in the list of its type and slot size, and no
+//! other is. `A4` What is read from the file is tested before it is used: a
+//! damaged structure is an error, never a loop or a write to another's page.
+
+#![forbid(unsafe_code)]
+
+mod free_runs;
+mod pages;
+mod segments;
+mod slabs;
+mod system;
+
+use crate::error::{ErrorKind, Result};
+use crate::format::PAGE_BYTES;
+use crate::format::heap::{
+    ARRAY_CLASSES, MAX_PAGES, MAX_SLOT_BYTES, PageDescriptor, SLAB_ARRAYS, TypeEntry,
+};
+use crate::image::{Allocation, Image};
+use crate::workspace::Workspace;
+
+pub(crate) use pages::{allocate_log_region, free_pages};
+pub(crate) use system::{SystemArray, free_bytes, grow_array, store_bytes};
+
+use zerocopy::little_endian::U32;
+
+/// What an allocation is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    /// Registry number.
+    pub(crate) type_number: u32,
+    /// Bytes of one value.
+    pub(crate) size_bytes: u64,
+    pub(crate) align_bytes: u64,
+    /// Elements of an array, or `None` for a single object.
+    pub(crate) count: Option<u64>,
+}
+
+/// Where an allocation of some size goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// A slab of single objects.
+    Object { slot_bytes: u64 },
+    /// A slab of small arrays, of this class.
+    Array { class: usize },
+    /// A run of pages.
+    Run { pages: u64 },
+}
+
+impl Request {
+    /// Bytes of the value or of all elements.
+    pub(crate) fn len_bytes(&self) -> Result<u64> {
+        let count = self.count.unwrap_or(1);
+        let len = self
+            .size_bytes
+            .checked_mul(count)
+            .filter(|len| len / PAGE_BYTES < MAX_PAGES);
+        let size_bytes = self.size_bytes;
+        let why = "a heap holds at most 1 TiB";
+        Ok(len.ok_or(ErrorKind::TooLarge {
+            count,
+            size_bytes,
+            why,
+        })?)
+    }
+
+    fn place(&self) -> Result<Place> {
+        let len_bytes = self.len_bytes()?;
+        if self.count.is_none() && len_bytes <= MAX_SLOT_BYTES {
+            return Ok(Place::Object {
+                slot_bytes: len_bytes.max(16),
+            });
+        }
+        let fits = |class: &u16| {
+            u64::from(*class) >= len_bytes && u64::from(*class).is_multiple_of(self.align_bytes)
+        };
+        let class = ARRAY_CLASSES
+            .iter()
+            .position(fits)
+            .filter(|_| self.count.is_some());
+        Ok(match class {
+            Some(class) => Place::Array { class },
+            None => Place::Run {
+                pages: len_bytes.div_ceil(PAGE_BYTES),
+            },
+        })
+    }
+
+    /// What the slab for this request must be.
+    fn slab(&self, slot_bytes: u64, flags: u8, list: u64) -> slabs::Slab {
+        slabs::Slab {
+            type_number: self.type_number,
+            slot_bytes,
+            flags,
+            list,
+        }
+    }
+}
+
+/// Allocates; the bytes are whatever they were. Returns the offset. Constant
+/// time but for the zeroing of pages that are taken into use.
+pub(crate) fn allocate(workspace: &mut Workspace, request: &Request) -> Result<u64> {
+    match request.place()? {
+        Place::Object { slot_bytes } => {
+            let list = objects_list(workspace, request.type_number)?;
+            slabs::allocate(workspace, &request.slab(slot_bytes, 0, list))
+        }
+        Place::Array { class } => {
+            let list = arrays_list(workspace, request.type_number, class)?;
+            let slot_bytes = u64::from(ARRAY_CLASSES[class]);
+            slabs::allocate(workspace, &request.slab(slot_bytes, SLAB_ARRAYS, list))
+        }
+        Place::Run { pages } => {
+            pages::allocate_run(workspace, request.type_number, pages, request.len_bytes()?)
+        }
+    }
+}
+
+/// Frees what `allocate` returned for the same request.
+pub(crate) fn free(workspace: &mut Workspace, offset: u64, request: &Request) -> Result<()> {
+    if let Err(found) = expect_whole(workspace, offset, request) {
+        return Err(ErrorKind::corrupt(
+            "allocation to free",
+            offset,
+            "a live one",
+            found,
+        ));
+    }
+    match request.place()? {
+        Place::Object { slot_bytes } => {
+            let list = objects_list(workspace, request.type_number)?;
+            slabs::free(workspace, offset, &request.slab(slot_bytes, 0, list))
+        }
+        Place::Array { class } => {
+            let list = arrays_list(workspace, request.type_number, class)?;
+            let slot_bytes = u64::from(ARRAY_CLASSES[class]);
+            slabs::free(
+                workspace,
+                offset,
+                &request.slab(slot_bytes, SLAB_ARRAYS, list),
+            )
+        }
+        Place::Run { pages } => pages::free_pages(workspace, offset / PAGE_BYTES, pages),
+    }
+}
+
+/// Whether exactly one allocation, made for such a request, begins at `offset`;
+/// else what lies there.
+pub(crate) fn expect_whole(
+    image: &Image,
+    offset: u64,
+    request: &Request,
+) -> std::result::Result<(), String> {
+    let found = image.allocation(offset)?;
+    if found.owner != request.type_number {
+        return Err(format!("an allocation of type number {}", found.owner));
+    }
+    let place = request.place().map_err(|error| error.to_string())?;
+    let len_bytes = request.len_bytes().map_err(|error| error.to_string())?;
+    if found.offset != offset || !matches_place(&found, place, len_bytes) {
+        let (at, bytes) = (found.offset, found.len_bytes);
+        return Err(format!("an allocation of {bytes} bytes at {at:#x}"));
+    }
+    Ok(())
+}
+
+fn matches_place(found: &Allocation, place: Place, len_bytes: u64) -> bool {
+    let in_slab = |slot_bytes, arrays| {
+        !found.is_run && found.is_array_slot == arrays && found.len_bytes == slot_bytes
+    };
+    match place {
+        Place::Object { slot_bytes } => in_slab(slot_bytes, false),
+        Place::Array { class } => in_slab(u64::from(ARRAY_CLASSES[class]), true),
+        Place::Run { .. } => found.is_run && found.len_bytes == len_bytes,
+    }
+}
+
+/// Where a type's entry lies in the registry.
+pub(crate) fn type_entry_offset(image: &Image, type_number: u32) -> Result<u64> {
+    let registry = &image.header()?.registry;
+    let len = registry.len.get();
+    if type_number >= len {
+        let expected = format!("one of {len}");
+        return Err(ErrorKind::corrupt(
+            "type number",
+            registry.offset(),
+            expected,
+            type_number,
+        ));
+    }
+    Ok(registry.offset() + u64::from(type_number) * size_of::<TypeEntry>() as u64)
+}
+
+fn objects_list(image: &Image, type_number: u32) -> Result<u64> {
+    let entry = type_entry_offset(image, type_number)?;
+    Ok(entry + std::mem::offset_of!(TypeEntry, objects) as u64)
+}
+
+fn arrays_list(image: &Image, type_number: u32, class: usize) -> Result<u64> {
+    let entry = type_entry_offset(image, type_number)?;
+    Ok(entry + std::mem::offset_of!(TypeEntry, arrays) as u64 + 4 * class as u64)
+}
+
+fn set_descriptor(workspace: &mut Workspace, page: u64, new: PageDescriptor) -> Result<()> {
+    let offset = workspace.descriptor_offset(page)?;
+    *workspace.pod_mut("page descriptor", offset)? = new;
+    Ok(())
+}
+
+fn set_u32(workspace: &mut Workspace, what: &'static str, offset: u64, value: u64) -> Result<()> {
+    *workspace.pod_mut(what, offset)? = U32::new(value as u32);
+    Ok(())
+}
+
+#[cold]
+fn bad_page(page: u64, expected: &str, found: impl std::fmt::Display) -> crate::Error {
+    ErrorKind::corrupt(
+        "page descriptor (page's offset)",
+        page * PAGE_BYTES,
+        expected,
+        found,
+    )
+}

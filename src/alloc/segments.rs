@@ -1,0 +1,151 @@
+//! The heap's end, and the chunks that describe its segments.
+
+use crate::error::{ErrorKind, Result};
+use crate::format::PAGE_BYTES;
+use crate::format::heap::{
+    CHUNK_PAGES, DESCRIPTOR_PAGES, HeapHeader, MAX_PAGES, PAGES_PER_SEGMENT, PageDescriptor,
+    PageKind, SEGMENTS_PER_DIRECTORY, TYPE_SYSTEM,
+};
+use crate::workspace::Workspace;
+
+use super::{free_runs, set_descriptor, set_u32};
+
+/// Free pages at the heap's end from which on the heap is cut.
+const FEWEST_CUT_PAGES: u64 = 64;
+
+/// Makes sure that pages below `end`, which may lie past the heap's end, will
+/// have descriptors. The heap's end may move: chunks are put there.
+pub(super) fn ensure_chunks(workspace: &mut Workspace, more_pages: u64) -> Result<()> {
+    loop {
+        let end = workspace.heap_pages().saturating_add(more_pages);
+        if end > MAX_PAGES {
+            let why = "a heap holds at most 1 TiB";
+            let (count, size_bytes) = (more_pages, PAGE_BYTES);
+            return Err(ErrorKind::TooLarge {
+                count,
+                size_bytes,
+                why,
+            }
+            .into());
+        }
+        let segments = u64::from(workspace.header()?.segments.get());
+        if end <= segments * PAGES_PER_SEGMENT {
+            return Ok(());
+        }
+        add_chunk(workspace, segments)?;
+    }
+}
+
+/// Adds the chunk of `segment`, in a free run or at the heap's end; with a
+/// directory page before it if it is the first that one would name.
+fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
+    let directory_pages = u64::from(segment.is_multiple_of(SEGMENTS_PER_DIRECTORY));
+    let pages = directory_pages + CHUNK_PAGES;
+    let first = match free_runs::find(workspace, pages)? {
+        Some((first, run_pages)) => {
+            free_runs::remove(workspace, first, run_pages)?;
+            if run_pages > pages {
+                free_runs::insert(workspace, first + pages, run_pages - pages)?;
+            }
+            first
+        }
+        None => {
+            let end = workspace.heap_pages();
+            set_heap_pages(workspace, end + pages)?;
+            end
+        }
+    };
+    workspace.take_pages(first, pages)?;
+    if directory_pages == 1 {
+        let index = segment / SEGMENTS_PER_DIRECTORY * 4;
+        let at = std::mem::offset_of!(HeapHeader, directory) as u64 + index;
+        set_u32(workspace, "heap header", at, first)?;
+    }
+    let chunk = first + directory_pages;
+    set_chunk(workspace, segment, chunk)?;
+    set_segments(workspace, segment + 1)?;
+    for page in first..first + pages {
+        set_descriptor(workspace, page, own_page(page, chunk))?;
+    }
+    Ok(())
+}
+
+/// The descriptor of a page that belongs to a chunk, or names chunks.
+fn own_page(page: u64, chunk: u64) -> PageDescriptor {
+    if page == chunk + DESCRIPTOR_PAGES {
+        return PageDescriptor::of(PageKind::Sums);
+    }
+    if page >= chunk {
+        return PageDescriptor::of(PageKind::Meta);
+    }
+    let mut directory = PageDescriptor::of(PageKind::Run);
+    directory.owner.set(TYPE_SYSTEM);
+    directory.run_pages.set(1);
+    directory.object_bytes.set(PAGE_BYTES);
+    directory
+}
+
+fn set_chunk(workspace: &mut Workspace, segment: u64, chunk: u64) -> Result<()> {
+    let index = (segment / SEGMENTS_PER_DIRECTORY) as usize;
+    let directory = workspace
+        .header()?
+        .directory
+        .get(index)
+        .map_or(0, |page| page.get());
+    let at = u64::from(directory) * PAGE_BYTES + segment % SEGMENTS_PER_DIRECTORY * 4;
+    set_u32(workspace, "directory of chunks", at, chunk)
+}
+
+fn set_segments(workspace: &mut Workspace, segments: u64) -> Result<()> {
+    let at = std::mem::offset_of!(HeapHeader, segments) as u64;
+    set_u32(workspace, "heap header", at, segments)
+}
+
+/// Moves the heap's end.
+pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()> {
+    workspace.extend(pages * PAGE_BYTES)?;
+    let at = std::mem::offset_of!(HeapHeader, heap_pages) as u64;
+    set_u32(workspace, "heap header", at, pages)?;
+    workspace.adopt_length()
+}
+
+/// Cuts the heap's end off if enough of it is free, with the chunks of
+/// segments that hold nothing else.
+pub(super) fn cut_end(workspace: &mut Workspace) -> Result<()> {
+    let end = workspace.heap_pages();
+    match free_runs::run_before(workspace, end)? {
+        Some((first, pages)) if pages >= FEWEST_CUT_PAGES => {
+            free_runs::remove(workspace, first, pages)?;
+            set_heap_pages(workspace, first)?;
+        }
+        _ => return Ok(()),
+    }
+    while drop_last_chunk(workspace)? {}
+    Ok(())
+}
+
+/// Gives up the last segment's chunk if the heap ends right behind it and no
+/// page of that segment lies before it. Whether it did.
+fn drop_last_chunk(workspace: &mut Workspace) -> Result<bool> {
+    let segments = u64::from(workspace.header()?.segments.get());
+    let Some(last) = segments.checked_sub(1).filter(|last| *last > 0) else {
+        return Ok(false);
+    };
+    let chunk = workspace.chunk_offset(last)? / PAGE_BYTES;
+    let is_end = chunk + CHUNK_PAGES == workspace.heap_pages();
+    if !is_end || chunk > last * PAGES_PER_SEGMENT {
+        return Ok(false);
+    }
+    for page in chunk..chunk + CHUNK_PAGES {
+        set_descriptor(workspace, page, PageDescriptor::default())?;
+    }
+    set_chunk(workspace, last, 0)?;
+    set_segments(workspace, last)?;
+    workspace.release_pages(chunk, CHUNK_PAGES);
+    set_heap_pages(workspace, chunk)?;
+    if let Some((first, pages)) = free_runs::run_before(workspace, chunk)? {
+        free_runs::remove(workspace, first, pages)?;
+        set_heap_pages(workspace, first)?;
+    }
+    Ok(true)
+}

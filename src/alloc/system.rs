@@ -1,0 +1,90 @@
+//! Flagstone's own arrays and texts: the registry, the roots, their names.
+
+use zerocopy::IntoBytes;
+
+use crate::error::Result;
+use crate::format::PAGE_BYTES;
+use crate::format::heap::{ArrayRef, HeapHeader, TYPE_SYSTEM};
+use crate::workspace::Workspace;
+
+use super::{Request, allocate, free, pages};
+
+/// An array that the heap's header names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemArray {
+    /// Where its `ArrayRef` lies.
+    place: u64,
+    /// Bytes of an element.
+    element_bytes: u64,
+}
+
+impl SystemArray {
+    /// The type registry.
+    pub(crate) const REGISTRY: Self = Self {
+        place: std::mem::offset_of!(HeapHeader, registry) as u64,
+        element_bytes: 128,
+    };
+
+    /// The named roots.
+    pub(crate) const ROOTS: Self = Self {
+        place: std::mem::offset_of!(HeapHeader, roots) as u64,
+        element_bytes: 32,
+    };
+}
+
+/// Lengthens an array by one zero element; returns that one's index. The array
+/// moves to a run twice as long when it is full.
+pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Result<u64> {
+    let old: ArrayRef = *workspace.pod("array of the heap header", array.place)?;
+    let (len, old_pages) = (u64::from(old.len.get()), u64::from(old.pages.get()));
+    let mut new = ArrayRef::new(u64::from(old.page.get()), old_pages, len + 1);
+    if (len + 1) * array.element_bytes > old_pages * PAGE_BYTES {
+        let pages = (old_pages * 2).max(1);
+        let offset = pages::allocate_run(workspace, TYPE_SYSTEM, pages, pages * PAGE_BYTES)?;
+        if len > 0 {
+            let bytes = len * array.element_bytes;
+            let copy = workspace.bytes("array", old.offset(), bytes)?.to_vec();
+            workspace
+                .bytes_mut("array", offset, bytes)?
+                .copy_from_slice(&copy);
+            pages::free_pages(workspace, u64::from(old.page.get()), old_pages)?;
+        }
+        new = ArrayRef::new(offset / PAGE_BYTES, pages, len + 1);
+    }
+    workspace
+        .bytes_mut(
+            "array of the heap header",
+            array.place,
+            size_of::<ArrayRef>() as u64,
+        )?
+        .copy_from_slice(new.as_bytes());
+    let element = new.offset() + len * array.element_bytes;
+    workspace
+        .bytes_mut("array", element, array.element_bytes)?
+        .fill(0);
+    Ok(len)
+}
+
+fn text(len_bytes: u64) -> Request {
+    Request {
+        type_number: TYPE_SYSTEM,
+        size_bytes: 1,
+        align_bytes: 1,
+        count: Some(len_bytes),
+    }
+}
+
+/// Stores a text of flagstone's own; returns its offset.
+pub(crate) fn store_bytes(workspace: &mut Workspace, bytes: &[u8]) -> Result<u64> {
+    let len_bytes = bytes.len() as u64;
+    let offset = allocate(workspace, &text(len_bytes))?;
+    workspace
+        .bytes_mut("text", offset, len_bytes)?
+        .copy_from_slice(bytes);
+    Ok(offset)
+}
+
+/// Frees a text of flagstone's own.
+pub(crate) fn free_bytes(workspace: &mut Workspace, offset: u64, len_bytes: u64) -> Result<()> {
+    free(workspace, offset, &text(len_bytes))
+}

@@ -1,0 +1,184 @@
+//! Types: their numbers, and whether the program's layout is the store's.
+
+use std::any::TypeId;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use zerocopy::little_endian::{U32, U64};
+
+use crate::alloc::{SystemArray, grow_array, store_bytes, type_entry_offset};
+use crate::error::{ErrorKind, Result};
+use crate::format::checksum;
+use crate::format::heap::{TYPE_FIRST_USER, TypeEntry};
+use crate::image::Image;
+use crate::persist::{Persist, Reach, Schema};
+use crate::workspace::Workspace;
+
+/// The numbers of types that this opening of the store has met, for the writer.
+#[derive(Default)]
+pub(crate) struct TypeNumbers {
+    last: Option<(TypeId, u32)>,
+    known: HashMap<TypeId, u32>,
+    /// Whether the transaction has registered one: then a rollback forgets.
+    registered: bool,
+}
+
+impl TypeNumbers {
+    /// The number of `T`, which is registered if it is new.
+    #[inline]
+    pub(crate) fn number_of<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
+        let id = TypeId::of::<T>();
+        if let Some((last, number)) = self.last
+            && last == id
+        {
+            return Ok(number);
+        }
+        let number = match self.known.get(&id) {
+            Some(number) => *number,
+            None => self.find_or_register::<T>(workspace, id)?,
+        };
+        self.last = Some((id, number));
+        Ok(number)
+    }
+
+    fn find_or_register<T: Persist>(
+        &mut self,
+        workspace: &mut Workspace,
+        id: TypeId,
+    ) -> Result<u32> {
+        let schema = schema_of::<T>();
+        let number = match find(workspace, &schema)? {
+            Some(number) => number,
+            None => {
+                self.registered = true;
+                register(workspace, &schema)?
+            }
+        };
+        self.known.insert(id, number);
+        Ok(number)
+    }
+
+    /// What was registered may be gone.
+    pub(crate) fn rolled_back(&mut self) {
+        if self.registered {
+            *self = Self::default();
+        }
+    }
+
+    /// What was registered stays.
+    pub(crate) fn committed(&mut self) {
+        self.registered = false;
+    }
+}
+
+/// Types whose layouts, with all that they link to, were found to agree.
+#[derive(Default)]
+pub(crate) struct CheckedTypes(Mutex<HashSet<TypeId>>);
+
+/// Refuses `T` if it, or a type that can be reached from it, has another layout
+/// in the store. Looks once for each type and opening of the store.
+pub(crate) fn expect_known_layouts<T: Persist>(
+    image: &Image,
+    checked: &CheckedTypes,
+) -> Result<()> {
+    let id = TypeId::of::<T>();
+    let is_checked = |set: &Mutex<HashSet<TypeId>>| {
+        set.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&id)
+    };
+    if is_checked(&checked.0) {
+        return Ok(());
+    }
+    for schema in Reach::of::<T>() {
+        find(image, &schema)?;
+    }
+    checked
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(id);
+    Ok(())
+}
+
+fn schema_of<T: Persist>() -> Schema {
+    Reach::schema_of::<T>().unwrap_or_else(|| Schema {
+        // A link is not described by itself, as its target says all.
+        name: T::type_name(),
+        size_bytes: size_of::<T>(),
+        align_bytes: align_of::<T>(),
+        shape: crate::persist::Shape::Primitive,
+    })
+}
+
+/// The number of a type, if the store knows it; an error if the store knows
+/// another layout under its name.
+fn find(image: &Image, schema: &Schema) -> Result<Option<u32>> {
+    let text = schema.to_string();
+    let identity = checksum::plain(text.as_bytes());
+    for number in TYPE_FIRST_USER..image.header()?.registry.len.get() {
+        let entry = entry(image, number)?;
+        if entry.identity.get() == identity {
+            return Ok(Some(number));
+        }
+        let found = schema_text(image, number)?;
+        if name_in(&found) == Some(&schema.name) {
+            let (type_name, expected) = (schema.name.clone(), text);
+            return Err(ErrorKind::TypeChanged {
+                type_name,
+                expected,
+                found,
+            }
+            .into());
+        }
+    }
+    Ok(None)
+}
+
+fn entry(image: &Image, number: u32) -> Result<&TypeEntry> {
+    image.pod("type entry", type_entry_offset(image, number)?)
+}
+
+/// The text that describes type `number`.
+pub(crate) fn schema_text(image: &Image, number: u32) -> Result<String> {
+    let entry = entry(image, number)?;
+    let (offset, len) = (
+        entry.schema_offset.get(),
+        u64::from(entry.schema_bytes.get()),
+    );
+    let bytes = image.bytes("type's description", offset, len)?;
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_string()),
+        Err(error) => Err(ErrorKind::corrupt(
+            "type's description",
+            offset,
+            "UTF-8",
+            error,
+        )),
+    }
+}
+
+/// The type's name in a description: between the first word and the size.
+pub(crate) fn name_in(text: &str) -> Option<&str> {
+    let line = text.lines().next()?;
+    let (_, rest) = line.split_once(' ')?;
+    rest.rsplit_once(" size ").map(|(name, _)| name)
+}
+
+fn register(workspace: &mut Workspace, schema: &Schema) -> Result<u32> {
+    if workspace.header()?.registry.len.get() == 0 {
+        // Number 0 is flagstone's own, which the texts below are of.
+        grow_array(workspace, SystemArray::REGISTRY)?;
+    }
+    let text = schema.to_string();
+    let number = grow_array(workspace, SystemArray::REGISTRY)? as u32;
+    let schema_offset = store_bytes(workspace, text.as_bytes())?;
+    let at = type_entry_offset(workspace, number)?;
+    let entry: &mut TypeEntry = workspace.pod_mut("type entry", at)?;
+    entry.identity = U64::new(checksum::plain(text.as_bytes()));
+    entry.schema_offset = U64::new(schema_offset);
+    entry.schema_bytes = U32::new(text.len() as u32);
+    entry.size_bytes = U32::new(schema.size_bytes as u32);
+    entry.align_bytes = U32::new(schema.align_bytes as u32);
+    Ok(number)
+}

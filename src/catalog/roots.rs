@@ -1,0 +1,198 @@
+//! Named roots: where a program finds its data again.
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U32, U64};
+
+use crate::alloc::{SystemArray, free_bytes, grow_array, store_bytes};
+use crate::error::{ErrorKind, Result};
+use crate::format::heap::{ArrayRef, HeapHeader, RootEntry};
+use crate::image::Image;
+use crate::persist::{Link, Pointee, Reach};
+use crate::workspace::Workspace;
+
+use super::registry::{name_in, schema_text};
+
+/// Bytes of an entry.
+const ENTRY_BYTES: u64 = size_of::<RootEntry>() as u64;
+/// `count` of a root that is one object and no slice.
+const SINGLE: u64 = u64::MAX;
+
+/// A root as `roots` lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RootInfo {
+    /// The root's name.
+    pub name: String,
+    /// The name of its type; in brackets for a slice.
+    pub type_name: String,
+    /// Offset from the start of the heap; 0 for null.
+    pub offset: u64,
+    /// Elements: 1 for a single object.
+    pub count: u64,
+}
+
+fn is_slice<P: Pointee + ?Sized>() -> bool {
+    size_of::<Link<P>>() == 16
+}
+
+fn array(image: &Image) -> Result<ArrayRef> {
+    Ok(image.header()?.roots)
+}
+
+fn entry(image: &Image, index: u64) -> Result<&RootEntry> {
+    image.pod("root", array(image)?.offset() + index * ENTRY_BYTES)
+}
+
+fn name_of<'a>(image: &'a Image, entry: &RootEntry) -> Result<&'a [u8]> {
+    image.bytes(
+        "root's name",
+        entry.name_offset.get(),
+        u64::from(entry.name_bytes.get()),
+    )
+}
+
+/// The index of a root, or where it would be inserted. The names are sorted.
+fn search(image: &Image, name: &str) -> Result<Result<u64, u64>> {
+    let (mut low, mut high) = (0, u64::from(array(image)?.len.get()));
+    while low < high {
+        let middle = (low + high) / 2;
+        let found = name_of(image, entry(image, middle)?)?;
+        match found.cmp(name.as_bytes()) {
+            std::cmp::Ordering::Equal => return Ok(Ok(middle)),
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+        }
+    }
+    Ok(Err(low))
+}
+
+/// The root of that name; null if there is none. Logarithmic in the number of
+/// roots.
+pub(crate) fn get<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<Link<P>> {
+    let Ok(index) = search(image, name)? else {
+        return Ok(Link::null());
+    };
+    let entry = entry(image, index)?;
+    expect_type::<P>(image, name, entry)?;
+    Ok(Link::from_parts(entry.offset.get(), entry.count.get()))
+}
+
+fn expect_type<P: Pointee + ?Sized>(image: &Image, name: &str, entry: &RootEntry) -> Result<()> {
+    let found_layout = schema_text(image, entry.type_number.get())?;
+    let found = name_in(&found_layout).unwrap_or_default();
+    let found = display_name(found, entry.count.get() != SINGLE);
+    let expected = P::target_name();
+    if found == expected {
+        return Ok(());
+    }
+    let layout = Reach::schema_of::<P::Item>().map(|schema| schema.to_string());
+    let expected_layout = layout.unwrap_or_default();
+    let name = name.to_string();
+    Err(ErrorKind::RootType {
+        name,
+        expected,
+        found,
+        expected_layout,
+        found_layout,
+    }
+    .into())
+}
+
+fn display_name(type_name: &str, is_slice: bool) -> String {
+    if is_slice {
+        format!("[{type_name}]")
+    } else {
+        type_name.to_string()
+    }
+}
+
+/// Makes `link` the root of that name, which keeps its type. The caller has
+/// tested that the link is one whole allocation or null.
+pub(crate) fn set<P: Pointee + ?Sized>(
+    workspace: &mut Workspace,
+    name: &str,
+    link: Link<P>,
+    type_number: u32,
+) -> Result<()> {
+    let index = match search(workspace, name)? {
+        Ok(index) => {
+            let found = *entry(workspace, index)?;
+            expect_type::<P>(workspace, name, &found)?;
+            index
+        }
+        Err(index) => insert(workspace, name, index, type_number)?,
+    };
+    let at = array(workspace)?.offset() + index * ENTRY_BYTES;
+    let entry: &mut RootEntry = workspace.pod_mut("root", at)?;
+    entry.offset = U64::new(link.offset());
+    entry.count = U64::new(if is_slice::<P>() {
+        link.count()
+    } else {
+        SINGLE
+    });
+    Ok(())
+}
+
+fn insert(workspace: &mut Workspace, name: &str, index: u64, type_number: u32) -> Result<u64> {
+    let name_offset = store_bytes(workspace, name.as_bytes())?;
+    let last = grow_array(workspace, SystemArray::ROOTS)?;
+    let start = array(workspace)?.offset();
+    let moved = start + index * ENTRY_BYTES;
+    let bytes = workspace.bytes_mut("roots", moved, (last + 1 - index) * ENTRY_BYTES)?;
+    let keep = bytes.len() - ENTRY_BYTES as usize;
+    bytes.copy_within(..keep, ENTRY_BYTES as usize);
+    let new = RootEntry {
+        name_offset: U64::new(name_offset),
+        name_bytes: U32::new(name.len() as u32),
+        type_number: U32::new(type_number),
+        offset: U64::new(0),
+        count: U64::new(0),
+    };
+    bytes[..ENTRY_BYTES as usize].copy_from_slice(new.as_bytes());
+    Ok(index)
+}
+
+/// Removes a root; whether there was one. What it pointed at stays.
+pub(crate) fn remove(workspace: &mut Workspace, name: &str) -> Result<bool> {
+    let Ok(index) = search(workspace, name)? else {
+        return Ok(false);
+    };
+    let old = *entry(workspace, index)?;
+    let roots = array(workspace)?;
+    let len = u64::from(roots.len.get());
+    let rest = (len - index) * ENTRY_BYTES;
+    let bytes = workspace.bytes_mut("roots", roots.offset() + index * ENTRY_BYTES, rest)?;
+    bytes.copy_within(ENTRY_BYTES as usize.., 0);
+    let end = bytes.len() - ENTRY_BYTES as usize;
+    bytes[end..].fill(0);
+    let at = std::mem::offset_of!(HeapHeader, roots) + std::mem::offset_of!(ArrayRef, len);
+    *workspace.pod_mut::<U32>("heap header", at as u64)? = U32::new(len as u32 - 1);
+    free_bytes(
+        workspace,
+        old.name_offset.get(),
+        u64::from(old.name_bytes.get()),
+    )?;
+    Ok(true)
+}
+
+/// All roots, sorted by name.
+pub(crate) fn list(image: &Image) -> Result<Vec<RootInfo>> {
+    let len = u64::from(array(image)?.len.get());
+    (0..len)
+        .map(|index| describe(image, entry(image, index)?))
+        .collect()
+}
+
+fn describe(image: &Image, entry: &RootEntry) -> Result<RootInfo> {
+    let schema = schema_text(image, entry.type_number.get())?;
+    let count = entry.count.get();
+    let type_name = display_name(name_in(&schema).unwrap_or_default(), count != SINGLE);
+    let name = String::from_utf8_lossy(name_of(image, entry)?).into_owned();
+    let count = if count == SINGLE { 1 } else { count };
+    Ok(RootInfo {
+        name,
+        type_name,
+        offset: entry.offset.get(),
+        count,
+    })
+}

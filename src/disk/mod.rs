@@ -1,0 +1,68 @@
+//! The seam under everything that writes.
+//!
+//! **Owns** the one trait through which each write, resize and sync of a
+//! store's file goes, the file behind it, and plain memory in its place.
+//! **Must not know** what the bytes mean.
+//!
+//! # Invariants
+//!
+//! `D1` Log and heap are written and synced through descriptions of their own:
+//! the kernel reports a write error once per open file description, and one
+//! reader of the error must not rob the other. `D2` The length of the file
+//! changes in [`Disk::grow`] and [`Disk::truncate`] alone.
+
+use std::io;
+
+use crate::map::PrivateMap;
+
+mod file;
+mod growth;
+mod memory;
+
+pub(crate) use file::{create_file, open_file};
+pub(crate) use growth::Growth;
+pub(crate) use memory::MemoryDisk;
+
+/// A store's file, or what stands in for it.
+///
+/// Offsets count from the start of the file.
+pub(crate) trait Disk: Send + Sync {
+    /// Length of the file.
+    fn len_bytes(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` from `offset` on; a file that ends before is an error.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Writes `bytes` at `offset`. Durable after the next `sync`.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes all that was written, and the length, durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Lengthens the file from `from` to `to` bytes, with the space taken from
+    /// the file system, so that no later write there can lack it. A failure
+    /// leaves the file as it was.
+    fn grow(&self, from: u64, to: u64) -> io::Result<()>;
+
+    /// Cuts the file to `len_bytes`.
+    fn truncate(&self, len_bytes: u64) -> io::Result<()>;
+
+    /// The log region at `offset`.
+    fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>>;
+
+    /// A private image of `len_bytes` of the heap.
+    fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
+}
+
+/// A log region of a [`Disk`]. Offsets count from the start of the region.
+pub(crate) trait LogRegion: Send + Sync {
+    /// Appends: `bytes` follow what was stored last, or begin a block. The rest
+    /// of the last block becomes zero if the store begins that block.
+    fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Fills `buffer` from `at` on.
+    fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Makes `len_bytes` from `at` on durable.
+    fn flush(&self, at: u64, len_bytes: u64) -> io::Result<()>;
+}

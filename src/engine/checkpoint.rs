@@ -1,0 +1,228 @@
+//! The checkpoint: bringing the heap in the file up to a durable position.
+//!
+//! 1. Flush; L is the durable position. Bring the checkpoint's image to L.
+//! 2. No new reader gets an image behind L; images behind it that readers hold
+//!    get their own copies of the pages to be written.
+//! 3. Write the pages in slices, each synced.
+//! 4. Write the other superblock with L, sync.
+//! 5. Free the log up to the older superblock; cut the file; give back memory.
+
+use std::sync::atomic::Ordering::Acquire;
+use std::sync::{MutexGuard, TryLockError};
+
+use zerocopy::little_endian::{U32, U64};
+
+use super::{Checkpointer, Core, EndOfLog, Writer, lock};
+use crate::error::Result;
+use crate::format::record::{Entries, Entry};
+use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
+use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
+use crate::image::{Image, PageSet, open_image};
+
+/// Pages to a positioned write.
+const PAGES_PER_WRITE: u64 = 64;
+/// Pages to a sync: flushes of the log wait for no more than one slice.
+const PAGES_PER_SLICE: std::ops::RangeInclusive<u64> = 128..=2048;
+
+impl Core {
+    /// Brings the heap in the file up to everything committed so far. Commits
+    /// go on meanwhile.
+    pub(crate) fn checkpoint(&self) -> Result<()> {
+        let mut checkpointer = lock(&self.checkpointer);
+        self.run_checkpoint(&mut checkpointer)
+    }
+
+    /// As `checkpoint`, unless another thread is at it.
+    pub(super) fn checkpoint_if_idle(&self) -> Result<()> {
+        match self.checkpointer.try_lock() {
+            Ok(mut checkpointer) => self.run_checkpoint(&mut checkpointer),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                self.run_checkpoint(&mut poisoned.into_inner())
+            }
+            Err(TryLockError::WouldBlock) => Ok(()),
+        }
+    }
+
+    /// Makes both superblocks pass `position`.
+    pub(super) fn checkpoint_past(&self, position: u64) -> Result<()> {
+        let mut checkpointer = lock(&self.checkpointer);
+        self.run_checkpoint(&mut checkpointer)?;
+        if lock(&self.log).tail.start < position {
+            self.run_checkpoint(&mut checkpointer)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn run_checkpoint(&self, checkpointer: &mut Checkpointer) -> Result<()> {
+        self.refuse_poisoned()?;
+        if !checkpointer.begun {
+            return Ok(());
+        }
+        let end = self.flush_for_checkpoint()?;
+        let mut image = self.checkpoint_image(checkpointer)?;
+        let mut pages = PageSet::default();
+        image.advance(&self.log_source(), end.position, &mut pages)?;
+        self.keep_from_readers(end.position, &pages)?;
+        self.write_pages(&image, &pages)?;
+        let freed = checkpointer.last.position.get();
+        self.write_superblock(checkpointer, |block| point_to(block, end))?;
+        self.free_log(checkpointer, freed);
+        self.cut_file(image.heap_bytes())?;
+        if image.private_bytes() <= self.settings.memory_budget_bytes
+            || image.give_back(&PageSet::default()).is_ok()
+        {
+            checkpointer.image = Some(image);
+        }
+        Ok(())
+    }
+
+    /// The image from which pages are written. A new one begins from the last
+    /// checkpoint; what a later one that failed has written over it is
+    /// overwritten by the same records.
+    fn checkpoint_image(&self, checkpointer: &mut Checkpointer) -> Result<Image> {
+        match checkpointer.image.take() {
+            Some(image) => Ok(image),
+            None => open_image(
+                &*self.disk,
+                checkpointer.checkpointed(),
+                self.settings.link_tests,
+            ),
+        }
+    }
+
+    /// Step 2.
+    fn keep_from_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
+        let mut pool = lock(&self.pool);
+        let visible = self.visible.load(Acquire);
+        let source = self.log_source();
+        let frozen = pool.prepare_checkpoint(&source, visible, position, pages)?;
+        frozen
+            .map_err(|error| self.io_error("keep pages for a reader (MADV_POPULATE_WRITE)", error))
+    }
+
+    /// Step 3.
+    pub(super) fn write_pages(&self, image: &Image, pages: &PageSet) -> Result<()> {
+        let slice_pages =
+            (pages.len() / 16).clamp(*PAGES_PER_SLICE.start(), *PAGES_PER_SLICE.end());
+        let mut unsynced = 0;
+        let in_heap = |(page, _): &(u64, u64)| *page < image.heap_pages();
+        for (page, count) in pages.runs(PAGES_PER_WRITE).into_iter().filter(in_heap) {
+            let count = count.min(image.heap_pages() - page);
+            let bytes = image.pages(page, count)?;
+            let written = self
+                .disk
+                .write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
+            written.map_err(|error| self.poisoned_by("write the heap", error))?;
+            unsynced += count;
+            if unsynced >= slice_pages {
+                self.sync_heap("sync the heap")?;
+                unsynced = 0;
+            }
+        }
+        if unsynced > 0 {
+            self.sync_heap("sync the heap")?;
+        }
+        Ok(())
+    }
+
+    /// Writes the next superblock into the slot of the older one.
+    pub(super) fn write_superblock(
+        &self,
+        checkpointer: &mut Checkpointer,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<()> {
+        checkpointer.slot ^= 1;
+        self.rewrite_superblock(checkpointer, change)
+    }
+
+    /// Writes the next superblock over the newest one.
+    pub(super) fn rewrite_superblock(
+        &self,
+        checkpointer: &mut Checkpointer,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<()> {
+        let mut block = checkpointer.last.clone();
+        block.generation = U64::new(block.generation.get() + 1);
+        block.flags = U32::new(0);
+        change(&mut block);
+        let offset = SLOT_OFFSETS_BYTES[checkpointer.slot];
+        let written = self.disk.write_at(offset, &block.to_page());
+        written.map_err(|error| self.poisoned_by("write a superblock", error))?;
+        self.sync_heap("sync a superblock")?;
+        checkpointer.last = block;
+        Ok(())
+    }
+
+    /// Nobody reads the log before `start` any more, once idle images that are
+    /// behind are dropped.
+    pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) {
+        let mut pool = lock(&self.pool);
+        pool.checkpointed(checkpointer.checkpointed(), start);
+        pool.give_back(self.settings.memory_budget_bytes);
+        lock(&self.log).tail.start = start;
+    }
+
+    /// Cuts the file behind the longest heap that any state or image has; only
+    /// while nobody writes, who might be about to grow it.
+    fn cut_file(&self, heap_bytes: u64) -> Result<()> {
+        let writer: MutexGuard<'_, Writer> = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(_) => return Ok(()),
+        };
+        let in_writer = writer.workspace.heap_bytes();
+        let needed = self.bulk_floor_bytes().max(in_writer).max(heap_bytes);
+        // What the next growth would add again is not worth cutting off.
+        let slack = needed / 4 + 256 * 1024;
+        if self.growth.room_bytes() <= needed + slack {
+            return Ok(());
+        }
+        let cut = self.growth.truncate(needed);
+        cut.map_err(|error| self.poisoned_by("cut the file", error))
+    }
+
+    /// Gives back the writer's private pages beyond the budget, but for those
+    /// that changed after the last checkpoint.
+    pub(super) fn give_back_writer(&self, writer: &mut Writer) {
+        let workspace = &mut writer.workspace;
+        if workspace.private_bytes() <= self.settings.memory_budget_bytes {
+            return;
+        }
+        let Ok(checkpointer) = self.checkpointer.try_lock() else {
+            return;
+        };
+        let from = checkpointer.last.position.get();
+        // What cannot be given back stays private, which is right as well.
+        if let Ok(changed) = self.pages_changed_since(from) {
+            let _ = workspace.give_back(&changed);
+        }
+    }
+
+    fn pages_changed_since(&self, position: u64) -> Result<PageSet> {
+        let (source, end) = (self.log_source(), self.end_of_log());
+        let mut pages = PageSet::default();
+        let mut body = Vec::new();
+        let mut position = position;
+        while position < end.position {
+            let header = source.read(position, &mut body)?;
+            for entry in Entries::new(&body).flatten() {
+                let (first, count) = match entry {
+                    Entry::Line { line, .. } => (line / LINES_PER_PAGE, 1),
+                    Entry::Zero { page, count } => (page, count),
+                    Entry::Bulk { .. } => continue,
+                };
+                (first..first + count).for_each(|page| {
+                    pages.insert(page);
+                });
+            }
+            position += u64::from(header.len_bytes.get());
+        }
+        Ok(pages)
+    }
+}
+
+/// Makes a superblock name the state at `end`.
+pub(super) fn point_to(block: &mut Superblock, end: EndOfLog) {
+    block.position = U64::new(end.position);
+    block.chain = U64::new(end.chain);
+    block.heap_bytes = U64::new(end.heap_bytes);
+}

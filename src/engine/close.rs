@@ -1,0 +1,34 @@
+//! Closing in order: the heap complete, the log empty, the file no longer than
+//! it has to be.
+
+use zerocopy::little_endian::U32;
+
+use super::{Core, lock};
+use crate::error::Result;
+use crate::format::superblock::FLAG_CLEAN;
+
+impl Core {
+    /// Brings the file to rest. Nothing is written if nothing was changed since
+    /// the store was opened.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut checkpointer = lock(&self.checkpointer);
+        if !checkpointer.begun {
+            return Ok(());
+        }
+        self.run_checkpoint(&mut checkpointer)?;
+        self.write_superblock(&mut checkpointer, |block| {
+            block.flags = U32::new(FLAG_CLEAN)
+        })?;
+        self.cut_to_heap(checkpointer.last.heap_bytes.get())?;
+        checkpointer.begun = false;
+        Ok(())
+    }
+
+    /// Both superblocks name the same state, and no image is left to read more.
+    fn cut_to_heap(&self, heap_bytes: u64) -> Result<()> {
+        let in_images = lock(&self.pool).longest_heap_bytes();
+        let cut = self.growth.truncate(heap_bytes.max(in_images));
+        cut.map_err(|error| self.poisoned_by("cut the file", error))?;
+        self.sync_heap("sync the file's length")
+    }
+}

@@ -1,0 +1,213 @@
+//! The commit path.
+//!
+//! 1. Compose the record from what the transaction marked.
+//! 2. Bulk pages and growth reach the disk before anything refers to them.
+//! 3. Append the record; wait for log space if there is none.
+//! 4. Give the writer's lock on (the caller does).
+//! 5. Flush if the commit is to be durable, or stands behind one that is.
+
+use std::sync::atomic::Ordering::Acquire;
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::U64;
+
+use super::{Core, Writer, lock};
+use crate::error::{ErrorKind, Result};
+use crate::format::record::{HEADER_BYTES, KIND_COMMIT, KIND_SPILL, Spill};
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
+use crate::log::Append;
+use crate::workspace::Workspace;
+
+/// A record that was appended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    /// The position behind it.
+    pub(crate) position: u64,
+    /// Whether its caller waits until it is durable.
+    durable: bool,
+    /// Whether the log is so full that a checkpoint is due.
+    checkpoint_due: bool,
+}
+
+impl Core {
+    /// Steps 1 to 3. After an error the transaction is rolled back.
+    pub(crate) fn append_commit(&self, writer: &mut Writer, durable: bool) -> Result<Committed> {
+        let record = std::mem::take(&mut writer.record);
+        let workspace = &mut writer.workspace;
+        let appended = self.append_workspace(workspace, record, durable);
+        let (committed, record) = match appended {
+            Ok(appended) => appended,
+            Err(error) => {
+                workspace.rollback()?;
+                return Err(error);
+            }
+        };
+        workspace.finish();
+        workspace.image_mut().set_position(committed.position);
+        writer.record = record;
+        Ok(committed)
+    }
+
+    fn append_workspace(
+        &self,
+        workspace: &mut Workspace,
+        record: Vec<u8>,
+        durable: bool,
+    ) -> Result<(Committed, Vec<u8>)> {
+        self.refuse_poisoned()?;
+        let Some(body) = workspace.compose(record, || self.bulk_floor_bytes())? else {
+            let position = lock(&self.log).tail.appended;
+            let committed = Committed {
+                position,
+                durable,
+                checkpoint_due: false,
+            };
+            return Ok((committed, Vec::new()));
+        };
+        let heap_bytes = workspace.heap_bytes();
+        self.write_bulk(workspace, &body.bulk)?;
+        if !body.bulk.is_empty() || self.growth.needs_sync(heap_bytes) {
+            self.sync_growth()?;
+        }
+        let mut record = body.record;
+        if !lock(&self.log).tail.could_fit(record.len() as u64) {
+            return Ok((self.append_spilled(&record, heap_bytes)?, Vec::new()));
+        }
+        let committed = self.append(&mut record, KIND_COMMIT, heap_bytes, durable)?;
+        Ok((committed, record))
+    }
+
+    /// Writes pages in place that no state and no image refers to.
+    fn write_bulk(&self, workspace: &Workspace, bulk: &[(u64, u64)]) -> Result<()> {
+        /// Pages to a write.
+        const SLICE: u64 = 256;
+        for (first, count) in bulk {
+            let end = first + count;
+            for page in (*first..end).step_by(SLICE as usize) {
+                let pages = workspace.pages(page, SLICE.min(end - page))?;
+                let written = self
+                    .disk
+                    .write_at(HEAP_START_BYTES + page * PAGE_BYTES, pages);
+                written.map_err(|error| self.poisoned_by("write new pages in place", error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_growth(&self) -> Result<()> {
+        let room_bytes = self.growth.room_bytes();
+        self.sync_heap("sync new pages and the file's length")?;
+        self.growth.synced(room_bytes);
+        Ok(())
+    }
+
+    fn append(
+        &self,
+        record: &mut Vec<u8>,
+        kind: u8,
+        heap_bytes: u64,
+        durable: bool,
+    ) -> Result<Committed> {
+        self.make_log_space(record.len() as u64)?;
+        let mut log = lock(&self.log);
+        let failed = |error| self.poisoned_by("append to the log", error);
+        let what = Append {
+            record,
+            kind,
+            heap_bytes,
+            durable,
+        };
+        let position = log.tail.append(what).map_err(failed)?;
+        log.heap_bytes = heap_bytes;
+        log.ends.note(heap_bytes);
+        self.publish(&log);
+        let since_checkpoint = position - log.checkpoint;
+        let checkpoint_due = since_checkpoint > log.tail.ring.len_bytes() / 16 * 7;
+        let durable = durable || log.tail.awaits_flush();
+        Ok(Committed {
+            position,
+            durable,
+            checkpoint_due,
+        })
+    }
+
+    /// Waits for room for a record. The first checkpoint frees the log up to the
+    /// one before it, the second one all the rest.
+    fn make_log_space(&self, len_bytes: u64) -> Result<()> {
+        for _ in 0..2 {
+            if lock(&self.log).tail.fits(len_bytes) {
+                return Ok(());
+            }
+            self.checkpoint()?;
+        }
+        if lock(&self.log).tail.fits(len_bytes) {
+            return Ok(());
+        }
+        Err(ErrorKind::corrupt(
+            "log",
+            0,
+            "room after two checkpoints",
+            "none",
+        ))
+    }
+
+    /// A record larger than the log: its entries go to a run past all heaps,
+    /// the record names them, and both superblocks pass it before the writer's
+    /// lock is given on. Then the run is in no use any more.
+    fn append_spilled(&self, record: &[u8], heap_bytes: u64) -> Result<Committed> {
+        let entries = &record[HEADER_BYTES as usize..];
+        let floor = self.bulk_floor_bytes().max(heap_bytes);
+        let end = round_up(floor + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
+        self.growth.reserve(end)?;
+        let written = self.disk.write_at(HEAP_START_BYTES + floor, entries);
+        written.map_err(|error| self.poisoned_by("write a large transaction", error))?;
+        self.sync_growth()?;
+        let spill = Spill {
+            offset: U64::new(floor),
+            len_bytes: U64::new(entries.len() as u64),
+            checksum: U64::new(checksum::of_record(lock(&self.log).tail.epoch, entries)),
+        };
+        let mut record = vec![0; HEADER_BYTES as usize];
+        record.extend_from_slice(spill.as_bytes());
+        let committed = self.append(&mut record, KIND_SPILL, heap_bytes, true)?;
+        // The record stands from here on, and must not outlive its run.
+        self.checkpoint_past(committed.position).map_err(|error| {
+            let _ = self.poison.set(error.to_string());
+            self.commit_unknown()
+        })?;
+        Ok(committed)
+    }
+
+    /// Step 5, without the writer's lock.
+    pub(crate) fn finish_commit(&self, committed: Committed) -> Result<()> {
+        let is_visible = self.visible.load(Acquire) >= committed.position;
+        if committed.durable || !is_visible {
+            self.flush_to(committed.position)
+                .map_err(|error| match self.poison.get() {
+                    Some(_) => self.commit_unknown(),
+                    None => error,
+                })?;
+        }
+        if committed.checkpoint_due {
+            self.checkpoint_if_idle()?;
+        }
+        Ok(())
+    }
+
+    /// Makes all commits so far durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.refuse_poisoned()?;
+        let appended = lock(&self.log).tail.appended;
+        self.flush_to(appended)
+    }
+}
+
+#[cold]
+fn too_large() -> crate::Error {
+    ErrorKind::TooLarge {
+        count: 1,
+        size_bytes: u64::MAX,
+        why: "the file's length",
+    }
+    .into()
+}

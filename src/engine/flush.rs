@@ -1,0 +1,89 @@
+//! Making the log durable, for everything that was appended so far.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering::{Acquire, Release};
+
+use super::{Core, EndOfLog, LogState, lock};
+use crate::error::{ErrorKind, Result};
+
+impl Core {
+    /// Returns when everything before `position` is durable. Whoever gets the
+    /// lock first flushes for all that wait behind it.
+    pub(crate) fn flush_to(&self, position: u64) -> Result<()> {
+        if self.durable.load(Acquire) >= position {
+            return Ok(());
+        }
+        let sync = lock(&self.sync);
+        if self.durable.load(Acquire) >= position {
+            return Ok(());
+        }
+        self.flush_all(&sync).map(|_| ())
+    }
+
+    /// Makes everything appended so far durable; the caller holds the sync lock.
+    pub(super) fn flush_all(&self, _sync: &MutexGuard<'_, ()>) -> Result<EndOfLog> {
+        self.refuse_poisoned()?;
+        let mut log = lock(&self.log);
+        let (from, ring) = (log.tail.durable, log.tail.ring.clone());
+        let sealed = log.tail.seal();
+        let to = sealed.map_err(|error| self.poisoned_by("write the log", error))?;
+        let end = EndOfLog {
+            position: to,
+            chain: log.tail.chain,
+            heap_bytes: log.heap_bytes,
+        };
+        drop(log);
+        if from < to {
+            ring.flush(from, to)
+                .map_err(|error| self.poisoned_by("flush the log", error))?;
+        }
+        // A checkpoint's sync may have failed meanwhile and taken the error
+        // that was ours to see.
+        self.refuse_poisoned()?;
+        let mut log = lock(&self.log);
+        log.tail.flushed(to);
+        self.publish(&log);
+        Ok(end)
+    }
+
+    /// Makes everything appended so far durable, and begins the window of a
+    /// checkpoint there.
+    pub(super) fn flush_for_checkpoint(&self) -> Result<EndOfLog> {
+        let sync = lock(&self.sync);
+        let end = self.flush_all(&sync)?;
+        let mut log = lock(&self.log);
+        // Records appended since the seal belong to the new window as well, so
+        // it begins with the longer of the two.
+        let heap_bytes = end.heap_bytes.max(log.heap_bytes);
+        log.ends.begin_checkpoint(heap_bytes);
+        log.checkpoint = end.position;
+        Ok(end)
+    }
+
+    /// Shows the positions to those who look without the lock.
+    pub(super) fn publish(&self, log: &LogState) {
+        self.durable.store(log.tail.durable, Release);
+        self.visible.store(log.tail.visible(), Release);
+    }
+
+    /// Syncs the heap's description. One sync at a time, and a failure poisons.
+    pub(super) fn sync_heap(&self, action: &'static str) -> Result<()> {
+        let _sync = lock(&self.sync);
+        self.refuse_poisoned()?;
+        self.disk
+            .sync()
+            .map_err(|error| self.poisoned_by(action, error))?;
+        self.refuse_poisoned()
+    }
+
+    /// The answer to a commit whose flush failed.
+    #[cold]
+    pub(super) fn commit_unknown(&self) -> crate::Error {
+        let cause = self.poison.get().cloned().unwrap_or_default();
+        ErrorKind::CommitUnknown {
+            path: self.path.clone(),
+            cause,
+        }
+        .into()
+    }
+}

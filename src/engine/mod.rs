@@ -1,0 +1,261 @@
+//! The protocol: commit, flush, checkpoint, recovery.
+//!
+//! **Owns** the order in which log and heap reach the disk, the superblocks,
+//! and the positions that say what is durable and what is visible. **Must not
+//! know** what lies in the heap beyond its header, or who allocates it.
+//!
+//! ARCHITECTURE.md argues the protocol step by step: what is on disk and in
+//! memory if the power, the process or the disk fails right there.
+//!
+//! # Invariants
+//!
+//! `E1` A heap page of the file is written only from an image that holds
+//! durable records alone, or as a bulk page that no state or image refers to.
+//! `E2` Both superblocks name complete states: the log holds every record from
+//! the older one's position on. `E3` One sync at a time; after a failed one
+//! nothing is written any more. `E4` The file is longer than any heap that a
+//! superblock, a record or an image names.
+//!
+//! # Locks, in the order in which they are taken
+//!
+//! writer, checkpointer, sync, pool, log.
+
+mod checkpoint;
+mod close;
+mod commit;
+mod create;
+mod flush;
+mod heap_ends;
+mod open;
+mod relocate;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Acquire;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::disk::{Disk, Growth};
+use crate::error::{ErrorKind, Result};
+use crate::format::superblock::Superblock;
+use crate::image::{Checkpointed, Image, LinkTests, Pool, PoolStats};
+use crate::log::{LogSource, Tail};
+use crate::workspace::Workspace;
+
+use heap_ends::HeapEnds;
+
+pub(crate) use create::create;
+
+/// What the engine has to know of the open options.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) link_tests: LinkTests,
+    pub(crate) memory_budget_bytes: u64,
+    pub(crate) most_log_bytes: u64,
+    pub(crate) salvage: bool,
+}
+
+/// An open store below its allocator.
+pub(crate) struct Core {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    growth: Arc<Growth>,
+    settings: Settings,
+    writer: Mutex<Writer>,
+    checkpointer: Mutex<Checkpointer>,
+    sync: Mutex<()>,
+    pool: Mutex<Pool>,
+    log: Mutex<LogState>,
+    /// `Tail::visible` and `Tail::durable`, to look at without the lock.
+    visible: AtomicU64,
+    durable: AtomicU64,
+    poison: OnceLock<String>,
+}
+
+/// The holder of the writer's lock.
+pub(crate) struct Writer {
+    pub(crate) workspace: Workspace,
+    /// The record's buffer, kept from one commit to the next.
+    record: Vec<u8>,
+    /// Whether a write transaction was begun since the store was opened.
+    has_begun: bool,
+}
+
+/// The log's end, and how long the heap was lately.
+struct LogState {
+    tail: Tail,
+    ends: HeapEnds,
+    /// Length of the heap after the last record.
+    heap_bytes: u64,
+    /// Where the last checkpoint was begun.
+    checkpoint: u64,
+}
+
+/// The holder of the checkpointer's lock.
+struct Checkpointer {
+    /// The image from which heap pages are written; never past `durable`.
+    image: Option<Image>,
+    /// The newest superblock.
+    last: Superblock,
+    /// Its slot.
+    slot: usize,
+    /// Whether both superblocks name this opening's epoch, so that records may
+    /// be appended.
+    begun: bool,
+}
+
+/// The position and checksum of the end of a record, with the heap's length.
+#[derive(Clone, Copy, Debug)]
+struct EndOfLog {
+    position: u64,
+    chain: u64,
+    heap_bytes: u64,
+}
+
+/// A lock whose holder panicked protects nothing half-done: transactions roll
+/// back when they are dropped, and the protocol's own state moves in single
+/// steps.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The lock that makes its holder the writer.
+    pub(crate) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        lock(&self.writer)
+    }
+
+    /// Gets ready for a write transaction; whether it is the first one.
+    pub(crate) fn begin_write(&self, writer: &mut Writer) -> Result<bool> {
+        self.refuse_poisoned()?;
+        let is_first = !writer.has_begun;
+        if is_first {
+            self.begin_epoch(&mut lock(&self.checkpointer))?;
+            writer.has_begun = true;
+        }
+        self.give_back_writer(writer);
+        let appended = lock(&self.log).tail.appended;
+        writer.workspace.image_mut().set_position(appended);
+        Ok(is_first)
+    }
+
+    /// A snapshot at the visible position.
+    #[inline]
+    pub(crate) fn snapshot(&self) -> Result<Arc<Image>> {
+        let visible = self.visible.load(Acquire);
+        lock(&self.pool).take(&|| self.log_source(), visible)
+    }
+
+    fn log_source(&self) -> LogSource {
+        LogSource {
+            ring: Arc::clone(&lock(&self.log).tail.ring),
+            disk: Arc::clone(&self.disk),
+        }
+    }
+
+    fn end_of_log(&self) -> EndOfLog {
+        let log = lock(&self.log);
+        let tail = &log.tail;
+        EndOfLog {
+            position: tail.appended,
+            chain: tail.chain,
+            heap_bytes: log.heap_bytes,
+        }
+    }
+
+    /// The lowest offset at which the file may be written in place: no state
+    /// that can still be replayed, and no image, reaches up to it.
+    pub(crate) fn bulk_floor_bytes(&self) -> u64 {
+        let in_images = lock(&self.pool).longest_heap_bytes();
+        lock(&self.log).ends.longest().max(in_images)
+    }
+
+    /// Random numbers for epochs and keys.
+    fn random(&self) -> Result<u64> {
+        getrandom::u64().map_err(|error| {
+            let source = std::io::Error::other(error.to_string());
+            self.io_error("get random numbers", source)
+        })
+    }
+
+    #[cold]
+    fn io_error(&self, action: &'static str, source: std::io::Error) -> crate::Error {
+        ErrorKind::Io {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+        .into()
+    }
+
+    /// After this nothing is written any more: the kernel reports a failed
+    /// write once, and then shows the new bytes in memory as if they were safe.
+    #[cold]
+    fn poisoned_by(&self, action: &'static str, source: std::io::Error) -> crate::Error {
+        let _ = self.poison.set(format!("{action}: {source}"));
+        self.io_error(action, source)
+    }
+
+    /// After a rollback that failed: the writer's image is in no known state.
+    #[cold]
+    pub(crate) fn poison_writer(&self, cause: &crate::Error) {
+        let _ = self.poison.set(format!("take a transaction back: {cause}"));
+    }
+
+    /// Refuses to write where an earlier write failed.
+    pub(crate) fn refuse_poisoned(&self) -> Result<()> {
+        match self.poison.get() {
+            None => Ok(()),
+            Some(cause) => {
+                let (path, cause) = (self.path.clone(), cause.clone());
+                Err(ErrorKind::Poisoned { path, cause }.into())
+            }
+        }
+    }
+
+    pub(crate) fn pool_stats(&self) -> PoolStats {
+        lock(&self.pool).stats()
+    }
+
+    /// Log bytes in use, and the ring's length.
+    pub(crate) fn log_use(&self) -> (u64, u64) {
+        let log = lock(&self.log);
+        (
+            log.tail.appended - log.tail.start,
+            log.tail.ring.len_bytes(),
+        )
+    }
+
+    /// Log position up to which everything is durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Acquire)
+    }
+
+    /// Length of the file.
+    pub(crate) fn file_bytes(&self) -> Result<u64> {
+        self.disk
+            .len_bytes()
+            .map_err(|source| self.io_error("look at the file's length", source))
+    }
+
+    /// The random key of the store's hash tables.
+    pub(crate) fn hash_key(&self) -> [u8; 16] {
+        lock(&self.checkpointer).last.hash_key
+    }
+}
+
+impl Checkpointer {
+    fn checkpointed(&self) -> Checkpointed {
+        Checkpointed {
+            position: self.last.position.get(),
+            heap_bytes: self.last.heap_bytes.get(),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Moving the log to a larger region.
+//!
+//! The writer's lock is held throughout, and two checkpoints empty the log
+//! first, so that no record has to be copied: both superblocks name the same
+//! position, the end of the log, in the old region and then in the new one.
+
+use std::sync::Arc;
+
+use zerocopy::little_endian::U64;
+
+use super::create::zero_log;
+use super::{Core, Writer, lock};
+use crate::error::Result;
+use crate::format::superblock::Superblock;
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
+use crate::log::{Ring, Tail};
+
+/// The log is moved after it was lapped this many times.
+const LAPS_BEFORE_MOVE: u64 = 4;
+/// The new region is this many times as long.
+const GROWTH: u64 = 4;
+
+impl Core {
+    /// The length that the log should be moved to, if it is due.
+    pub(crate) fn log_bytes_wanted(&self) -> Option<u64> {
+        let log = lock(&self.log);
+        let ring = &log.tail.ring;
+        let len = ring.len_bytes();
+        let laps = (log.tail.appended - ring.base()) / len;
+        // A log longer than the heap saves little: a checkpoint writes no more
+        // pages than the heap has.
+        let most = self
+            .settings
+            .most_log_bytes
+            .min((log.heap_bytes / len).max(1) * len);
+        let wanted = (len * GROWTH).min(most / PAGE_BYTES * PAGE_BYTES);
+        (laps >= LAPS_BEFORE_MOVE && wanted > len).then_some(wanted)
+    }
+
+    /// Moves the log to the region of `pages` pages at heap page `page`, which
+    /// a durable transaction has allocated past all heaps.
+    pub(crate) fn move_log(&self, _writer: &mut Writer, page: u64, pages: u64) -> Result<()> {
+        let (offset, len) = (HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES);
+        zero_log(&*self.disk, offset, len)
+            .map_err(|error| self.poisoned_by("write a new log region", error))?;
+        self.sync_heap("sync a new log region")?;
+        let mut checkpointer = lock(&self.checkpointer);
+        self.run_checkpoint(&mut checkpointer)?;
+        self.run_checkpoint(&mut checkpointer)?;
+        let end = self.end_of_log();
+        let ring = Ring::new(&*self.disk, offset, len, end.position)
+            .map_err(|error| self.io_error("map a new log region", error))?;
+        let point = |block: &mut Superblock| {
+            block.log_offset = U64::new(offset);
+            block.log_bytes = U64::new(len);
+            block.log_base = U64::new(end.position);
+        };
+        self.write_superblock(&mut checkpointer, point)?;
+        self.write_superblock(&mut checkpointer, point)?;
+        self.free_log(&checkpointer, end.position);
+        let mut log = lock(&self.log);
+        log.tail = Tail::new(Arc::new(ring), log.tail.epoch, end.position, end.chain);
+        Ok(())
+    }
+
+    /// The region that the superblock names, as heap page and pages.
+    pub(crate) fn log_region(&self) -> (u64, u64) {
+        let checkpointer = lock(&self.checkpointer);
+        let last = &checkpointer.last;
+        let offset = last.log_offset.get().saturating_sub(HEAP_START_BYTES);
+        (offset / PAGE_BYTES, last.log_bytes.get() / PAGE_BYTES)
+    }
+}

@@ -1,0 +1,395 @@
+//! What can go wrong, in the words of the person who has to mend it.
+//!
+//! **Owns** the error type of the whole crate. **Must not know** how any of it
+//! comes about. Every message says what was expected, what was found, where
+//! (path, offset, type), and what to do.
+//!
+//! An [`Error`] is one pointer wide: a lookup that returns
+//! `Result<Option<&T>, Error>` then fits in registers.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// What flagstone's operations return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error, one pointer wide; [`Error::kind`] says what happened.
+pub struct Error(Box<ErrorKind>);
+
+impl Error {
+    /// What happened, to match on.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+}
+
+impl From<ErrorKind> for Error {
+    #[cold]
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+/// Every kind of failure.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A system call on the store's file failed.
+    #[error("{path}: cannot {action}: {source}", path = .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The store's file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+
+    /// The path names something that is not a regular file.
+    #[error("{path}: a store is a regular file, this is {found}; give the path of a file", path = .path.display())]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+        /// What lies there.
+        found: &'static str,
+    },
+
+    /// The file is empty.
+    #[error("{path}: the file is empty, and a store never is; remove it (or let the store make it) to start a new one", path = .path.display())]
+    EmptyFile {
+        /// The store's file.
+        path: PathBuf,
+    },
+
+    /// The file is too short to hold a store's first pages.
+    #[error("{path}: {found_bytes} bytes are too few for a store, whose first pages alone take {expected_bytes}; the file was cut off or is not a store", path = .path.display())]
+    TooShort {
+        /// The store's file.
+        path: PathBuf,
+        /// Its length.
+        found_bytes: u64,
+        /// What the first pages take.
+        expected_bytes: u64,
+    },
+
+    /// The file is something else.
+    #[error("{path}: not a flagstone store: expected the magic {expected:?} at offset 0 or 4096, found {found:?}; the file was left as it is", path = .path.display())]
+    NotAStore {
+        /// The path as given.
+        path: PathBuf,
+        /// What a store begins with.
+        expected: String,
+        /// What this file begins with.
+        found: String,
+    },
+
+    /// Creation of the store did not come to its end.
+    #[error("{path}: a store that was never finished (its creation was interrupted); it holds no data: remove it and create it anew", path = .path.display())]
+    HalfMade {
+        /// The store's file.
+        path: PathBuf,
+    },
+
+    /// The file was written by a program that this one does not know.
+    #[error("{path}: format version {found}, this program knows {known}; open it with the flagstone that wrote it", path = .path.display())]
+    UnknownVersion {
+        /// The store's file.
+        path: PathBuf,
+        /// The file's version.
+        found: u32,
+        /// This program's.
+        known: u32,
+    },
+
+    /// The file's structs have the other byte order.
+    #[error("{path}: written on a machine with the other byte order; structs hold native integers, so it opens only there", path = .path.display())]
+    ForeignByteOrder {
+        /// The store's file.
+        path: PathBuf,
+    },
+
+    /// Neither superblock can be used.
+    #[error("{path}: both superblocks are damaged (offset 0: {first}; offset 4096: {second}); restore a backup", path = .path.display())]
+    SuperblocksDamaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What is wrong with the first.
+        first: String,
+        /// What is wrong with the second.
+        second: String,
+    },
+
+    /// The file ends before what its superblock and log describe.
+    #[error("{path}: {what} needs {expected_bytes} bytes and the file has {found_bytes}: it was truncated; restore a backup", path = .path.display())]
+    Truncated {
+        /// The store's file.
+        path: PathBuf,
+        /// Which part is missing.
+        what: &'static str,
+        /// The length it needs.
+        expected_bytes: u64,
+        /// The length it has.
+        found_bytes: u64,
+    },
+
+    /// A record in the middle of the log is damaged, though it had been durable.
+    #[error("{path}: the log is damaged at position {position} (file offset {offset}), though a later record attests that it was durable up to {attested}; opening would drop committed transactions: restore a backup, or open with `salvage(true)` to go on from the state before the damage", path = .path.display())]
+    LogDamaged {
+        /// The store's file.
+        path: PathBuf,
+        /// Where the sequence of records ends too early.
+        position: u64,
+        /// The same as an offset in the file.
+        offset: u64,
+        /// The durable position that a later record names.
+        attested: u64,
+    },
+
+    /// Another store, in this process or another, has the file open.
+    #[error("{path}: the store is open already, here or in another process; close it there first", path = .path.display())]
+    Locked {
+        /// The store's file.
+        path: PathBuf,
+    },
+
+    /// The machine is one that flagstone does not support.
+    #[error("flagstone needs {expected}, this machine has {found}")]
+    Unsupported {
+        /// What is needed.
+        expected: &'static str,
+        /// What there is.
+        found: String,
+    },
+
+    /// An option of opening makes no sense.
+    #[error("open option {option}: {why}")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// A link that must point at something is null.
+    #[error("link to {type_name} is null; use `get`, which answers `None`, where null is allowed")]
+    LinkNull {
+        /// The type of the target.
+        type_name: String,
+    },
+
+    /// A link leads outside of the heap's objects.
+    #[error(
+        "link to {type_name} at heap offset {offset:#x} with {count} element(s) of {size_bytes} bytes lies outside of the heap's objects, which end at {heap_bytes:#x}; it is damaged or from another store"
+    )]
+    LinkOutOfBounds {
+        /// The type of the target.
+        type_name: String,
+        /// The link's offset from the start of the heap.
+        offset: u64,
+        /// Its number of elements.
+        count: u64,
+        /// Bytes of one element.
+        size_bytes: u64,
+        /// The heap's length as this transaction knows it.
+        heap_bytes: u64,
+    },
+
+    /// A link's offset is no multiple of its type's alignment.
+    #[error(
+        "link to {type_name} at heap offset {offset:#x} is not a multiple of the type's alignment of {align_bytes}; it is damaged"
+    )]
+    LinkMisaligned {
+        /// The type of the target.
+        type_name: String,
+        /// The link's offset from the start of the heap.
+        offset: u64,
+        /// What it must be a multiple of.
+        align_bytes: u64,
+    },
+
+    /// The bytes behind a link are not a value of its type.
+    #[error(
+        "bytes at heap offset {offset:#x} are not a value of {type_name} (such as a bool that is neither 0 nor 1, or an enum without that variant); they are damaged or of another type"
+    )]
+    InvalidBits {
+        /// The type of the target.
+        type_name: String,
+        /// The link's offset from the start of the heap.
+        offset: u64,
+    },
+
+    /// A link does not lie in an allocation that is in use.
+    #[error(
+        "link to {type_name} at heap offset {offset:#x} of {len_bytes} bytes does not lie in one live allocation ({found}); it dangles or is damaged"
+    )]
+    LinkNotLive {
+        /// The type of the target.
+        type_name: String,
+        /// The link's offset from the start of the heap.
+        offset: u64,
+        /// Bytes that it spans.
+        len_bytes: u64,
+        /// What lies there instead.
+        found: &'static str,
+    },
+
+    /// A link is not exactly one allocation of its type, as `free` and roots want it.
+    #[error(
+        "link to {type_name} at heap offset {offset:#x} is not one whole allocation of that type ({found}); give the link that `alloc` returned"
+    )]
+    LinkNotWhole {
+        /// The type of the target.
+        type_name: String,
+        /// The link's offset from the start of the heap.
+        offset: u64,
+        /// What lies there instead.
+        found: String,
+    },
+
+    /// Two links that were asked for at once lie over each other.
+    #[error("links {first} and {second} of get_disjoint_mut overlap at heap offset {offset:#x}")]
+    LinksOverlap {
+        /// The first one's place in the arguments.
+        first: usize,
+        /// The second one's.
+        second: usize,
+        /// Where they meet.
+        offset: u64,
+    },
+
+    /// A root was stored with another type than the one asked for.
+    #[error(
+        "root {name:?} is a {found}, and a {expected} was asked for\nexpected:\n{expected_layout}found in the store:\n{found_layout}"
+    )]
+    RootType {
+        /// The root's name.
+        name: String,
+        /// The type asked for.
+        expected: String,
+        /// The type that it has.
+        found: String,
+        /// The layout of the type asked for.
+        expected_layout: String,
+        /// The layout of the type that it has.
+        found_layout: String,
+    },
+
+    /// A type's layout in the program is not the one in the store.
+    #[error(
+        "type {type_name} has another layout in this program than in the store; restore the old definition, or give the new type a name of its own with #[persist(name = \"…\")]\nexpected:\n{expected}found in the store:\n{found}"
+    )]
+    TypeChanged {
+        /// The type's name.
+        type_name: String,
+        /// The program's layout, field by field.
+        expected: String,
+        /// The store's.
+        found: String,
+    },
+
+    /// The thread that asks for the write transaction holds one.
+    #[error(
+        "this thread has a write transaction on this store already, and would wait for itself; end that one first"
+    )]
+    WriterOnThisThread,
+
+    /// A savepoint of another transaction, or one that was rolled back past.
+    #[error(
+        "this savepoint is gone: it belongs to another transaction, or an earlier savepoint was rolled back to"
+    )]
+    SavepointGone,
+
+    /// An earlier write or flush failed.
+    #[error("{path}: an earlier write or flush failed ({cause}), so nothing more is written; reads go on; close the store and open it again to recover", path = .path.display())]
+    Poisoned {
+        /// The store's file.
+        path: PathBuf,
+        /// The failure that did it.
+        cause: String,
+    },
+
+    /// The flush of a commit failed: whether it lasts shows at the next opening.
+    #[error("{path}: the commit was logged, but making it durable failed ({cause}): whether it lasts is known after opening the store again", path = .path.display())]
+    CommitUnknown {
+        /// The store's file.
+        path: PathBuf,
+        /// The failure.
+        cause: String,
+    },
+
+    /// The heap cannot grow.
+    #[error("{path}: cannot grow the store to {wanted_bytes} bytes: {source}; the transaction can be rolled back, and the store works on", path = .path.display())]
+    NoSpace {
+        /// The store's file.
+        path: PathBuf,
+        /// The length that was wanted.
+        wanted_bytes: u64,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+
+    /// An allocation that no store can hold.
+    #[error("cannot allocate {count} element(s) of {size_bytes} bytes: {why}")]
+    TooLarge {
+        /// Elements asked for.
+        count: u64,
+        /// Bytes of one.
+        size_bytes: u64,
+        /// Which limit it breaks.
+        why: &'static str,
+    },
+
+    /// One of flagstone's own structures in the file contradicts itself.
+    #[error(
+        "{what} at heap offset {offset:#x} is damaged: expected {expected}, found {found}; run `check`, restore a backup"
+    )]
+    Corrupt {
+        /// Which structure.
+        what: &'static str,
+        /// Where it lies.
+        offset: u64,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+}
+
+impl ErrorKind {
+    /// A structure that contradicts itself.
+    #[cold]
+    pub(crate) fn corrupt(
+        what: &'static str,
+        offset: u64,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Error {
+        Self::Corrupt {
+            what,
+            offset,
+            expected: expected.to_string(),
+            found: found.to_string(),
+        }
+        .into()
+    }
+}

@@ -1,0 +1,38 @@
+//! The file's bytes: what FORMAT.md says, as types.
+//!
+//! **Owns** every on-disk struct with its size and offsets (asserted at
+//! compile time), the constants of the layout, and the checksums. **Must not
+//! know** files, mappings or transactions: everything here works on bytes.
+//!
+//! Every multi-byte field is a zerocopy little-endian type of alignment 1, so
+//! any byte string of the right length can be looked at; whether it makes
+//! sense is checked where it is used.
+
+pub(crate) mod checksum;
+pub(crate) mod heap;
+pub(crate) mod record;
+pub(crate) mod superblock;
+
+/// Bytes of a page: the unit of allocation, of checkpoints and of page sums.
+pub(crate) const PAGE_BYTES: u64 = 4096;
+/// Bytes of a line: the unit of change.
+pub(crate) const LINE_BYTES: u64 = 64;
+/// Lines of a page; a page's changed lines are the bits of one `u64`.
+pub(crate) const LINES_PER_PAGE: u64 = PAGE_BYTES / LINE_BYTES;
+/// Bytes of a file before its heap: two superblocks, the coordination page and
+/// one page that is zero.
+pub(crate) const HEAP_START_BYTES: u64 = 4 * PAGE_BYTES;
+/// Where the coordination page lies in the file.
+pub(crate) const COORDINATION_BYTES: u64 = 2 * PAGE_BYTES;
+/// Version of this format. Another one is refused.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+const _: () = assert!(
+    LINES_PER_PAGE == 64,
+    "a page's lines are the bits of one u64"
+);
+
+/// Rounds up to a multiple of `unit`, or `None` past the end of the numbers.
+pub(crate) fn round_up(value: u64, unit: u64) -> Option<u64> {
+    value.checked_add(unit - 1).map(|x| x / unit * unit)
+}

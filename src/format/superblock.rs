@@ -1,0 +1,219 @@
+//! The superblock: which log, from which position, and whose file.
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::checksum;
+use super::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
+
+/// First bytes of both superblocks.
+pub(crate) const MAGIC: [u8; 16] = *b"flagstone heap\r\n";
+/// First bytes of the coordination page while the file is being made.
+pub(crate) const HALF_MADE: [u8; 16] = *b"flagstone begun\n";
+/// The two places of superblocks in the file.
+pub(crate) const SLOT_OFFSETS_BYTES: [u64; 2] = [0, PAGE_BYTES];
+/// Flag: the store was closed in order and the log ends at `position`.
+pub(crate) const FLAG_CLEAN: u32 = 1;
+
+/// Reads as this number on a machine with the byte order that wrote the file.
+const BYTE_ORDER_MARK: u32 = 0x0102_0304;
+
+/// One superblock, at the start of its page; the rest of the page is zero.
+#[derive(Clone, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub(crate) struct Superblock {
+    pub(crate) magic: [u8; 16],
+    pub(crate) version: U32,
+    byte_order: [u8; 4],
+    pub(crate) page_bytes: U32,
+    pub(crate) flags: U32,
+    /// Random number of this store.
+    pub(crate) store_id: [u8; 16],
+    /// Random key of the store's hash tables.
+    pub(crate) hash_key: [u8; 16],
+    /// Counts the superblocks written; the valid one with the larger number is used.
+    pub(crate) generation: U64,
+    /// Seed of the checksums of the records from `position` on.
+    pub(crate) epoch: U64,
+    /// Start of the log in the file.
+    pub(crate) log_offset: U64,
+    /// Length of the log's ring.
+    pub(crate) log_bytes: U64,
+    /// The log position that lies at `log_offset` (modulo `log_bytes`).
+    pub(crate) log_base: U64,
+    /// The heap in the file is complete up to this log position.
+    pub(crate) position: U64,
+    /// Checksum of the record that ends at `position`.
+    pub(crate) chain: U64,
+    /// Length of the heap at `position`: a hint, the heap's header rules.
+    pub(crate) heap_bytes: U64,
+    reserved: [u8; 504 - 128],
+    checksum: U64,
+}
+
+const _: () = {
+    assert!(size_of::<Superblock>() == 512);
+    assert!(std::mem::offset_of!(Superblock, version) == 16);
+    assert!(std::mem::offset_of!(Superblock, store_id) == 32);
+    assert!(std::mem::offset_of!(Superblock, generation) == 64);
+    assert!(std::mem::offset_of!(Superblock, epoch) == 72);
+    assert!(std::mem::offset_of!(Superblock, log_offset) == 80);
+    assert!(std::mem::offset_of!(Superblock, position) == 104);
+    assert!(std::mem::offset_of!(Superblock, heap_bytes) == 120);
+    assert!(std::mem::offset_of!(Superblock, checksum) == 504);
+};
+
+/// Why a superblock cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("no magic")]
+    Magic,
+    #[error("the checksum does not match")]
+    Checksum,
+    #[error("format version {0}")]
+    Version(u32),
+    #[error("the other byte order")]
+    ByteOrder,
+    #[error("{0}")]
+    Nonsense(&'static str),
+}
+
+/// What a new store's superblocks say.
+pub(crate) struct Identity {
+    pub(crate) store_id: [u8; 16],
+    pub(crate) hash_key: [u8; 16],
+}
+
+impl Superblock {
+    pub(crate) fn new(identity: &Identity) -> Self {
+        Self {
+            magic: MAGIC,
+            version: U32::new(FORMAT_VERSION),
+            byte_order: BYTE_ORDER_MARK.to_ne_bytes(),
+            page_bytes: U32::new(PAGE_BYTES as u32),
+            flags: U32::new(0),
+            store_id: identity.store_id,
+            hash_key: identity.hash_key,
+            generation: U64::new(0),
+            epoch: U64::new(0),
+            log_offset: U64::new(0),
+            log_bytes: U64::new(0),
+            log_base: U64::new(0),
+            position: U64::new(0),
+            chain: U64::new(0),
+            heap_bytes: U64::new(0),
+            reserved: [0; 504 - 128],
+            checksum: U64::new(0),
+        }
+    }
+
+    /// The bytes to write, checksum included, as one whole page.
+    pub(crate) fn to_page(&self) -> [u8; PAGE_BYTES as usize] {
+        let mut sealed = self.clone();
+        sealed.checksum = U64::new(sealed.sum());
+        let mut page = [0; PAGE_BYTES as usize];
+        page[..512].copy_from_slice(sealed.as_bytes());
+        page
+    }
+
+    /// Reads a superblock out of the start of its page.
+    ///
+    /// The version is judged before the checksum: a later format may lay out
+    /// everything behind it in another way.
+    pub(crate) fn parse(page: &[u8]) -> Result<Self, Unusable> {
+        let (block, _) = Self::read_from_prefix(page).map_err(|_| Unusable::Magic)?;
+        if block.magic != MAGIC {
+            return Err(Unusable::Magic);
+        }
+        if block.version.get() != FORMAT_VERSION {
+            return Err(Unusable::Version(block.version.get()));
+        }
+        if block.checksum.get() != block.sum() {
+            return Err(Unusable::Checksum);
+        }
+        if block.byte_order != BYTE_ORDER_MARK.to_ne_bytes() {
+            return Err(Unusable::ByteOrder);
+        }
+        block.make_sense()?;
+        Ok(block)
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.flags.get() & FLAG_CLEAN != 0
+    }
+
+    /// A checksum can be forged, so the numbers are checked as well: all sums
+    /// that later code forms of them stay within `u64`.
+    fn make_sense(&self) -> Result<(), Unusable> {
+        let log_end = self.log_offset.get().checked_add(self.log_bytes.get());
+        let limit = 1 << 62;
+        if self.page_bytes.get() != PAGE_BYTES as u32 {
+            return Err(Unusable::Nonsense("the page size is not 4096"));
+        }
+        if !self.log_bytes.get().is_multiple_of(PAGE_BYTES) || self.log_bytes.get() < PAGE_BYTES * 4
+        {
+            return Err(Unusable::Nonsense("the log's length is impossible"));
+        }
+        let starts_on_page = self.log_offset.get().is_multiple_of(PAGE_BYTES);
+        if !starts_on_page || self.log_offset.get() < HEAP_START_BYTES {
+            return Err(Unusable::Nonsense("the log's place is impossible"));
+        }
+        if log_end.is_none_or(|end| end > limit) {
+            return Err(Unusable::Nonsense("the log's end is impossible"));
+        }
+        if self.position.get() < self.log_base.get() || self.position.get() > limit {
+            return Err(Unusable::Nonsense("the position is impossible"));
+        }
+        let whole_pages = self.heap_bytes.get().is_multiple_of(PAGE_BYTES);
+        if !whole_pages || self.heap_bytes.get() > limit || self.heap_bytes.get() == 0 {
+            return Err(Unusable::Nonsense("the heap's length is impossible"));
+        }
+        Ok(())
+    }
+
+    fn sum(&self) -> u64 {
+        checksum::plain(&self.as_bytes()[..504])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Superblock {
+        let mut block = Superblock::new(&Identity {
+            store_id: [1; 16],
+            hash_key: [2; 16],
+        });
+        block.log_offset = U64::new(1 << 20);
+        block.log_bytes = U64::new(1 << 20);
+        block.heap_bytes = U64::new(1 << 20);
+        block
+    }
+
+    #[test]
+    fn a_superblock_comes_back_and_each_bit_of_it_is_guarded() {
+        let page = sample().to_page();
+        let back = Superblock::parse(&page).unwrap();
+        assert_eq!(back.to_page(), page);
+        for bit in 0..512 * 8 {
+            let mut bad = page;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Superblock::parse(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_would_overflow_are_refused() {
+        for (offset, bytes) in [
+            (u64::MAX - 4095, 1 << 20),
+            (1 << 20, u64::MAX - 4095),
+            (0, 1 << 20),
+        ] {
+            let mut block = sample();
+            block.log_offset = U64::new(offset);
+            block.log_bytes = U64::new(bytes);
+            assert!(Superblock::parse(&block.to_page()).is_err());
+        }
+    }
+}

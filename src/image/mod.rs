@@ -1,0 +1,26 @@
+//! Images: the heap in private memory, following the log.
+//!
+//! **Owns** the private mapping of the heap together with the log position up
+//! to which records were applied to it, and the pool from which readers take
+//! snapshots. **Must not know** how records come about or who writes the heap's
+//! pages to the file.
+//!
+//! # Invariants
+//!
+//! `I1` The bytes of an image at position P are those of the heap after all
+//! records up to P, for every page in use then. `I2` Every page that a record
+//! between the checkpoint an image began from and its own position touches is
+//! private in it. `I3` An image that a reader holds does not change.
+
+mod apply;
+mod heap;
+mod page_set;
+mod pool;
+mod view;
+
+pub use view::Image;
+
+pub(crate) use heap::Allocation;
+pub(crate) use page_set::PageSet;
+pub(crate) use pool::{Checkpointed, Pool, PoolStats, open_image};
+pub use view::LinkTests;

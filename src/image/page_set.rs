@@ -1,0 +1,88 @@
+//! A set of page numbers.
+
+/// A bitmap that grows with the largest page in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PageSet {
+    words: Vec<u64>,
+    len: u64,
+}
+
+impl PageSet {
+    /// Adds a page; whether it was new.
+    pub(crate) fn insert(&mut self, page: u64) -> bool {
+        let (index, bit) = ((page / 64) as usize, 1 << (page % 64));
+        if index >= self.words.len() {
+            self.words.resize(index + 1, 0);
+        }
+        let new = self.words[index] & bit == 0;
+        self.words[index] |= bit;
+        self.len += u64::from(new);
+        new
+    }
+
+    pub(crate) fn contains(&self, page: u64) -> bool {
+        self.words
+            .get((page / 64) as usize)
+            .is_some_and(|word| word >> (page % 64) & 1 == 1)
+    }
+
+    /// Number of pages.
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.words.fill(0);
+        self.len = 0;
+    }
+
+    /// Drops the pages that `keep` does not contain.
+    pub(crate) fn retain_in(&mut self, keep: &PageSet) {
+        self.len = 0;
+        for (index, word) in self.words.iter_mut().enumerate() {
+            *word &= keep.words.get(index).copied().unwrap_or(0);
+            self.len += u64::from(word.count_ones());
+        }
+    }
+
+    /// The pages in rising order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
+        (0..).zip(&self.words).flat_map(|(index, word)| {
+            let mut rest = *word;
+            std::iter::from_fn(move || {
+                let bit = u64::from(rest.trailing_zeros());
+                rest &= rest.wrapping_sub(1);
+                (bit < 64).then_some(index * 64 + bit)
+            })
+        })
+    }
+
+    /// Neighbouring pages as `(first, count)`, at most `most` at a time.
+    pub(crate) fn runs(&self, most: u64) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for page in self.iter() {
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == page && *count < most => *count += 1,
+                _ => runs.push((page, 1)),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_come_back_in_order_and_as_runs() {
+        let mut set = PageSet::default();
+        for page in [700, 3, 4, 5, 64, 63, 3] {
+            set.insert(page);
+        }
+        assert_eq!(set.iter().collect::<Vec<_>>(), [3, 4, 5, 63, 64, 700]);
+        assert_eq!(set.runs(2), [(3, 2), (5, 1), (63, 2), (700, 1)]);
+        assert_eq!(set.len(), 6);
+        assert!(set.contains(64) && !set.contains(65) && !set.contains(100_000));
+    }
+}

@@ -1,0 +1,226 @@
+//! The images that readers take.
+//!
+//! The current image serves readers. To move it forward, it is changed in
+//! place if nobody holds it; else an idle image catches up and takes its
+//! place, and the old one turns idle when its last reader leaves.
+
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::error::{ErrorKind, Result};
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
+use crate::log::LogSource;
+use crate::map::Hole;
+
+use super::{Image, LinkTests, PageSet};
+
+/// Idle images that are kept: one for the readers and one to catch up is what
+/// short transactions need.
+const MOST_IDLE: usize = 2;
+
+/// Images for readers, under one lock.
+pub(crate) struct Pool {
+    /// The image that the next reader gets.
+    current: Option<Arc<Image>>,
+    /// Images that were current; readers may hold them.
+    earlier: Vec<Arc<Image>>,
+    idle: Vec<Image>,
+    checkpoint: Checkpointed,
+    tests: LinkTests,
+}
+
+/// The state that the heap in the file is complete up to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Checkpointed {
+    /// Its log position.
+    pub(crate) position: u64,
+    /// The heap's length there.
+    pub(crate) heap_bytes: u64,
+}
+
+/// What `stats` says of the images.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PoolStats {
+    pub(crate) held: usize,
+    pub(crate) idle: usize,
+    pub(crate) oldest: Option<u64>,
+    pub(crate) private_bytes: u64,
+}
+
+impl Pool {
+    pub(crate) fn new(checkpoint: Checkpointed, tests: LinkTests) -> Self {
+        Self {
+            current: None,
+            earlier: Vec::new(),
+            idle: Vec::new(),
+            checkpoint,
+            tests,
+        }
+    }
+
+    /// An image at `visible`, for a reader to hold.
+    #[inline]
+    pub(crate) fn take(
+        &mut self,
+        source: &dyn Fn() -> LogSource,
+        visible: u64,
+    ) -> Result<Arc<Image>> {
+        if let Some(current) = &self.current
+            && current.position >= visible
+        {
+            return Ok(Arc::clone(current));
+        }
+        self.advance(&source(), visible).map(Arc::clone)
+    }
+
+    /// Makes the current image one at `visible`.
+    fn advance(&mut self, source: &LogSource, visible: u64) -> Result<&Arc<Image>> {
+        self.collect();
+        let mut touched = PageSet::default();
+        // `get_mut` and not `strong_count`: it has the acquire that makes the
+        // last reader's reads happen before the change.
+        let unheld = self.current.as_mut().and_then(Arc::get_mut);
+        if let Some(image) = unheld {
+            image.advance(source, visible, &mut touched)?;
+            return Ok(self
+                .current
+                .as_ref()
+                .expect("an image was changed in place"));
+        }
+        let mut image = match self.idle.pop() {
+            Some(image) => image,
+            None => open_image(&*source.disk, self.checkpoint, self.tests)?,
+        };
+        image.advance(source, visible, &mut touched)?;
+        self.earlier.extend(self.current.take());
+        Ok(self.current.insert(Arc::new(image)))
+    }
+
+    /// Moves images that readers have left to the idle ones.
+    fn collect(&mut self) {
+        for image in std::mem::take(&mut self.earlier) {
+            match Arc::try_unwrap(image) {
+                Ok(image) => self.idle.push(image),
+                Err(held) => self.earlier.push(held),
+            }
+        }
+        // The one with the least to catch up is taken first; the rest is not kept.
+        self.idle.sort_by_key(|image| image.position);
+        let surplus = self.idle.len().saturating_sub(MOST_IDLE);
+        self.idle.drain(..surplus);
+    }
+
+    /// Before the checkpoint writes `pages`, which changed up to `position`:
+    /// no new reader gets an image behind `position`, and those that readers
+    /// hold get pages of their own.
+    pub(crate) fn prepare_checkpoint(
+        &mut self,
+        source: &LogSource,
+        visible: u64,
+        position: u64,
+        pages: &PageSet,
+    ) -> Result<std::io::Result<()>> {
+        if self.current.is_some() {
+            self.advance(source, visible)?;
+        }
+        self.collect();
+        let behind = self
+            .earlier
+            .iter()
+            .filter(|image| image.position < position);
+        Ok(behind.map(|image| image.freeze(pages)).collect())
+    }
+
+    /// After a checkpoint: images begin from `position`, and the log before
+    /// `start` is gone.
+    pub(crate) fn checkpointed(&mut self, checkpoint: Checkpointed, start: u64) {
+        self.checkpoint = checkpoint;
+        self.collect();
+        self.idle.retain(|image| image.position >= start);
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|image| image.position < start)
+        {
+            self.earlier.extend(self.current.take());
+        }
+    }
+
+    /// The largest length of the heap in any image.
+    pub(crate) fn longest_heap_bytes(&self) -> u64 {
+        let held = self
+            .earlier
+            .iter()
+            .chain(&self.current)
+            .map(|image| image.heap_bytes());
+        held.chain(self.idle.iter().map(Image::heap_bytes))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Gives back memory beyond `budget_bytes` in images that nobody holds: the
+    /// file is complete up to the checkpoint, so an image that is there needs
+    /// no page of its own, and another one is dropped.
+    pub(crate) fn give_back(&mut self, budget_bytes: u64) {
+        let checkpoint = self.checkpoint.position;
+        self.idle
+            .retain(|image| image.private_bytes() <= budget_bytes);
+        let Some(image) = self.current.as_mut().and_then(Arc::get_mut) else {
+            return;
+        };
+        if image.private_bytes() > budget_bytes && image.position == checkpoint {
+            // A page that cannot be given back stays private, which is right too.
+            let _ = image.give_back(&PageSet::default());
+        } else if image.private_bytes() > budget_bytes {
+            self.current = None;
+        }
+    }
+
+    pub(crate) fn stats(&mut self) -> PoolStats {
+        self.collect();
+        let held: Vec<_> = self
+            .earlier
+            .iter()
+            .chain(
+                self.current
+                    .iter()
+                    .filter(|image| Arc::strong_count(image) > 1),
+            )
+            .collect();
+        let all = self
+            .earlier
+            .iter()
+            .chain(&self.current)
+            .map(|image| image.private_bytes());
+        PoolStats {
+            held: held.len(),
+            idle: self.idle.len(),
+            oldest: held.iter().map(|image| image.position).min(),
+            private_bytes: all.chain(self.idle.iter().map(Image::private_bytes)).sum(),
+        }
+    }
+}
+
+/// A new image of the heap as the file holds it. Its bounds are right once
+/// records were applied and `settle` was called.
+pub(crate) fn open_image(
+    disk: &dyn Disk,
+    checkpoint: Checkpointed,
+    tests: LinkTests,
+) -> Result<Image> {
+    let failed = |error: std::io::Error| {
+        ErrorKind::corrupt("image of the heap", 0, "memory to map it", error)
+    };
+    let file = disk.len_bytes().map_err(failed)?;
+    let room = file.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
+    if checkpoint.heap_bytes > room {
+        let found = format!("room for {room}");
+        let offset = checkpoint.heap_bytes;
+        return Err(ErrorKind::corrupt("file's length", file, offset, found));
+    }
+    let mut map = disk.map_heap(room).map_err(failed)?;
+    map.set_view(checkpoint.heap_bytes, [Hole::default(); 2]);
+    let mut image = Image::new(map, checkpoint.position, tests);
+    image.refresh_holes()?;
+    Ok(image)
+}

@@ -1,0 +1,284 @@
+//! An image, and following links in it.
+
+use zerocopy::{FromBytes, Immutable, KnownLayout};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::map::{Misfit, PrivateMap};
+use crate::persist::{Link, Persist, Pointee};
+
+use super::PageSet;
+
+/// How much is tested when a link is followed for reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkTests {
+    /// Bounds, alignment, bit validity. What the link leads to may have been
+    /// freed since; then its bytes are those of the last object there, or of
+    /// a later one.
+    #[default]
+    Bounds,
+    /// As well: the link lies in one live allocation of the user's. Costs a
+    /// look at the page's descriptor for each link.
+    Live,
+}
+
+/// The heap as one transaction sees it; transactions deref to it.
+///
+/// Following a link costs a comparison of its offset with the image's bounds,
+/// constant time. References borrow the transaction.
+pub struct Image {
+    pub(super) map: PrivateMap,
+    pub(super) position: u64,
+    /// Pages that may be private, since the last time they were given back.
+    pub(super) touched: PageSet,
+    tests: LinkTests,
+}
+
+impl Image {
+    /// An image of a mapping that holds the heap's state at `position`.
+    pub(crate) fn new(map: PrivateMap, position: u64, tests: LinkTests) -> Self {
+        Self {
+            map,
+            position,
+            touched: PageSet::default(),
+            tests,
+        }
+    }
+
+    /// The log position up to which this image follows the log: a later commit
+    /// has a larger one.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The target of `link`, or `None` for a null link.
+    ///
+    /// # Errors
+    ///
+    /// A link that is out of bounds or misaligned, or bytes that are not a
+    /// value of the type: see [`ErrorKind`]'s `Link…` variants.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let link = tx.alloc(7u64)?;
+    /// assert_eq!(tx.get(link)?, Some(&7));
+    /// assert_eq!(tx.get(flagstone::Link::<u64>::null())?, None);
+    /// # Ok(()) }
+    /// ```
+    #[inline]
+    pub fn get<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<Option<&P>> {
+        if link.is_null() {
+            return Ok(None);
+        }
+        self.follow(link).map(Some)
+    }
+
+    /// The target of `link`, where null is an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and [`ErrorKind::LinkNull`].
+    #[inline]
+    pub fn at<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<&P> {
+        if link.is_null() {
+            return Err(null_link::<P>());
+        }
+        self.follow(link)
+    }
+
+    /// A copy of the target of `link`, for types that are `Copy`.
+    ///
+    /// # Errors
+    ///
+    /// As [`at`](Self::at).
+    #[inline]
+    pub fn read<T: Persist + Copy>(&self, link: Link<T>) -> Result<T> {
+        self.at(link).copied()
+    }
+
+    #[inline]
+    fn follow<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<&P> {
+        if self.tests == LinkTests::Live {
+            self.expect_live(link)?;
+        }
+        let items = self.map.items::<P::Item>(link.offset(), link.count());
+        items
+            .map(P::from_items)
+            .map_err(|misfit| self.misfit::<P::Item>(link, misfit))
+    }
+
+    /// As `at`, exclusively. The caller has marked the lines.
+    #[inline]
+    pub(crate) fn at_mut<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<&mut P> {
+        // Asked twice, because an error that borrows `self` cannot be built
+        // while the exclusive reference is alive.
+        if let Err(misfit) = self.map.items::<P::Item>(link.offset(), link.count()) {
+            return Err(self.misfit::<P::Item>(link, misfit));
+        }
+        let items = self.map.items_mut::<P::Item>(link.offset(), link.count());
+        items.map(P::from_items_mut).map_err(|_| null_link::<P>())
+    }
+
+    /// Moves a value to `link`. The caller has marked the lines.
+    #[inline]
+    pub(crate) fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
+        let put = self.map.put(link.offset(), value);
+        put.map_err(|misfit| self.misfit::<T>(link, misfit))
+    }
+
+    /// Tests bounds and alignment of a link, not the bytes behind it.
+    pub(crate) fn expect_place<T: Persist>(&self, link: Link<T>) -> Result<()> {
+        let bytes = self.map.items::<u8>(link.offset(), size_of::<T>() as u64);
+        if bytes.is_err() {
+            return Err(self.misfit::<T>(link, Misfit::OutOfBounds));
+        }
+        if !link.offset().is_multiple_of(align_of::<T>() as u64) {
+            return Err(self.misfit::<T>(link, Misfit::Misaligned));
+        }
+        Ok(())
+    }
+
+    /// One value at each link, exclusively and at once. The caller has marked
+    /// the lines.
+    pub(crate) fn disjoint_mut<T: Persist, const N: usize>(
+        &mut self,
+        links: [Link<T>; N],
+    ) -> Result<[&mut T; N]> {
+        let limit = self.map.limit();
+        self.map
+            .disjoint_mut(links.map(Link::offset))
+            .map_err(|misfit| match misfit {
+                Misfit::Overlap(first, second) => ErrorKind::LinksOverlap {
+                    first,
+                    second,
+                    offset: links[second].offset(),
+                }
+                .into(),
+                // The caller has tested each link before marking it.
+                _ => out_of_bounds::<T>(links[0].offset(), 1, limit),
+            })
+    }
+
+    #[cold]
+    pub(crate) fn misfit<T: Persist>(
+        &self,
+        link: Link<impl Pointee + ?Sized>,
+        misfit: Misfit,
+    ) -> Error {
+        let (type_name, offset) = (T::type_name(), link.offset());
+        match misfit {
+            Misfit::Misaligned => {
+                let align_bytes = align_of::<T>() as u64;
+                ErrorKind::LinkMisaligned {
+                    type_name,
+                    offset,
+                    align_bytes,
+                }
+                .into()
+            }
+            Misfit::Invalid => ErrorKind::InvalidBits { type_name, offset }.into(),
+            Misfit::OutOfBounds | Misfit::Overlap(..) => {
+                out_of_bounds::<T>(offset, link.count(), self.map.limit())
+            }
+        }
+    }
+
+    /// One of flagstone's own structs.
+    #[inline]
+    pub(crate) fn pod<T>(&self, what: &'static str, offset: u64) -> Result<&T>
+    where
+        T: FromBytes + KnownLayout + Immutable,
+    {
+        let bytes = self.bytes(what, offset, size_of::<T>() as u64)?;
+        T::ref_from_bytes(bytes).map_err(|_| outside(what, offset, self.map.limit()))
+    }
+
+    /// Bytes of flagstone's own.
+    #[inline]
+    pub(crate) fn bytes(&self, what: &'static str, offset: u64, len_bytes: u64) -> Result<&[u8]> {
+        let bytes = self.map.items::<u8>(offset, len_bytes);
+        bytes.map_err(|_| outside(what, offset, self.map.limit()))
+    }
+
+    /// As `bytes`, exclusively. The caller has marked the lines.
+    #[inline]
+    pub(crate) fn bytes_mut(
+        &mut self,
+        what: &'static str,
+        offset: u64,
+        len_bytes: u64,
+    ) -> Result<&mut [u8]> {
+        let limit = self.map.limit();
+        self.map
+            .items_mut::<u8>(offset, len_bytes)
+            .map_err(|_| outside(what, offset, limit))
+    }
+
+    /// The line at `offset`, as an array.
+    #[inline]
+    pub(crate) fn line(&self, line: u64) -> Result<&[u8; 64]> {
+        let lines = self.map.items::<[u8; 64]>(line.saturating_mul(64), 1);
+        lines
+            .map(|lines| &lines[0])
+            .map_err(|_| outside("line", line, self.map.limit()))
+    }
+
+    /// The heap's length in this image.
+    pub(crate) fn heap_bytes(&self) -> u64 {
+        self.map.limit()
+    }
+
+    pub(crate) fn link_tests(&self) -> LinkTests {
+        self.tests
+    }
+
+    /// The position of the writer's image, which is at the log's end by itself.
+    pub(crate) fn set_position(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// Notes that the page may be private now.
+    #[inline]
+    pub(crate) fn touch(&mut self, page: u64) {
+        self.touched.insert(page);
+    }
+
+    /// Bytes of memory that this image may hold for itself.
+    pub(crate) fn private_bytes(&self) -> u64 {
+        self.touched.len() * crate::format::PAGE_BYTES
+    }
+}
+
+#[cold]
+fn null_link<P: Pointee + ?Sized>() -> Error {
+    ErrorKind::LinkNull {
+        type_name: P::target_name(),
+    }
+    .into()
+}
+
+#[cold]
+fn out_of_bounds<T: Persist>(offset: u64, count: u64, heap_bytes: u64) -> Error {
+    let (type_name, size_bytes) = (T::type_name(), size_of::<T>() as u64);
+    ErrorKind::LinkOutOfBounds {
+        type_name,
+        offset,
+        count,
+        size_bytes,
+        heap_bytes,
+    }
+    .into()
+}
+
+#[cold]
+fn outside(what: &'static str, offset: u64, heap_bytes: u64) -> Error {
+    let expected = format_args!("a place within the heap's {heap_bytes} bytes").to_string();
+    ErrorKind::corrupt(
+        what,
+        offset,
+        expected,
+        "one outside of it, or in a log region",
+    )
+}

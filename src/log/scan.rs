@@ -1,0 +1,107 @@
+//! Where the log ends: reading it after a crash.
+
+use super::LogSource;
+use crate::error::Result;
+use crate::format::PAGE_BYTES;
+use crate::format::checksum;
+use crate::format::record::{self, HEADER_BYTES, RecordHeader};
+
+/// What [`recover`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RecoveredLog {
+    /// The end of the last record that checks.
+    pub(crate) end: u64,
+    /// Its checksum.
+    pub(crate) chain: u64,
+    /// A durable position past `end` that a later record attests: then the
+    /// record at `end` is damaged, and not merely torn.
+    pub(crate) attested: Option<u64>,
+}
+
+/// Reads the records from `from` on, hands each with its entries to `each`, and
+/// finds out whether they end where the log ends.
+///
+/// The work is bounded by the ring's length: a lap of records, and then one
+/// pass that looks for a later one.
+pub(crate) fn recover(
+    source: &LogSource,
+    epoch: u64,
+    from: u64,
+    chain: u64,
+    mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
+) -> Result<RecoveredLog> {
+    let mut found = RecoveredLog {
+        end: from,
+        chain,
+        attested: None,
+    };
+    let mut buffer = Vec::new();
+    let mut body = Vec::new();
+    while found.end - from < source.ring.len_bytes() {
+        let checked = source
+            .ring
+            .checked(found.end, epoch, Some(found.chain), &mut buffer);
+        let Ok(Some(header)) = checked else { break };
+        body.clear();
+        if header.kind != record::KIND_SKIP {
+            body.extend_from_slice(&buffer[HEADER_BYTES as usize..]);
+        }
+        if header.kind == record::KIND_SPILL && !spill_checks(source, epoch, found.end, &mut body) {
+            break;
+        }
+        each(&header, &body)?;
+        found.end += u64::from(header.len_bytes.get());
+        found.chain = header.checksum.get();
+    }
+    found.attested = attestation(source, epoch, from, found.end);
+    Ok(found)
+}
+
+/// Whether the entries that a spill names are there; leaves them in `body`.
+fn spill_checks(source: &LogSource, epoch: u64, position: u64, body: &mut Vec<u8>) -> bool {
+    let spill = source.read_spill(position, body);
+    spill.is_ok_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get())
+}
+
+/// The first durable position past `end` that a valid record behind it names.
+///
+/// A ring has room for one lap, so each place can hold only one position past
+/// `end`; a header that names another is from an earlier lap.
+fn attestation(source: &LogSource, epoch: u64, from: u64, end: u64) -> Option<u64> {
+    let ring = &source.ring;
+    let last = from + ring.len_bytes();
+    // Headers can be forged; what their checksums may cost is bounded.
+    let mut budget_bytes = 4 * ring.len_bytes();
+    let mut block = vec![0; PAGE_BYTES as usize];
+    let mut buffer = Vec::new();
+    let mut at = end;
+    while at < last {
+        let bytes = (PAGE_BYTES - at % PAGE_BYTES).min(last - at);
+        ring.load(at, &mut block[..bytes as usize]).ok()?;
+        for candidate in candidates(&block[..bytes as usize], at) {
+            let Ok(Some(header)) = ring.header(candidate) else {
+                continue;
+            };
+            let cost = u64::from(header.len_bytes.get());
+            budget_bytes = budget_bytes.checked_sub(cost)?;
+            let Ok(Some(header)) = ring.checked(candidate, epoch, None, &mut buffer) else {
+                continue;
+            };
+            if header.durable.get() > end {
+                return Some(header.durable.get());
+            }
+        }
+        at += bytes;
+    }
+    None
+}
+
+/// Positions in a block, which begins at `at`, where a record's magic stands.
+fn candidates(block: &[u8], at: u64) -> impl Iterator<Item = u64> {
+    let (words, _) = block.as_chunks::<8>();
+    let begins = words.iter().map(|word| word[..3] == record::MAGIC);
+    (at..)
+        .step_by(8)
+        .zip(begins)
+        .filter_map(|(position, begins)| begins.then_some(position))
+}

@@ -1,0 +1,158 @@
+//! The end of the log: appending, and filling up a block before a flush.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use zerocopy::FromZeros;
+use zerocopy::little_endian::U64;
+
+use super::Ring;
+use crate::format::PAGE_BYTES;
+use crate::format::record::{self, HEADER_BYTES, RecordHeader};
+
+/// What the holder of the log's lock knows of it.
+pub(crate) struct Tail {
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) epoch: u64,
+    /// Records before this position are needed by nobody.
+    pub(crate) start: u64,
+    /// The end of the last whole record.
+    pub(crate) appended: u64,
+    /// The checksum of that record.
+    pub(crate) chain: u64,
+    /// Everything before this position is durable.
+    pub(crate) durable: u64,
+    /// Where those records begin that asked to be durable and are not yet.
+    waiting: VecDeque<u64>,
+}
+
+/// What to append.
+pub(crate) struct Append<'a> {
+    /// The record: room for a header, then its body.
+    pub(crate) record: &'a mut Vec<u8>,
+    pub(crate) kind: u8,
+    pub(crate) heap_bytes: u64,
+    /// Readers see it only once it is durable.
+    pub(crate) durable: bool,
+}
+
+impl Tail {
+    pub(crate) fn new(ring: Arc<Ring>, epoch: u64, position: u64, chain: u64) -> Self {
+        Self {
+            ring,
+            epoch,
+            start: position,
+            appended: position,
+            chain,
+            durable: position,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// The position that readers may see (L5).
+    pub(crate) fn visible(&self) -> u64 {
+        self.waiting.front().copied().unwrap_or(self.appended)
+    }
+
+    /// Whether everything appended is visible once it is durable up to here.
+    pub(crate) fn awaits_flush(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether a record of `len_bytes` fits now, the skip before it included.
+    pub(crate) fn fits(&self, len_bytes: u64) -> bool {
+        let room = self.ring.room_to_end(self.appended);
+        let skipped = if padded(self.appended, len_bytes) > room {
+            room
+        } else {
+            0
+        };
+        // One block in reserve, for the skip that a flush may append.
+        let needed = skipped + len_bytes + 2 * PAGE_BYTES;
+        self.appended - self.start + needed <= self.ring.len_bytes()
+    }
+
+    /// Whether a record of `len_bytes` could fit into the empty log.
+    pub(crate) fn could_fit(&self, len_bytes: u64) -> bool {
+        // Half, so that the skip before it fits as well, wherever it begins.
+        len_bytes + 2 * PAGE_BYTES <= self.ring.len_bytes() / 2
+    }
+
+    /// Appends a record that fits; returns the position behind it.
+    pub(crate) fn append(&mut self, what: Append<'_>) -> std::io::Result<u64> {
+        let len = padded(self.appended, what.record.len() as u64);
+        let room = self.ring.room_to_end(self.appended);
+        if len > room {
+            self.skip(room)?;
+        }
+        let len = padded(self.appended, what.record.len() as u64);
+        what.record.resize(len as usize, 0);
+        let begin = self.appended;
+        self.write(what.record, what.kind, what.heap_bytes, len)?;
+        if what.durable {
+            self.waiting.push_back(begin);
+        }
+        Ok(self.appended)
+    }
+
+    /// Fills up the block that was begun (L3); returns the position to flush to.
+    pub(crate) fn seal(&mut self) -> std::io::Result<u64> {
+        let rest = self.appended.next_multiple_of(PAGE_BYTES) - self.appended;
+        if rest != 0 {
+            self.skip(rest)?;
+        }
+        Ok(self.appended)
+    }
+
+    /// Notes that everything before `position` is durable.
+    pub(crate) fn flushed(&mut self, position: u64) {
+        self.durable = self.durable.max(position);
+        while self
+            .waiting
+            .front()
+            .is_some_and(|begin| *begin < self.durable)
+        {
+            self.waiting.pop_front();
+        }
+    }
+
+    fn skip(&mut self, len_bytes: u64) -> std::io::Result<()> {
+        let mut record = [0; HEADER_BYTES as usize];
+        self.write(&mut record, record::KIND_SKIP, 0, len_bytes)
+    }
+
+    /// Stores a record that stands for `len_bytes` of the log, then moves
+    /// `appended` past it (L4).
+    fn write(
+        &mut self,
+        record: &mut [u8],
+        kind: u8,
+        heap_bytes: u64,
+        len_bytes: u64,
+    ) -> std::io::Result<()> {
+        let mut header = RecordHeader::new_zeroed();
+        header.kind = kind;
+        header.len_bytes.set(len_bytes as u32);
+        header.position = U64::new(self.appended);
+        header.chain = U64::new(self.chain);
+        header.durable = U64::new(self.durable);
+        header.heap_bytes = U64::new(heap_bytes);
+        let chain = record::seal(record, header, self.epoch);
+        self.ring.store(self.appended, record)?;
+        self.appended += len_bytes;
+        self.chain = chain;
+        Ok(())
+    }
+}
+
+/// The length of a record that begins at `position`: extended to the end of
+/// its last block if less than a header would be left there (L1).
+fn padded(position: u64, len_bytes: u64) -> u64 {
+    let end = position + len_bytes;
+    let rest = end.next_multiple_of(PAGE_BYTES) - end;
+    if rest < HEADER_BYTES {
+        len_bytes + rest
+    } else {
+        len_bytes
+    }
+}

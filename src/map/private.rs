@@ -1,0 +1,396 @@
+//! A private mapping of the heap, or plain memory in its place.
+
+use std::fs::File;
+use std::io;
+
+use memmap2::{Advice, MmapOptions, MmapRaw, RemapOptions, UncheckedAdvice};
+
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
+use crate::persist::{Persist, assert_object};
+
+/// One page of plain memory, aligned like a mapped one.
+#[derive(Clone)]
+#[repr(C, align(4096))]
+struct MemoryPage([u8; PAGE_BYTES as usize]);
+
+/// What keeps the bytes alive.
+enum Owner {
+    /// A copy-on-write mapping of the file.
+    File(MmapRaw),
+    /// Memory; the vector is never borrowed after `base` was taken from it.
+    Memory(#[allow(dead_code, reason = "kept for its drop")] Vec<MemoryPage>),
+}
+
+/// A part of the heap that no reference may touch; empty if `start == end`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+/// Why an offset cannot become a reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    OutOfBounds,
+    Misaligned,
+    Invalid,
+    /// Arguments `.0` and `.1` overlap.
+    Overlap(usize, usize),
+}
+
+/// The heap in memory that belongs to one image alone.
+pub(crate) struct PrivateMap {
+    base: *mut u8,
+    /// Bytes from `base` on that may be borrowed, outside of `holes`.
+    limit: u64,
+    /// The longest stretch below `limit` without a hole: most links are
+    /// accepted by comparing with these two alone.
+    open: Hole,
+    holes: [Hole; 2],
+    len_bytes: u64,
+    owner: Owner,
+}
+
+// SAFETY: M1: the memory belongs to this value alone, wherever it is moved to,
+// and nothing in it is tied to a thread.
+unsafe impl Send for PrivateMap {}
+
+// SAFETY: M3: through `&self` the bytes are only read, and `madvise` with
+// MADV_POPULATE_WRITE changes none.
+unsafe impl Sync for PrivateMap {}
+
+impl PrivateMap {
+    /// Maps `len_bytes` of the heap of `file`, copy-on-write.
+    pub(crate) fn of_file(file: &File, len_bytes: u64) -> io::Result<Self> {
+        let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
+        let mut options = MmapOptions::new();
+        options.offset(HEAP_START_BYTES).len(len).no_reserve_swap();
+        // SAFETY: M4 and M5: the opener of the store promised that nothing but
+        // flagstone changes the file, and flagstone keeps the two.
+        let map = unsafe { options.map_copy(file) }?;
+        Ok(Self::new(Owner::File(MmapRaw::from(map)), len_bytes))
+    }
+
+    /// `len_bytes` of zeroed memory.
+    pub(crate) fn of_memory(len_bytes: u64) -> io::Result<Self> {
+        let pages = usize::try_from(len_bytes / PAGE_BYTES).map_err(io::Error::other)?;
+        let mut memory = Vec::new();
+        memory.try_reserve_exact(pages).map_err(io::Error::other)?;
+        memory.resize(pages, MemoryPage([0; PAGE_BYTES as usize]));
+        Ok(Self::new(Owner::Memory(memory), len_bytes))
+    }
+
+    fn new(mut owner: Owner, len_bytes: u64) -> Self {
+        let base = match &mut owner {
+            Owner::File(map) => map.as_mut_ptr(),
+            Owner::Memory(memory) => memory.as_mut_ptr().cast(),
+        };
+        let holes = [Hole::default(); 2];
+        Self {
+            base,
+            limit: 0,
+            open: Hole::default(),
+            holes,
+            len_bytes,
+            owner,
+        }
+    }
+
+    /// Bytes that are mapped.
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    /// Bytes that may be borrowed.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// The parts that no reference may touch.
+    pub(crate) fn holes(&self) -> [Hole; 2] {
+        self.holes
+    }
+
+    /// Whether the bytes are a copy, which does not see what is written to the
+    /// file later.
+    pub(crate) fn is_copy(&self) -> bool {
+        matches!(self.owner, Owner::Memory(_))
+    }
+
+    /// Says which bytes may be borrowed; more than are mapped are not.
+    pub(crate) fn set_view(&mut self, limit: u64, holes: [Hole; 2]) {
+        self.limit = limit.min(self.len_bytes);
+        self.holes = holes;
+        self.open = widest_gap(self.limit, holes);
+    }
+
+    /// Maps more or less of the file. Bytes that stay keep their contents,
+    /// private ones too; the address may change.
+    pub(crate) fn resize(&mut self, len_bytes: u64) -> io::Result<()> {
+        let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
+        let Owner::File(map) = &mut self.owner else {
+            return self.resize_memory(len_bytes);
+        };
+        let options = RemapOptions::new().may_move(true);
+        // SAFETY: M1, M3: `&mut self` proves that no reference into the map is
+        // alive, and `base` is renewed right below.
+        unsafe { map.remap(len, options) }?;
+        self.base = map.as_mut_ptr();
+        self.len_bytes = len_bytes;
+        self.set_view(self.limit, self.holes);
+        Ok(())
+    }
+
+    fn resize_memory(&mut self, len_bytes: u64) -> io::Result<()> {
+        let mut larger = Self::of_memory(len_bytes)?;
+        let keep = self.len_bytes.min(len_bytes);
+        let (limit, holes) = (self.limit, self.holes);
+        self.set_view(keep, [Hole::default(); 2]);
+        larger.set_view(keep, [Hole::default(); 2]);
+        if let (Ok(from), Ok(to)) = (self.items::<u8>(0, keep), larger.items_mut::<u8>(0, keep)) {
+            to.copy_from_slice(from);
+        }
+        larger.set_view(limit, holes);
+        *self = larger;
+        Ok(())
+    }
+
+    /// Whether `bytes` from `offset` on may be borrowed.
+    #[inline]
+    fn in_view(&self, offset: u64, bytes: u64) -> bool {
+        let open_bytes = self.open.end - self.open.start;
+        if bytes <= open_bytes && offset.wrapping_sub(self.open.start) <= open_bytes - bytes {
+            return true;
+        }
+        self.in_view_beside_holes(offset, bytes)
+    }
+
+    fn in_view_beside_holes(&self, offset: u64, bytes: u64) -> bool {
+        let Some(end) = offset.checked_add(bytes) else {
+            return false;
+        };
+        let clear = |hole: &Hole| end <= hole.start || offset >= hole.end || hole.start == hole.end;
+        end <= self.limit && self.holes.iter().all(clear)
+    }
+
+    /// The tests that turn an offset into an address: bounds, alignment.
+    #[inline]
+    fn address<T: Persist>(&self, offset: u64, count: u64) -> Result<*mut T, Misfit> {
+        const { assert_object::<T>() };
+        let bytes = (size_of::<T>() as u64)
+            .checked_mul(count)
+            .ok_or(Misfit::OutOfBounds)?;
+        if !self.in_view(offset, bytes) {
+            return Err(Misfit::OutOfBounds);
+        }
+        if !offset.is_multiple_of(align_of::<T>() as u64) {
+            return Err(Misfit::Misaligned);
+        }
+        Ok(self.base.wrapping_add(offset as usize).cast())
+    }
+
+    /// Whether the bytes are `count` values of `T`.
+    #[inline]
+    fn valid<T: Persist>(&self, offset: u64, count: u64) -> Result<(), Misfit> {
+        if T::ANY_BITS {
+            return Ok(());
+        }
+        let bytes = self.items::<u8>(offset, count * size_of::<T>() as u64)?;
+        let valid = bytes.chunks_exact(size_of::<T>()).all(T::is_valid);
+        if valid { Ok(()) } else { Err(Misfit::Invalid) }
+    }
+
+    /// `count` values of `T` at `offset`.
+    #[inline]
+    pub(crate) fn items<T: Persist>(&self, offset: u64, count: u64) -> Result<&[T], Misfit> {
+        let address = self.address::<T>(offset, count)?;
+        self.valid::<T>(offset, count)?;
+        // SAFETY: `address` proved bounds (below `limit`: M1, M2, M5) and
+        // alignment (`base` is aligned to a page, no type asks for more: P4);
+        // `valid` proved the values (P2, P3). M3, M4: nothing changes them for
+        // as long as `self` is borrowed.
+        Ok(unsafe { std::slice::from_raw_parts(address, count as usize) })
+    }
+
+    /// `count` values of `T` at `offset`, exclusively.
+    #[inline]
+    pub(crate) fn items_mut<T: Persist>(
+        &mut self,
+        offset: u64,
+        count: u64,
+    ) -> Result<&mut [T], Misfit> {
+        let address = self.address::<T>(offset, count)?;
+        self.valid::<T>(offset, count)?;
+        // SAFETY: as in `items`; `&mut self` makes it the only reference (M3),
+        // and every value that can be stored is initialised bytes (P1, M2).
+        Ok(unsafe { std::slice::from_raw_parts_mut(address, count as usize) })
+    }
+
+    /// Moves a value to `offset`, whatever the bytes there were before.
+    #[inline]
+    pub(crate) fn put<T: Persist>(&mut self, offset: u64, value: T) -> Result<(), Misfit> {
+        let address = self.address::<T>(offset, 1)?;
+        // SAFETY: `address` proved bounds and alignment, `&mut self` that no
+        // reference is alive (M3); the old bytes need no drop (P4).
+        unsafe { address.write(value) };
+        Ok(())
+    }
+
+    /// One value of `T` at each of the offsets, exclusively and at once.
+    pub(crate) fn disjoint_mut<T: Persist, const N: usize>(
+        &mut self,
+        offsets: [u64; N],
+    ) -> Result<[&mut T; N], Misfit> {
+        let mut addresses = [std::ptr::null_mut(); N];
+        for (i, offset) in offsets.into_iter().enumerate() {
+            addresses[i] = self.address::<T>(offset, 1)?;
+            self.valid::<T>(offset, 1)?;
+            let near = |other: &u64| other.abs_diff(offset) < size_of::<T>() as u64;
+            if let Some(other) = offsets[..i].iter().position(near) {
+                return Err(Misfit::Overlap(other, i));
+            }
+        }
+        // SAFETY: as in `items_mut`, for each; the loop proved that no two of
+        // them share a byte.
+        Ok(addresses.map(|address: *mut T| unsafe { &mut *address }))
+    }
+
+    /// Gives pages of their own to the map, with the bytes that they show now,
+    /// so that what is written to the file later stays unseen.
+    pub(crate) fn freeze(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let Owner::File(map) = &self.owner else {
+            return Ok(());
+        };
+        let end = offset.saturating_add(bytes).min(self.limit);
+        if end <= offset {
+            return Ok(());
+        }
+        map.advise_range(
+            Advice::PopulateWrite,
+            offset as usize,
+            (end - offset) as usize,
+        )
+    }
+
+    /// Drops private pages: the file's bytes are seen again.
+    pub(crate) fn give_back(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
+        let Owner::File(map) = &self.owner else {
+            return Ok(());
+        };
+        let end = offset.saturating_add(bytes).min(self.len_bytes);
+        if end <= offset {
+            return Ok(());
+        }
+        let advice = UncheckedAdvice::DontNeed;
+        // SAFETY: `&mut self` proves that no reference is alive (M3); the bytes
+        // that are seen next are the file's, initialised as well (M2).
+        unsafe { map.unchecked_advise_range(advice, offset as usize, (end - offset) as usize) }
+    }
+}
+
+/// The longest stretch below `limit` that no hole touches.
+fn widest_gap(limit: u64, mut holes: [Hole; 2]) -> Hole {
+    holes.sort_by_key(|hole| hole.start);
+    let mut widest = Hole::default();
+    let mut start = 0;
+    for hole in holes.into_iter().chain([Hole {
+        start: limit,
+        end: limit,
+    }]) {
+        let end = hole.start.min(limit);
+        if hole.start == hole.end && hole.start != limit {
+            continue;
+        }
+        if end.saturating_sub(start) > widest.end - widest.start {
+            widest = Hole { start, end };
+        }
+        start = start.max(hole.end);
+    }
+    widest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pages: u64) -> PrivateMap {
+        let mut map = PrivateMap::of_memory(pages * PAGE_BYTES).unwrap();
+        map.set_view(pages * PAGE_BYTES, [Hole::default(); 2]);
+        map
+    }
+
+    #[test]
+    fn values_come_back_and_bad_offsets_are_refused() {
+        let mut map = map(2);
+        map.items_mut::<u64>(64, 2).unwrap()[1] = 7;
+        assert_eq!(map.items::<u64>(72, 1).unwrap(), [7]);
+        assert_eq!(map.items::<u64>(8192 - 8, 1).unwrap(), [0]);
+        for offset in [8192 - 7, 8192, u64::MAX - 7, u64::MAX] {
+            assert_eq!(
+                map.items::<u64>(offset, 1).unwrap_err(),
+                Misfit::OutOfBounds
+            );
+        }
+        assert_eq!(
+            map.items::<u64>(0, u64::MAX / 4).unwrap_err(),
+            Misfit::OutOfBounds
+        );
+        assert_eq!(map.items::<u64>(4, 1).unwrap_err(), Misfit::Misaligned);
+        map.items_mut::<u8>(0, 1).unwrap()[0] = 2;
+        assert_eq!(map.items::<bool>(0, 1).unwrap_err(), Misfit::Invalid);
+        assert_eq!(map.items_mut::<bool>(0, 1).unwrap_err(), Misfit::Invalid);
+    }
+
+    #[test]
+    fn holes_cannot_be_touched_from_any_side() {
+        let mut map = map(8);
+        let holes = [
+            Hole {
+                start: 4096,
+                end: 8192,
+            },
+            Hole {
+                start: 20480,
+                end: 24576,
+            },
+        ];
+        map.set_view(8 * 4096, holes);
+        for offset in (0..8 * 4096).step_by(512) {
+            for bytes in [1, 512, 4096, 8192] {
+                let end = offset + bytes;
+                let touches = holes
+                    .iter()
+                    .any(|hole| offset < hole.end && end > hole.start);
+                let allowed = !touches && end <= 8 * 4096;
+                assert_eq!(
+                    map.items::<u8>(offset, bytes).is_ok(),
+                    allowed,
+                    "{offset} {bytes}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn several_values_at_once_never_overlap() {
+        let mut map = map(1);
+        let [a, b, c] = map.disjoint_mut::<u32, 3>([0, 8, 4]).unwrap();
+        (*a, *b, *c) = (1, 2, 3);
+        std::mem::swap(a, b);
+        assert_eq!(map.items::<u32>(0, 3).unwrap(), [2, 3, 1]);
+        assert_eq!(
+            map.disjoint_mut::<u32, 3>([0, 8, 0]).unwrap_err(),
+            Misfit::Overlap(0, 2)
+        );
+    }
+
+    #[test]
+    fn memory_keeps_its_bytes_when_it_grows() {
+        let mut map = map(1);
+        map.items_mut::<u64>(0, 1).unwrap()[0] = 9;
+        map.resize(3 * 4096).unwrap();
+        map.set_view(3 * 4096, [Hole::default(); 2]);
+        assert_eq!(map.items::<u64>(0, 1).unwrap(), [9]);
+        assert_eq!(map.items::<u64>(8192, 1).unwrap(), [0]);
+    }
+}

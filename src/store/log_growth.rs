@@ -1,0 +1,87 @@
+//! Where the allocator and the log meet: giving the log a larger region.
+//!
+//! The region is allocated by a durable transaction, the log moves, and a
+//! second transaction frees the old one. A crash in between leaves a region
+//! that the superblock does not name; `tidy` frees it before the first write.
+
+use crate::alloc::{allocate_log_region, free_pages};
+use crate::engine::{Core, Writer};
+use crate::error::Result;
+use crate::format::PAGE_BYTES;
+use crate::format::heap::{HeapHeader, RegionRef};
+use crate::workspace::Workspace;
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::U32;
+
+/// Moves the log to a larger region if it was lapped often enough. The caller
+/// holds the writer's lock, and no transaction is open.
+pub(super) fn grow_if_due(core: &Core, writer: &mut Writer) -> Result<()> {
+    let Some(log_bytes) = core.log_bytes_wanted() else {
+        return Ok(());
+    };
+    let pages = log_bytes / PAGE_BYTES;
+    let floor = core.bulk_floor_bytes() / PAGE_BYTES;
+    let old = core.log_region();
+    let allocated = allocate(&mut writer.workspace, floor, pages, old);
+    let page = finish(core, writer, allocated)?;
+    core.move_log(writer, page, pages)?;
+    tidy(core, writer)
+}
+
+fn allocate(workspace: &mut Workspace, floor: u64, pages: u64, old: (u64, u64)) -> Result<u64> {
+    let page = allocate_log_region(workspace, floor, pages)?;
+    set_regions(workspace, [old, (page, pages)])?;
+    Ok(page)
+}
+
+/// Commits a transaction of the log's own durably, or takes it back.
+fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<T> {
+    let value = match done {
+        Ok(value) => value,
+        Err(error) => {
+            writer.workspace.rollback()?;
+            return Err(error);
+        }
+    };
+    core.append_commit(writer, true)?;
+    core.sync()?;
+    Ok(value)
+}
+
+/// Frees log regions that the superblock does not name.
+pub(super) fn tidy(core: &Core, writer: &mut Writer) -> Result<()> {
+    let live = core.log_region();
+    let named = regions(&writer.workspace)?;
+    if named == [live, (0, 0)] {
+        return Ok(());
+    }
+    let tidied = free_others(&mut writer.workspace, live, named);
+    finish(core, writer, tidied)
+}
+
+fn free_others(workspace: &mut Workspace, live: (u64, u64), named: [(u64, u64); 2]) -> Result<()> {
+    set_regions(workspace, [live, (0, 0)])?;
+    let others = named
+        .into_iter()
+        .filter(|region| *region != live && region.1 != 0);
+    others
+        .map(|(page, pages)| free_pages(workspace, page, pages))
+        .collect()
+}
+
+fn regions(workspace: &Workspace) -> Result<[(u64, u64); 2]> {
+    let numbers = |region: RegionRef| (region.page.get().into(), region.pages.get().into());
+    Ok(workspace.header()?.log.map(numbers))
+}
+
+fn set_regions(workspace: &mut Workspace, regions: [(u64, u64); 2]) -> Result<()> {
+    let region = |(page, pages)| RegionRef {
+        page: U32::new(page as u32),
+        pages: U32::new(pages as u32),
+    };
+    let regions = regions.map(region);
+    let at = std::mem::offset_of!(HeapHeader, log) as u64;
+    let bytes = workspace.bytes_mut("heap header", at, size_of_val(&regions) as u64)?;
+    bytes.copy_from_slice(regions.as_bytes());
+    workspace.adopt_length()
+}

@@ -1,0 +1,252 @@
+//! How a store is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Disk, MemoryDisk, create_file, open_file};
+use crate::engine::{Settings, create};
+use crate::error::{ErrorKind, Result};
+use crate::format::PAGE_BYTES;
+use crate::image::LinkTests;
+
+use super::Store;
+
+/// Shortest and longest log, in bytes.
+const LOG_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
+
+/// When a commit is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When `commit` returns: `msync(MS_SYNC)` comes before.
+    #[default]
+    Durable,
+    /// Against the death of the process at once, and against a power cut from
+    /// the next durable commit, [`Store::sync`] or checkpoint on. A power cut
+    /// before that gives an earlier committed state, never a mixture.
+    Deferred,
+}
+
+/// Options of opening a store.
+///
+/// ```
+/// use flagstone::{Durability, OpenOptions};
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = OpenOptions::new()
+///     .log_bytes(4 << 20)
+///     .durability(Durability::Deferred)
+///     .open_in_memory()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    create: bool,
+    log_bytes: u64,
+    most_log_bytes: u64,
+    memory_budget_bytes: u64,
+    durability: Durability,
+    link_tests: LinkTests,
+    verify: bool,
+    salvage: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            create: true,
+            log_bytes: 1 << 20,
+            most_log_bytes: 64 << 20,
+            memory_budget_bytes: 256 << 20,
+            durability: Durability::Durable,
+            link_tests: LinkTests::Bounds,
+            verify: false,
+            salvage: false,
+        }
+    }
+}
+
+impl OpenOptions {
+    /// The defaults that each method names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a store is created where there is none. Default: yes.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Length of a new store's log, from 64 KiB to 1 GiB; rounded up to whole
+    /// pages. Default: 1 MiB. An existing store keeps its log.
+    ///
+    /// A longer log makes checkpoints rarer, so that a page that changes often
+    /// is written less often; and recovery after a crash takes longer.
+    #[must_use]
+    pub fn log_bytes(mut self, log_bytes: u64) -> Self {
+        self.log_bytes = log_bytes;
+        self
+    }
+
+    /// The length up to which the log grows under load, fourfold each time it
+    /// was lapped four times, never past the heap's own length. Default: 64 MiB.
+    #[must_use]
+    pub fn most_log_bytes(mut self, most_log_bytes: u64) -> Self {
+        self.most_log_bytes = most_log_bytes;
+        self
+    }
+
+    /// Memory that one image may keep for pages that changed. Beyond it, pages
+    /// that equal the file's are given back after a checkpoint, and cost a
+    /// page fault when they are used again. Default: 256 MiB.
+    #[must_use]
+    pub fn memory_budget_bytes(mut self, memory_budget_bytes: u64) -> Self {
+        self.memory_budget_bytes = memory_budget_bytes;
+        self
+    }
+
+    /// The durability of commits that do not name one. Default:
+    /// [`Durability::Durable`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How much is tested when a link is followed for reading. Default:
+    /// [`LinkTests::Bounds`].
+    #[must_use]
+    pub fn link_tests(mut self, link_tests: LinkTests) -> Self {
+        self.link_tests = link_tests;
+        self
+    }
+
+    /// Whether the whole store is checked when it is opened, as by
+    /// [`Store::check`]; damage is an error then. Default: no.
+    #[must_use]
+    pub fn verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
+
+    /// Whether to go on from the state before a damaged record in the middle of
+    /// the log, and so to give up the durable commits behind it. Default: no.
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// Opens the store at `path`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Store::open`]: nothing but flagstone may change the file while it
+    /// is open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`]; and an option that makes no sense.
+    #[expect(
+        unsafe_code,
+        reason = "the promise is the caller's, as with every file mapping"
+    )]
+    pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        let log_bytes = self.rounded_log_bytes()?;
+        expect_machine()?;
+        let disk: Arc<dyn Disk> = match open_file(path)? {
+            Some(disk) => Arc::new(disk),
+            None if !self.create => return Err(missing(path)),
+            None => {
+                let random = random()?;
+                Arc::new(create_file(path, |disk| create(disk, log_bytes, random))?)
+            }
+        };
+        self.start(disk, path)
+    }
+
+    /// A store in memory, without a file; see [`Store::in_memory`].
+    ///
+    /// # Errors
+    ///
+    /// No memory, or no random numbers for its keys.
+    pub fn open_in_memory(&self) -> Result<Store> {
+        let disk = MemoryDisk::default();
+        let created = create(&disk, self.rounded_log_bytes()?, random()?);
+        created.map_err(|source| ErrorKind::Io {
+            action: "make a store in memory",
+            path: Default::default(),
+            source,
+        })?;
+        self.start(Arc::new(disk), Path::new(""))
+    }
+
+    fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
+        let settings = Settings {
+            link_tests: self.link_tests,
+            memory_budget_bytes: self.memory_budget_bytes,
+            most_log_bytes: self.most_log_bytes.min(*LOG_BYTES.end()),
+            salvage: self.salvage,
+        };
+        let store = Store::start(disk, path, settings, self.durability)?;
+        if self.verify {
+            store.check()?.into_result()?;
+        }
+        Ok(store)
+    }
+
+    fn rounded_log_bytes(&self) -> Result<u64> {
+        if LOG_BYTES.contains(&self.log_bytes) {
+            return Ok(self.log_bytes.next_multiple_of(PAGE_BYTES));
+        }
+        let (least, most) = (LOG_BYTES.start(), LOG_BYTES.end());
+        let why = format!("{} is not between {least} and {most}", self.log_bytes);
+        Err(ErrorKind::BadOption {
+            option: "log_bytes",
+            why,
+        }
+        .into())
+    }
+}
+
+#[cold]
+fn missing(path: &Path) -> crate::Error {
+    let source = std::io::ErrorKind::NotFound.into();
+    let action = "open the store (there is none, and `create(false)` was asked for)";
+    ErrorKind::Io {
+        action,
+        path: path.to_path_buf(),
+        source,
+    }
+    .into()
+}
+
+fn random() -> Result<[u64; 4]> {
+    let mut random = [0; 4];
+    for number in &mut random {
+        *number = getrandom::u64().map_err(|error| ErrorKind::Io {
+            action: "get random numbers for a new store",
+            path: Default::default(),
+            source: std::io::Error::other(error.to_string()),
+        })?;
+    }
+    Ok(random)
+}
+
+/// Private pages are given back and frozen one by one, so the machine's pages
+/// must be the file's.
+fn expect_machine() -> Result<()> {
+    let found = rustix::param::page_size();
+    if found as u64 == PAGE_BYTES {
+        return Ok(());
+    }
+    let expected = "memory pages of 4096 bytes";
+    Err(ErrorKind::Unsupported {
+        expected,
+        found: format!("pages of {found} bytes"),
+    }
+    .into())
+}

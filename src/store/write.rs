@@ -1,0 +1,539 @@
+//! The write transaction.
+
+use std::ops::Deref;
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::alloc::{self, Request};
+use crate::catalog::{self, RootInfo, TypeNumbers};
+use crate::engine::Writer;
+use crate::error::{ErrorKind, Result};
+use crate::image::Image;
+use crate::persist::{Link, Persist, Pointee};
+use crate::workspace::{LevelId, Workspace};
+
+use super::{Durability, Store, log_growth};
+
+/// The write transaction: it changes structs in place in memory of its own, and
+/// nobody else sees that before [`commit`](Self::commit). Dropping it takes
+/// everything back.
+///
+/// It derefs to [`Image`], so it reads what it wrote. There is one at a time;
+/// another thread that wants one waits. It must end on the thread where it
+/// began.
+pub struct WriteTx<'store> {
+    store: &'store Store,
+    writer: Held<'store>,
+    durability: Durability,
+    serial: u64,
+}
+
+/// The writer's lock, with the note of who holds it.
+struct Held<'store> {
+    store: &'store Store,
+    writer: MutexGuard<'store, Writer>,
+    numbers: MutexGuard<'store, TypeNumbers>,
+}
+
+/// A point in a write transaction to go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Savepoint {
+    serial: u64,
+    level: LevelId,
+}
+
+/// Tells threads apart: the address of a thread's own variable.
+fn this_thread() -> u64 {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
+}
+
+/// Tells transactions apart, so that a savepoint is not used in another one.
+fn next_serial() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
+
+impl Store {
+    /// Begins the write transaction; waits while another thread has it.
+    ///
+    /// # Errors
+    ///
+    /// This thread has one already; or an earlier write failed and nothing more
+    /// is written.
+    pub fn write(&self) -> Result<WriteTx<'_>> {
+        let thread = this_thread();
+        if self.writer_thread.load(Acquire) == thread {
+            return Err(ErrorKind::WriterOnThisThread.into());
+        }
+        let writer = self.core.lock_writer();
+        self.writer_thread.store(thread, Release);
+        let numbers = self
+            .numbers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut held = Held {
+            store: self,
+            writer,
+            numbers,
+        };
+        if self.core.begin_write(&mut held.writer)? {
+            log_growth::tidy(&self.core, &mut held.writer)?;
+        }
+        let (durability, serial) = (self.durability, next_serial());
+        Ok(WriteTx {
+            store: self,
+            writer: held,
+            durability,
+            serial,
+        })
+    }
+
+    /// Runs `change` in a write transaction and commits it; an error of
+    /// `change` takes everything back.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write), of `change`, and of
+    /// [`commit`](WriteTx::commit).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let link = store.update(|tx| tx.alloc(1u64))?;
+    /// assert_eq!(store.read()?.read(link)?, 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn update<R, E: From<crate::Error>>(
+        &self,
+        change: impl FnOnce(&mut WriteTx<'_>) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        let mut tx = self.write()?;
+        let value = change(&mut tx)?;
+        tx.commit()?;
+        Ok(value)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.store.writer_thread.store(0, Release);
+    }
+}
+
+impl WriteTx<'_> {
+    fn workspace(&mut self) -> &mut Workspace {
+        &mut self.writer.writer.workspace
+    }
+
+    fn request<P: Pointee + ?Sized>(&mut self, count: Option<u64>) -> Result<Request> {
+        let Held {
+            writer, numbers, ..
+        } = &mut self.writer;
+        let type_number = numbers.number_of::<P::Item>(&mut writer.workspace)?;
+        let size_bytes = size_of::<P::Item>() as u64;
+        let align_bytes = align_of::<P::Item>() as u64;
+        Ok(Request {
+            type_number,
+            size_bytes,
+            align_bytes,
+            count,
+        })
+    }
+
+    fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
+        let is_slice = size_of::<Link<P>>() == 16;
+        self.request::<P>(is_slice.then(|| link.count()))
+    }
+
+    /// Allocates an object that holds `value`. Constant time.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot grow, or the allocator's structures are damaged. The
+    /// transaction should be rolled back then.
+    pub fn alloc<T: Persist>(&mut self, value: T) -> Result<Link<T>> {
+        let request = self.request::<T>(None)?;
+        let offset = alloc::allocate(self.workspace(), &request)?;
+        let link = Link::from_parts(offset, 1);
+        self.put_new(link, value)?;
+        Ok(link)
+    }
+
+    /// Allocates an array with the values of an iterator that knows its length.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc); and an iterator that was wrong about its length.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let squares = tx.alloc_slice((0..10u64).map(|x| x * x))?;
+    /// assert_eq!(tx.at(squares)?[3], 9);
+    /// # Ok(()) }
+    /// ```
+    pub fn alloc_slice<T, I>(&mut self, values: I) -> Result<Link<[T]>>
+    where
+        T: Persist,
+        I: IntoIterator<Item = T>,
+        I::IntoIter: ExactSizeIterator,
+    {
+        let values = values.into_iter();
+        let count = values.len() as u64;
+        let link = self.alloc_array(count)?;
+        let mut written = 0;
+        for (index, value) in (0..count).zip(values) {
+            let place = Link::from_parts(link.offset() + index * size_of::<T>() as u64, 1);
+            self.put_new(place, value)?;
+            written += 1;
+        }
+        if written < count {
+            self.free(link)?;
+            let size_bytes = size_of::<T>() as u64;
+            let why = "the iterator ended before the length that it told";
+            return Err(ErrorKind::TooLarge {
+                count,
+                size_bytes,
+                why,
+            }
+            .into());
+        }
+        Ok(link)
+    }
+
+    /// Allocates an array that is a copy of `values`.
+    ///
+    /// # Errors
+    ///
+    /// As [`alloc`](Self::alloc).
+    pub fn alloc_slice_copy<T: Persist + Copy>(&mut self, values: &[T]) -> Result<Link<[T]>> {
+        self.alloc_slice(values.iter().copied())
+    }
+
+    fn alloc_array<T: Persist>(&mut self, count: u64) -> Result<Link<[T]>> {
+        let request = self.request::<[T]>(Some(count))?;
+        let offset = alloc::allocate(self.workspace(), &request)?;
+        Ok(Link::from_parts(offset, count))
+    }
+
+    /// Writes to a place that was just allocated.
+    #[inline]
+    fn put_new<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
+        let workspace = self.workspace();
+        workspace.mark(link.offset(), size_of::<T>() as u64)?;
+        workspace.image_mut().put(link, value)
+    }
+
+    /// The target of `link`, to change it; `None` for a null link.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::get`]; and a link that does not lie in one live allocation.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let link = tx.alloc(1u64)?;
+    /// if let Some(value) = tx.get_mut(link)? {
+    ///     *value += 1;
+    /// }
+    /// assert_eq!(tx.read(link)?, 2);
+    /// # Ok(()) }
+    /// ```
+    #[inline]
+    pub fn get_mut<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Option<&mut P>> {
+        if link.is_null() {
+            return Ok(None);
+        }
+        self.at_mut(link).map(Some)
+    }
+
+    /// The target of `link`, to change it, where null is an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_mut`](Self::get_mut), and [`ErrorKind::LinkNull`].
+    #[inline]
+    pub fn at_mut<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<&mut P> {
+        // Tests null, bounds, alignment and bits as well.
+        self.at(link)?;
+        let workspace = self.workspace();
+        workspace.expect_live(link)?;
+        let len_bytes = link.count().saturating_mul(size_of::<P::Item>() as u64);
+        workspace.mark(link.offset(), len_bytes)?;
+        workspace.image_mut().at_mut(link)
+    }
+
+    /// Replaces the target of `link`, whatever bytes it had.
+    ///
+    /// # Errors
+    ///
+    /// As [`at_mut`](Self::at_mut), but for the old value's bits.
+    #[inline]
+    pub fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
+        if link.is_null() {
+            return Err(ErrorKind::LinkNull {
+                type_name: T::type_name(),
+            }
+            .into());
+        }
+        let workspace = self.workspace();
+        workspace.expect_place(link)?;
+        workspace.expect_live(link)?;
+        workspace.mark(link.offset(), size_of::<T>() as u64)?;
+        workspace.image_mut().put(link, value)
+    }
+
+    /// Several objects at once, to change them.
+    ///
+    /// # Errors
+    ///
+    /// As [`at_mut`](Self::at_mut); and two links that overlap.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let (a, b) = (tx.alloc(1u64)?, tx.alloc(2u64)?);
+    /// let [x, y] = tx.get_disjoint_mut([a, b])?;
+    /// std::mem::swap(x, y);
+    /// assert_eq!((tx.read(a)?, tx.read(b)?), (2, 1));
+    /// # Ok(()) }
+    /// ```
+    pub fn get_disjoint_mut<T: Persist, const N: usize>(
+        &mut self,
+        links: [Link<T>; N],
+    ) -> Result<[&mut T; N]> {
+        for link in links {
+            self.at(link)?;
+            let workspace = self.workspace();
+            workspace.expect_live(link)?;
+            workspace.mark(link.offset(), size_of::<T>() as u64)?;
+        }
+        self.workspace().image_mut().disjoint_mut(links)
+    }
+
+    /// Copies elements within an array, as `slice::copy_within`, without
+    /// looking at the others.
+    ///
+    /// # Errors
+    ///
+    /// A range that is not within the array; else as [`at_mut`](Self::at_mut).
+    pub fn copy_within<T: Persist + Copy>(
+        &mut self,
+        array: Link<[T]>,
+        from: std::ops::Range<u64>,
+        to: u64,
+    ) -> Result<()> {
+        let count = from.end.saturating_sub(from.start);
+        let size = size_of::<T>() as u64;
+        let within = to.checked_add(count).is_some_and(|end| end <= array.len());
+        if !within || from.end > array.len() {
+            let why = "the elements to copy are not all within the array";
+            return Err(ErrorKind::TooLarge {
+                count,
+                size_bytes: size,
+                why,
+            }
+            .into());
+        }
+        let workspace = self.workspace();
+        workspace.expect_live(array)?;
+        let start = array.offset();
+        workspace.mark(start + to * size, count * size)?;
+        let span_start = from.start.min(to);
+        let span_bytes = (from.end.max(to + count) - span_start) * size;
+        let bytes =
+            workspace
+                .image_mut()
+                .bytes_mut("array", start + span_start * size, span_bytes)?;
+        let at = |index: u64| ((index - span_start) * size) as usize;
+        bytes.copy_within(at(from.start)..at(from.end.max(from.start)), at(to));
+        Ok(())
+    }
+
+    /// Frees an object or array: the link that `alloc` or `alloc_slice`
+    /// returned, and no link into it. Null is an error. What it links to stays.
+    ///
+    /// # Errors
+    ///
+    /// The link is not exactly one live allocation of its type.
+    pub fn free<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<()> {
+        if link.is_null() {
+            return Err(ErrorKind::LinkNull {
+                type_name: P::target_name(),
+            }
+            .into());
+        }
+        let request = self.request_of(link)?;
+        self.expect_whole(link, &request)?;
+        alloc::free(self.workspace(), link.offset(), &request)
+    }
+
+    fn expect_whole<P: Pointee + ?Sized>(&self, link: Link<P>, request: &Request) -> Result<()> {
+        let Err(found) = alloc::expect_whole(self, link.offset(), request) else {
+            return Ok(());
+        };
+        let (type_name, offset) = (P::target_name(), link.offset());
+        Err(ErrorKind::LinkNotWhole {
+            type_name,
+            offset,
+            found,
+        }
+        .into())
+    }
+
+    /// The root `name`; null if it was never set.
+    ///
+    /// # Errors
+    ///
+    /// As [`ReadTx::root`](super::ReadTx::root).
+    pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
+        let link = catalog::root::<P>(self, name)?;
+        catalog::expect_known_layouts::<P::Item>(self, &self.store.checked)?;
+        Ok(link)
+    }
+
+    /// Makes `link` the root `name`. A root keeps the type it was first set to
+    /// until it is removed.
+    ///
+    /// # Errors
+    ///
+    /// The root has another type; or the link is neither null nor exactly one
+    /// live allocation of its type.
+    pub fn set_root<P: Pointee + ?Sized>(&mut self, name: &str, link: Link<P>) -> Result<()> {
+        let request = self.request_of(link)?;
+        catalog::expect_known_layouts::<P::Item>(self, &self.store.checked)?;
+        if !link.is_null() {
+            self.expect_whole(link, &request)?;
+        }
+        catalog::set_root(self.workspace(), name, link, request.type_number)
+    }
+
+    /// Removes the root `name`; whether there was one. What it pointed at stays
+    /// allocated.
+    ///
+    /// # Errors
+    ///
+    /// The directory of roots is damaged.
+    pub fn remove_root(&mut self, name: &str) -> Result<bool> {
+        catalog::remove_root(self.workspace(), name)
+    }
+
+    /// All roots, sorted by name.
+    ///
+    /// # Errors
+    ///
+    /// The directory of roots is damaged.
+    pub fn roots(&self) -> Result<Vec<RootInfo>> {
+        catalog::list_roots(self)
+    }
+
+    /// The root `name`; where it is null, an object made by `make` becomes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`root`](Self::root), [`alloc`](Self::alloc) and
+    /// [`set_root`](Self::set_root).
+    pub fn root_or_insert_with<T: Persist>(
+        &mut self,
+        name: &str,
+        make: impl FnOnce() -> T,
+    ) -> Result<Link<T>> {
+        let link = self.root::<T>(name)?;
+        if !link.is_null() {
+            return Ok(link);
+        }
+        let link = self.alloc(make())?;
+        self.set_root(name, link)?;
+        Ok(link)
+    }
+
+    /// A point to which [`rollback_to`](Self::rollback_to) can return, as often
+    /// as is wanted.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn savepoint(&mut self) -> Result<Savepoint> {
+        let level = self.workspace().savepoint();
+        Ok(Savepoint {
+            serial: self.serial,
+            level,
+        })
+    }
+
+    /// Takes back everything since `savepoint`; the transaction goes on. Later
+    /// savepoints are gone then.
+    ///
+    /// # Errors
+    ///
+    /// The savepoint is of another transaction, or gone.
+    pub fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
+        let serial = self.serial;
+        let workspace = self.workspace();
+        if savepoint.serial != serial || !workspace.has_level(savepoint.level) {
+            return Err(ErrorKind::SavepointGone.into());
+        }
+        workspace.rollback_to(savepoint.level)?;
+        self.writer.numbers.rolled_back();
+        Ok(())
+    }
+
+    /// The durability of this transaction's commit, instead of the store's.
+    pub fn set_durability(&mut self, durability: Durability) {
+        self.durability = durability;
+    }
+
+    /// Makes the transaction's changes the store's state: atomic, and durable
+    /// as [`Durability`] says. Returns when readers can see it.
+    ///
+    /// # Errors
+    ///
+    /// With [`ErrorKind::CommitUnknown`] the commit was logged, but the flush
+    /// failed. After any other error nothing was changed.
+    pub fn commit(mut self) -> Result<()> {
+        let durable = self.durability == Durability::Durable;
+        let core = &self.store.core;
+        let committed = core.append_commit(&mut self.writer.writer, durable)?;
+        self.writer.numbers.committed();
+        // An error here leaves the log as long as it is, and shows itself again
+        // where it matters: at the flush, or at the next transaction.
+        let grown = log_growth::grow_if_due(core, &mut self.writer.writer);
+        drop(self);
+        core.finish_commit(committed)?;
+        grown
+    }
+
+    /// Takes everything back; the same as dropping the transaction.
+    pub fn rollback(self) {
+        drop(self);
+    }
+}
+
+impl Drop for WriteTx<'_> {
+    fn drop(&mut self) {
+        self.writer.numbers.rolled_back();
+        // It fails only on an image that is damaged beyond use.
+        if let Err(error) = self.workspace().rollback() {
+            self.store.core.poison_writer(&error);
+        }
+    }
+}
+
+impl Deref for WriteTx<'_> {
+    type Target = Image;
+
+    #[inline]
+    fn deref(&self) -> &Image {
+        &self.writer.writer.workspace
+    }
+}
+
+const _: () = {
+    const fn is_sync<T: Sync>() {}
+    is_sync::<WriteTx<'static>>();
+};

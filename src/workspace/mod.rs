@@ -1,0 +1,247 @@
+//! The write transaction's image: what it may have changed, and how to take it
+//! back.
+//!
+//! **Owns** the writer's image, the marks of lines with their saved bytes, the
+//! savepoints, and the making of a record's body out of them. **Must not know**
+//! who allocates pages, what a type is, or how a record is made durable.
+//!
+//! # Invariants
+//!
+//! `W1` A line is marked, and its bytes saved, before the first change in each
+//! savepoint level; a page taken into use counts as marked. `W2` Putting the
+//! saved bytes back in reverse order gives the state at the level's begin.
+//! `W3` A page that is taken into use is zero first, in this image and, through
+//! the record, in all others. `W4` A body names every word in which the heap
+//! differs from the state before the transaction, page sums included.
+
+mod compose;
+mod marks;
+
+use std::sync::Arc;
+
+use crate::disk::{Disk, Growth};
+use crate::error::{ErrorKind, Result};
+use crate::format::{LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES};
+use crate::image::{Image, PageSet};
+
+use marks::Marks;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Room for saved lines that is kept from one transaction to the next.
+const MOST_SAVED_KEPT: usize = 4096;
+
+/// A line as it was.
+struct Saved {
+    line: u64,
+    bytes: [u8; LINE_BYTES as usize],
+}
+
+/// Where a savepoint stands in the lists below it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Level {
+    saved: usize,
+    fresh: usize,
+    released: usize,
+}
+
+/// A point in a transaction to go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LevelId(usize);
+
+/// The writer's image and what the transaction did to it.
+pub(crate) struct Workspace {
+    image: Image,
+    disk: Arc<dyn Disk>,
+    growth: Arc<Growth>,
+    marks: Marks,
+    saved: Vec<Saved>,
+    /// Pages taken into use.
+    fresh: Vec<u64>,
+    /// Pages given up.
+    released: Vec<u64>,
+    levels: Vec<Level>,
+}
+
+impl std::ops::Deref for Workspace {
+    type Target = Image;
+
+    #[inline]
+    fn deref(&self) -> &Image {
+        &self.image
+    }
+}
+
+impl Workspace {
+    pub(crate) fn new(image: Image, disk: Arc<dyn Disk>, growth: Arc<Growth>) -> Self {
+        Self {
+            image,
+            disk,
+            growth,
+            marks: Marks::default(),
+            saved: Vec::new(),
+            fresh: Vec::new(),
+            released: Vec::new(),
+            levels: Vec::new(),
+        }
+    }
+
+    /// The image, to hand out exclusive references into lines that are marked.
+    #[inline]
+    pub(crate) fn image_mut(&mut self) -> &mut Image {
+        &mut self.image
+    }
+
+    /// Saves the lines of `[offset, offset + len_bytes)` before they change.
+    #[inline]
+    pub(crate) fn mark(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
+        if len_bytes == 0 {
+            return Ok(());
+        }
+        let last = offset.saturating_add(len_bytes - 1) / LINE_BYTES;
+        for line in offset / LINE_BYTES..=last {
+            if self.marks.is_new(line) {
+                self.save(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, line: u64) -> Result<()> {
+        let bytes = *self.image.line(line)?;
+        self.saved.push(Saved { line, bytes });
+        self.marks.mark(line);
+        self.image.touch(line / LINES_PER_PAGE);
+        Ok(())
+    }
+
+    /// One of flagstone's own structs, to change it.
+    #[inline]
+    pub(crate) fn pod_mut<T>(&mut self, what: &'static str, offset: u64) -> Result<&mut T>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Immutable,
+    {
+        let bytes = self.bytes_mut(what, offset, size_of::<T>() as u64)?;
+        T::mut_from_bytes(bytes)
+            .map_err(|_| ErrorKind::corrupt(what, offset, "an aligned place", offset))
+    }
+
+    /// Bytes of flagstone's own, to change them.
+    pub(crate) fn bytes_mut(
+        &mut self,
+        what: &'static str,
+        offset: u64,
+        len_bytes: u64,
+    ) -> Result<&mut [u8]> {
+        self.mark(offset, len_bytes)?;
+        self.image.bytes_mut(what, offset, len_bytes)
+    }
+
+    /// Makes the heap at least `heap_bytes` long in file and memory. The
+    /// heap's header is the caller's to change, `adopt_length` after it.
+    pub(crate) fn extend(&mut self, heap_bytes: u64) -> Result<()> {
+        self.growth.reserve(heap_bytes)?;
+        self.image.extend(&*self.disk, heap_bytes)
+    }
+
+    /// Takes the bounds from the heap's header, which was changed.
+    pub(crate) fn adopt_length(&mut self) -> Result<()> {
+        self.image.refresh_view()
+    }
+
+    /// Takes pages into use: they are zero from now on (W3).
+    pub(crate) fn take_pages(&mut self, page: u64, count: u64) -> Result<()> {
+        for page in page..page + count {
+            if self.marks.is_released(page) {
+                // It was in use before this transaction or savepoint: its old
+                // bytes are part of that state.
+                self.mark(page * PAGE_BYTES, PAGE_BYTES)?;
+            }
+            if self.marks.set_fresh(page) {
+                self.fresh.push(page);
+            }
+            self.image.touch(page);
+        }
+        let what = "page taken into use";
+        self.image
+            .bytes_mut(what, page * PAGE_BYTES, count * PAGE_BYTES)?
+            .fill(0);
+        Ok(())
+    }
+
+    /// Notes that pages are in no use any more.
+    pub(crate) fn release_pages(&mut self, page: u64, count: u64) {
+        for page in page..page + count {
+            self.marks.set_released(page);
+            self.released.push(page);
+        }
+    }
+
+    /// Begins a level to which `rollback_to` can return.
+    pub(crate) fn savepoint(&mut self) -> LevelId {
+        self.levels.push(Level {
+            saved: self.saved.len(),
+            fresh: self.fresh.len(),
+            released: self.released.len(),
+        });
+        self.marks.forget_lines();
+        LevelId(self.levels.len())
+    }
+
+    /// Puts back the state at the begin of a level, which stays open.
+    pub(crate) fn rollback_to(&mut self, id: LevelId) -> Result<()> {
+        let Some(level) =
+            id.0.checked_sub(1)
+                .and_then(|index| self.levels.get(index))
+                .copied()
+        else {
+            return Err(ErrorKind::SavepointGone.into());
+        };
+        self.levels.truncate(id.0);
+        self.restore(level)
+    }
+
+    /// Whether `id` can still be returned to.
+    pub(crate) fn has_level(&self, id: LevelId) -> bool {
+        id.0 <= self.levels.len()
+    }
+
+    /// Puts back the state before the transaction.
+    pub(crate) fn rollback(&mut self) -> Result<()> {
+        self.restore(Level::default())?;
+        self.finish();
+        Ok(())
+    }
+
+    fn restore(&mut self, level: Level) -> Result<()> {
+        // The transaction may have shortened the heap past lines it had changed.
+        self.image.widen_view();
+        for saved in self.saved.drain(level.saved..).rev() {
+            let line = saved.line * LINE_BYTES;
+            self.image
+                .bytes_mut("saved line", line, LINE_BYTES)?
+                .copy_from_slice(&saved.bytes);
+        }
+        for page in self.fresh.drain(level.fresh..) {
+            self.marks.clear_fresh(page);
+        }
+        self.released.truncate(level.released);
+        self.marks.forget_lines();
+        self.image.refresh_view()
+    }
+
+    /// Ends the transaction: what was done is the state now.
+    pub(crate) fn finish(&mut self) {
+        self.saved.clear();
+        self.saved.shrink_to(MOST_SAVED_KEPT);
+        self.fresh.clear();
+        self.released.clear();
+        self.levels.clear();
+        self.marks.clear();
+    }
+
+    /// Gives back memory beyond `budget_bytes`, between transactions: `keep`
+    /// are the pages that changed after the checkpoint.
+    pub(crate) fn give_back(&mut self, keep: &PageSet) -> std::io::Result<()> {
+        self.image.give_back(keep)
+    }
+}

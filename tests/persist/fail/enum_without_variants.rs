@@ -1,0 +1,6 @@
+use flagstone::persist;
+
+#[persist]
+enum Never {}
+
+fn main() {}

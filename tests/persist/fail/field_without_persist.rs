@@ -1,0 +1,28 @@
+use std::net::Ipv4Addr;
+
+use flagstone::persist;
+
+type Count = usize;
+
+struct Plain {
+    value: u32,
+}
+
+#[persist]
+struct Holder {
+    address: Ipv4Addr,
+    plain: [Plain; 2],
+    count: Count,
+}
+
+#[persist]
+struct Good<T> {
+    value: T,
+}
+
+#[persist]
+struct Parameter {
+    good: Good<Plain>,
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use flagstone::persist;
+
+#[persist]
+struct NoBytes {
+    none: [u64; 0],
+}
+
+fn main() {}

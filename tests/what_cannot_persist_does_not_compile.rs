@@ -1,0 +1,14 @@
+//! A type that a store cannot hold is an error of the build, and the message
+//! names the place and the remedy.
+//!
+//! The expected messages lie beside the cases in `tests/persist/fail`. The
+//! cases in `tests/persist/pass` show that what is refused is not refused too
+//! widely, and bring the compiler past type checking: without one of them it
+//! never reaches the errors that constants raise.
+
+#[test]
+fn what_cannot_persist_does_not_compile() {
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/persist/pass/*.rs");
+    cases.compile_fail("tests/persist/fail/*.rs");
+}
