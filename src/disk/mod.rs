@@ -18,6 +18,8 @@ use crate::map::PrivateMap;
 mod file;
 mod growth;
 mod memory;
+#[cfg(test)]
+pub(crate) mod sim;
 
 pub(crate) use file::{create_file, open_file};
 pub(crate) use growth::Growth;

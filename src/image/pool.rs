@@ -26,6 +26,9 @@ pub(crate) struct Pool {
     earlier: Vec<Arc<Image>>,
     idle: Vec<Image>,
     checkpoint: Checkpointed,
+    /// The log before this position is gone: an image behind it can follow no
+    /// more.
+    log_start: u64,
     tests: LinkTests,
 }
 
@@ -54,6 +57,7 @@ impl Pool {
             earlier: Vec::new(),
             idle: Vec::new(),
             checkpoint,
+            log_start: checkpoint.position,
             tests,
         }
     }
@@ -104,6 +108,7 @@ impl Pool {
                 Err(held) => self.earlier.push(held),
             }
         }
+        self.idle.retain(|image| image.position >= self.log_start);
         // The one with the least to catch up is taken first; the rest is not kept.
         self.idle.sort_by_key(|image| image.position);
         let surplus = self.idle.len().saturating_sub(MOST_IDLE);
@@ -135,8 +140,8 @@ impl Pool {
     /// `start` is gone.
     pub(crate) fn checkpointed(&mut self, checkpoint: Checkpointed, start: u64) {
         self.checkpoint = checkpoint;
+        self.log_start = start;
         self.collect();
-        self.idle.retain(|image| image.position >= start);
         if self
             .current
             .as_ref()

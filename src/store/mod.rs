@@ -11,6 +11,9 @@ mod read;
 mod stats;
 mod write;
 
+#[cfg(test)]
+mod crash_tests;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

@@ -184,7 +184,7 @@ impl OpenOptions {
         self.start(Arc::new(disk), Path::new(""))
     }
 
-    fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
+    pub(super) fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
         let settings = Settings {
             link_tests: self.link_tests,
             memory_budget_bytes: self.memory_budget_bytes,

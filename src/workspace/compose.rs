@@ -115,7 +115,7 @@ impl Workspace {
             let page = self.released[index];
             let segments = u64::from(self.image.header()?.segments.get());
             let has_sum = page / PAGES_PER_SEGMENT < segments;
-            if has_sum && self.fate(page)? == Fate::Unused {
+            if has_sum && self.fate(page)? != Fate::Used {
                 self.change_sum(page, |_| 0)?;
             }
         }
