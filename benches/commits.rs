@@ -25,9 +25,7 @@ fn build(folder: &Folder, name: &str, options: &OpenOptions, items: u64) -> (Sto
     let store = folder.open(name, options);
     let mut tx = store.write().expect("a transaction");
     let table = tx
-        .alloc_slice((0..items as usize).map(|i| Item {
-            words: [i as u64; 8],
-        }))
+        .alloc_slice((0..items as usize).map(|i| Item { words: [i as u64; 8] }))
         .expect("a table");
     tx.set_root("table", table).expect("a root");
     tx.commit().expect("a commit");
@@ -46,12 +44,7 @@ fn change(store: &Store, table: Link<[Item]>, index: u64, value: u64, durability
 /// A file of 64 MB of which each page was written.
 fn plain_file(folder: &Folder) -> File {
     let path = folder.path("plain");
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path);
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
     let file = file.expect("a file");
     let page = [1u8; 4096];
     (0..256).for_each(|i| file.write_all_at(&page, i * 4096).expect("a write"));
@@ -64,13 +57,10 @@ fn durable(folder: &Folder) {
     let file = plain_file(folder);
     let (mut commits, mut writes): (Vec<Duration>, Vec<Duration>) = Default::default();
     for round in 0..3000u64 {
-        commits.push(time(|| {
-            change(&store, table, round % 1024, round, Durability::Durable)
-        }));
+        commits.push(time(|| change(&store, table, round % 1024, round, Durability::Durable)));
         let page = [round as u8; 4096];
         writes.push(time(|| {
-            file.write_all_at(&page, round % 256 * 4096)
-                .expect("a write");
+            file.write_all_at(&page, round % 256 * 4096).expect("a write");
             file.sync_data().expect("a sync");
         }));
     }
@@ -110,10 +100,7 @@ fn deferred(folder: &Folder) {
             change(&store, table, value % 64, *value, Durability::Deferred);
         }
     });
-    println!(
-        "deferred commit, 64 items in cache: {:.0} ns",
-        spent.as_nanos() as f64 / 200_000.0
-    );
+    println!("deferred commit, 64 items in cache: {:.0} ns", spent.as_nanos() as f64 / 200_000.0);
 }
 
 fn main() {

@@ -29,9 +29,7 @@ fn build(folder: &Folder) -> (Store, Link<[Item]>) {
     let store = folder.open("bytes", &OpenOptions::new());
     let mut tx = store.write().expect("a transaction");
     let table = tx
-        .alloc_slice((0..ITEMS as usize).map(|i| Item {
-            words: [i as u64; 8],
-        }))
+        .alloc_slice((0..ITEMS as usize).map(|i| Item { words: [i as u64; 8] }))
         .expect("a table");
     tx.set_root("table", table).expect("a root");
     tx.commit().expect("a commit");
@@ -41,10 +39,7 @@ fn build(folder: &Folder) -> (Store, Link<[Item]>) {
 /// Bytes written to the block device under `folder`, if it has a counter.
 fn device_bytes(folder: &Folder) -> Option<u64> {
     let device = std::fs::metadata(folder.path(".")).ok()?.st_dev();
-    let (major, minor) = (
-        (device >> 8) & 0xfff,
-        (device & 0xff) | ((device >> 12) & 0xfff00),
-    );
+    let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
     let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
     let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
     Some(sectors * 512)
@@ -53,9 +48,7 @@ fn device_bytes(folder: &Folder) -> Option<u64> {
 /// Bytes that this process has caused to be written.
 fn process_bytes() -> Option<u64> {
     let io = std::fs::read_to_string("/proc/self/io").ok()?;
-    let line = io
-        .lines()
-        .find_map(|line| line.strip_prefix("write_bytes: "))?;
+    let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?;
     line.parse().ok()
 }
 

@@ -34,26 +34,11 @@ fn build_store(folder: &Folder, order: &[usize]) -> (Store, Link<Node>) {
     let options = OpenOptions::new().durability(Durability::Deferred);
     let store = folder.open(&format!("links-{}", order.len()), &options);
     let mut tx = store.write().expect("a transaction");
-    let empty = Node {
-        value: 0,
-        next: Link::null(),
-        more: [0; 2],
-    };
-    let nodes: Vec<_> = order
-        .iter()
-        .map(|_| tx.alloc(empty).expect("a node"))
-        .collect();
+    let empty = Node { value: 0, next: Link::null(), more: [0; 2] };
+    let nodes: Vec<_> = order.iter().map(|_| tx.alloc(empty).expect("a node")).collect();
     for (i, at) in order.iter().enumerate() {
         let next = order.get(i + 1).map_or(Link::null(), |next| nodes[*next]);
-        tx.put(
-            nodes[*at],
-            Node {
-                value: i as u64,
-                next,
-                more: [0; 2],
-            },
-        )
-        .expect("a node");
+        tx.put(nodes[*at], Node { value: i as u64, next, more: [0; 2] }).expect("a node");
     }
     tx.set_root("head", nodes[order[0]]).expect("a root");
     tx.commit().expect("a commit");
@@ -63,21 +48,11 @@ fn build_store(folder: &Folder, order: &[usize]) -> (Store, Link<Node>) {
 
 fn build_raw(order: &[usize]) -> Vec<RawNode> {
     let mut nodes: Vec<RawNode> = Vec::with_capacity(order.len());
-    nodes.extend(order.iter().map(|_| RawNode {
-        value: 0,
-        next: std::ptr::null(),
-        _more: [0; 2],
-    }));
+    nodes.extend(order.iter().map(|_| RawNode { value: 0, next: std::ptr::null(), _more: [0; 2] }));
     let base = nodes.as_ptr();
     for (i, at) in order.iter().enumerate() {
-        let next = order
-            .get(i + 1)
-            .map_or(std::ptr::null(), |next| base.wrapping_add(*next));
-        nodes[*at] = RawNode {
-            value: i as u64,
-            next,
-            _more: [0; 2],
-        };
+        let next = order.get(i + 1).map_or(std::ptr::null(), |next| base.wrapping_add(*next));
+        nodes[*at] = RawNode { value: i as u64, next, _more: [0; 2] };
     }
     nodes
 }
@@ -120,8 +95,12 @@ fn compare(folder: &Folder, count: usize) {
     let mut ratios = Vec::new();
     let (mut links, mut pointers): (Vec<Duration>, Vec<Duration>) = Default::default();
     for _ in 0..ROUNDS {
-        let a = time(|| drop(black_box(walk_store(&store, head, laps))));
-        let b = time(|| drop(black_box(walk_raw(raw_head, laps))));
+        let a = time(|| {
+            black_box(walk_store(&store, head, laps));
+        });
+        let b = time(|| {
+            black_box(walk_raw(raw_head, laps));
+        });
         ratios.push(a.as_secs_f64() / b.as_secs_f64());
         links.push(a);
         pointers.push(b);

@@ -25,13 +25,7 @@ fn build(folder: &Folder, count: u64) {
     let mut tx = store.write().expect("a transaction");
     let mut head = Link::null();
     for value in 0..count {
-        head = tx
-            .alloc(Node {
-                value,
-                next: head,
-                more: [0; 2],
-            })
-            .expect("a node");
+        head = tx.alloc(Node { value, next: head, more: [0; 2] }).expect("a node");
     }
     tx.set_root("head", head).expect("a root");
     tx.commit().expect("a commit");

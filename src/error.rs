@@ -384,12 +384,7 @@ impl ErrorKind {
         expected: impl fmt::Display,
         found: impl fmt::Display,
     ) -> Error {
-        Self::Corrupt {
-            what,
-            offset,
-            expected: expected.to_string(),
-            found: found.to_string(),
-        }
-        .into()
+        Self::Corrupt { what, offset, expected: expected.to_string(), found: found.to_string() }
+            .into()
     }
 }

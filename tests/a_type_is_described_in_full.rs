@@ -92,10 +92,7 @@ struct Block<T: Persist, const N: usize, const SORTED: bool> {
 
 #[test]
 fn parameters_are_part_of_a_name() {
-    assert_eq!(
-        Pair::<u8, Pair<bool, i8>>::type_name(),
-        "Pair<u8, Pair<bool, i8>>"
-    );
+    assert_eq!(Pair::<u8, Pair<bool, i8>>::type_name(), "Pair<u8, Pair<bool, i8>>");
     assert_eq!(
         described::<Block<Pair<u32, f32>, 3, true>>(),
         "struct Block<Pair<u32, f32>, 3, true> size 32 align 8\n\
@@ -183,14 +180,8 @@ struct Outer {
 
 #[test]
 fn bytes_of_nested_fields_are_all_asked() {
-    let inner = |level| Inner {
-        flags: [false, true],
-        level,
-    };
-    let value = Outer {
-        count: u32::MAX,
-        inner: [inner(Level::Low), inner(Level::High)],
-    };
+    let inner = |level| Inner { flags: [false, true], level };
+    let value = Outer { count: u32::MAX, inner: [inner(Level::Low), inner(Level::High)] };
     assert!(Outer::is_valid(value.as_bytes()));
     let valid_with = |place: usize, part: &[u8]| {
         let mut bytes = value.as_bytes().to_vec();

@@ -31,10 +31,7 @@ pub(crate) fn expand(
 /// Refuses what the syntax shows to be wrong.
 fn refuse(item: &DeriveInput, data: &DataEnum) -> Result<()> {
     let payloads = data.variants.iter().filter_map(refusal_of_payload);
-    let conditions = data
-        .variants
-        .iter()
-        .flat_map(|variant| refusal::of_cfg(&variant.attrs));
+    let conditions = data.variants.iter().flat_map(|variant| refusal::of_cfg(&variant.attrs));
     let empty = data.variants.is_empty().then(|| {
         let message = "an enum without variants has no values, so there is nothing to store; give \
                        it a variant";

@@ -25,14 +25,7 @@ pub(crate) struct Parts {
 
 /// The item and its implementation of `Persist`.
 pub(crate) fn emit(options: &Options, item: &DeriveInput, parts: Parts) -> TokenStream {
-    let Parts {
-        repr,
-        any_bits,
-        check,
-        is_valid,
-        shape,
-        onward,
-    } = parts;
+    let Parts { repr, any_bits, check, is_valid, shape, onward } = parts;
     let flagstone = &options.flagstone;
     let ident = &item.ident;
     let repr = repr.map(|repr| quote!(#[repr(#repr)]));
@@ -161,9 +154,7 @@ fn bounded(options: &Options, generics: &Generics) -> Generics {
     let bounds = bounded.make_where_clause();
     for parameter in generics.type_params() {
         let ident = &parameter.ident;
-        bounds
-            .predicates
-            .push(syn::parse_quote!(#ident: #flagstone::Persist));
+        bounds.predicates.push(syn::parse_quote!(#ident: #flagstone::Persist));
     }
     bounded
 }
@@ -171,25 +162,18 @@ fn bounded(options: &Options, generics: &Generics) -> Generics {
 /// The expression for the type's name with its parameters: `Node<i64, 4>`.
 fn type_name(options: &Options, item: &DeriveInput) -> TokenStream {
     let flagstone = &options.flagstone;
-    let base = options
-        .name
-        .clone()
-        .unwrap_or_else(|| plain_name(&item.ident));
-    let parameters = item
-        .generics
-        .params
-        .iter()
-        .filter_map(|parameter| match parameter {
-            GenericParam::Type(parameter) => {
-                let ident = &parameter.ident;
-                Some(quote!(<#ident as #flagstone::Persist>::type_name()))
-            }
-            GenericParam::Const(parameter) => {
-                let ident = &parameter.ident;
-                Some(quote!(#ident))
-            }
-            GenericParam::Lifetime(_) => None,
-        });
+    let base = options.name.clone().unwrap_or_else(|| plain_name(&item.ident));
+    let parameters = item.generics.params.iter().filter_map(|parameter| match parameter {
+        GenericParam::Type(parameter) => {
+            let ident = &parameter.ident;
+            Some(quote!(<#ident as #flagstone::Persist>::type_name()))
+        }
+        GenericParam::Const(parameter) => {
+            let ident = &parameter.ident;
+            Some(quote!(#ident))
+        }
+        GenericParam::Lifetime(_) => None,
+    });
     let parameters = Vec::from_iter(parameters);
     if parameters.is_empty() {
         return quote!(::std::borrow::ToOwned::to_owned(#base));

@@ -116,9 +116,7 @@ pub fn persist(options: TokenStream, item: TokenStream) -> TokenStream {
     match syn::parse::<DeriveInput>(item.clone()) {
         Ok(item) => expand(options, &item).into(),
         // A function, say, which stays for those who call it.
-        Err(error) => [item, error.into_compile_error().into()]
-            .into_iter()
-            .collect(),
+        Err(error) => [item, error.into_compile_error().into()].into_iter().collect(),
     }
 }
 

@@ -15,10 +15,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         let flagstone = syn::parse_quote!(::flagstone);
-        Self {
-            name: None,
-            flagstone,
-        }
+        Self { name: None, flagstone }
     }
 }
 
@@ -53,10 +50,7 @@ fn set<T>(
     parse: fn(ParseStream<'_>) -> Result<T>,
 ) -> Result<()> {
     if slot.is_some() {
-        return Err(Error::new(
-            option.span(),
-            format!("`{option}` is given twice"),
-        ));
+        return Err(Error::new(option.span(), format!("`{option}` is given twice")));
     }
     input.parse::<Token![=]>()?;
     *slot = Some(parse(input)?);

@@ -83,13 +83,8 @@ fn fields(data: &DataStruct) -> Vec<Field<'_>> {
 
 /// Refuses what the syntax shows to be wrong.
 fn refuse(item: &DeriveInput, data: &DataStruct, fields: &[Field<'_>]) -> Result<()> {
-    let types = fields
-        .iter()
-        .filter_map(|field| field_type::refusal(&field.name, field.ty));
-    let conditions = data
-        .fields
-        .iter()
-        .flat_map(|field| refusal::of_cfg(&field.attrs));
+    let types = fields.iter().filter_map(|field| field_type::refusal(&field.name, field.ty));
+    let conditions = data.fields.iter().flat_map(|field| refusal::of_cfg(&field.attrs));
     let empty = fields.is_empty().then(|| {
         let message = "a struct without fields has no bytes, so there is nothing to store; give \
                        it a field";
@@ -100,9 +95,7 @@ fn refuse(item: &DeriveInput, data: &DataStruct, fields: &[Field<'_>]) -> Result
 }
 
 fn any_bits(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let each = fields
-        .iter()
-        .map(|field| field.of_type(options, "ANY_BITS"));
+    let each = fields.iter().map(|field| field.of_type(options, "ANY_BITS"));
     quote!(#(#each)&&*)
 }
 

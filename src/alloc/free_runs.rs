@@ -56,11 +56,7 @@ pub(super) fn first_of_run(image: &Image, page: u64) -> Result<PageDescriptor> {
     let is_first = run.kind() == Some(PageKind::Free) && run.flags & FREE_FIRST != 0;
     let end = page + u64::from(run.run_pages.get());
     if !is_first || run.run_pages.get() == 0 || end > image.heap_pages() {
-        return Err(bad_page(
-            page,
-            "the first page of a free run",
-            format!("{run:?}"),
-        ));
+        return Err(bad_page(page, "the first page of a free run", format!("{run:?}")));
     }
     Ok(run)
 }
@@ -118,11 +114,7 @@ pub(super) fn insert(workspace: &mut Workspace, page: u64, pages: u64) -> Result
 pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
     let run = first_of_run(workspace, page)?;
     if u64::from(run.run_pages.get()) != pages {
-        return Err(bad_page(
-            page,
-            "a free run as long as its end says",
-            run.run_pages.get(),
-        ));
+        return Err(bad_page(page, "a free run as long as its end says", run.run_pages.get()));
     }
     let (next, prev) = (u64::from(run.next.get()), u64::from(run.prev.get()));
     let bucket = bucket_of(pages);
@@ -150,11 +142,7 @@ fn relink(
 ) -> Result<()> {
     let mut run = first_of_run(workspace, page)?;
     if ![u64::from(run.next.get()), u64::from(run.prev.get())].contains(&neighbour) {
-        return Err(bad_page(
-            page,
-            "a free run that names its neighbour",
-            neighbour,
-        ));
+        return Err(bad_page(page, "a free run that names its neighbour", neighbour));
     }
     change(&mut run);
     set_descriptor(workspace, page, run)
@@ -166,10 +154,6 @@ fn set_bucket(workspace: &mut Workspace, bucket: usize, page: u64) -> Result<()>
     let at = std::mem::offset_of!(HeapHeader, bucket_mask) + bucket / 64 * 8;
     let mask: &mut zerocopy::little_endian::U64 = workspace.pod_mut("heap header", at as u64)?;
     let bit = 1 << (bucket % 64);
-    mask.set(if page == 0 {
-        mask.get() & !bit
-    } else {
-        mask.get() | bit
-    });
+    mask.set(if page == 0 { mask.get() & !bit } else { mask.get() | bit });
     Ok(())
 }

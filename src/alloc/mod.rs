@@ -64,49 +64,30 @@ impl Request {
     /// Bytes of the value or of all elements.
     pub(crate) fn len_bytes(&self) -> Result<u64> {
         let count = self.count.unwrap_or(1);
-        let len = self
-            .size_bytes
-            .checked_mul(count)
-            .filter(|len| len / PAGE_BYTES < MAX_PAGES);
+        let len = self.size_bytes.checked_mul(count).filter(|len| len / PAGE_BYTES < MAX_PAGES);
         let size_bytes = self.size_bytes;
         let why = "a heap holds at most 1 TiB";
-        Ok(len.ok_or(ErrorKind::TooLarge {
-            count,
-            size_bytes,
-            why,
-        })?)
+        Ok(len.ok_or(ErrorKind::TooLarge { count, size_bytes, why })?)
     }
 
     fn place(&self) -> Result<Place> {
         let len_bytes = self.len_bytes()?;
         if self.count.is_none() && len_bytes <= MAX_SLOT_BYTES {
-            return Ok(Place::Object {
-                slot_bytes: len_bytes.max(16),
-            });
+            return Ok(Place::Object { slot_bytes: len_bytes.max(16) });
         }
         let fits = |class: &u16| {
             u64::from(*class) >= len_bytes && u64::from(*class).is_multiple_of(self.align_bytes)
         };
-        let class = ARRAY_CLASSES
-            .iter()
-            .position(fits)
-            .filter(|_| self.count.is_some());
+        let class = ARRAY_CLASSES.iter().position(fits).filter(|_| self.count.is_some());
         Ok(match class {
             Some(class) => Place::Array { class },
-            None => Place::Run {
-                pages: len_bytes.div_ceil(PAGE_BYTES),
-            },
+            None => Place::Run { pages: len_bytes.div_ceil(PAGE_BYTES) },
         })
     }
 
     /// What the slab for this request must be.
     fn slab(&self, slot_bytes: u64, flags: u8, list: u64) -> slabs::Slab {
-        slabs::Slab {
-            type_number: self.type_number,
-            slot_bytes,
-            flags,
-            list,
-        }
+        slabs::Slab { type_number: self.type_number, slot_bytes, flags, list }
     }
 }
 
@@ -132,12 +113,7 @@ pub(crate) fn allocate(workspace: &mut Workspace, request: &Request) -> Result<u
 /// Frees what `allocate` returned for the same request.
 pub(crate) fn free(workspace: &mut Workspace, offset: u64, request: &Request) -> Result<()> {
     if let Err(found) = expect_whole(workspace, offset, request) {
-        return Err(ErrorKind::corrupt(
-            "allocation to free",
-            offset,
-            "a live one",
-            found,
-        ));
+        return Err(ErrorKind::corrupt("allocation to free", offset, "a live one", found));
     }
     match request.place()? {
         Place::Object { slot_bytes } => {
@@ -147,11 +123,7 @@ pub(crate) fn free(workspace: &mut Workspace, offset: u64, request: &Request) ->
         Place::Array { class } => {
             let list = arrays_list(workspace, request.type_number, class)?;
             let slot_bytes = u64::from(ARRAY_CLASSES[class]);
-            slabs::free(
-                workspace,
-                offset,
-                &request.slab(slot_bytes, SLAB_ARRAYS, list),
-            )
+            slabs::free(workspace, offset, &request.slab(slot_bytes, SLAB_ARRAYS, list))
         }
         Place::Run { pages } => pages::free_pages(workspace, offset / PAGE_BYTES, pages),
     }
@@ -194,12 +166,7 @@ pub(crate) fn type_entry_offset(image: &Image, type_number: u32) -> Result<u64> 
     let len = registry.len.get();
     if type_number >= len {
         let expected = format!("one of {len}");
-        return Err(ErrorKind::corrupt(
-            "type number",
-            registry.offset(),
-            expected,
-            type_number,
-        ));
+        return Err(ErrorKind::corrupt("type number", registry.offset(), expected, type_number));
     }
     Ok(registry.offset() + u64::from(type_number) * size_of::<TypeEntry>() as u64)
 }
@@ -227,10 +194,5 @@ fn set_u32(workspace: &mut Workspace, what: &'static str, offset: u64, value: u6
 
 #[cold]
 fn bad_page(page: u64, expected: &str, found: impl std::fmt::Display) -> crate::Error {
-    ErrorKind::corrupt(
-        "page descriptor (page's offset)",
-        page * PAGE_BYTES,
-        expected,
-        found,
-    )
+    ErrorKind::corrupt("page descriptor (page's offset)", page * PAGE_BYTES, expected, found)
 }

@@ -21,12 +21,7 @@ pub(super) fn ensure_chunks(workspace: &mut Workspace, more_pages: u64) -> Resul
         if end > MAX_PAGES {
             let why = "a heap holds at most 1 TiB";
             let (count, size_bytes) = (more_pages, PAGE_BYTES);
-            return Err(ErrorKind::TooLarge {
-                count,
-                size_bytes,
-                why,
-            }
-            .into());
+            return Err(ErrorKind::TooLarge { count, size_bytes, why }.into());
         }
         let segments = u64::from(workspace.header()?.segments.get());
         if end <= segments * PAGES_PER_SEGMENT {
@@ -87,11 +82,7 @@ fn own_page(page: u64, chunk: u64) -> PageDescriptor {
 
 fn set_chunk(workspace: &mut Workspace, segment: u64, chunk: u64) -> Result<()> {
     let index = (segment / SEGMENTS_PER_DIRECTORY) as usize;
-    let directory = workspace
-        .header()?
-        .directory
-        .get(index)
-        .map_or(0, |page| page.get());
+    let directory = workspace.header()?.directory.get(index).map_or(0, |page| page.get());
     let at = u64::from(directory) * PAGE_BYTES + segment % SEGMENTS_PER_DIRECTORY * 4;
     set_u32(workspace, "directory of chunks", at, chunk)
 }

@@ -43,11 +43,7 @@ impl Slab {
         if is_ours {
             return Ok(found);
         }
-        Err(bad_page(
-            page,
-            "a slab of its list's type and slot size",
-            format!("{found:?}"),
-        ))
+        Err(bad_page(page, "a slab of its list's type and slot size", format!("{found:?}")))
     }
 
     fn head(&self, image: &Image) -> Result<u64> {
@@ -128,10 +124,7 @@ fn unlink(
     page: u64,
     descriptor: &mut PageDescriptor,
 ) -> Result<()> {
-    let (next, prev) = (
-        u64::from(descriptor.next.get()),
-        u64::from(descriptor.prev.get()),
-    );
+    let (next, prev) = (u64::from(descriptor.next.get()), u64::from(descriptor.prev.get()));
     if prev == 0 {
         let head = slab.head(workspace)?;
         if head != page {

@@ -20,16 +20,12 @@ pub(crate) struct SystemArray {
 
 impl SystemArray {
     /// The type registry.
-    pub(crate) const REGISTRY: Self = Self {
-        place: std::mem::offset_of!(HeapHeader, registry) as u64,
-        element_bytes: 128,
-    };
+    pub(crate) const REGISTRY: Self =
+        Self { place: std::mem::offset_of!(HeapHeader, registry) as u64, element_bytes: 128 };
 
     /// The named roots.
-    pub(crate) const ROOTS: Self = Self {
-        place: std::mem::offset_of!(HeapHeader, roots) as u64,
-        element_bytes: 32,
-    };
+    pub(crate) const ROOTS: Self =
+        Self { place: std::mem::offset_of!(HeapHeader, roots) as u64, element_bytes: 32 };
 }
 
 /// Lengthens an array by one zero element; returns that one's index. The array
@@ -44,43 +40,28 @@ pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Resul
         if len > 0 {
             let bytes = len * array.element_bytes;
             let copy = workspace.bytes("array", old.offset(), bytes)?.to_vec();
-            workspace
-                .bytes_mut("array", offset, bytes)?
-                .copy_from_slice(&copy);
+            workspace.bytes_mut("array", offset, bytes)?.copy_from_slice(&copy);
             pages::free_pages(workspace, u64::from(old.page.get()), old_pages)?;
         }
         new = ArrayRef::new(offset / PAGE_BYTES, pages, len + 1);
     }
     workspace
-        .bytes_mut(
-            "array of the heap header",
-            array.place,
-            size_of::<ArrayRef>() as u64,
-        )?
+        .bytes_mut("array of the heap header", array.place, size_of::<ArrayRef>() as u64)?
         .copy_from_slice(new.as_bytes());
     let element = new.offset() + len * array.element_bytes;
-    workspace
-        .bytes_mut("array", element, array.element_bytes)?
-        .fill(0);
+    workspace.bytes_mut("array", element, array.element_bytes)?.fill(0);
     Ok(len)
 }
 
 fn text(len_bytes: u64) -> Request {
-    Request {
-        type_number: TYPE_SYSTEM,
-        size_bytes: 1,
-        align_bytes: 1,
-        count: Some(len_bytes),
-    }
+    Request { type_number: TYPE_SYSTEM, size_bytes: 1, align_bytes: 1, count: Some(len_bytes) }
 }
 
 /// Stores a text of flagstone's own; returns its offset.
 pub(crate) fn store_bytes(workspace: &mut Workspace, bytes: &[u8]) -> Result<u64> {
     let len_bytes = bytes.len() as u64;
     let offset = allocate(workspace, &text(len_bytes))?;
-    workspace
-        .bytes_mut("text", offset, len_bytes)?
-        .copy_from_slice(bytes);
+    workspace.bytes_mut("text", offset, len_bytes)?.copy_from_slice(bytes);
     Ok(offset)
 }
 

@@ -83,9 +83,7 @@ pub(crate) fn expect_known_layouts<T: Persist>(
 ) -> Result<()> {
     let id = TypeId::of::<T>();
     let is_checked = |set: &Mutex<HashSet<TypeId>>| {
-        set.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(&id)
+        set.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
     };
     if is_checked(&checked.0) {
         return Ok(());
@@ -93,11 +91,7 @@ pub(crate) fn expect_known_layouts<T: Persist>(
     for schema in Reach::of::<T>() {
         find(image, &schema)?;
     }
-    checked
-        .0
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(id);
+    checked.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
     Ok(())
 }
 
@@ -124,12 +118,7 @@ fn find(image: &Image, schema: &Schema) -> Result<Option<u32>> {
         let found = schema_text(image, number)?;
         if name_in(&found) == Some(&schema.name) {
             let (type_name, expected) = (schema.name.clone(), text);
-            return Err(ErrorKind::TypeChanged {
-                type_name,
-                expected,
-                found,
-            }
-            .into());
+            return Err(ErrorKind::TypeChanged { type_name, expected, found }.into());
         }
     }
     Ok(None)
@@ -142,19 +131,11 @@ fn entry(image: &Image, number: u32) -> Result<&TypeEntry> {
 /// The text that describes type `number`.
 pub(crate) fn schema_text(image: &Image, number: u32) -> Result<String> {
     let entry = entry(image, number)?;
-    let (offset, len) = (
-        entry.schema_offset.get(),
-        u64::from(entry.schema_bytes.get()),
-    );
+    let (offset, len) = (entry.schema_offset.get(), u64::from(entry.schema_bytes.get()));
     let bytes = image.bytes("type's description", offset, len)?;
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_string()),
-        Err(error) => Err(ErrorKind::corrupt(
-            "type's description",
-            offset,
-            "UTF-8",
-            error,
-        )),
+        Err(error) => Err(ErrorKind::corrupt("type's description", offset, "UTF-8", error)),
     }
 }
 

@@ -44,11 +44,7 @@ fn entry(image: &Image, index: u64) -> Result<&RootEntry> {
 }
 
 fn name_of<'a>(image: &'a Image, entry: &RootEntry) -> Result<&'a [u8]> {
-    image.bytes(
-        "root's name",
-        entry.name_offset.get(),
-        u64::from(entry.name_bytes.get()),
-    )
+    image.bytes("root's name", entry.name_offset.get(), u64::from(entry.name_bytes.get()))
 }
 
 /// The index of a root, or where it would be inserted. The names are sorted.
@@ -88,22 +84,11 @@ fn expect_type<P: Pointee + ?Sized>(image: &Image, name: &str, entry: &RootEntry
     let layout = Reach::schema_of::<P::Item>().map(|schema| schema.to_string());
     let expected_layout = layout.unwrap_or_default();
     let name = name.to_string();
-    Err(ErrorKind::RootType {
-        name,
-        expected,
-        found,
-        expected_layout,
-        found_layout,
-    }
-    .into())
+    Err(ErrorKind::RootType { name, expected, found, expected_layout, found_layout }.into())
 }
 
 fn display_name(type_name: &str, is_slice: bool) -> String {
-    if is_slice {
-        format!("[{type_name}]")
-    } else {
-        type_name.to_string()
-    }
+    if is_slice { format!("[{type_name}]") } else { type_name.to_string() }
 }
 
 /// Makes `link` the root of that name, which keeps its type. The caller has
@@ -125,11 +110,7 @@ pub(crate) fn set<P: Pointee + ?Sized>(
     let at = array(workspace)?.offset() + index * ENTRY_BYTES;
     let entry: &mut RootEntry = workspace.pod_mut("root", at)?;
     entry.offset = U64::new(link.offset());
-    entry.count = U64::new(if is_slice::<P>() {
-        link.count()
-    } else {
-        SINGLE
-    });
+    entry.count = U64::new(if is_slice::<P>() { link.count() } else { SINGLE });
     Ok(())
 }
 
@@ -167,20 +148,14 @@ pub(crate) fn remove(workspace: &mut Workspace, name: &str) -> Result<bool> {
     bytes[end..].fill(0);
     let at = std::mem::offset_of!(HeapHeader, roots) + std::mem::offset_of!(ArrayRef, len);
     *workspace.pod_mut::<U32>("heap header", at as u64)? = U32::new(len as u32 - 1);
-    free_bytes(
-        workspace,
-        old.name_offset.get(),
-        u64::from(old.name_bytes.get()),
-    )?;
+    free_bytes(workspace, old.name_offset.get(), u64::from(old.name_bytes.get()))?;
     Ok(true)
 }
 
 /// All roots, sorted by name.
 pub(crate) fn list(image: &Image) -> Result<Vec<RootInfo>> {
     let len = u64::from(array(image)?.len.get());
-    (0..len)
-        .map(|index| describe(image, entry(image, index)?))
-        .collect()
+    (0..len).map(|index| describe(image, entry(image, index)?)).collect()
 }
 
 fn describe(image: &Image, entry: &RootEntry) -> Result<RootInfo> {
@@ -189,10 +164,5 @@ fn describe(image: &Image, entry: &RootEntry) -> Result<RootInfo> {
     let type_name = display_name(name_in(&schema).unwrap_or_default(), count != SINGLE);
     let name = String::from_utf8_lossy(name_of(image, entry)?).into_owned();
     let count = if count == SINGLE { 1 } else { count };
-    Ok(RootInfo {
-        name,
-        type_name,
-        offset: entry.offset.get(),
-        count,
-    })
+    Ok(RootInfo { name, type_name, offset: entry.offset.get(), count })
 }

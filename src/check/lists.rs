@@ -25,10 +25,7 @@ fn compare(report: &mut Report, seen: &HashSet<u64>, listed: &HashSet<u64>, what
         report.find(page * PAGE_BYTES, format!("{what} that no list names"));
     }
     for page in listed.difference(seen) {
-        report.find(
-            page * PAGE_BYTES,
-            format!("a list names this page, which is not {what}"),
-        );
+        report.find(page * PAGE_BYTES, format!("a list names this page, which is not {what}"));
     }
 }
 
@@ -41,10 +38,7 @@ fn check_free_lists(image: &Image, report: &mut Report, listed: &mut HashSet<u64
         let head = u64::from(buckets[bucket].get());
         let marked = header.bucket_mask[bucket / 64].get() >> (bucket % 64) & 1 == 1;
         if marked != (head != 0) {
-            report.find(
-                0,
-                format!("list {bucket} of free runs: its bit does not fit"),
-            );
+            report.find(0, format!("list {bucket} of free runs: its bit does not fit"));
         }
         let is_right = |run: &PageDescriptor| {
             run.kind() == Some(PageKind::Free)
@@ -73,13 +67,7 @@ fn check_slab_lists(image: &Image, report: &mut Report, listed: &mut HashSet<u64
                     && slot_bytes.is_none_or(|bytes| bytes == slab.slot_bytes.get())
             }
         };
-        walk(
-            image,
-            report,
-            u64::from(entry.objects.get()),
-            listed,
-            is_right(0, None),
-        );
+        walk(image, report, u64::from(entry.objects.get()), listed, is_right(0, None));
         for (class, head) in ARRAY_CLASSES.into_iter().zip(entry.arrays) {
             let is_right = is_right(SLAB_ARRAYS, Some(class));
             walk(image, report, u64::from(head.get()), listed, is_right);

@@ -61,26 +61,16 @@ impl Report {
         };
         let others = self.findings.len() - 1;
         let found = format!("{} (and {others} other findings)", first.what);
-        Err(ErrorKind::corrupt(
-            "store",
-            first.offset,
-            "no finding of check",
-            found,
-        ))
+        Err(ErrorKind::corrupt("store", first.offset, "no finding of check", found))
     }
 
     pub(crate) fn find(&mut self, offset: u64, what: impl Into<String>) {
-        self.findings.push(Finding {
-            offset,
-            what: what.into(),
-        });
+        self.findings.push(Finding { offset, what: what.into() });
     }
 
     /// Notes an error of looking at something.
     fn note<T>(&mut self, offset: u64, looked: Result<T>) -> Option<T> {
-        looked
-            .map_err(|error| self.find(offset, error.to_string()))
-            .ok()
+        looked.map_err(|error| self.find(offset, error.to_string())).ok()
     }
 }
 
@@ -95,10 +85,7 @@ struct Seen {
 
 /// Looks at everything.
 pub(crate) fn run(image: &Image) -> Report {
-    let mut report = Report {
-        pages: image.heap_pages(),
-        ..Report::default()
-    };
+    let mut report = Report { pages: image.heap_pages(), ..Report::default() };
     let mut seen = Seen::default();
     pages::check(image, &mut report, &mut seen);
     lists::check(image, &mut report, &seen);
@@ -121,10 +108,7 @@ fn check_types(image: &Image, report: &mut Report) {
             continue;
         };
         if checksum::plain(text.as_bytes()) != entry.identity.get() {
-            report.find(
-                at,
-                format!("type {number}: its description does not match its sum"),
-            );
+            report.find(at, format!("type {number}: its description does not match its sum"));
         }
     }
 }
@@ -135,26 +119,18 @@ fn check_roots(image: &Image, report: &mut Report) {
     };
     for pair in roots.windows(2) {
         if pair[0].name >= pair[1].name {
-            report.find(
-                0,
-                format!(
-                    "roots {:?} and {:?}: not sorted",
-                    pair[0].name, pair[1].name
-                ),
-            );
+            report.find(0, format!("roots {:?} and {:?}: not sorted", pair[0].name, pair[1].name));
         }
     }
     for root in roots.iter().filter(|root| root.offset != 0) {
         match image.allocation(root.offset) {
             Ok(found) if found.offset == root.offset => {}
-            Ok(_) => report.find(
-                root.offset,
-                format!("root {:?}: inside an allocation", root.name),
-            ),
-            Err(found) => report.find(
-                root.offset,
-                format!("root {:?} leads to {found}", root.name),
-            ),
+            Ok(_) => {
+                report.find(root.offset, format!("root {:?}: inside an allocation", root.name))
+            }
+            Err(found) => {
+                report.find(root.offset, format!("root {:?} leads to {found}", root.name))
+            }
         }
     }
 }

@@ -36,10 +36,7 @@ fn check_from(image: &Image, report: &mut Report, seen: &mut Seen, page: u64) ->
         Some(PageKind::Log) => check_log(image, report, page),
         Some(PageKind::Meta | PageKind::Sums) => 1,
         None => {
-            report.find(
-                offset,
-                format!("page kind {} is unknown", found.kind_code()),
-            );
+            report.find(offset, format!("page kind {} is unknown", found.kind_code()));
             1
         }
     }
@@ -70,10 +67,7 @@ fn check_free(
             expected.run_pages = first.run_pages;
         }
         if *found != expected {
-            report.find(
-                inside * PAGE_BYTES,
-                "a page inside of a free run is described otherwise",
-            );
+            report.find(inside * PAGE_BYTES, "a page inside of a free run is described otherwise");
         }
     }
     let next = image.page_kind(page + pages);
@@ -92,22 +86,13 @@ fn check_slab(
 ) -> u64 {
     let offset = page * PAGE_BYTES;
     let slot_bytes = u64::from(slab.slot_bytes.get());
-    let slots = PAGE_BYTES
-        .checked_div(slot_bytes)
-        .unwrap_or(0)
-        .min(MAX_SLOTS);
+    let slots = PAGE_BYTES.checked_div(slot_bytes).unwrap_or(0).min(MAX_SLOTS);
     if slots == 0 || slots != u64::from(slab.slots.get()) {
-        report.find(
-            offset,
-            format!("a slab of {} slots of {slot_bytes} bytes", slab.slots),
-        );
+        report.find(offset, format!("a slab of {} slots of {slot_bytes} bytes", slab.slots));
         return 1;
     }
     if slab.slots_in_bitmap() != u64::from(slab.used.get()) {
-        report.find(
-            offset,
-            "a slab whose count of used slots is not its bitmap's",
-        );
+        report.find(offset, "a slab whose count of used slots is not its bitmap's");
     }
     if (slots..MAX_SLOTS).any(|slot| slab.slot_used(slot)) {
         report.find(offset, "a slab with a used slot past its last one");
@@ -138,10 +123,7 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
     }
     let needed = head.object_bytes.get().div_ceil(PAGE_BYTES).max(1);
     if needed != pages {
-        report.find(
-            offset,
-            format!("a run of {pages} pages for {} bytes", head.object_bytes),
-        );
+        report.find(offset, format!("a run of {pages} pages for {} bytes", head.object_bytes));
     }
     for inside in page + 1..page + pages {
         let Some(body) = report.note(offset, image.descriptor(inside)) else {
@@ -150,10 +132,7 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
         let mut expected = PageDescriptor::of(PageKind::RunBody);
         expected.owner.set(page as u32);
         if *body != expected {
-            report.find(
-                inside * PAGE_BYTES,
-                "a page inside of a run is described otherwise",
-            );
+            report.find(inside * PAGE_BYTES, "a page inside of a run is described otherwise");
             return inside - page;
         }
     }
@@ -204,10 +183,7 @@ fn check_sum(image: &Image, report: &mut Report, page: u64) {
         },
     };
     if stored != expected {
-        report.find(
-            offset,
-            format!("page sum {stored:#018x}, expected {expected:#018x}"),
-        );
+        report.find(offset, format!("page sum {stored:#018x}, expected {expected:#018x}"));
     }
 }
 

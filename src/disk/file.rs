@@ -20,11 +20,7 @@ pub(crate) struct FileDisk {
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ErrorKind + 'a {
-    move |source| ErrorKind::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
+    move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
 }
 
 /// Opens the store's file at `path` and locks it; `None` if there is none.
@@ -36,12 +32,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
         Err(error) => return Err(io_error("look at the file", path)(error).into()),
     }
     let heap = open_once(path).map_err(io_error("open the file for reading and writing", path))?;
-    refuse_special(
-        path,
-        heap.metadata()
-            .map_err(io_error("look at the file", path))?
-            .file_type(),
-    )?;
+    refuse_special(path, heap.metadata().map_err(io_error("look at the file", path))?.file_type())?;
     lock(&heap, path)?;
     let log = open_once(path).map_err(io_error("open the file a second time", path))?;
     same_file(&heap, &log, path)?;
@@ -50,11 +41,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
 
 fn open_once(path: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path)
+    OpenOptions::new().read(true).write(true).custom_flags(flags.bits() as i32).open(path)
 }
 
 fn refuse_special(path: &Path, kind: FileType) -> Result<()> {
@@ -65,21 +52,14 @@ fn refuse_special(path: &Path, kind: FileType) -> Result<()> {
         _ if kind.is_socket() => "a socket",
         _ => "a device",
     };
-    Err(ErrorKind::NotAFile {
-        path: path.to_path_buf(),
-        found,
-    }
-    .into())
+    Err(ErrorKind::NotAFile { path: path.to_path_buf(), found }.into())
 }
 
 fn lock(file: &File, path: &Path) -> Result<()> {
     match fs2::FileExt::try_lock_exclusive(file) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
-            Err(ErrorKind::Locked {
-                path: path.to_path_buf(),
-            }
-            .into())
+            Err(ErrorKind::Locked { path: path.to_path_buf() }.into())
         }
         Err(error) => Err(io_error("lock the file", path)(error).into()),
     }
@@ -110,10 +90,7 @@ pub(crate) fn create_file(
         .write(true)
         .create_new(true)
         .open(&draft)
-        .map_err(io_error(
-            "create the file (is there a folder to hold it?)",
-            path,
-        ))?;
+        .map_err(io_error("create the file (is there a folder to hold it?)", path))?;
     let made = finish(path, &draft, heap, fill);
     let _ = std::fs::remove_file(&draft);
     made
@@ -155,9 +132,7 @@ fn give_name(draft: &Path, path: &Path) -> io::Result<()> {
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -198,17 +173,10 @@ impl Disk for FileDisk {
     fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
         let file = self.log.try_clone()?;
         if copies_on_write(&file)? {
-            return Ok(Box::new(PositionedLog {
-                file,
-                start: offset,
-            }));
+            return Ok(Box::new(PositionedLog { file, start: offset }));
         }
         let map = LogMap::new(&file, offset, len_bytes)?;
-        Ok(Box::new(MappedLog {
-            map,
-            file,
-            start: offset,
-        }))
+        Ok(Box::new(MappedLog { map, file, start: offset }))
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {

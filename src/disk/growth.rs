@@ -27,12 +27,7 @@ impl Growth {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
         let room = disk.len_bytes()?.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
         let path = path.to_path_buf();
-        Ok(Self {
-            disk,
-            path,
-            room_bytes: room.into(),
-            durable_bytes: room.into(),
-        })
+        Ok(Self { disk, path, room_bytes: room.into(), durable_bytes: room.into() })
     }
 
     /// Bytes of heap that the file has room for.
@@ -50,9 +45,7 @@ impl Growth {
         let step = (room / 8).clamp(*STEP_BYTES.start(), *STEP_BYTES.end());
         let wanted = round_up(heap_bytes.max(room + step), PAGE_BYTES).unwrap_or(heap_bytes);
         // A disk too full for the step may have room for what is needed.
-        let grown = self
-            .grow_to(room, wanted)
-            .or_else(|_| self.grow_to(room, heap_bytes));
+        let grown = self.grow_to(room, wanted).or_else(|_| self.grow_to(room, heap_bytes));
         let failed = |source| ErrorKind::NoSpace {
             path: self.path.clone(),
             wanted_bytes: heap_bytes + HEAP_START_BYTES,
@@ -62,8 +55,7 @@ impl Growth {
     }
 
     fn grow_to(&self, room: u64, wanted: u64) -> io::Result<()> {
-        self.disk
-            .grow(room + HEAP_START_BYTES, wanted + HEAP_START_BYTES)?;
+        self.disk.grow(room + HEAP_START_BYTES, wanted + HEAP_START_BYTES)?;
         self.room_bytes.store(wanted, Relaxed);
         Ok(())
     }

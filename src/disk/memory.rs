@@ -22,9 +22,7 @@ impl MemoryDisk {
     /// A file with these bytes.
     #[cfg(test)]
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
-        Self {
-            bytes: Arc::new(Mutex::new(bytes)),
-        }
+        Self { bytes: Arc::new(Mutex::new(bytes)) }
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
@@ -48,18 +46,14 @@ impl Disk for MemoryDisk {
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let bytes = self.bytes();
-        let found = bytes
-            .get(range(offset, buffer.len()))
-            .ok_or_else(past_the_end)?;
+        let found = bytes.get(range(offset, buffer.len())).ok_or_else(past_the_end)?;
         buffer.copy_from_slice(found);
         Ok(())
     }
 
     fn write_at(&self, offset: u64, new: &[u8]) -> io::Result<()> {
         let mut bytes = self.bytes();
-        let place = bytes
-            .get_mut(range(offset, new.len()))
-            .ok_or_else(past_the_end)?;
+        let place = bytes.get_mut(range(offset, new.len())).ok_or_else(past_the_end)?;
         place.copy_from_slice(new);
         Ok(())
     }
@@ -70,9 +64,7 @@ impl Disk for MemoryDisk {
 
     fn grow(&self, _from: u64, to: u64) -> io::Result<()> {
         let mut bytes = self.bytes();
-        let more = usize::try_from(to)
-            .map_err(io::Error::other)?
-            .saturating_sub(bytes.len());
+        let more = usize::try_from(to).map_err(io::Error::other)?.saturating_sub(bytes.len());
         bytes.try_reserve_exact(more).map_err(io::Error::other)?;
         let len = bytes.len() + more;
         bytes.resize(len, 0);
@@ -80,24 +72,18 @@ impl Disk for MemoryDisk {
     }
 
     fn truncate(&self, len_bytes: u64) -> io::Result<()> {
-        self.bytes()
-            .truncate(usize::try_from(len_bytes).map_err(io::Error::other)?);
+        self.bytes().truncate(usize::try_from(len_bytes).map_err(io::Error::other)?);
         Ok(())
     }
 
     fn open_log(&self, offset: u64, _len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        Ok(Box::new(MemoryLog {
-            disk: self.clone(),
-            start: offset,
-        }))
+        Ok(Box::new(MemoryLog { disk: self.clone(), start: offset }))
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         let mut map = PrivateMap::of_memory(len_bytes)?;
         map.set_view(len_bytes, [Hole::default(); 2]);
-        let whole = map
-            .items_mut::<u8>(0, len_bytes)
-            .map_err(|_| past_the_end())?;
+        let whole = map.items_mut::<u8>(0, len_bytes).map_err(|_| past_the_end())?;
         self.read_at(HEAP_START_BYTES, whole)?;
         Ok(map)
     }

@@ -59,10 +59,7 @@ impl SimDisk {
             lengths: Vec::new(),
             calls_left: u64::MAX,
         };
-        Self {
-            live,
-            state: Arc::new(Mutex::new(state)),
-        }
+        Self { live, state: Arc::new(Mutex::new(state)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -80,9 +77,7 @@ impl SimDisk {
         let state = self.state();
         let mut bytes = state.durable.clone();
         let pick = random.below(state.lengths.len() as u64 + 1) as usize;
-        let len = pick
-            .checked_sub(1)
-            .map_or(bytes.len(), |index| state.lengths[index] as usize);
+        let len = pick.checked_sub(1).map_or(bytes.len(), |index| state.lengths[index] as usize);
         bytes.resize(len, 0);
         let keep = random.below(4);
         for (sector, contents) in &state.pending {
@@ -114,8 +109,7 @@ impl SimDisk {
         let last = (offset + len.max(1) as u64 - 1) / SECTOR_BYTES as u64;
         for sector in first..=last {
             let mut content = [0; SECTOR_BYTES];
-            self.live
-                .read_at(sector * SECTOR_BYTES as u64, &mut content)?;
+            self.live.read_at(sector * SECTOR_BYTES as u64, &mut content)?;
             state.pending.entry(sector).or_default().push(content);
         }
         Ok(())
@@ -132,11 +126,8 @@ fn put_sector(bytes: &mut [u8], sector: u64, content: &[u8; SECTOR_BYTES]) {
 impl State {
     /// Makes pending sectors of a range durable.
     fn settle(&mut self, first: u64, last: u64) {
-        let sectors: Vec<u64> = self
-            .pending
-            .range(first..=last)
-            .map(|(sector, _)| *sector)
-            .collect();
+        let sectors: Vec<u64> =
+            self.pending.range(first..=last).map(|(sector, _)| *sector).collect();
         for sector in sectors {
             let contents = self.pending.remove(&sector).unwrap_or_default();
             let Some(content) = contents.last() else {
@@ -187,18 +178,13 @@ impl Disk for SimDisk {
     fn truncate(&self, len_bytes: u64) -> io::Result<()> {
         let mut state = self.call()?;
         self.live.truncate(len_bytes)?;
-        state
-            .pending
-            .retain(|sector, _| (sector + 1) * SECTOR_BYTES as u64 <= len_bytes);
+        state.pending.retain(|sector, _| (sector + 1) * SECTOR_BYTES as u64 <= len_bytes);
         state.lengths.push(len_bytes);
         Ok(())
     }
 
     fn open_log(&self, offset: u64, _len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        Ok(Box::new(SimLog {
-            disk: self.clone(),
-            start: offset,
-        }))
+        Ok(Box::new(SimLog { disk: self.clone(), start: offset }))
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {

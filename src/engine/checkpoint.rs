@@ -4,8 +4,12 @@
 //! 2. No new reader gets an image behind L; images behind it that readers hold
 //!    get their own copies of the pages to be written.
 //! 3. Write the pages in slices, each synced.
-//! 4. Write the other superblock with L, sync.
-//! 5. Free the log up to the older superblock; cut the file; give back memory.
+//! 4. Write the older superblock's slot with L, sync; then the other slot, sync.
+//! 5. Free the log up to L; cut the file; give back memory.
+//!
+//! The second superblock costs one page and one sync, and makes the whole log
+//! free: else half of it would always be kept for the older superblock, and
+//! checkpoints, which write every page that changed, would be twice as many.
 
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::{MutexGuard, TryLockError};
@@ -43,16 +47,6 @@ impl Core {
         }
     }
 
-    /// Makes both superblocks pass `position`.
-    pub(super) fn checkpoint_past(&self, position: u64) -> Result<()> {
-        let mut checkpointer = lock(&self.checkpointer);
-        self.run_checkpoint(&mut checkpointer)?;
-        if lock(&self.log).tail.start < position {
-            self.run_checkpoint(&mut checkpointer)?;
-        }
-        Ok(())
-    }
-
     pub(super) fn run_checkpoint(&self, checkpointer: &mut Checkpointer) -> Result<()> {
         self.refuse_poisoned()?;
         if !checkpointer.begun {
@@ -64,9 +58,9 @@ impl Core {
         image.advance(&self.log_source(), end.position, &mut pages)?;
         self.keep_from_readers(end.position, &pages)?;
         self.write_pages(&image, &pages)?;
-        let freed = checkpointer.last.position.get();
         self.write_superblock(checkpointer, |block| point_to(block, end))?;
-        self.free_log(checkpointer, freed);
+        self.write_superblock(checkpointer, |_| ())?;
+        self.free_log(checkpointer, end.position);
         self.cut_file(image.heap_bytes())?;
         if image.private_bytes() <= self.settings.memory_budget_bytes
             || image.give_back(&PageSet::default()).is_ok()
@@ -82,11 +76,7 @@ impl Core {
     fn checkpoint_image(&self, checkpointer: &mut Checkpointer) -> Result<Image> {
         match checkpointer.image.take() {
             Some(image) => Ok(image),
-            None => open_image(
-                &*self.disk,
-                checkpointer.checkpointed(),
-                self.settings.link_tests,
-            ),
+            None => open_image(&*self.disk, checkpointer.checkpointed(), self.settings.link_tests),
         }
     }
 
@@ -109,9 +99,7 @@ impl Core {
         for (page, count) in pages.runs(PAGES_PER_WRITE).into_iter().filter(in_heap) {
             let count = count.min(image.heap_pages() - page);
             let bytes = image.pages(page, count)?;
-            let written = self
-                .disk
-                .write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
+            let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
             written.map_err(|error| self.poisoned_by("write the heap", error))?;
             unsynced += count;
             if unsynced >= slice_pages {
@@ -200,23 +188,22 @@ impl Core {
     fn pages_changed_since(&self, position: u64) -> Result<PageSet> {
         let (source, end) = (self.log_source(), self.end_of_log());
         let mut pages = PageSet::default();
-        let mut body = Vec::new();
-        let mut position = position;
-        while position < end.position {
-            let header = source.read(position, &mut body)?;
-            for entry in Entries::new(&body).flatten() {
-                let (first, count) = match entry {
-                    Entry::Line { line, .. } => (line / LINES_PER_PAGE, 1),
-                    Entry::Zero { page, count } => (page, count),
-                    Entry::Bulk { .. } => continue,
-                };
-                (first..first + count).for_each(|page| {
-                    pages.insert(page);
-                });
+        source.each_record(position, end.position, |_, body| {
+            for page in Entries::new(body).flatten().filter_map(changed_pages).flatten() {
+                pages.insert(page);
             }
-            position += u64::from(header.len_bytes.get());
-        }
+            Ok(())
+        })?;
         Ok(pages)
+    }
+}
+
+/// The pages that an entry makes private; those written in place are not.
+fn changed_pages(entry: Entry<'_>) -> Option<std::ops::Range<u64>> {
+    match entry {
+        Entry::Line { line, .. } => Some(line / LINES_PER_PAGE..line / LINES_PER_PAGE + 1),
+        Entry::Zero { page, count } => Some(page..page + count),
+        Entry::Bulk { .. } => None,
     }
 }
 

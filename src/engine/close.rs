@@ -16,9 +16,7 @@ impl Core {
             return Ok(());
         }
         self.run_checkpoint(&mut checkpointer)?;
-        self.write_superblock(&mut checkpointer, |block| {
-            block.flags = U32::new(FLAG_CLEAN)
-        })?;
+        self.write_superblock(&mut checkpointer, |block| block.flags = U32::new(FLAG_CLEAN))?;
         self.cut_to_heap(checkpointer.last.heap_bytes.get())?;
         checkpointer.begun = false;
         Ok(())

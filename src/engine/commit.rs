@@ -6,7 +6,7 @@
 //! 4. Give the writer's lock on (the caller does).
 //! 5. Flush if the commit is to be durable, or stands behind one that is.
 
-use std::sync::atomic::Ordering::Acquire;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
@@ -27,6 +27,8 @@ pub(crate) struct Committed {
     durable: bool,
     /// Whether the log is so full that a checkpoint is due.
     checkpoint_due: bool,
+    /// The length that the log should be moved to, if it is due.
+    pub(crate) log_bytes_wanted: Option<u64>,
 }
 
 impl Core {
@@ -57,11 +59,8 @@ impl Core {
         self.refuse_poisoned()?;
         let Some(body) = workspace.compose(record, || self.bulk_floor_bytes())? else {
             let position = lock(&self.log).tail.appended;
-            let committed = Committed {
-                position,
-                durable,
-                checkpoint_due: false,
-            };
+            let (checkpoint_due, log_bytes_wanted) = (false, None);
+            let committed = Committed { position, durable, checkpoint_due, log_bytes_wanted };
             return Ok((committed, Vec::new()));
         };
         let heap_bytes = workspace.heap_bytes();
@@ -70,7 +69,7 @@ impl Core {
             self.sync_growth()?;
         }
         let mut record = body.record;
-        if !lock(&self.log).tail.could_fit(record.len() as u64) {
+        if record.len() as u64 > self.longest_record_bytes() {
             return Ok((self.append_spilled(&record, heap_bytes)?, Vec::new()));
         }
         let committed = self.append(&mut record, KIND_COMMIT, heap_bytes, durable)?;
@@ -85,13 +84,16 @@ impl Core {
             let end = first + count;
             for page in (*first..end).step_by(SLICE as usize) {
                 let pages = workspace.pages(page, SLICE.min(end - page))?;
-                let written = self
-                    .disk
-                    .write_at(HEAP_START_BYTES + page * PAGE_BYTES, pages);
+                let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, pages);
                 written.map_err(|error| self.poisoned_by("write new pages in place", error))?;
             }
         }
         Ok(())
+    }
+
+    /// The longest record that always fits into an empty log.
+    fn longest_record_bytes(&self) -> u64 {
+        self.longest_record_bytes.load(Relaxed)
     }
 
     fn sync_growth(&self) -> Result<()> {
@@ -108,47 +110,26 @@ impl Core {
         heap_bytes: u64,
         durable: bool,
     ) -> Result<Committed> {
-        self.make_log_space(record.len() as u64)?;
         let mut log = lock(&self.log);
+        if !log.tail.fits(record.len() as u64) {
+            drop(log);
+            self.checkpoint()?;
+            log = lock(&self.log);
+        }
+        if !log.tail.fits(record.len() as u64) {
+            return Err(ErrorKind::corrupt("log", 0, "room after a checkpoint", "none"));
+        }
         let failed = |error| self.poisoned_by("append to the log", error);
-        let what = Append {
-            record,
-            kind,
-            heap_bytes,
-            durable,
-        };
+        let what = Append { record, kind, heap_bytes, durable };
         let position = log.tail.append(what).map_err(failed)?;
         log.heap_bytes = heap_bytes;
         log.ends.note(heap_bytes);
         self.publish(&log);
         let since_checkpoint = position - log.checkpoint;
-        let checkpoint_due = since_checkpoint > log.tail.ring.len_bytes() / 16 * 7;
+        let checkpoint_due = since_checkpoint > log.tail.ring.len_bytes() / 4 * 3;
         let durable = durable || log.tail.awaits_flush();
-        Ok(Committed {
-            position,
-            durable,
-            checkpoint_due,
-        })
-    }
-
-    /// Waits for room for a record. The first checkpoint frees the log up to the
-    /// one before it, the second one all the rest.
-    fn make_log_space(&self, len_bytes: u64) -> Result<()> {
-        for _ in 0..2 {
-            if lock(&self.log).tail.fits(len_bytes) {
-                return Ok(());
-            }
-            self.checkpoint()?;
-        }
-        if lock(&self.log).tail.fits(len_bytes) {
-            return Ok(());
-        }
-        Err(ErrorKind::corrupt(
-            "log",
-            0,
-            "room after two checkpoints",
-            "none",
-        ))
+        let log_bytes_wanted = self.log_bytes_wanted(&log);
+        Ok(Committed { position, durable, checkpoint_due, log_bytes_wanted })
     }
 
     /// A record larger than the log: its entries go to a run past all heaps,
@@ -171,7 +152,7 @@ impl Core {
         record.extend_from_slice(spill.as_bytes());
         let committed = self.append(&mut record, KIND_SPILL, heap_bytes, true)?;
         // The record stands from here on, and must not outlive its run.
-        self.checkpoint_past(committed.position).map_err(|error| {
+        self.checkpoint().map_err(|error| {
             let _ = self.poison.set(error.to_string());
             self.commit_unknown()
         })?;
@@ -182,11 +163,10 @@ impl Core {
     pub(crate) fn finish_commit(&self, committed: Committed) -> Result<()> {
         let is_visible = self.visible.load(Acquire) >= committed.position;
         if committed.durable || !is_visible {
-            self.flush_to(committed.position)
-                .map_err(|error| match self.poison.get() {
-                    Some(_) => self.commit_unknown(),
-                    None => error,
-                })?;
+            self.flush_to(committed.position).map_err(|error| match self.poison.get() {
+                Some(_) => self.commit_unknown(),
+                None => error,
+            })?;
         }
         if committed.checkpoint_due {
             self.checkpoint_if_idle()?;
@@ -204,10 +184,5 @@ impl Core {
 
 #[cold]
 fn too_large() -> crate::Error {
-    ErrorKind::TooLarge {
-        count: 1,
-        size_bytes: u64::MAX,
-        why: "the file's length",
-    }
-    .into()
+    ErrorKind::TooLarge { count: 1, size_bytes: u64::MAX, why: "the file's length" }.into()
 }

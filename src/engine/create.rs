@@ -63,10 +63,7 @@ pub(super) fn zero_log(disk: &dyn Disk, offset: u64, log_bytes: u64) -> io::Resu
 
 fn identity([a, b, c, d]: [u64; 4]) -> Identity {
     let both = |x: u64, y: u64| (u128::from(x) << 64 | u128::from(y)).to_le_bytes();
-    Identity {
-        store_id: both(a, b),
-        hash_key: both(c, d),
-    }
+    Identity { store_id: both(a, b), hash_key: both(c, d) }
 }
 
 /// The heap of a new store.
@@ -78,11 +75,7 @@ struct Layout {
 
 impl Layout {
     fn new(log_pages: u64) -> Self {
-        let mut layout = Self {
-            log_pages,
-            pages: LOG_PAGE + log_pages,
-            segments: 1,
-        };
+        let mut layout = Self { log_pages, pages: LOG_PAGE + log_pages, segments: 1 };
         // Each further segment that the log reaches into has a chunk, behind
         // the log.
         while layout.segments * PAGES_PER_SEGMENT < layout.pages {
@@ -105,18 +98,10 @@ impl Layout {
         self.put_header(&mut bytes);
         for segment in 0..self.segments {
             let entry = DIRECTORY_PAGE * PAGE_BYTES + segment * 4;
-            put(
-                &mut bytes,
-                entry,
-                U32::new(self.chunk_page(segment) as u32).as_bytes(),
-            );
+            put(&mut bytes, entry, U32::new(self.chunk_page(segment) as u32).as_bytes());
         }
         for page in 0..self.pages {
-            put(
-                &mut bytes,
-                self.descriptor_offset(page),
-                self.descriptor(page).as_bytes(),
-            );
+            put(&mut bytes, self.descriptor_offset(page), self.descriptor(page).as_bytes());
         }
         for page in 0..self.pages {
             self.put_sum(&mut bytes, page);
@@ -129,10 +114,8 @@ impl Layout {
         header.heap_pages = U32::new(self.pages as u32);
         header.segments = U32::new(self.segments as u32);
         header.directory[0] = U32::new(DIRECTORY_PAGE as u32);
-        header.log[0] = RegionRef {
-            page: U32::new(LOG_PAGE as u32),
-            pages: U32::new(self.log_pages as u32),
-        };
+        header.log[0] =
+            RegionRef { page: U32::new(LOG_PAGE as u32), pages: U32::new(self.log_pages as u32) };
         put(bytes, 0, header.as_bytes());
     }
 

@@ -27,15 +27,10 @@ impl Core {
         let (from, ring) = (log.tail.durable, log.tail.ring.clone());
         let sealed = log.tail.seal();
         let to = sealed.map_err(|error| self.poisoned_by("write the log", error))?;
-        let end = EndOfLog {
-            position: to,
-            chain: log.tail.chain,
-            heap_bytes: log.heap_bytes,
-        };
+        let end = EndOfLog { position: to, chain: log.tail.chain, heap_bytes: log.heap_bytes };
         drop(log);
         if from < to {
-            ring.flush(from, to)
-                .map_err(|error| self.poisoned_by("flush the log", error))?;
+            ring.flush(from, to).map_err(|error| self.poisoned_by("flush the log", error))?;
         }
         // A checkpoint's sync may have failed meanwhile and taken the error
         // that was ours to see.
@@ -70,9 +65,7 @@ impl Core {
     pub(super) fn sync_heap(&self, action: &'static str) -> Result<()> {
         let _sync = lock(&self.sync);
         self.refuse_poisoned()?;
-        self.disk
-            .sync()
-            .map_err(|error| self.poisoned_by(action, error))?;
+        self.disk.sync().map_err(|error| self.poisoned_by(action, error))?;
         self.refuse_poisoned()
     }
 
@@ -80,10 +73,6 @@ impl Core {
     #[cold]
     pub(super) fn commit_unknown(&self) -> crate::Error {
         let cause = self.poison.get().cloned().unwrap_or_default();
-        ErrorKind::CommitUnknown {
-            path: self.path.clone(),
-            cause,
-        }
-        .into()
+        ErrorKind::CommitUnknown { path: self.path.clone(), cause }.into()
     }
 }

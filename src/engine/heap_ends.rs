@@ -11,9 +11,7 @@ pub(super) struct HeapEnds {
 
 impl HeapEnds {
     pub(super) fn new(heap_bytes: u64) -> Self {
-        Self {
-            windows: [heap_bytes; 3],
-        }
+        Self { windows: [heap_bytes; 3] }
     }
 
     /// Notes the length after a record.

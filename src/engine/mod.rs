@@ -69,6 +69,8 @@ pub(crate) struct Core {
     visible: AtomicU64,
     durable: AtomicU64,
     poison: OnceLock<String>,
+    /// The longest record that always fits into the ring; others are spilled.
+    longest_record_bytes: AtomicU64,
 }
 
 /// The holder of the writer's lock.
@@ -123,10 +125,6 @@ impl Core {
         &self.path
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// The lock that makes its holder the writer.
     pub(crate) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         lock(&self.writer)
@@ -141,8 +139,6 @@ impl Core {
             writer.has_begun = true;
         }
         self.give_back_writer(writer);
-        let appended = lock(&self.log).tail.appended;
-        writer.workspace.image_mut().set_position(appended);
         Ok(is_first)
     }
 
@@ -154,20 +150,13 @@ impl Core {
     }
 
     fn log_source(&self) -> LogSource {
-        LogSource {
-            ring: Arc::clone(&lock(&self.log).tail.ring),
-            disk: Arc::clone(&self.disk),
-        }
+        LogSource { ring: Arc::clone(&lock(&self.log).tail.ring), disk: Arc::clone(&self.disk) }
     }
 
     fn end_of_log(&self) -> EndOfLog {
         let log = lock(&self.log);
         let tail = &log.tail;
-        EndOfLog {
-            position: tail.appended,
-            chain: tail.chain,
-            heap_bytes: log.heap_bytes,
-        }
+        EndOfLog { position: tail.appended, chain: tail.chain, heap_bytes: log.heap_bytes }
     }
 
     /// The lowest offset at which the file may be written in place: no state
@@ -187,12 +176,7 @@ impl Core {
 
     #[cold]
     fn io_error(&self, action: &'static str, source: std::io::Error) -> crate::Error {
-        ErrorKind::Io {
-            action,
-            path: self.path.clone(),
-            source,
-        }
-        .into()
+        ErrorKind::Io { action, path: self.path.clone(), source }.into()
     }
 
     /// After this nothing is written any more: the kernel reports a failed
@@ -227,10 +211,7 @@ impl Core {
     /// Log bytes in use, and the ring's length.
     pub(crate) fn log_use(&self) -> (u64, u64) {
         let log = lock(&self.log);
-        (
-            log.tail.appended - log.tail.start,
-            log.tail.ring.len_bytes(),
-        )
+        (log.tail.appended - log.tail.start, log.tail.ring.len_bytes())
     }
 
     /// Log position up to which everything is durable.
@@ -240,9 +221,7 @@ impl Core {
 
     /// Length of the file.
     pub(crate) fn file_bytes(&self) -> Result<u64> {
-        self.disk
-            .len_bytes()
-            .map_err(|source| self.io_error("look at the file's length", source))
+        self.disk.len_bytes().map_err(|source| self.io_error("look at the file's length", source))
     }
 
     /// The random key of the store's hash tables.
@@ -253,9 +232,6 @@ impl Core {
 
 impl Checkpointer {
     fn checkpointed(&self) -> Checkpointed {
-        Checkpointed {
-            position: self.last.position.get(),
-            heap_bytes: self.last.heap_bytes.get(),
-        }
+        Checkpointed { position: self.last.position.get(), heap_bytes: self.last.heap_bytes.get() }
     }
 }

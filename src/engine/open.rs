@@ -42,16 +42,11 @@ impl Core {
     /// Opens the store on `disk`; `path` is for messages.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, settings: Settings) -> Result<Self> {
         let failed = |action| move |source| io_error(path, action, source);
-        let file_bytes = disk
-            .len_bytes()
-            .map_err(failed("look at the file's length"))?;
+        let file_bytes = disk.len_bytes().map_err(failed("look at the file's length"))?;
         let Newest { slot, block } = choose_superblock(&*disk, path, file_bytes)?;
         expect_length(path, file_bytes, &block)?;
         let ring = open_ring(&*disk, &block).map_err(failed("map the log"))?;
-        let source = LogSource {
-            ring: Arc::new(ring),
-            disk: Arc::clone(&disk),
-        };
+        let source = LogSource { ring: Arc::new(ring), disk: Arc::clone(&disk) };
         let replayed = replay(&source, path, &block, &settings)?;
         let growth =
             Growth::new(Arc::clone(&disk), path).map_err(failed("look at the file's length"))?;
@@ -71,10 +66,9 @@ impl Core {
         let (LogSource { ring, disk }, end) = (source, replayed.end);
         let was_closed = block.is_clean();
         let longest = block.heap_bytes.get().max(replayed.image.heap_bytes());
-        let from = Checkpointed {
-            position: block.position.get(),
-            heap_bytes: block.heap_bytes.get(),
-        };
+        let from =
+            Checkpointed { position: block.position.get(), heap_bytes: block.heap_bytes.get() };
+        let longest_record_bytes = ring.longest_record_bytes().into();
         let mut tail = Tail::new(ring, block.epoch.get(), end.position, end.chain);
         tail.start = from.position;
         let log = LogState {
@@ -84,22 +78,13 @@ impl Core {
             checkpoint: end.position,
         };
         let workspace = Workspace::new(replayed.image, Arc::clone(&disk), Arc::clone(&growth));
-        let writer = Writer {
-            workspace,
-            record: Vec::new(),
-            has_begun: false,
-        };
+        let writer = Writer { workspace, record: Vec::new(), has_begun: false };
         let core = Self {
             path: path.to_path_buf(),
             disk,
             growth,
             writer: Mutex::new(writer),
-            checkpointer: Mutex::new(Checkpointer {
-                image: None,
-                last: block,
-                slot,
-                begun: false,
-            }),
+            checkpointer: Mutex::new(Checkpointer { image: None, last: block, slot, begun: false }),
             sync: Mutex::new(()),
             pool: Mutex::new(Pool::new(from, settings.link_tests)),
             settings,
@@ -107,6 +92,7 @@ impl Core {
             visible: end.position.into(),
             durable: end.position.into(),
             poison: OnceLock::new(),
+            longest_record_bytes,
         };
         if !was_closed {
             core.make_recovered_state_last(&replayed.pages, end)?;
@@ -177,60 +163,30 @@ fn replay(
     settings: &Settings,
 ) -> Result<Replayed> {
     let disk = &*source.disk;
-    let from = Checkpointed {
-        position: block.position.get(),
-        heap_bytes: block.heap_bytes.get(),
-    };
+    let from = Checkpointed { position: block.position.get(), heap_bytes: block.heap_bytes.get() };
     let mut image = open_image(disk, from, settings.link_tests)?;
     let mut pages = PageSet::default();
     let mut heap_bytes = from.heap_bytes;
-    let mut found = RecoveredLog {
-        end: from.position,
-        chain: block.chain.get(),
-        attested: None,
-    };
+    let mut found = RecoveredLog { end: from.position, chain: block.chain.get(), attested: None };
     if !block.is_clean() {
-        found = recover(
-            source,
-            block.epoch.get(),
-            found.end,
-            found.chain,
-            |header, body| {
-                heap_bytes = image
-                    .apply(disk, header, body, &mut pages)?
-                    .unwrap_or(heap_bytes);
-                Ok(())
-            },
-        )?;
+        found = recover(source, block.epoch.get(), found.end, found.chain, |header, body| {
+            heap_bytes = image.apply(disk, header, body, &mut pages)?.unwrap_or(heap_bytes);
+            Ok(())
+        })?;
     }
     if let Some(attested) = found.attested.filter(|_| !settings.salvage) {
         let (position, path) = (found.end, path.to_path_buf());
         let offset = source.ring.file_offset(position);
-        return Err(ErrorKind::LogDamaged {
-            path,
-            position,
-            offset,
-            attested,
-        }
-        .into());
+        return Err(ErrorKind::LogDamaged { path, position, offset, attested }.into());
     }
     image.settle(heap_bytes)?;
     image.set_position(found.end);
-    let end = EndOfLog {
-        position: found.end,
-        chain: found.chain,
-        heap_bytes,
-    };
+    let end = EndOfLog { position: found.end, chain: found.chain, heap_bytes };
     Ok(Replayed { image, pages, end })
 }
 
 fn open_ring(disk: &dyn Disk, block: &Superblock) -> std::io::Result<Ring> {
-    Ring::new(
-        disk,
-        block.log_offset.get(),
-        block.log_bytes.get(),
-        block.log_base.get(),
-    )
+    Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get())
 }
 
 fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()> {
@@ -239,12 +195,7 @@ fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()
     for (what, expected_bytes) in [("the log", log_end), ("the heap", heap_end)] {
         if found_bytes < expected_bytes {
             let path = path.to_path_buf();
-            let short = ErrorKind::Truncated {
-                path,
-                what,
-                expected_bytes,
-                found_bytes,
-            };
+            let short = ErrorKind::Truncated { path, what, expected_bytes, found_bytes };
             return Err(short.into());
         }
     }
@@ -259,15 +210,9 @@ fn choose_superblock(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Ne
     let refused = |unusable: &Unusable| match unusable {
         Unusable::Version(found) => {
             let (path, found) = (path.to_path_buf(), *found);
-            Some(ErrorKind::UnknownVersion {
-                path,
-                found,
-                known: FORMAT_VERSION,
-            })
+            Some(ErrorKind::UnknownVersion { path, found, known: FORMAT_VERSION })
         }
-        Unusable::ByteOrder => Some(ErrorKind::ForeignByteOrder {
-            path: path.to_path_buf(),
-        }),
+        Unusable::ByteOrder => Some(ErrorKind::ForeignByteOrder { path: path.to_path_buf() }),
         _ => None,
     };
     match (first, second) {
@@ -281,9 +226,7 @@ fn choose_superblock(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Ne
         (_, Ok(b)) => Ok(Newest { slot: 1, block: b }),
         (Err(a), Err(b)) => {
             let kind = refused(&a).or_else(|| refused(&b));
-            Err(kind
-                .unwrap_or_else(|| no_superblock(path, &head, &a, &b))
-                .into())
+            Err(kind.unwrap_or_else(|| no_superblock(path, &head, &a, &b)).into())
         }
     }
 }
@@ -295,19 +238,13 @@ fn read_head(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Vec<u8>> {
     }
     let len = file_bytes.min(HEAP_START_BYTES);
     let mut head = vec![0; len as usize];
-    disk.read_at(0, &mut head)
-        .map_err(|source| io_error(path, "read the superblocks", source))?;
+    disk.read_at(0, &mut head).map_err(|source| io_error(path, "read the superblocks", source))?;
     if len == HEAP_START_BYTES {
         return Ok(head);
     }
     if head.starts_with(&MAGIC) {
         let (found_bytes, expected_bytes) = (file_bytes, HEAP_START_BYTES);
-        return Err(ErrorKind::TooShort {
-            path: path_buf(),
-            found_bytes,
-            expected_bytes,
-        }
-        .into());
+        return Err(ErrorKind::TooShort { path: path_buf(), found_bytes, expected_bytes }.into());
     }
     Err(not_a_store(path, &head).into())
 }
@@ -321,28 +258,15 @@ fn no_superblock(path: &Path, head: &[u8], first: &Unusable, second: &Unusable) 
         return not_a_store(path, head);
     }
     let (first, second) = (first.to_string(), second.to_string());
-    ErrorKind::SuperblocksDamaged {
-        path: path_buf,
-        first,
-        second,
-    }
+    ErrorKind::SuperblocksDamaged { path: path_buf, first, second }
 }
 
 fn not_a_store(path: &Path, head: &[u8]) -> ErrorKind {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let found = text(&head[..head.len().min(MAGIC.len())]);
-    ErrorKind::NotAStore {
-        path: path.to_path_buf(),
-        expected: text(&MAGIC),
-        found,
-    }
+    ErrorKind::NotAStore { path: path.to_path_buf(), expected: text(&MAGIC), found }
 }
 
 fn io_error(path: &Path, action: &'static str, source: std::io::Error) -> crate::Error {
-    ErrorKind::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
-    .into()
+    ErrorKind::Io { action, path: path.to_path_buf(), source }.into()
 }

@@ -1,15 +1,16 @@
 //! Moving the log to a larger region.
 //!
-//! The writer's lock is held throughout, and two checkpoints empty the log
+//! The writer's lock is held throughout, and a checkpoint empties the log
 //! first, so that no record has to be copied: both superblocks name the same
 //! position, the end of the log, in the old region and then in the new one.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use zerocopy::little_endian::U64;
 
 use super::create::zero_log;
-use super::{Core, Writer, lock};
+use super::{Core, LogState, Writer, lock};
 use crate::error::Result;
 use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
@@ -22,19 +23,17 @@ const GROWTH: u64 = 4;
 
 impl Core {
     /// The length that the log should be moved to, if it is due.
-    pub(crate) fn log_bytes_wanted(&self) -> Option<u64> {
-        let log = lock(&self.log);
+    pub(super) fn log_bytes_wanted(&self, log: &LogState) -> Option<u64> {
         let ring = &log.tail.ring;
         let len = ring.len_bytes();
-        let laps = (log.tail.appended - ring.base()) / len;
+        if log.tail.appended - ring.base() < LAPS_BEFORE_MOVE * len {
+            return None;
+        }
         // A log longer than the heap saves little: a checkpoint writes no more
         // pages than the heap has.
-        let most = self
-            .settings
-            .most_log_bytes
-            .min((log.heap_bytes / len).max(1) * len);
+        let most = self.settings.most_log_bytes.min((log.heap_bytes / len).max(1) * len);
         let wanted = (len * GROWTH).min(most / PAGE_BYTES * PAGE_BYTES);
-        (laps >= LAPS_BEFORE_MOVE && wanted > len).then_some(wanted)
+        (wanted > len).then_some(wanted)
     }
 
     /// Moves the log to the region of `pages` pages at heap page `page`, which
@@ -45,7 +44,6 @@ impl Core {
             .map_err(|error| self.poisoned_by("write a new log region", error))?;
         self.sync_heap("sync a new log region")?;
         let mut checkpointer = lock(&self.checkpointer);
-        self.run_checkpoint(&mut checkpointer)?;
         self.run_checkpoint(&mut checkpointer)?;
         let end = self.end_of_log();
         let ring = Ring::new(&*self.disk, offset, len, end.position)
@@ -58,6 +56,7 @@ impl Core {
         self.write_superblock(&mut checkpointer, point)?;
         self.write_superblock(&mut checkpointer, point)?;
         self.free_log(&checkpointer, end.position);
+        self.longest_record_bytes.store(ring.longest_record_bytes(), Relaxed);
         let mut log = lock(&self.log);
         log.tail = Tail::new(Arc::new(ring), log.tail.epoch, end.position, end.chain);
         Ok(())

@@ -33,18 +33,13 @@ pub(crate) fn of_line(line: u64, bytes: &[u8; LINE_BYTES as usize]) -> u64 {
 /// Sum over the lines of one page: their hashes, added modulo 2^64.
 pub(crate) fn of_page(first_line: u64, page: &[u8]) -> u64 {
     let (lines, _) = page.as_chunks::<{ LINE_BYTES as usize }>();
-    (first_line..).zip(lines).fold(0, |sum, (line, bytes)| {
-        sum.wrapping_add(of_line(line, bytes))
-    })
+    (first_line..).zip(lines).fold(0, |sum, (line, bytes)| sum.wrapping_add(of_line(line, bytes)))
 }
 
 /// Whether all bytes of a line are 0.
 pub(crate) fn is_zero(bytes: &[u8; LINE_BYTES as usize]) -> bool {
     let (words, _) = bytes.as_chunks::<8>();
-    words
-        .iter()
-        .fold(0, |any, word| any | u64::from_ne_bytes(*word))
-        == 0
+    words.iter().fold(0, |any, word| any | u64::from_ne_bytes(*word)) == 0
 }
 
 #[cfg(test)]

@@ -181,10 +181,7 @@ pub(crate) const SLAB_ARRAYS: u8 = 1;
 
 impl PageDescriptor {
     pub(crate) fn of(kind: PageKind) -> Self {
-        Self {
-            kind: Self::code(kind),
-            ..Self::default()
-        }
+        Self { kind: Self::code(kind), ..Self::default() }
     }
 
     /// The kind, or `None` for a number that no kind has.
@@ -229,11 +226,7 @@ impl PageDescriptor {
             return;
         };
         let bit = 1 << (slot % 64);
-        word.set(if used {
-            word.get() | bit
-        } else {
-            word.get() & !bit
-        });
+        word.set(if used { word.get() | bit } else { word.get() & !bit });
     }
 
     /// The lowest slot below `slots` that is not in use.
@@ -246,10 +239,7 @@ impl PageDescriptor {
     }
 
     pub(crate) fn slots_in_bitmap(&self) -> u64 {
-        self.bitmap
-            .iter()
-            .map(|word| u64::from(word.get().count_ones()))
-            .sum()
+        self.bitmap.iter().map(|word| u64::from(word.get().count_ones())).sum()
     }
 }
 
@@ -323,10 +313,7 @@ mod tests {
     fn array_classes_waste_little_of_a_page() {
         for class in ARRAY_CLASSES {
             let slots = (PAGE_BYTES / u64::from(class)).min(MAX_SLOTS);
-            assert!(
-                slots * u64::from(class) >= PAGE_BYTES - PAGE_BYTES / 32,
-                "{class}"
-            );
+            assert!(slots * u64::from(class) >= PAGE_BYTES - PAGE_BYTES / 32, "{class}");
         }
     }
 }

@@ -27,10 +27,7 @@ pub(crate) const COORDINATION_BYTES: u64 = 2 * PAGE_BYTES;
 /// Version of this format. Another one is refused.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-const _: () = assert!(
-    LINES_PER_PAGE == 64,
-    "a page's lines are the bits of one u64"
-);
+const _: () = assert!(LINES_PER_PAGE == 64, "a page's lines are the bits of one u64");
 
 /// Rounds up to a multiple of `unit`, or `None` past the end of the numbers.
 pub(crate) fn round_up(value: u64, unit: u64) -> Option<u64> {

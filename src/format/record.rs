@@ -74,11 +74,7 @@ const _: () = {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry<'a> {
     /// New words of a line; the bits of `mask` say which, `words` holds them.
-    Line {
-        line: u64,
-        mask: u8,
-        words: &'a [[u8; 8]],
-    },
+    Line { line: u64, mask: u8, words: &'a [[u8; 8]] },
     /// `count` pages from `page` on are zero.
     Zero { page: u64, count: u64 },
     /// `count` pages from `page` on were written in place.
@@ -98,9 +94,7 @@ pub(crate) struct BadEntry;
 impl<'a> Entries<'a> {
     /// `body` is cut at whole words; what is behind is padding.
     pub(crate) fn new(body: &'a [u8]) -> Self {
-        Self {
-            words: body.as_chunks::<8>().0,
-        }
+        Self { words: body.as_chunks::<8>().0 }
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [[u8; 8]], BadEntry> {
@@ -114,11 +108,7 @@ impl<'a> Entries<'a> {
         let (number, mask) = (head >> 8, head as u8);
         if mask != 0 {
             let words = self.take(mask.count_ones() as usize)?;
-            return Ok(Entry::Line {
-                line: number,
-                mask,
-                words,
-            });
+            return Ok(Entry::Line { line: number, mask, words });
         }
         let tail = u64::from_le_bytes(self.take(1)?[0]);
         let (page, count) = (number, tail >> 8);
@@ -207,14 +197,7 @@ mod tests {
         let entries: Vec<_> = Entries::new(&body).collect::<Result<_, _>>().unwrap();
         assert_eq!(entries[0], Entry::Zero { page: 9, count: 3 });
         let words = [[7, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]];
-        assert_eq!(
-            entries[1],
-            Entry::Line {
-                line: 600,
-                mask: 0b1000_0010,
-                words: &words
-            }
-        );
+        assert_eq!(entries[1], Entry::Line { line: 600, mask: 0b1000_0010, words: &words });
         assert_eq!(entries[2], Entry::Bulk { page: 20, count: 1 });
         assert_eq!(entries.len(), 3);
     }

@@ -150,7 +150,7 @@ impl Superblock {
         if self.page_bytes.get() != PAGE_BYTES as u32 {
             return Err(Unusable::Nonsense("the page size is not 4096"));
         }
-        if !self.log_bytes.get().is_multiple_of(PAGE_BYTES) || self.log_bytes.get() < PAGE_BYTES * 4
+        if !self.log_bytes.get().is_multiple_of(PAGE_BYTES) || self.log_bytes.get() < PAGE_BYTES * 8
         {
             return Err(Unusable::Nonsense("the log's length is impossible"));
         }
@@ -181,10 +181,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Superblock {
-        let mut block = Superblock::new(&Identity {
-            store_id: [1; 16],
-            hash_key: [2; 16],
-        });
+        let mut block = Superblock::new(&Identity { store_id: [1; 16], hash_key: [2; 16] });
         block.log_offset = U64::new(1 << 20);
         block.log_bytes = U64::new(1 << 20);
         block.heap_bytes = U64::new(1 << 20);
@@ -205,11 +202,9 @@ mod tests {
 
     #[test]
     fn numbers_that_would_overflow_are_refused() {
-        for (offset, bytes) in [
-            (u64::MAX - 4095, 1 << 20),
-            (1 << 20, u64::MAX - 4095),
-            (0, 1 << 20),
-        ] {
+        for (offset, bytes) in
+            [(u64::MAX - 4095, 1 << 20), (1 << 20, u64::MAX - 4095), (0, 1 << 20)]
+        {
             let mut block = sample();
             block.log_offset = U64::new(offset);
             block.log_bytes = U64::new(bytes);

@@ -22,18 +22,13 @@ impl Image {
         target: u64,
         touched: &mut PageSet,
     ) -> Result<()> {
-        let mut body = Vec::new();
-        let mut position = self.position;
         let mut heap_bytes = self.heap_bytes();
-        while position < target {
-            let header = source.read(position, &mut body)?;
-            heap_bytes = self
-                .apply(&*source.disk, &header, &body, touched)?
-                .unwrap_or(heap_bytes);
-            position += u64::from(header.len_bytes.get());
-        }
+        source.each_record(self.position, target, |header, body| {
+            heap_bytes = self.apply(&*source.disk, header, body, touched)?.unwrap_or(heap_bytes);
+            Ok(())
+        })?;
         self.settle(heap_bytes)?;
-        self.position = position;
+        self.position = self.position.max(target);
         Ok(())
     }
 
@@ -47,12 +42,7 @@ impl Image {
             return Ok(());
         }
         let found = self.heap_bytes();
-        Err(ErrorKind::corrupt(
-            "heap length in the heap's header",
-            0,
-            heap_bytes,
-            found,
-        ))
+        Err(ErrorKind::corrupt("heap length in the heap's header", 0, heap_bytes, found))
     }
 
     /// Applies one record; returns the heap's length after it. The caller calls
@@ -68,17 +58,23 @@ impl Image {
             return Ok(None);
         }
         let heap_bytes = header.heap_bytes.get();
-        self.cover(disk, heap_bytes)?;
-        let widest = heap_bytes.max(self.map.limit());
-        // No record may touch a log region: the checkpoint would write it there.
-        self.map.set_view(widest, self.map.holes());
+        if heap_bytes > self.map.limit() {
+            self.cover(disk, heap_bytes)?;
+            // No record may touch a log region: the checkpoint would write it
+            // there.
+            self.map.set_view(heap_bytes, self.map.holes());
+        }
+        let mut changes_header = false;
         for entry in Entries::new(body) {
             let entry =
                 entry.map_err(|_| bad_record(header, "entries that are known and whole"))?;
-            let place = self.apply_entry(disk, header, entry)?;
-            note(place, touched, &mut self.touched);
+            let (first, count) = self.apply_entry(disk, header, entry)?;
+            changes_header |= first == 0;
+            note((first, count), touched, &mut self.touched);
         }
-        self.refresh_holes()?;
+        if changes_header {
+            self.refresh_holes()?;
+        }
         Ok(Some(heap_bytes))
     }
 
@@ -135,9 +131,7 @@ impl Image {
         mask: u8,
         words: &[[u8; 8]],
     ) -> Result<()> {
-        let place = self
-            .map
-            .items_mut::<[[u8; 8]; 8]>(line.saturating_mul(64), 1);
+        let place = self.map.items_mut::<[[u8; 8]; 8]>(line.saturating_mul(64), 1);
         let place = place.map_err(|_| bad_record(header, "lines within the heap"))?;
         let mut rest = mask;
         for word in words {

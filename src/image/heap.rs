@@ -44,8 +44,7 @@ impl Image {
 
     /// Makes all that is mapped usable, until `refresh_view`.
     pub(crate) fn widen_view(&mut self) {
-        self.map
-            .set_view(self.map.len_bytes(), [Hole::default(); 2]);
+        self.map.set_view(self.map.len_bytes(), [Hole::default(); 2]);
     }
 
     /// Takes bounds and log regions from the header.
@@ -74,16 +73,9 @@ impl Image {
         let segments = u64::from(header.segments.get());
         if segment >= segments {
             let expected = format!("one of {segments}");
-            return Err(ErrorKind::corrupt(
-                "segment of a page",
-                0,
-                expected,
-                segment,
-            ));
+            return Err(ErrorKind::corrupt("segment of a page", 0, expected, segment));
         }
-        let directory = header
-            .directory
-            .get((segment / SEGMENTS_PER_DIRECTORY) as usize);
+        let directory = header.directory.get((segment / SEGMENTS_PER_DIRECTORY) as usize);
         let directory = directory.map_or(0, |page| u64::from(page.get())) * PAGE_BYTES;
         let entry = directory + segment % SEGMENTS_PER_DIRECTORY * 4;
         let page: &U32 = self.pod("directory of chunks", entry)?;
@@ -127,9 +119,7 @@ impl Image {
         if page >= self.heap_pages() {
             return Err("the space past the heap's end");
         }
-        let descriptor = self
-            .descriptor(page)
-            .map_err(|_| "a page without a descriptor")?;
+        let descriptor = self.descriptor(page).map_err(|_| "a page without a descriptor")?;
         match descriptor.kind() {
             Some(PageKind::Slab) => slot(descriptor, offset),
             Some(PageKind::Run) => Ok(run(descriptor, page)),
@@ -143,9 +133,7 @@ impl Image {
 
     fn run_around(&self, body: &PageDescriptor, page: u64) -> Result<Allocation, &'static str> {
         let first = u64::from(body.owner.get());
-        let head = self
-            .descriptor(first)
-            .map_err(|_| "a run without a first page")?;
+        let head = self.descriptor(first).map_err(|_| "a run without a first page")?;
         let pages = u64::from(head.run_pages.get());
         let is_inside = first < page && page < first + pages;
         if head.kind() != Some(PageKind::Run) || !is_inside {
@@ -167,31 +155,20 @@ impl Image {
         };
         let (type_name, offset) = (P::target_name(), link.offset());
         if end > self.heap_bytes() {
-            return Err(self.misfit::<P::Item>(link, crate::map::Misfit::OutOfBounds));
+            return Err(self.misfit(link, crate::map::Misfit::OutOfBounds));
         }
-        Err(ErrorKind::LinkNotLive {
-            type_name,
-            offset,
-            len_bytes,
-            found,
-        }
-        .into())
+        Err(ErrorKind::LinkNotLive { type_name, offset, len_bytes, found }.into())
     }
 }
 
 fn hole(region: RegionRef) -> Hole {
     let start = u64::from(region.page.get()) * PAGE_BYTES;
-    Hole {
-        start,
-        end: start + u64::from(region.pages.get()) * PAGE_BYTES,
-    }
+    Hole { start, end: start + u64::from(region.pages.get()) * PAGE_BYTES }
 }
 
 fn slot(descriptor: &PageDescriptor, offset: u64) -> Result<Allocation, &'static str> {
     let slot_bytes = u64::from(descriptor.slot_bytes.get());
-    let index = (offset % PAGE_BYTES)
-        .checked_div(slot_bytes)
-        .ok_or("a damaged slab")?;
+    let index = (offset % PAGE_BYTES).checked_div(slot_bytes).ok_or("a damaged slab")?;
     if index >= u64::from(descriptor.slots.get()) || !descriptor.slot_used(index) {
         return Err("a free slot");
     }

@@ -21,19 +21,12 @@ impl PageSet {
     }
 
     pub(crate) fn contains(&self, page: u64) -> bool {
-        self.words
-            .get((page / 64) as usize)
-            .is_some_and(|word| word >> (page % 64) & 1 == 1)
+        self.words.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 == 1)
     }
 
     /// Number of pages.
     pub(crate) fn len(&self) -> u64 {
         self.len
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.words.fill(0);
-        self.len = 0;
     }
 
     /// Drops the pages that `keep` does not contain.

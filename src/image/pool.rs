@@ -86,10 +86,7 @@ impl Pool {
         let unheld = self.current.as_mut().and_then(Arc::get_mut);
         if let Some(image) = unheld {
             image.advance(source, visible, &mut touched)?;
-            return Ok(self
-                .current
-                .as_ref()
-                .expect("an image was changed in place"));
+            return Ok(self.current.as_ref().expect("an image was changed in place"));
         }
         let mut image = match self.idle.pop() {
             Some(image) => image,
@@ -129,10 +126,7 @@ impl Pool {
             self.advance(source, visible)?;
         }
         self.collect();
-        let behind = self
-            .earlier
-            .iter()
-            .filter(|image| image.position < position);
+        let behind = self.earlier.iter().filter(|image| image.position < position);
         Ok(behind.map(|image| image.freeze(pages)).collect())
     }
 
@@ -142,25 +136,15 @@ impl Pool {
         self.checkpoint = checkpoint;
         self.log_start = start;
         self.collect();
-        if self
-            .current
-            .as_ref()
-            .is_some_and(|image| image.position < start)
-        {
+        if self.current.as_ref().is_some_and(|image| image.position < start) {
             self.earlier.extend(self.current.take());
         }
     }
 
     /// The largest length of the heap in any image.
     pub(crate) fn longest_heap_bytes(&self) -> u64 {
-        let held = self
-            .earlier
-            .iter()
-            .chain(&self.current)
-            .map(|image| image.heap_bytes());
-        held.chain(self.idle.iter().map(Image::heap_bytes))
-            .max()
-            .unwrap_or(0)
+        let held = self.earlier.iter().chain(&self.current).map(|image| image.heap_bytes());
+        held.chain(self.idle.iter().map(Image::heap_bytes)).max().unwrap_or(0)
     }
 
     /// Gives back memory beyond `budget_bytes` in images that nobody holds: the
@@ -168,8 +152,7 @@ impl Pool {
     /// no page of its own, and another one is dropped.
     pub(crate) fn give_back(&mut self, budget_bytes: u64) {
         let checkpoint = self.checkpoint.position;
-        self.idle
-            .retain(|image| image.private_bytes() <= budget_bytes);
+        self.idle.retain(|image| image.private_bytes() <= budget_bytes);
         let Some(image) = self.current.as_mut().and_then(Arc::get_mut) else {
             return;
         };
@@ -186,17 +169,9 @@ impl Pool {
         let held: Vec<_> = self
             .earlier
             .iter()
-            .chain(
-                self.current
-                    .iter()
-                    .filter(|image| Arc::strong_count(image) > 1),
-            )
+            .chain(self.current.iter().filter(|image| Arc::strong_count(image) > 1))
             .collect();
-        let all = self
-            .earlier
-            .iter()
-            .chain(&self.current)
-            .map(|image| image.private_bytes());
+        let all = self.earlier.iter().chain(&self.current).map(|image| image.private_bytes());
         PoolStats {
             held: held.len(),
             idle: self.idle.len(),

@@ -36,12 +36,7 @@ pub struct Image {
 impl Image {
     /// An image of a mapping that holds the heap's state at `position`.
     pub(crate) fn new(map: PrivateMap, position: u64, tests: LinkTests) -> Self {
-        Self {
-            map,
-            position,
-            touched: PageSet::default(),
-            tests,
-        }
+        Self { map, position, touched: PageSet::default(), tests }
     }
 
     /// The log position up to which this image follows the log: a later commit
@@ -103,10 +98,10 @@ impl Image {
         if self.tests == LinkTests::Live {
             self.expect_live(link)?;
         }
-        let items = self.map.items::<P::Item>(link.offset(), link.count());
-        items
-            .map(P::from_items)
-            .map_err(|misfit| self.misfit::<P::Item>(link, misfit))
+        match self.map.items::<P::Item>(link.offset(), link.count()) {
+            Ok(items) => Ok(P::from_items(items)),
+            Err(misfit) => Err(self.misfit(link, misfit)),
+        }
     }
 
     /// As `at`, exclusively. The caller has marked the lines.
@@ -115,7 +110,7 @@ impl Image {
         // Asked twice, because an error that borrows `self` cannot be built
         // while the exclusive reference is alive.
         if let Err(misfit) = self.map.items::<P::Item>(link.offset(), link.count()) {
-            return Err(self.misfit::<P::Item>(link, misfit));
+            return Err(self.misfit(link, misfit));
         }
         let items = self.map.items_mut::<P::Item>(link.offset(), link.count());
         items.map(P::from_items_mut).map_err(|_| null_link::<P>())
@@ -125,17 +120,17 @@ impl Image {
     #[inline]
     pub(crate) fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         let put = self.map.put(link.offset(), value);
-        put.map_err(|misfit| self.misfit::<T>(link, misfit))
+        put.map_err(|misfit| self.misfit(link, misfit))
     }
 
     /// Tests bounds and alignment of a link, not the bytes behind it.
     pub(crate) fn expect_place<T: Persist>(&self, link: Link<T>) -> Result<()> {
         let bytes = self.map.items::<u8>(link.offset(), size_of::<T>() as u64);
         if bytes.is_err() {
-            return Err(self.misfit::<T>(link, Misfit::OutOfBounds));
+            return Err(self.misfit(link, Misfit::OutOfBounds));
         }
         if !link.offset().is_multiple_of(align_of::<T>() as u64) {
-            return Err(self.misfit::<T>(link, Misfit::Misaligned));
+            return Err(self.misfit(link, Misfit::Misaligned));
         }
         Ok(())
     }
@@ -147,40 +142,26 @@ impl Image {
         links: [Link<T>; N],
     ) -> Result<[&mut T; N]> {
         let limit = self.map.limit();
-        self.map
-            .disjoint_mut(links.map(Link::offset))
-            .map_err(|misfit| match misfit {
-                Misfit::Overlap(first, second) => ErrorKind::LinksOverlap {
-                    first,
-                    second,
-                    offset: links[second].offset(),
-                }
-                .into(),
-                // The caller has tested each link before marking it.
-                _ => out_of_bounds::<T>(links[0].offset(), 1, limit),
-            })
+        self.map.disjoint_mut(links.map(Link::offset)).map_err(|misfit| match misfit {
+            Misfit::Overlap(first, second) => {
+                ErrorKind::LinksOverlap { first, second, offset: links[second].offset() }.into()
+            }
+            // The caller has tested each link before marking it.
+            _ => out_of_bounds::<T>(links[0].offset(), 1, limit),
+        })
     }
 
     #[cold]
-    pub(crate) fn misfit<T: Persist>(
-        &self,
-        link: Link<impl Pointee + ?Sized>,
-        misfit: Misfit,
-    ) -> Error {
-        let (type_name, offset) = (T::type_name(), link.offset());
+    pub(crate) fn misfit<P: Pointee + ?Sized>(&self, link: Link<P>, misfit: Misfit) -> Error {
+        let (type_name, offset) = (P::target_name(), link.offset());
         match misfit {
             Misfit::Misaligned => {
-                let align_bytes = align_of::<T>() as u64;
-                ErrorKind::LinkMisaligned {
-                    type_name,
-                    offset,
-                    align_bytes,
-                }
-                .into()
+                let align_bytes = align_of::<P::Item>() as u64;
+                ErrorKind::LinkMisaligned { type_name, offset, align_bytes }.into()
             }
             Misfit::Invalid => ErrorKind::InvalidBits { type_name, offset }.into(),
             Misfit::OutOfBounds | Misfit::Overlap(..) => {
-                out_of_bounds::<T>(offset, link.count(), self.map.limit())
+                out_of_bounds::<P::Item>(offset, link.count(), self.map.limit())
             }
         }
     }
@@ -211,27 +192,19 @@ impl Image {
         len_bytes: u64,
     ) -> Result<&mut [u8]> {
         let limit = self.map.limit();
-        self.map
-            .items_mut::<u8>(offset, len_bytes)
-            .map_err(|_| outside(what, offset, limit))
+        self.map.items_mut::<u8>(offset, len_bytes).map_err(|_| outside(what, offset, limit))
     }
 
     /// The line at `offset`, as an array.
     #[inline]
     pub(crate) fn line(&self, line: u64) -> Result<&[u8; 64]> {
         let lines = self.map.items::<[u8; 64]>(line.saturating_mul(64), 1);
-        lines
-            .map(|lines| &lines[0])
-            .map_err(|_| outside("line", line, self.map.limit()))
+        lines.map(|lines| &lines[0]).map_err(|_| outside("line", line, self.map.limit()))
     }
 
     /// The heap's length in this image.
     pub(crate) fn heap_bytes(&self) -> u64 {
         self.map.limit()
-    }
-
-    pub(crate) fn link_tests(&self) -> LinkTests {
-        self.tests
     }
 
     /// The position of the writer's image, which is at the log's end by itself.
@@ -253,32 +226,17 @@ impl Image {
 
 #[cold]
 fn null_link<P: Pointee + ?Sized>() -> Error {
-    ErrorKind::LinkNull {
-        type_name: P::target_name(),
-    }
-    .into()
+    ErrorKind::LinkNull { type_name: P::target_name() }.into()
 }
 
 #[cold]
 fn out_of_bounds<T: Persist>(offset: u64, count: u64, heap_bytes: u64) -> Error {
     let (type_name, size_bytes) = (T::type_name(), size_of::<T>() as u64);
-    ErrorKind::LinkOutOfBounds {
-        type_name,
-        offset,
-        count,
-        size_bytes,
-        heap_bytes,
-    }
-    .into()
+    ErrorKind::LinkOutOfBounds { type_name, offset, count, size_bytes, heap_bytes }.into()
 }
 
 #[cold]
 fn outside(what: &'static str, offset: u64, heap_bytes: u64) -> Error {
     let expected = format_args!("a place within the heap's {heap_bytes} bytes").to_string();
-    ErrorKind::corrupt(
-        what,
-        offset,
-        expected,
-        "one outside of it, or in a log region",
-    )
+    ErrorKind::corrupt(what, offset, expected, "one outside of it, or in a log region")
 }

@@ -9,6 +9,9 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 
+/// Bytes of the log that are copied out at a time.
+const PIECE_BYTES: u64 = 64 * 1024;
+
 /// A log region and which position lies at its start.
 pub(crate) struct Ring {
     region: Box<dyn LogRegion>,
@@ -27,16 +30,17 @@ impl Ring {
         base: u64,
     ) -> std::io::Result<Self> {
         let region = disk.open_log(offset, len_bytes)?;
-        Ok(Self {
-            region,
-            offset,
-            len_bytes,
-            base,
-        })
+        Ok(Self { region, offset, len_bytes, base })
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {
         self.len_bytes
+    }
+
+    /// The longest record that fits into the empty ring wherever it begins: a
+    /// skip before it may take as much again.
+    pub(crate) fn longest_record_bytes(&self) -> u64 {
+        self.len_bytes / 2 - 2 * PAGE_BYTES
     }
 
     /// A position that lies at the region's start.
@@ -88,14 +92,18 @@ impl Ring {
         let Ok(header) = RecordHeader::read_from_bytes(&bytes) else {
             return Ok(None);
         };
+        Ok(self.is_plausible(&header, position).then_some(header))
+    }
+
+    /// Whether these bytes could be the header of a record at `position`.
+    fn is_plausible(&self, header: &RecordHeader, position: u64) -> bool {
         let len = u64::from(header.len_bytes.get());
         let kinds = record::KIND_COMMIT..=record::KIND_SPILL;
-        let plausible = header.magic == record::MAGIC
+        header.magic == record::MAGIC
             && kinds.contains(&header.kind)
             && header.position.get() == position
             && len.is_multiple_of(8)
-            && (HEADER_BYTES..=room).contains(&len);
-        Ok(plausible.then_some(header))
+            && (HEADER_BYTES..=self.room_to_end(position)).contains(&len)
     }
 
     /// The header at `position` with the whole record in `buffer`, if the
@@ -137,42 +145,94 @@ pub(crate) struct LogSource {
 }
 
 impl LogSource {
-    /// Reads the record at `position`, which is known to be whole; leaves its
-    /// entries in `body`.
-    pub(crate) fn read(&self, position: u64, body: &mut Vec<u8>) -> Result<RecordHeader> {
-        let found = self
-            .ring
-            .header(position)
-            .map_err(|error| self.failed(position, &error))?;
-        let header = found.ok_or_else(|| self.damaged(position))?;
-        body.clear();
-        if header.kind == record::KIND_SKIP {
-            return Ok(header);
+    /// Hands the records of `[from, to)`, which are known to be whole, to
+    /// `each` with their entries; skips are passed over.
+    ///
+    /// The log is copied out in pieces, since a call for each record would cost
+    /// as much as applying it.
+    pub(crate) fn each_record(
+        &self,
+        from: u64,
+        to: u64,
+        mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut piece = Vec::new();
+        let mut at = from;
+        while at < to {
+            let len = self.ring.room_to_end(at).min(to - at).min(PIECE_BYTES);
+            self.load(at, len, &mut piece)?;
+            let mut used = 0;
+            while let Some((header, len)) = self.header_in(&piece[used..], at)? {
+                if len > piece.len() - used {
+                    break;
+                }
+                self.hand_over(&header, &piece[used..used + len], &mut each)?;
+                used += len;
+                at += len as u64;
+            }
+            if used == 0 {
+                at += self.one_record(at, &mut piece, &mut each)?;
+            }
         }
-        body.resize(header.len_bytes.get() as usize - HEADER_BYTES as usize, 0);
-        let at = position + HEADER_BYTES;
-        if !body.is_empty() {
-            self.ring
-                .load(at, body)
-                .map_err(|error| self.failed(position, &error))?;
+        Ok(())
+    }
+
+    /// A record that is longer than a piece.
+    fn one_record(
+        &self,
+        at: u64,
+        buffer: &mut Vec<u8>,
+        each: &mut impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
+    ) -> Result<u64> {
+        let found = self.ring.header(at).map_err(|error| self.failed(at, &error))?;
+        let header = found.ok_or_else(|| self.damaged(at))?;
+        let len = u64::from(header.len_bytes.get());
+        if header.kind != record::KIND_SKIP {
+            self.load(at, len, buffer)?;
+            self.hand_over(&header, buffer, each)?;
         }
-        if header.kind == record::KIND_SPILL {
-            self.read_spill(position, body)?;
+        Ok(len)
+    }
+
+    fn hand_over(
+        &self,
+        header: &RecordHeader,
+        record: &[u8],
+        each: &mut impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let body = &record[HEADER_BYTES as usize..];
+        match header.kind {
+            record::KIND_SKIP => Ok(()),
+            record::KIND_SPILL => {
+                let mut entries = body.to_vec();
+                self.read_spill(header.position.get(), &mut entries)?;
+                each(header, &entries)
+            }
+            _ => each(header, body),
         }
-        Ok(header)
+    }
+
+    /// The header at the start of `bytes`, and the record's length; `None` if
+    /// not even the header is all there.
+    fn header_in(&self, bytes: &[u8], position: u64) -> Result<Option<(RecordHeader, usize)>> {
+        let Ok((header, _)) = RecordHeader::read_from_prefix(bytes) else { return Ok(None) };
+        match self.ring.is_plausible(&header, position) {
+            true => Ok(Some((header, header.len_bytes.get() as usize))),
+            false => Err(self.damaged(position)),
+        }
+    }
+
+    fn load(&self, position: u64, len_bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {
+        buffer.resize(len_bytes as usize, 0);
+        self.ring.load(position, buffer).map_err(|error| self.failed(position, &error))
     }
 
     /// Replaces a spill in `body` by the entries that it names.
     pub(crate) fn read_spill(&self, position: u64, body: &mut Vec<u8>) -> Result<Spill> {
-        let spill = Spill::read_from_prefix(body)
-            .map_err(|_| self.damaged(position))?
-            .0;
+        let spill = Spill::read_from_prefix(body).map_err(|_| self.damaged(position))?.0;
         let start = spill.offset.get().checked_add(HEAP_START_BYTES);
         let end = start.and_then(|start| start.checked_add(spill.len_bytes.get()));
-        let file_bytes = self
-            .disk
-            .len_bytes()
-            .map_err(|error| self.failed(position, &error))?;
+        let file_bytes = self.disk.len_bytes().map_err(|error| self.failed(position, &error))?;
         // The length is the file's word: it must not become an allocation
         // before it is held against the file.
         let (Some(start), Some(end)) = (start, end) else {
@@ -182,31 +242,19 @@ impl LogSource {
             return Err(self.damaged(position));
         }
         body.resize(spill.len_bytes.get() as usize, 0);
-        self.disk
-            .read_at(start, body)
-            .map_err(|error| self.failed(position, &error))?;
+        self.disk.read_at(start, body).map_err(|error| self.failed(position, &error))?;
         Ok(spill)
     }
 
     #[cold]
     fn damaged(&self, position: u64) -> crate::Error {
         let offset = self.ring.file_offset(position);
-        ErrorKind::corrupt(
-            "log record (file offset)",
-            offset,
-            "a whole record",
-            "other bytes",
-        )
+        ErrorKind::corrupt("log record (file offset)", offset, "a whole record", "other bytes")
     }
 
     #[cold]
     fn failed(&self, position: u64, error: &std::io::Error) -> crate::Error {
         let offset = self.ring.file_offset(position);
-        ErrorKind::corrupt(
-            "log record (file offset)",
-            offset,
-            "bytes that can be read",
-            error,
-        )
+        ErrorKind::corrupt("log record (file offset)", offset, "bytes that can be read", error)
     }
 }

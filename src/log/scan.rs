@@ -30,17 +30,11 @@ pub(crate) fn recover(
     chain: u64,
     mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
 ) -> Result<RecoveredLog> {
-    let mut found = RecoveredLog {
-        end: from,
-        chain,
-        attested: None,
-    };
+    let mut found = RecoveredLog { end: from, chain, attested: None };
     let mut buffer = Vec::new();
     let mut body = Vec::new();
     while found.end - from < source.ring.len_bytes() {
-        let checked = source
-            .ring
-            .checked(found.end, epoch, Some(found.chain), &mut buffer);
+        let checked = source.ring.checked(found.end, epoch, Some(found.chain), &mut buffer);
         let Ok(Some(header)) = checked else { break };
         body.clear();
         if header.kind != record::KIND_SKIP {
@@ -100,8 +94,5 @@ fn attestation(source: &LogSource, epoch: u64, from: u64, end: u64) -> Option<u6
 fn candidates(block: &[u8], at: u64) -> impl Iterator<Item = u64> {
     let (words, _) = block.as_chunks::<8>();
     let begins = words.iter().map(|word| word[..3] == record::MAGIC);
-    (at..)
-        .step_by(8)
-        .zip(begins)
-        .filter_map(|(position, begins)| begins.then_some(position))
+    (at..).step_by(8).zip(begins).filter_map(|(position, begins)| begins.then_some(position))
 }

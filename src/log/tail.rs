@@ -62,20 +62,10 @@ impl Tail {
     /// Whether a record of `len_bytes` fits now, the skip before it included.
     pub(crate) fn fits(&self, len_bytes: u64) -> bool {
         let room = self.ring.room_to_end(self.appended);
-        let skipped = if padded(self.appended, len_bytes) > room {
-            room
-        } else {
-            0
-        };
+        let skipped = if padded(self.appended, len_bytes) > room { room } else { 0 };
         // One block in reserve, for the skip that a flush may append.
         let needed = skipped + len_bytes + 2 * PAGE_BYTES;
         self.appended - self.start + needed <= self.ring.len_bytes()
-    }
-
-    /// Whether a record of `len_bytes` could fit into the empty log.
-    pub(crate) fn could_fit(&self, len_bytes: u64) -> bool {
-        // Half, so that the skip before it fits as well, wherever it begins.
-        len_bytes + 2 * PAGE_BYTES <= self.ring.len_bytes() / 2
     }
 
     /// Appends a record that fits; returns the position behind it.
@@ -107,11 +97,7 @@ impl Tail {
     /// Notes that everything before `position` is durable.
     pub(crate) fn flushed(&mut self, position: u64) {
         self.durable = self.durable.max(position);
-        while self
-            .waiting
-            .front()
-            .is_some_and(|begin| *begin < self.durable)
-        {
+        while self.waiting.front().is_some_and(|begin| *begin < self.durable) {
             self.waiting.pop_front();
         }
     }
@@ -150,9 +136,5 @@ impl Tail {
 fn padded(position: u64, len_bytes: u64) -> u64 {
     let end = position + len_bytes;
     let rest = end.next_multiple_of(PAGE_BYTES) - end;
-    if rest < HEADER_BYTES {
-        len_bytes + rest
-    } else {
-        len_bytes
-    }
+    if rest < HEADER_BYTES { len_bytes + rest } else { len_bytes }
 }

@@ -50,10 +50,7 @@ impl LogMap {
     fn address(&self, at: u64, len: usize) -> io::Result<*mut u8> {
         let end = usize::try_from(at).ok().and_then(|at| at.checked_add(len));
         if end.is_none_or(|end| end > self.map.len()) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "outside of the log region",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the log region"));
         }
         Ok(self.map.as_mut_ptr().wrapping_add(at as usize))
     }

@@ -86,14 +86,7 @@ impl PrivateMap {
             Owner::Memory(memory) => memory.as_mut_ptr().cast(),
         };
         let holes = [Hole::default(); 2];
-        Self {
-            base,
-            limit: 0,
-            open: Hole::default(),
-            holes,
-            len_bytes,
-            owner,
-        }
+        Self { base, limit: 0, open: Hole::default(), holes, len_bytes, owner }
     }
 
     /// Bytes that are mapped.
@@ -177,9 +170,7 @@ impl PrivateMap {
     #[inline]
     fn address<T: Persist>(&self, offset: u64, count: u64) -> Result<*mut T, Misfit> {
         const { assert_object::<T>() };
-        let bytes = (size_of::<T>() as u64)
-            .checked_mul(count)
-            .ok_or(Misfit::OutOfBounds)?;
+        let bytes = (size_of::<T>() as u64).checked_mul(count).ok_or(Misfit::OutOfBounds)?;
         if !self.in_view(offset, bytes) {
             return Err(Misfit::OutOfBounds);
         }
@@ -265,11 +256,7 @@ impl PrivateMap {
         if end <= offset {
             return Ok(());
         }
-        map.advise_range(
-            Advice::PopulateWrite,
-            offset as usize,
-            (end - offset) as usize,
-        )
+        map.advise_range(Advice::PopulateWrite, offset as usize, (end - offset) as usize)
     }
 
     /// Drops private pages: the file's bytes are seen again.
@@ -293,10 +280,7 @@ fn widest_gap(limit: u64, mut holes: [Hole; 2]) -> Hole {
     holes.sort_by_key(|hole| hole.start);
     let mut widest = Hole::default();
     let mut start = 0;
-    for hole in holes.into_iter().chain([Hole {
-        start: limit,
-        end: limit,
-    }]) {
+    for hole in holes.into_iter().chain([Hole { start: limit, end: limit }]) {
         let end = hole.start.min(limit);
         if hole.start == hole.end && hole.start != limit {
             continue;
@@ -326,15 +310,9 @@ mod tests {
         assert_eq!(map.items::<u64>(72, 1).unwrap(), [7]);
         assert_eq!(map.items::<u64>(8192 - 8, 1).unwrap(), [0]);
         for offset in [8192 - 7, 8192, u64::MAX - 7, u64::MAX] {
-            assert_eq!(
-                map.items::<u64>(offset, 1).unwrap_err(),
-                Misfit::OutOfBounds
-            );
+            assert_eq!(map.items::<u64>(offset, 1).unwrap_err(), Misfit::OutOfBounds);
         }
-        assert_eq!(
-            map.items::<u64>(0, u64::MAX / 4).unwrap_err(),
-            Misfit::OutOfBounds
-        );
+        assert_eq!(map.items::<u64>(0, u64::MAX / 4).unwrap_err(), Misfit::OutOfBounds);
         assert_eq!(map.items::<u64>(4, 1).unwrap_err(), Misfit::Misaligned);
         map.items_mut::<u8>(0, 1).unwrap()[0] = 2;
         assert_eq!(map.items::<bool>(0, 1).unwrap_err(), Misfit::Invalid);
@@ -344,29 +322,14 @@ mod tests {
     #[test]
     fn holes_cannot_be_touched_from_any_side() {
         let mut map = map(8);
-        let holes = [
-            Hole {
-                start: 4096,
-                end: 8192,
-            },
-            Hole {
-                start: 20480,
-                end: 24576,
-            },
-        ];
+        let holes = [Hole { start: 4096, end: 8192 }, Hole { start: 20480, end: 24576 }];
         map.set_view(8 * 4096, holes);
         for offset in (0..8 * 4096).step_by(512) {
             for bytes in [1, 512, 4096, 8192] {
                 let end = offset + bytes;
-                let touches = holes
-                    .iter()
-                    .any(|hole| offset < hole.end && end > hole.start);
+                let touches = holes.iter().any(|hole| offset < hole.end && end > hole.start);
                 let allowed = !touches && end <= 8 * 4096;
-                assert_eq!(
-                    map.items::<u8>(offset, bytes).is_ok(),
-                    allowed,
-                    "{offset} {bytes}"
-                );
+                assert_eq!(map.items::<u8>(offset, bytes).is_ok(), allowed, "{offset} {bytes}");
             }
         }
     }
@@ -378,10 +341,7 @@ mod tests {
         (*a, *b, *c) = (1, 2, 3);
         std::mem::swap(a, b);
         assert_eq!(map.items::<u32>(0, 3).unwrap(), [2, 3, 1]);
-        assert_eq!(
-            map.disjoint_mut::<u32, 3>([0, 8, 0]).unwrap_err(),
-            Misfit::Overlap(0, 2)
-        );
+        assert_eq!(map.disjoint_mut::<u32, 3>([0, 8, 0]).unwrap_err(), Misfit::Overlap(0, 2));
     }
 
     #[test]

@@ -156,10 +156,7 @@ impl<P: Pointee + ?Sized> Link<P> {
     #[inline]
     #[must_use]
     pub fn from_parts(offset: u64, count: u64) -> Self {
-        Self {
-            raw: P::Raw::new(offset, count),
-            target: PhantomData,
-        }
+        Self { raw: P::Raw::new(offset, count), target: PhantomData }
     }
 
     /// Elements that the link spans: 1 for `Link<T>`.

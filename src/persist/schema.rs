@@ -53,19 +53,15 @@ impl fmt::Display for Schema {
             Shape::Struct(_) => "struct",
             Shape::Enum(_) => "enum",
         };
-        writeln!(
-            f,
-            "{word} {} size {} align {}",
-            self.name, self.size_bytes, self.align_bytes
-        )?;
+        writeln!(f, "{word} {} size {} align {}", self.name, self.size_bytes, self.align_bytes)?;
         match &self.shape {
             Shape::Primitive => Ok(()),
             Shape::Struct(fields) => fields
                 .iter()
                 .try_for_each(|x| writeln!(f, "{} {}: {}", x.offset_bytes, x.name, x.type_name)),
-            Shape::Enum(variants) => variants
-                .iter()
-                .try_for_each(|(name, value)| writeln!(f, "{value} {name}")),
+            Shape::Enum(variants) => {
+                variants.iter().try_for_each(|(name, value)| writeln!(f, "{value} {name}"))
+            }
         }
     }
 }
@@ -93,9 +89,7 @@ impl Reach {
     #[must_use]
     pub fn schema_of<T: Persist>() -> Option<Schema> {
         let name = T::type_name();
-        Self::of::<T>()
-            .into_iter()
-            .find(|schema| schema.name == name)
+        Self::of::<T>().into_iter().find(|schema| schema.name == name)
     }
 
     /// Notes a type whose name says all.

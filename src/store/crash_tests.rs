@@ -24,9 +24,7 @@ struct Slot {
 type Model = Vec<(Option<u64>, Option<Vec<u32>>)>;
 
 fn options() -> OpenOptions {
-    OpenOptions::new()
-        .log_bytes(64 * 1024)
-        .most_log_bytes(512 * 1024)
+    OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(512 * 1024)
 }
 
 fn open(bytes: Vec<u8>) -> Result<(Store, SimDisk)> {
@@ -38,17 +36,12 @@ fn open(bytes: Vec<u8>) -> Result<(Store, SimDisk)> {
 fn new_store() -> (Store, SimDisk) {
     let disk = SimDisk::new(Vec::new());
     create(&disk, 64 * 1024, [1, 2, 3, 4]).unwrap();
-    let store = options()
-        .start(Arc::new(disk.clone()), Path::new("sim"))
-        .unwrap();
+    let store = options().start(Arc::new(disk.clone()), Path::new("sim")).unwrap();
     (store, disk)
 }
 
 fn table(tx: &mut WriteTx<'_>) -> Result<Link<[Slot; SLOTS]>> {
-    let empty = Slot {
-        object: Link::null(),
-        array: Link::null(),
-    };
+    let empty = Slot { object: Link::null(), array: Link::null() };
     tx.root_or_insert_with("table", || [empty; SLOTS])
 }
 
@@ -59,12 +52,8 @@ fn contents(store: &Store) -> Result<Model> {
     let Some(slots) = tx.get(table)? else {
         return Ok(vec![(None, None); SLOTS]);
     };
-    let slot = |slot: &Slot| {
-        Ok((
-            tx.get(slot.object)?.copied(),
-            tx.get(slot.array)?.map(<[u32]>::to_vec),
-        ))
-    };
+    let slot =
+        |slot: &Slot| Ok((tx.get(slot.object)?.copied(), tx.get(slot.array)?.map(<[u32]>::to_vec)));
     slots.iter().map(slot).collect()
 }
 
@@ -143,11 +132,7 @@ fn transact(store: &Store, history: &mut History, random: &mut Random) -> Result
         return Ok(());
     }
     let durable = random.below(2) == 0;
-    tx.set_durability(if durable {
-        Durability::Durable
-    } else {
-        Durability::Deferred
-    });
+    tx.set_durability(if durable { Durability::Durable } else { Durability::Deferred });
     // What was asked for may be there whether or not it is acknowledged.
     history.states.push(model);
     tx.commit()?;
@@ -174,10 +159,7 @@ fn verify(bytes: Vec<u8>, history: &History, random: &mut Random, depth: u32, se
         .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let found = contents(&store).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let candidates = &history.states[history.durable..];
-    assert!(
-        candidates.contains(&found),
-        "seed {seed}: no committed state since the durable one"
-    );
+    assert!(candidates.contains(&found), "seed {seed}: no committed state since the durable one");
     let report = store.check().unwrap();
     assert!(
         report.is_clean(),
@@ -189,16 +171,11 @@ fn verify(bytes: Vec<u8>, history: &History, random: &mut Random, depth: u32, se
 fn run(seed: u64) {
     let mut random = Random(seed);
     let (mut store, mut disk) = new_store();
-    let mut history = History {
-        states: vec![vec![(None, None); SLOTS]],
-        durable: 0,
-    };
+    let mut history = History { states: vec![vec![(None, None); SLOTS]], durable: 0 };
     for _ in 0..60 {
         let step = match random.below(12) {
             0 => store.checkpoint(),
-            1 => store
-                .sync()
-                .map(|()| history.durable = history.states.len() - 1),
+            1 => store.sync().map(|()| history.durable = history.states.len() - 1),
             2 => {
                 drop(store);
                 history.durable = history.states.len() - 1;
@@ -213,27 +190,15 @@ fn run(seed: u64) {
                 let table = held.root::<[Slot; SLOTS]>("table").unwrap();
                 let slots = held.get(table).unwrap();
                 for (slot, model) in slots.into_iter().flatten().zip(&before) {
-                    assert_eq!(
-                        held.get(slot.object).unwrap().copied(),
-                        model.0,
-                        "seed {seed}"
-                    );
-                    assert_eq!(
-                        held.get(slot.array).unwrap(),
-                        model.1.as_deref(),
-                        "seed {seed}"
-                    );
+                    assert_eq!(held.get(slot.object).unwrap().copied(), model.0, "seed {seed}");
+                    assert_eq!(held.get(slot.array).unwrap(), model.1.as_deref(), "seed {seed}");
                 }
                 Ok(())
             }
             _ => transact(&store, &mut history, &mut random),
         };
         step.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert_eq!(
-            contents(&store).unwrap(),
-            *history.states.last().unwrap(),
-            "seed {seed}"
-        );
+        assert_eq!(contents(&store).unwrap(), *history.states.last().unwrap(), "seed {seed}");
         for _ in 0..2 {
             let depth = random.below(4) as u32;
             verify(disk.crash(&mut random), &history, &mut random, depth, seed);
@@ -257,10 +222,7 @@ fn a_failing_call_anywhere_loses_nothing() {
     for seed in 0..40 {
         let mut random = Random(seed);
         let (store, disk) = new_store();
-        let mut history = History {
-            states: vec![vec![(None, None); SLOTS]],
-            durable: 0,
-        };
+        let mut history = History { states: vec![vec![(None, None); SLOTS]], durable: 0 };
         for _ in 0..5 {
             transact(&store, &mut history, &mut random).unwrap();
         }
@@ -277,10 +239,7 @@ fn a_failing_call_anywhere_loses_nothing() {
         let error = poisoned.expect("the disk fails from some call on");
         // Reads go on from memory, and writing is refused or fails again.
         contents(&store).unwrap();
-        assert!(
-            store.update(|tx| tx.alloc(1u64)).is_err(),
-            "seed {seed}: after {error}"
-        );
+        assert!(store.update(|tx| tx.alloc(1u64)).is_err(), "seed {seed}: after {error}");
         let bytes = disk.crash(&mut random);
         drop(store);
         verify(bytes, &history, &mut random, 0, seed);

@@ -13,12 +13,9 @@ use crate::workspace::Workspace;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
-/// Moves the log to a larger region if it was lapped often enough. The caller
+/// Moves the log to a region of `log_bytes`. The caller
 /// holds the writer's lock, and no transaction is open.
-pub(super) fn grow_if_due(core: &Core, writer: &mut Writer) -> Result<()> {
-    let Some(log_bytes) = core.log_bytes_wanted() else {
-        return Ok(());
-    };
+pub(super) fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<()> {
     let pages = log_bytes / PAGE_BYTES;
     let floor = core.bulk_floor_bytes() / PAGE_BYTES;
     let old = core.log_region();
@@ -61,12 +58,8 @@ pub(super) fn tidy(core: &Core, writer: &mut Writer) -> Result<()> {
 
 fn free_others(workspace: &mut Workspace, live: (u64, u64), named: [(u64, u64); 2]) -> Result<()> {
     set_regions(workspace, [live, (0, 0)])?;
-    let others = named
-        .into_iter()
-        .filter(|region| *region != live && region.1 != 0);
-    others
-        .map(|(page, pages)| free_pages(workspace, page, pages))
-        .collect()
+    let others = named.into_iter().filter(|region| *region != live && region.1 != 0);
+    others.map(|(page, pages)| free_pages(workspace, page, pages)).collect()
 }
 
 fn regions(workspace: &Workspace) -> Result<[(u64, u64); 2]> {
@@ -75,10 +68,8 @@ fn regions(workspace: &Workspace) -> Result<[(u64, u64); 2]> {
 }
 
 fn set_regions(workspace: &mut Workspace, regions: [(u64, u64); 2]) -> Result<()> {
-    let region = |(page, pages)| RegionRef {
-        page: U32::new(page as u32),
-        pages: U32::new(pages as u32),
-    };
+    let region =
+        |(page, pages)| RegionRef { page: U32::new(page as u32), pages: U32::new(pages as u32) };
     let regions = regions.map(region);
     let at = std::mem::offset_of!(HeapHeader, log) as u64;
     let bytes = workspace.bytes_mut("heap header", at, size_of_val(&regions) as u64)?;

@@ -64,10 +64,7 @@ impl Store {
     /// What stands at `path` is no store, is locked, is damaged, or cannot be
     /// opened: see [`ErrorKind`](crate::ErrorKind). A file that is not a store
     /// is left as it is.
-    #[expect(
-        unsafe_code,
-        reason = "the promise is the caller's, as with every file mapping"
-    )]
+    #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self> {
         // SAFETY: the caller's promise is the same.
         unsafe { OpenOptions::new().open(path) }
@@ -167,8 +164,6 @@ impl Drop for Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store")
-            .field("path", &self.path())
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("path", &self.path()).finish_non_exhaustive()
     }
 }

@@ -149,10 +149,7 @@ impl OpenOptions {
     /// # Errors
     ///
     /// As [`Store::open`]; and an option that makes no sense.
-    #[expect(
-        unsafe_code,
-        reason = "the promise is the caller's, as with every file mapping"
-    )]
+    #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         let log_bytes = self.rounded_log_bytes()?;
@@ -204,11 +201,7 @@ impl OpenOptions {
         }
         let (least, most) = (LOG_BYTES.start(), LOG_BYTES.end());
         let why = format!("{} is not between {least} and {most}", self.log_bytes);
-        Err(ErrorKind::BadOption {
-            option: "log_bytes",
-            why,
-        }
-        .into())
+        Err(ErrorKind::BadOption { option: "log_bytes", why }.into())
     }
 }
 
@@ -216,12 +209,7 @@ impl OpenOptions {
 fn missing(path: &Path) -> crate::Error {
     let source = std::io::ErrorKind::NotFound.into();
     let action = "open the store (there is none, and `create(false)` was asked for)";
-    ErrorKind::Io {
-        action,
-        path: path.to_path_buf(),
-        source,
-    }
-    .into()
+    ErrorKind::Io { action, path: path.to_path_buf(), source }.into()
 }
 
 fn random() -> Result<[u64; 4]> {
@@ -244,9 +232,5 @@ fn expect_machine() -> Result<()> {
         return Ok(());
     }
     let expected = "memory pages of 4096 bytes";
-    Err(ErrorKind::Unsupported {
-        expected,
-        found: format!("pages of {found} bytes"),
-    }
-    .into())
+    Err(ErrorKind::Unsupported { expected, found: format!("pages of {found} bytes") }.into())
 }

@@ -91,18 +91,14 @@ fn add_page(stats: &mut Stats, image: &Image, page: u64) -> Result<()> {
         PageKind::Slab => {
             pages.slabs += 1;
             let slot_bytes = u64::from(descriptor.slot_bytes.get());
-            let (slots, used) = (
-                u64::from(descriptor.slots.get()),
-                u64::from(descriptor.used.get()),
-            );
+            let (slots, used) =
+                (u64::from(descriptor.slots.get()), u64::from(descriptor.used.get()));
             stats.live_bytes += used * slot_bytes;
             stats.free_bytes += slots.saturating_sub(used) * slot_bytes;
         }
         PageKind::Run => {
             pages.runs += 1;
-            stats.live_bytes = stats
-                .live_bytes
-                .saturating_add(descriptor.object_bytes.get());
+            stats.live_bytes = stats.live_bytes.saturating_add(descriptor.object_bytes.get());
         }
         PageKind::RunBody => pages.runs += 1,
         PageKind::Meta | PageKind::Sums => pages.own += 1,

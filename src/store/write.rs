@@ -68,25 +68,13 @@ impl Store {
         }
         let writer = self.core.lock_writer();
         self.writer_thread.store(thread, Release);
-        let numbers = self
-            .numbers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut held = Held {
-            store: self,
-            writer,
-            numbers,
-        };
+        let numbers = self.numbers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut held = Held { store: self, writer, numbers };
         if self.core.begin_write(&mut held.writer)? {
             log_growth::tidy(&self.core, &mut held.writer)?;
         }
         let (durability, serial) = (self.durability, next_serial());
-        Ok(WriteTx {
-            store: self,
-            writer: held,
-            durability,
-            serial,
-        })
+        Ok(WriteTx { store: self, writer: held, durability, serial })
     }
 
     /// Runs `change` in a write transaction and commits it; an error of
@@ -127,18 +115,11 @@ impl WriteTx<'_> {
     }
 
     fn request<P: Pointee + ?Sized>(&mut self, count: Option<u64>) -> Result<Request> {
-        let Held {
-            writer, numbers, ..
-        } = &mut self.writer;
+        let Held { writer, numbers, .. } = &mut self.writer;
         let type_number = numbers.number_of::<P::Item>(&mut writer.workspace)?;
         let size_bytes = size_of::<P::Item>() as u64;
         let align_bytes = align_of::<P::Item>() as u64;
-        Ok(Request {
-            type_number,
-            size_bytes,
-            align_bytes,
-            count,
-        })
+        Ok(Request { type_number, size_bytes, align_bytes, count })
     }
 
     fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
@@ -193,12 +174,7 @@ impl WriteTx<'_> {
             self.free(link)?;
             let size_bytes = size_of::<T>() as u64;
             let why = "the iterator ended before the length that it told";
-            return Err(ErrorKind::TooLarge {
-                count,
-                size_bytes,
-                why,
-            }
-            .into());
+            return Err(ErrorKind::TooLarge { count, size_bytes, why }.into());
         }
         Ok(link)
     }
@@ -275,10 +251,7 @@ impl WriteTx<'_> {
     #[inline]
     pub fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         if link.is_null() {
-            return Err(ErrorKind::LinkNull {
-                type_name: T::type_name(),
-            }
-            .into());
+            return Err(ErrorKind::LinkNull { type_name: T::type_name() }.into());
         }
         let workspace = self.workspace();
         workspace.expect_place(link)?;
@@ -333,12 +306,7 @@ impl WriteTx<'_> {
         let within = to.checked_add(count).is_some_and(|end| end <= array.len());
         if !within || from.end > array.len() {
             let why = "the elements to copy are not all within the array";
-            return Err(ErrorKind::TooLarge {
-                count,
-                size_bytes: size,
-                why,
-            }
-            .into());
+            return Err(ErrorKind::TooLarge { count, size_bytes: size, why }.into());
         }
         let workspace = self.workspace();
         workspace.expect_live(array)?;
@@ -347,9 +315,7 @@ impl WriteTx<'_> {
         let span_start = from.start.min(to);
         let span_bytes = (from.end.max(to + count) - span_start) * size;
         let bytes =
-            workspace
-                .image_mut()
-                .bytes_mut("array", start + span_start * size, span_bytes)?;
+            workspace.image_mut().bytes_mut("array", start + span_start * size, span_bytes)?;
         let at = |index: u64| ((index - span_start) * size) as usize;
         bytes.copy_within(at(from.start)..at(from.end.max(from.start)), at(to));
         Ok(())
@@ -363,10 +329,7 @@ impl WriteTx<'_> {
     /// The link is not exactly one live allocation of its type.
     pub fn free<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<()> {
         if link.is_null() {
-            return Err(ErrorKind::LinkNull {
-                type_name: P::target_name(),
-            }
-            .into());
+            return Err(ErrorKind::LinkNull { type_name: P::target_name() }.into());
         }
         let request = self.request_of(link)?;
         self.expect_whole(link, &request)?;
@@ -378,12 +341,7 @@ impl WriteTx<'_> {
             return Ok(());
         };
         let (type_name, offset) = (P::target_name(), link.offset());
-        Err(ErrorKind::LinkNotWhole {
-            type_name,
-            offset,
-            found,
-        }
-        .into())
+        Err(ErrorKind::LinkNotWhole { type_name, offset, found }.into())
     }
 
     /// The root `name`; null if it was never set.
@@ -460,10 +418,7 @@ impl WriteTx<'_> {
     /// None at present.
     pub fn savepoint(&mut self) -> Result<Savepoint> {
         let level = self.workspace().savepoint();
-        Ok(Savepoint {
-            serial: self.serial,
-            level,
-        })
+        Ok(Savepoint { serial: self.serial, level })
     }
 
     /// Takes back everything since `savepoint`; the transaction goes on. Later
@@ -502,7 +457,9 @@ impl WriteTx<'_> {
         self.writer.numbers.committed();
         // An error here leaves the log as long as it is, and shows itself again
         // where it matters: at the flush, or at the next transaction.
-        let grown = log_growth::grow_if_due(core, &mut self.writer.writer);
+        let grown = committed
+            .log_bytes_wanted
+            .map_or(Ok(()), |bytes| log_growth::grow(core, &mut self.writer.writer, bytes));
         drop(self);
         core.finish_commit(committed)?;
         grown

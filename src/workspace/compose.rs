@@ -133,12 +133,7 @@ impl Workspace {
         for saved in &self.saved {
             let page = saved.line / LINES_PER_PAGE;
             if !self.marks.is_fresh(page) && self.fate(page)? == Fate::Sums {
-                push_line(
-                    record,
-                    saved.line,
-                    &saved.bytes,
-                    self.image.line(saved.line)?,
-                );
+                push_line(record, saved.line, &saved.bytes, self.image.line(saved.line)?);
             }
         }
         Ok(())
@@ -170,8 +165,7 @@ impl Workspace {
         }
         self.log_pages(record, logged)?;
         let bulk = neighbours(bulk);
-        bulk.iter()
-            .for_each(|(page, count)| push_pages(record, *page, *count, OP_BULK));
+        bulk.iter().for_each(|(page, count)| push_pages(record, *page, *count, OP_BULK));
         Ok(bulk)
     }
 

@@ -55,8 +55,7 @@ impl Marks {
     }
 
     pub(crate) fn is_fresh(&self, page: u64) -> bool {
-        self.segment(page)
-            .is_some_and(|segment| get(&segment.fresh, page))
+        self.segment(page).is_some_and(|segment| get(&segment.fresh, page))
     }
 
     /// Notes that a page was given up in this transaction.
@@ -66,8 +65,7 @@ impl Marks {
     }
 
     pub(crate) fn is_released(&self, page: u64) -> bool {
-        self.segment(page)
-            .is_some_and(|segment| get(&segment.released, page))
+        self.segment(page).is_some_and(|segment| get(&segment.released, page))
     }
 
     /// Unmarks all lines, so that each is saved again before its next change.
@@ -94,9 +92,7 @@ impl Marks {
 
     #[inline]
     fn segment(&self, page: u64) -> Option<&Segment> {
-        self.segments
-            .get((page / PAGES_PER_SEGMENT) as usize)?
-            .as_deref()
+        self.segments.get((page / PAGES_PER_SEGMENT) as usize)?.as_deref()
     }
 
     fn segment_mut(&mut self, page: u64) -> &mut Segment {

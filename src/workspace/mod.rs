@@ -162,9 +162,7 @@ impl Workspace {
             self.image.touch(page);
         }
         let what = "page taken into use";
-        self.image
-            .bytes_mut(what, page * PAGE_BYTES, count * PAGE_BYTES)?
-            .fill(0);
+        self.image.bytes_mut(what, page * PAGE_BYTES, count * PAGE_BYTES)?.fill(0);
         Ok(())
     }
 
@@ -189,10 +187,7 @@ impl Workspace {
 
     /// Puts back the state at the begin of a level, which stays open.
     pub(crate) fn rollback_to(&mut self, id: LevelId) -> Result<()> {
-        let Some(level) =
-            id.0.checked_sub(1)
-                .and_then(|index| self.levels.get(index))
-                .copied()
+        let Some(level) = id.0.checked_sub(1).and_then(|index| self.levels.get(index)).copied()
         else {
             return Err(ErrorKind::SavepointGone.into());
         };
@@ -207,6 +202,9 @@ impl Workspace {
 
     /// Puts back the state before the transaction.
     pub(crate) fn rollback(&mut self) -> Result<()> {
+        if self.saved.is_empty() && self.fresh.is_empty() && self.levels.is_empty() {
+            return Ok(());
+        }
         self.restore(Level::default())?;
         self.finish();
         Ok(())
@@ -217,9 +215,7 @@ impl Workspace {
         self.image.widen_view();
         for saved in self.saved.drain(level.saved..).rev() {
             let line = saved.line * LINE_BYTES;
-            self.image
-                .bytes_mut("saved line", line, LINE_BYTES)?
-                .copy_from_slice(&saved.bytes);
+            self.image.bytes_mut("saved line", line, LINE_BYTES)?.copy_from_slice(&saved.bytes);
         }
         for page in self.fresh.drain(level.fresh..) {
             self.marks.clear_fresh(page);
