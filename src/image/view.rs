@@ -35,7 +35,10 @@ pub struct Image {
 
 impl Image {
     /// An image of a mapping that holds the heap's state at `position`.
-    pub(crate) fn new(map: PrivateMap, position: u64, tests: LinkTests) -> Self {
+    pub(crate) fn new(mut map: PrivateMap, position: u64, tests: LinkTests) -> Self {
+        if tests == LinkTests::Bounds {
+            map.allow_quick();
+        }
         Self { map, position, touched: PageSet::default(), tests }
     }
 
@@ -64,6 +67,9 @@ impl Image {
     /// ```
     #[inline]
     pub fn get<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<Option<&P>> {
+        if let Some(items) = self.map.quick_items::<P::Item>(link.offset(), link.count()) {
+            return Ok(Some(P::from_items(items)));
+        }
         if link.is_null() {
             return Ok(None);
         }
@@ -77,6 +83,9 @@ impl Image {
     /// As [`get`](Self::get), and [`ErrorKind::LinkNull`].
     #[inline]
     pub fn at<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<&P> {
+        if let Some(items) = self.map.quick_items::<P::Item>(link.offset(), link.count()) {
+            return Ok(P::from_items(items));
+        }
         if link.is_null() {
             return Err(null_link::<P>());
         }
@@ -93,7 +102,8 @@ impl Image {
         self.at(link).copied()
     }
 
-    #[inline]
+    /// The careful way, for what the quick one gave no answer to.
+    #[inline(never)]
     fn follow<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<&P> {
         if self.tests == LinkTests::Live {
             self.expect_live(link)?;

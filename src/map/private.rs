@@ -43,9 +43,14 @@ pub(crate) struct PrivateMap {
     base: *mut u8,
     /// Bytes from `base` on that may be borrowed, outside of `holes`.
     limit: u64,
-    /// The longest stretch below `limit` without a hole: most links are
-    /// accepted by comparing with these two alone.
-    open: Hole,
+    /// Where an object of up to a page may begin without further tests: the
+    /// longest stretch below `limit` that no hole touches, short of its last
+    /// page. Empty where links are to be tested more strictly. It never holds
+    /// offset 0, so that following a link through it needs no test for null.
+    quick_start: u64,
+    quick_bytes: u64,
+    /// Whether there is to be one.
+    is_quick: bool,
     holes: [Hole; 2],
     len_bytes: u64,
     owner: Owner,
@@ -86,7 +91,16 @@ impl PrivateMap {
             Owner::Memory(memory) => memory.as_mut_ptr().cast(),
         };
         let holes = [Hole::default(); 2];
-        Self { base, limit: 0, open: Hole::default(), holes, len_bytes, owner }
+        Self {
+            base,
+            limit: 0,
+            quick_start: 0,
+            quick_bytes: 0,
+            is_quick: false,
+            holes,
+            len_bytes,
+            owner,
+        }
     }
 
     /// Bytes that are mapped.
@@ -114,7 +128,13 @@ impl PrivateMap {
     pub(crate) fn set_view(&mut self, limit: u64, holes: [Hole; 2]) {
         self.limit = limit.min(self.len_bytes);
         self.holes = holes;
-        self.open = widest_gap(self.limit, holes);
+        self.quick_bytes = 0;
+        if self.is_quick {
+            let gap = widest_gap(self.limit, holes);
+            self.quick_start = gap.start.max(1);
+            let end = gap.end.saturating_sub(PAGE_BYTES - 1);
+            self.quick_bytes = end.saturating_sub(self.quick_start);
+        }
     }
 
     /// Maps more or less of the file. Bytes that stay keep their contents,
@@ -138,6 +158,7 @@ impl PrivateMap {
         let mut larger = Self::of_memory(len_bytes)?;
         let keep = self.len_bytes.min(len_bytes);
         let (limit, holes) = (self.limit, self.holes);
+        larger.is_quick = self.is_quick;
         self.set_view(keep, [Hole::default(); 2]);
         larger.set_view(keep, [Hole::default(); 2]);
         if let (Ok(from), Ok(to)) = (self.items::<u8>(0, keep), larger.items_mut::<u8>(0, keep)) {
@@ -148,20 +169,40 @@ impl PrivateMap {
         Ok(())
     }
 
+    /// Lets `quick_items` answer.
+    pub(crate) fn allow_quick(&mut self) {
+        self.is_quick = true;
+        self.set_view(self.limit, self.holes);
+    }
+
+    /// As `items` where the answer takes two comparisons; else `None`, also for
+    /// offset 0. One that follows a link in a loop pays for nothing else.
+    #[inline]
+    pub(crate) fn quick_items<T: Persist>(&self, offset: u64, count: u64) -> Option<&[T]> {
+        const { assert_object::<T>() };
+        let bytes = (size_of::<T>() as u64).checked_mul(count)?;
+        let is_inside = offset.wrapping_sub(self.quick.start) < self.quick.end - self.quick.start;
+        if bytes > PAGE_BYTES || !is_inside || !offset.is_multiple_of(align_of::<T>() as u64) {
+            return None;
+        }
+        let address = self.base.wrapping_add(offset as usize);
+        if !T::ANY_BITS {
+            // SAFETY: what is quick lies below `limit` by a page (M1, M2, M5), and
+            // `u8` has neither alignment nor bad values. M3, M4.
+            let bytes = unsafe { std::slice::from_raw_parts(address, bytes as usize) };
+            if !bytes.chunks_exact(size_of::<T>()).all(T::is_valid) {
+                return None;
+            }
+        }
+        // SAFETY: as above, with the alignment tested (`base` is aligned to a
+        // page, no type asks for more: P4), and the values (P2, P3).
+        Some(unsafe { std::slice::from_raw_parts(address.cast(), count as usize) })
+    }
+
     /// Whether `bytes` from `offset` on may be borrowed.
     #[inline]
     fn in_view(&self, offset: u64, bytes: u64) -> bool {
-        let open_bytes = self.open.end - self.open.start;
-        if bytes <= open_bytes && offset.wrapping_sub(self.open.start) <= open_bytes - bytes {
-            return true;
-        }
-        self.in_view_beside_holes(offset, bytes)
-    }
-
-    fn in_view_beside_holes(&self, offset: u64, bytes: u64) -> bool {
-        let Some(end) = offset.checked_add(bytes) else {
-            return false;
-        };
+        let Some(end) = offset.checked_add(bytes) else { return false };
         let clear = |hole: &Hole| end <= hole.start || offset >= hole.end || hole.start == hole.end;
         end <= self.limit && self.holes.iter().all(clear)
     }
@@ -331,6 +372,30 @@ mod tests {
                 let allowed = !touches && end <= 8 * 4096;
                 assert_eq!(map.items::<u8>(offset, bytes).is_ok(), allowed, "{offset} {bytes}");
             }
+        }
+    }
+
+    #[test]
+    fn the_quick_way_gives_nothing_that_the_careful_one_refuses() {
+        let mut map = map(8);
+        map.allow_quick();
+        map.items_mut::<u8>(20480, 1).unwrap()[0] = 2;
+        for holes in [
+            [Hole::default(); 2],
+            [Hole { start: 4096, end: 8192 }, Hole::default()],
+            [Hole { start: 24576, end: 28672 }, Hole { start: 0, end: 4096 }],
+        ] {
+            map.set_view(7 * 4096 + 512, holes);
+            for offset in (0..9 * 4096).step_by(4) {
+                for count in [1, 512, 2000] {
+                    let quick = map.quick_items::<u64>(offset, count).is_some();
+                    assert!(!quick || map.items::<u64>(offset, count).is_ok(), "{offset} {count}");
+                    assert!(!quick || offset != 0);
+                }
+                let quick = map.quick_items::<bool>(offset, 1).is_some();
+                assert!(!quick || map.items::<bool>(offset, 1).is_ok(), "{offset}");
+            }
+            assert!(map.quick_items::<u64>(12288, 1).is_some());
         }
     }
 
