@@ -181,7 +181,7 @@ impl PrivateMap {
     pub(crate) fn quick_items<T: Persist>(&self, offset: u64, count: u64) -> Option<&[T]> {
         const { assert_object::<T>() };
         let bytes = (size_of::<T>() as u64).checked_mul(count)?;
-        let is_inside = offset.wrapping_sub(self.quick.start) < self.quick.end - self.quick.start;
+        let is_inside = offset.wrapping_sub(self.quick_start) < self.quick_bytes;
         if bytes > PAGE_BYTES || !is_inside || !offset.is_multiple_of(align_of::<T>() as u64) {
             return None;
         }

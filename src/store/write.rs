@@ -164,15 +164,18 @@ impl WriteTx<'_> {
         let values = values.into_iter();
         let count = values.len() as u64;
         let link = self.alloc_array(count)?;
+        let size = size_of::<T>() as u64;
+        let workspace = self.workspace();
+        workspace.mark(link.offset(), count * size)?;
         let mut written = 0;
         for (index, value) in (0..count).zip(values) {
-            let place = Link::from_parts(link.offset() + index * size_of::<T>() as u64, 1);
-            self.put_new(place, value)?;
+            let place = Link::from_parts(link.offset() + index * size, 1);
+            workspace.image_mut().put(place, value)?;
             written += 1;
         }
         if written < count {
             self.free(link)?;
-            let size_bytes = size_of::<T>() as u64;
+            let size_bytes = size;
             let why = "the iterator ended before the length that it told";
             return Err(ErrorKind::TooLarge { count, size_bytes, why }.into());
         }

@@ -1,0 +1,58 @@
+//! What the tests share: random numbers from a seed, stores in a folder, and
+//! running a test's own program again as a child.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+
+use std::path::Path;
+use std::process::Command;
+
+use flagstone::{OpenOptions, Store};
+
+/// A small generator of numbers (SplitMix64, Steele and others, 2014).
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+}
+
+/// The seed of this run: printed by the test, and taken from `FLAGSTONE_SEED`.
+pub fn seed(default: u64) -> u64 {
+    let seed = std::env::var("FLAGSTONE_SEED").ok().and_then(|seed| seed.parse().ok());
+    seed.unwrap_or(default)
+}
+
+/// Whether `FLAGSTONE_LONG` asks for the long mode.
+pub fn is_long() -> bool {
+    std::env::var_os("FLAGSTONE_LONG").is_some()
+}
+
+/// Opens a store that nothing but the test knows.
+pub fn open(path: &Path) -> flagstone::Result<Store> {
+    open_with(path, &OpenOptions::new())
+}
+
+/// The same with options.
+pub fn open_with(path: &Path, options: &OpenOptions) -> flagstone::Result<Store> {
+    // SAFETY: the path lies in a folder of the test's own, and the test changes
+    // the file only while no store has it open.
+    unsafe { options.open(path) }
+}
+
+/// A command that runs `test` of this test program alone, as a child that finds
+/// `value` in the environment variable `key`.
+pub fn child(test: &str, key: &str, value: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program's path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(key, value);
+    command
+}

@@ -1,0 +1,123 @@
+//! Promises about the code: modules import one way only, unsafe code stays in
+//! its two modules and is argued for, and files stay small enough to read.
+
+use std::path::{Path, PathBuf};
+
+/// The layers, lowest first: a module imports only from those before it.
+const LAYERS: [&str; 14] = [
+    "error",
+    "persist",
+    "format",
+    "map",
+    "disk",
+    "log",
+    "image",
+    "workspace",
+    "engine",
+    "alloc",
+    "catalog",
+    "check",
+    "store",
+    "lib",
+];
+
+/// Modules that may contain unsafe code.
+const UNSAFE_MODULES: [&str; 2] = ["map", "persist"];
+
+/// Blocks and implementations of unsafe code that the crate may have.
+const MOST_UNSAFE: usize = 25;
+
+/// Lines that a file may have without its tests.
+const MOST_LINES: usize = 520;
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Each source file: its path, its layer, and its text without unit tests.
+fn files() -> Vec<(PathBuf, String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    let file = |path: PathBuf| {
+        let first = path.strip_prefix(&root).ok()?.iter().next()?.to_str()?.to_string();
+        let layer = first.trim_end_matches(".rs").to_string();
+        let text = std::fs::read_to_string(&path).ok()?;
+        let code = text.split("#[cfg(test)]\nmod tests {").next()?.to_string();
+        let is_test = path.ends_with("crash_tests.rs") || path.ends_with("sim.rs");
+        (!is_test).then_some((path, layer, code))
+    };
+    paths.into_iter().filter_map(file).collect()
+}
+
+fn rank(layer: &str) -> usize {
+    let rank = LAYERS.iter().position(|known| *known == layer);
+    rank.unwrap_or_else(|| panic!("module {layer} has no place among the layers"))
+}
+
+/// The modules that a line of code names after `crate::`.
+fn imports(code: &str) -> Vec<String> {
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let after = |line: &str| {
+        let parts: Vec<String> = line
+            .split("crate::")
+            .skip(1)
+            .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+            .collect();
+        parts
+    };
+    lines.flat_map(after).filter(|name| name.chars().all(|c| !c.is_uppercase())).collect()
+}
+
+#[test]
+fn modules_import_only_from_those_before_them() {
+    for (path, layer, code) in files() {
+        for import in imports(&code).iter().filter(|name| !name.is_empty() && *name != "persist") {
+            assert!(
+                rank(import) <= rank(&layer),
+                "{}: {layer} imports from {import}, which comes after it",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_little_in_its_place_and_argued_for() {
+    let mut count = 0;
+    for (path, layer, code) in files() {
+        let lines: Vec<&str> = code.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let is_promise = code.contains("pub unsafe fn") || code.contains("pub unsafe trait");
+            if is_promise || !(code.contains("unsafe {") || code.contains("unsafe impl")) {
+                continue;
+            }
+            // Passing the caller's own promise on is no argument of ours.
+            let passes_on = layer == "store" && code.contains(".open(path)");
+            count += usize::from(!passes_on);
+            let place = format!("{}:{}", path.display(), index + 1);
+            assert!(passes_on || UNSAFE_MODULES.contains(&&*layer), "{place}: unsafe code here");
+            let before = lines[index.saturating_sub(6)..index].join("\n");
+            assert!(before.contains("SAFETY:"), "{place}: no SAFETY argument");
+        }
+    }
+    println!("{count} unsafe blocks and implementations");
+    assert!(count > 0 && count <= MOST_UNSAFE, "{count}");
+}
+
+#[test]
+fn files_have_a_head_and_one_subject() {
+    for (path, _, code) in files() {
+        assert!(code.starts_with("//! "), "{}: no head", path.display());
+        let lines = code.lines().count();
+        assert!(lines <= MOST_LINES, "{}: {lines} lines", path.display());
+    }
+}
