@@ -1,4 +1,12 @@
-//! Flagstone: a persistent heap of plain structs in one mapped file.
+//! A persistent heap of plain structs in one mapped file.
+//!
+//! **Owns** the list of what is public. See [`Store`] for opening, [`WriteTx`]
+//! and [`ReadTx`] for working, [`persist`](macro@persist) for the structs.
+
+#![doc = include_str!("../README.md")]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("flagstone needs Linux: private pages are frozen with MADV_POPULATE_WRITE");
 
 mod alloc;
 mod catalog;

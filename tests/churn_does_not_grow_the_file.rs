@@ -63,6 +63,10 @@ fn round(store: &Store, things: &mut Vec<Thing>, random: &mut Random) -> flagsto
 
 #[test]
 fn twenty_rounds_of_churn_leave_the_file_as_long_as_one() -> flagstone::Result<()> {
+    [250, 1000].into_iter().try_for_each(churn)
+}
+
+fn churn(batch: usize) -> flagstone::Result<()> {
     let seed = seed(5);
     println!("seed {seed}");
     let mut random = Random(seed);
@@ -72,7 +76,7 @@ fn twenty_rounds_of_churn_leave_the_file_as_long_as_one() -> flagstone::Result<(
     let mut things = Vec::new();
     for _ in 0..20 {
         store.update(|tx| {
-            (0..250).try_for_each(|_| allocate(tx, &mut random).map(|x| things.push(x)))
+            (0..batch).try_for_each(|_| allocate(tx, &mut random).map(|x| things.push(x)))
         })?;
     }
     round(&store, &mut things, &mut random)?;

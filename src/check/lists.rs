@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::alloc::type_entry_offset;
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{
-    ARRAY_CLASSES, BUCKETS, PageDescriptor, PageKind, SLAB_ARRAYS, TypeEntry, bucket_of,
+    ARRAY_CLASSES, PageDescriptor, PageKind, SLAB_ARRAYS, TypeEntry, bucket_of,
 };
 use crate::image::Image;
 
@@ -34,8 +34,8 @@ fn check_free_lists(image: &Image, report: &mut Report, listed: &mut HashSet<u64
         return;
     };
     let buckets = header.buckets;
-    for bucket in 0..BUCKETS {
-        let head = u64::from(buckets[bucket].get());
+    for (bucket, head) in buckets.into_iter().enumerate() {
+        let head = u64::from(head.get());
         let marked = header.bucket_mask[bucket / 64].get() >> (bucket % 64) & 1 == 1;
         if marked != (head != 0) {
             report.find(0, format!("list {bucket} of free runs: its bit does not fit"));

@@ -126,10 +126,10 @@ fn check_roots(image: &Image, report: &mut Report) {
         match image.allocation(root.offset) {
             Ok(found) if found.offset == root.offset => {}
             Ok(_) => {
-                report.find(root.offset, format!("root {:?}: inside an allocation", root.name))
+                report.find(root.offset, format!("root {:?}: inside an allocation", root.name));
             }
             Err(found) => {
-                report.find(root.offset, format!("root {:?} leads to {found}", root.name))
+                report.find(root.offset, format!("root {:?} leads to {found}", root.name));
             }
         }
     }

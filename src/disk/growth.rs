@@ -9,7 +9,7 @@ use super::Disk;
 use crate::error::{ErrorKind, Result};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, round_up};
 
-/// The file grows by an eighth of itself, within these bounds.
+/// The file grows by a sixteenth of itself, within these bounds.
 const STEP_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=64 * 1024 * 1024;
 
 /// Keeps the file long enough for the heap. Lengths are the heap's, without
@@ -42,7 +42,7 @@ impl Growth {
         if heap_bytes <= room {
             return Ok(());
         }
-        let step = (room / 8).clamp(*STEP_BYTES.start(), *STEP_BYTES.end());
+        let step = (room / 16).clamp(*STEP_BYTES.start(), *STEP_BYTES.end());
         let wanted = round_up(heap_bytes.max(room + step), PAGE_BYTES).unwrap_or(heap_bytes);
         // A disk too full for the step may have room for what is needed.
         let grown = self.grow_to(room, wanted).or_else(|_| self.grow_to(room, heap_bytes));

@@ -160,7 +160,7 @@ impl Core {
         let in_writer = writer.workspace.heap_bytes();
         let needed = self.bulk_floor_bytes().max(in_writer).max(heap_bytes);
         // What the next growth would add again is not worth cutting off.
-        let slack = needed / 4 + 256 * 1024;
+        let slack = needed / 8 + 256 * 1024;
         if self.growth.room_bytes() <= needed + slack {
             return Ok(());
         }

@@ -18,6 +18,8 @@ use crate::log::{Ring, Tail};
 
 /// The log is moved after it was lapped this many times.
 const LAPS_BEFORE_MOVE: u64 = 4;
+/// It becomes no longer than this part of the rest of the heap.
+const SHARE_OF_HEAP: u64 = 8;
 /// The new region is this many times as long.
 const GROWTH: u64 = 4;
 
@@ -29,11 +31,12 @@ impl Core {
         if log.tail.appended - ring.base() < LAPS_BEFORE_MOVE * len {
             return None;
         }
-        // A log longer than the heap saves little: a checkpoint writes no more
-        // pages than the heap has.
-        let most = self.settings.most_log_bytes.min((log.heap_bytes / len).max(1) * len);
+        // The log takes its share of the file, not more.
+        let most =
+            self.settings.most_log_bytes.min((log.heap_bytes.saturating_sub(len)) / SHARE_OF_HEAP);
         let wanted = (len * GROWTH).min(most / PAGE_BYTES * PAGE_BYTES);
-        (wanted > len).then_some(wanted)
+        // Each move leaves a hole in the heap: less than doubling is not worth it.
+        (wanted >= 2 * len).then_some(wanted)
     }
 
     /// Moves the log to the region of `pages` pages at heap page `page`, which

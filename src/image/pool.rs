@@ -126,8 +126,8 @@ impl Pool {
             self.advance(source, visible)?;
         }
         self.collect();
-        let behind = self.earlier.iter().filter(|image| image.position < position);
-        Ok(behind.map(|image| image.freeze(pages)).collect())
+        let mut behind = self.earlier.iter().filter(|image| image.position < position);
+        Ok(behind.try_for_each(|image| image.freeze(pages)))
     }
 
     /// After a checkpoint: images begin from `position`, and the log before

@@ -58,8 +58,8 @@ pub(super) fn tidy(core: &Core, writer: &mut Writer) -> Result<()> {
 
 fn free_others(workspace: &mut Workspace, live: (u64, u64), named: [(u64, u64); 2]) -> Result<()> {
     set_regions(workspace, [live, (0, 0)])?;
-    let others = named.into_iter().filter(|region| *region != live && region.1 != 0);
-    others.map(|(page, pages)| free_pages(workspace, page, pages)).collect()
+    let mut others = named.into_iter().filter(|region| *region != live && region.1 != 0);
+    others.try_for_each(|(page, pages)| free_pages(workspace, page, pages))
 }
 
 fn regions(workspace: &Workspace) -> Result<[(u64, u64); 2]> {

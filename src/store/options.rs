@@ -91,7 +91,7 @@ impl OpenOptions {
     }
 
     /// The length up to which the log grows under load, fourfold each time it
-    /// was lapped four times, never past the heap's own length. Default: 64 MiB.
+    /// was lapped four times, never past an eighth of the heap. Default: 64 MiB.
     #[must_use]
     pub fn most_log_bytes(mut self, most_log_bytes: u64) -> Self {
         self.most_log_bytes = most_log_bytes;

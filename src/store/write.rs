@@ -151,7 +151,7 @@ impl WriteTx<'_> {
     /// # fn main() -> Result<(), flagstone::Error> {
     /// let store = flagstone::Store::in_memory()?;
     /// let mut tx = store.write()?;
-    /// let squares = tx.alloc_slice((0..10u64).map(|x| x * x))?;
+    /// let squares = tx.alloc_slice([0, 1, 4, 9u64])?;
     /// assert_eq!(tx.at(squares)?[3], 9);
     /// # Ok(()) }
     /// ```
