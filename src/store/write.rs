@@ -307,12 +307,15 @@ impl WriteTx<'_> {
         let count = from.end.saturating_sub(from.start);
         let size = size_of::<T>() as u64;
         let within = to.checked_add(count).is_some_and(|end| end <= array.len());
-        if !within || from.end > array.len() {
+        if !within || from.end > array.len() || from.start > from.end {
             let why = "the elements to copy are not all within the array";
             return Err(ErrorKind::TooLarge { count, size_bytes: size, why }.into());
         }
         let workspace = self.workspace();
         workspace.expect_live(array)?;
+        if count == 0 {
+            return Ok(());
+        }
         let start = array.offset();
         workspace.mark(start + to * size, count * size)?;
         let span_start = from.start.min(to);
@@ -320,7 +323,7 @@ impl WriteTx<'_> {
         let bytes =
             workspace.image_mut().bytes_mut("array", start + span_start * size, span_bytes)?;
         let at = |index: u64| ((index - span_start) * size) as usize;
-        bytes.copy_within(at(from.start)..at(from.end.max(from.start)), at(to));
+        bytes.copy_within(at(from.start)..at(from.end), at(to));
         Ok(())
     }
 

@@ -1,7 +1,8 @@
-//! What the tests share: random numbers from a seed, stores in a folder, and
-//! running a test's own program again as a child.
+//! What the tests share: random numbers from a seed, stores in a folder,
+//! expecting an error, and running a test's own program again as a child.
 
 #![allow(dead_code, reason = "each test uses its own part")]
+#![allow(unused_macros, unused_imports, reason = "as above")]
 
 use std::path::Path;
 use std::process::Command;
@@ -23,6 +24,19 @@ impl Random {
 
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
+    }
+
+    /// Whether one chance in `of` came up.
+    pub fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
     }
 }
 
@@ -56,3 +70,27 @@ pub fn child(test: &str, key: &str, value: &Path) -> Command {
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(key, value);
     command
 }
+
+/// What a test returns.
+pub type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// The error of a call that must not succeed.
+#[track_caller]
+pub fn refusal<T>(result: flagstone::Result<T>) -> flagstone::Error {
+    match result {
+        Ok(_) => panic!("this was accepted"),
+        Err(error) => error,
+    }
+}
+
+/// Asserts that a call fails with this kind of error:
+/// `assert_refused!(store.write(), WriterOnThisThread)`.
+macro_rules! assert_refused {
+    ($result:expr, $($kind:tt)+) => {{
+        use flagstone::ErrorKind::*;
+        let error = $crate::common::refusal($result);
+        let expected = stringify!($($kind)+);
+        assert!(matches!(error.kind(), $($kind)+), "expected {expected}, found: {error}");
+    }};
+}
+pub(crate) use assert_refused;

@@ -1,0 +1,235 @@
+//! `add`: brings the index up to what the files are now.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flagstone::{Link, Store};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::failure::{Failure, on_file};
+use crate::postings::{self, File, Index};
+use crate::source::{self, Stamp};
+use crate::table::{self, EntryLink};
+use crate::text::Text;
+
+/// What became of one file.
+enum Outcome {
+    Added,
+    Replaced,
+    Unchanged,
+    Binary,
+}
+
+/// What became of all of them.
+#[derive(Default)]
+struct Tally {
+    added: usize,
+    replaced: usize,
+    unchanged: usize,
+    dropped: usize,
+    binary: usize,
+    failed: usize,
+}
+
+/// What the user's paths lead to.
+#[derive(Default)]
+struct Gathered {
+    roots: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
+    /// Roots that lead nowhere, and why.
+    gone: Vec<(PathBuf, Failure)>,
+    /// What could not be looked at.
+    failed: usize,
+}
+
+/// Takes in what is at `paths`, and says what was done.
+pub fn run(store_path: &Path, paths: &[PathBuf], out: &mut impl Write) -> Result<(), Failure> {
+    // Looked at first, so that a mistyped path does not create a store.
+    let gathered = gather(store_path, paths)?;
+    let store = crate::open(store_path, true)?;
+    let mut tally = Tally { failed: gathered.failed, ..Tally::default() };
+    let index = store.update(|tx| postings::existing_or_new(tx, seed(&store)))?;
+    tally.dropped = drop_vanished(&store, index, gathered.roots, &gathered.files, gathered.gone)?;
+    add_all(&store, index, &gathered.files, &mut tally)?;
+    store.sync()?;
+    store.close()?;
+    tally.write(out)?;
+    match tally.failed {
+        0 => Ok(()),
+        failed => Err(Failure::Incomplete(failed)),
+    }
+}
+
+/// The seed of the tables: half of the store's own random key.
+fn seed(store: &Store) -> u64 {
+    u128::from_le_bytes(store.hash_key()) as u64
+}
+
+fn gather(store_path: &Path, paths: &[PathBuf]) -> Result<Gathered, Failure> {
+    let mut gathered = Gathered::default();
+    for path in paths {
+        let root = source::resolved(path)?;
+        let mut failed = 0;
+        let files = source::files_under(&root, |failure| {
+            eprintln!("index: {failure}");
+            failed += 1;
+        });
+        gathered.failed += failed;
+        match files {
+            Ok(files) => gathered.files.extend(files),
+            // It may have been there when it was added.
+            Err(failure) if store_path.exists() && source::is_vanished(&root) => {
+                gathered.gone.push((root.clone(), failure));
+            }
+            Err(failure) => return Err(failure),
+        }
+        gathered.roots.insert(root);
+    }
+    // The index does not index itself.
+    gathered.files.remove(&source::resolved(store_path)?);
+    Ok(gathered)
+}
+
+/// Removes the files under `roots` that are no more; how many they were. A root
+/// that is gone, and that the index does not know either, is an error.
+fn drop_vanished(
+    store: &Store,
+    index: Link<Index>,
+    roots: BTreeSet<PathBuf>,
+    found: &BTreeSet<PathBuf>,
+    gone: Vec<(PathBuf, Failure)>,
+) -> Result<usize, Failure> {
+    let vanished = vanished(store, index, &roots, found)?;
+    for (root, failure) in gone {
+        if !vanished.iter().any(|(path, _)| path.starts_with(&root)) {
+            return Err(failure);
+        }
+    }
+    for &(_, file) in &vanished {
+        store.update(|tx| postings::remove_file(tx, index, file))?;
+    }
+    Ok(vanished.len())
+}
+
+fn vanished(
+    store: &Store,
+    index: Link<Index>,
+    roots: &BTreeSet<PathBuf>,
+    found: &BTreeSet<PathBuf>,
+) -> Result<Vec<(PathBuf, EntryLink<File>)>, Failure> {
+    let tx = store.read()?;
+    let mut vanished = Vec::new();
+    for (link, file) in table::entries(&tx, tx.read(index)?.files)? {
+        let path = postings::path(&tx, file)?;
+        let was_asked_for = path.ancestors().any(|folder| roots.contains(folder));
+        // A file that was not found may be in a folder that cannot be read now.
+        if was_asked_for && !found.contains(path) && source::is_vanished(path) {
+            vanished.push((path.to_path_buf(), link));
+        }
+    }
+    Ok(vanished)
+}
+
+fn add_all(
+    store: &Store,
+    index: Link<Index>,
+    files: &BTreeSet<PathBuf>,
+    tally: &mut Tally,
+) -> Result<(), Failure> {
+    let bar = progress_bar(files.len());
+    for path in files {
+        bar.set_message(path.display().to_string());
+        let note = |text: String| bar.suspend(|| eprintln!("index: {text}"));
+        match add(store, index, path) {
+            Ok(Outcome::Added) => tally.added += 1,
+            Ok(Outcome::Replaced) => tally.replaced += 1,
+            Ok(Outcome::Unchanged) => tally.unchanged += 1,
+            Ok(Outcome::Binary) => {
+                tally.binary += 1;
+                note(format!(
+                    "{}: skipped, a NUL in its first bytes makes it binary",
+                    path.display()
+                ));
+            }
+            // Nothing more can be done without the store, and much without a file.
+            Err(failure @ Failure::Store(_)) => return Err(failure),
+            Err(failure) => {
+                tally.failed += 1;
+                note(failure.to_string());
+            }
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// A bar on standard error, where that is a terminal.
+fn progress_bar(files: usize) -> ProgressBar {
+    let bar = ProgressBar::new(files as u64);
+    // A template that indicatif refuses leaves its default one.
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn add(store: &Store, index: Link<Index>, path: &Path) -> Result<Outcome, Failure> {
+    let metadata = path.metadata().map_err(on_file("look at", path))?;
+    let known = known(store, index, path)?;
+    if known.is_some_and(|(_, stamp)| stamp.is_time_of(&metadata)) {
+        return Ok(Outcome::Unchanged);
+    }
+    let Some(content) = source::read_text(path)? else {
+        if let Some((file, _)) = known {
+            store.update(|tx| postings::remove_file(tx, index, file))?;
+        }
+        return Ok(Outcome::Binary);
+    };
+    let stamp = Stamp::of(&metadata, &content);
+    match known {
+        Some((file, old)) if old.is_content_of(&stamp) => {
+            if old != stamp {
+                store.update(|tx| tx.at_mut(file).map(|file| file.value.stamp = stamp))?;
+            }
+            return Ok(Outcome::Unchanged);
+        }
+        _ => {}
+    }
+    let text = Text::of(&content).ok_or_else(|| Failure::TooManyLines(path.to_path_buf()))?;
+    // One transaction for a file, so that no reader and no crash sees a file
+    // with half of its words, or an old one removed and the new one missing.
+    store.update(|tx| {
+        if let Some((file, _)) = known {
+            postings::remove_file(tx, index, file)?;
+        }
+        postings::add_file(tx, index, path, stamp, &text)
+    })?;
+    Ok(match known {
+        Some(_) => Outcome::Replaced,
+        None => Outcome::Added,
+    })
+}
+
+/// The file as the index knows it.
+fn known(
+    store: &Store,
+    index: Link<Index>,
+    path: &Path,
+) -> Result<Option<(EntryLink<File>, Stamp)>, Failure> {
+    let tx = store.read()?;
+    let link = postings::find_file(&tx, tx.read(index)?, path)?;
+    Ok(tx.get(link)?.map(|file| (link, file.value.stamp)))
+}
+
+impl Tally {
+    fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let Self { added, replaced, unchanged, dropped, binary, failed } = self;
+        writeln!(
+            out,
+            "{added} added, {replaced} replaced, {unchanged} unchanged, \
+             {dropped} dropped, {binary} binary, {failed} failed"
+        )
+    }
+}

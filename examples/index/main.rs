@@ -1,0 +1,102 @@
+//! A persistent full-text index: which lines of which files hold a word.
+//!
+//! `index STORE add PATH…` takes files in, `index STORE find WORD…` answers as
+//! `grep -nwi WORD` does. Nothing is loaded or rebuilt when the program starts:
+//! a hash table of linked structs lies in the store, and is used where it lies.
+
+mod add;
+mod failure;
+mod find;
+mod postings;
+mod report;
+mod source;
+mod table;
+mod text;
+
+use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use flagstone::{Durability, OpenOptions, Store};
+
+use crate::failure::Failure;
+
+/// Keep a full-text index in a flagstone store.
+///
+/// Ends with 0 if something was found or done, with 1 if nothing was found,
+/// and with 2 after an error.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The file that holds the index; `add` creates it.
+    store: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take files in, anew if they changed, and drop those that are gone.
+    Add {
+        /// Files, or folders with all that is in them.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Show the lines that hold all of the words, in any case.
+    Find {
+        /// Whole words: letters, digits and _.
+        #[arg(required = true, value_name = "WORD")]
+        words: Vec<String>,
+    },
+    /// Show the most frequent words.
+    Top {
+        /// How many.
+        #[arg(default_value_t = 10, value_name = "N")]
+        count: usize,
+    },
+    /// Show figures of the index and of its store.
+    Stats,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        // Whoever reads the answer has enough of it, such as `head`.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("index: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether there was something to answer.
+fn run(arguments: &Arguments) -> Result<bool, Failure> {
+    let path = &arguments.store;
+    let mut out = BufWriter::new(stdout().lock());
+    let answered = match &arguments.command {
+        Command::Add { paths } => add::run(path, paths, &mut out).map(|()| true),
+        Command::Find { words } => find::run(&open(path, false)?, words, &mut out),
+        Command::Top { count } => report::top(&open(path, false)?, *count, &mut out),
+        Command::Stats => report::stats(&open(path, false)?, &mut out),
+    };
+    // What was found goes out before an error is told.
+    out.flush()?;
+    answered
+}
+
+/// Opens the store.
+///
+/// Commits are deferred: each file is a transaction of its own, and waiting for
+/// the disk after each would take most of the time. A power cut may cost the
+/// last files, never half of one, and the next `add` takes them in again; `add`
+/// syncs once at its end.
+fn open(path: &Path, create: bool) -> Result<Store, Failure> {
+    let options = OpenOptions::new().create(create).durability(Durability::Deferred);
+    // SAFETY: nobody but this program is expected to change a file that its
+    // user names as its store; the store's lock keeps a second one out.
+    Ok(unsafe { options.open(path) }?)
+}
