@@ -50,7 +50,7 @@ pub fn run(store_path: &Path, paths: &[PathBuf], out: &mut impl Write) -> Result
     let store = crate::open(store_path, true)?;
     let mut tally = Tally { failed: gathered.failed, ..Tally::default() };
     let index = store.update(|tx| postings::existing_or_new(tx, seed(&store)))?;
-    tally.dropped = drop_vanished(&store, index, gathered.roots, &gathered.files, gathered.gone)?;
+    tally.dropped = drop_vanished(&store, index, &gathered.roots, &gathered.files, gathered.gone)?;
     add_all(&store, index, &gathered.files, &mut tally)?;
     store.sync()?;
     store.close()?;
@@ -96,11 +96,11 @@ fn gather(store_path: &Path, paths: &[PathBuf]) -> Result<Gathered, Failure> {
 fn drop_vanished(
     store: &Store,
     index: Link<Index>,
-    roots: BTreeSet<PathBuf>,
+    roots: &BTreeSet<PathBuf>,
     found: &BTreeSet<PathBuf>,
     gone: Vec<(PathBuf, Failure)>,
 ) -> Result<usize, Failure> {
-    let vanished = vanished(store, index, &roots, found)?;
+    let vanished = vanished(store, index, roots, found)?;
     for (root, failure) in gone {
         if !vanished.iter().any(|(path, _)| path.starts_with(&root)) {
             return Err(failure);

@@ -43,7 +43,7 @@ pub struct Word {
 #[derive(Clone, Copy)]
 pub struct File {
     pub stamp: Stamp,
-    /// Where each line begins, in bytes; null if there is no line.
+    /// Where each line begins, in bytes.
     pub line_starts: Link<[u64]>,
     first: Link<Block>,
 }
@@ -100,10 +100,7 @@ pub fn add_file(
     stamp: Stamp,
     text: &Text,
 ) -> Result<()> {
-    let line_starts = match text.line_starts.as_slice() {
-        [] => Link::null(),
-        starts => tx.alloc_slice_copy(starts)?,
-    };
+    let line_starts = tx.alloc_slice_copy(&text.line_starts)?;
     let file = File { stamp, line_starts, first: Link::null() };
     let files = tx.at(index)?.files;
     let file = table::insert(tx, files, path.as_os_str().as_bytes(), file)?;
@@ -166,9 +163,7 @@ pub fn remove_file(tx: &mut WriteTx<'_>, index: Link<Index>, file: EntryLink<Fil
         tx.free(at)?;
         at = block.next_of_file;
     }
-    if !line_starts.is_null() {
-        tx.free(line_starts)?;
-    }
+    tx.free(line_starts)?;
     let files = tx.at(index)?.files;
     table::remove(tx, files, file)
 }
