@@ -169,7 +169,9 @@ impl Core {
             })?;
         }
         if committed.checkpoint_due {
-            self.checkpoint_if_idle()?;
+            // The commit stands. A checkpoint that failed is tried again by the
+            // next commit, or has poisoned the store, which that one will tell.
+            let _ = self.checkpoint_if_idle();
         }
         Ok(())
     }

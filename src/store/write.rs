@@ -461,14 +461,13 @@ impl WriteTx<'_> {
         let core = &self.store.core;
         let committed = core.append_commit(&mut self.writer.writer, durable)?;
         self.writer.numbers.committed();
-        // An error here leaves the log as long as it is, and shows itself again
-        // where it matters: at the flush, or at the next transaction.
-        let grown = committed
-            .log_bytes_wanted
-            .map_or(Ok(()), |bytes| log_growth::grow(core, &mut self.writer.writer, bytes));
+        // The commit stands. An error here leaves the log as long as it is, or
+        // poisons the store, which the flush or the next transaction will tell.
+        if let Some(log_bytes) = committed.log_bytes_wanted {
+            let _ = log_growth::grow(core, &mut self.writer.writer, log_bytes);
+        }
         drop(self);
-        core.finish_commit(committed)?;
-        grown
+        core.finish_commit(committed)
     }
 
     /// Takes everything back; the same as dropping the transaction.
