@@ -93,7 +93,7 @@ pub enum ErrorKind {
     },
 
     /// The file is something else.
-    #[error("{path}: not a flagstone store: expected the magic {expected:?} at offset 0 or 4096, found {found:?}; the file was left as it is", path = .path.display())]
+    #[error("{path}: not a flagstone store: expected the magic \"{expected}\" at offset 0 or 4096, found \"{found}\"; the file was left as it is", path = .path.display())]
     NotAStore {
         /// The path as given.
         path: PathBuf,

@@ -17,6 +17,19 @@ use crate::map::{LogMap, PrivateMap};
 pub(crate) struct FileDisk {
     heap: File,
     log: File,
+    /// The process that took the lock.
+    owner: u32,
+}
+
+impl Drop for FileDisk {
+    /// Gives the lock back at once. Closing the descriptor would do so only when
+    /// no child that was just forked holds a copy of it; and a child that drops
+    /// its copy must not give back its parent's lock.
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            let _ = fs2::FileExt::unlock(&self.heap);
+        }
+    }
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ErrorKind + 'a {
@@ -36,7 +49,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
     lock(&heap, path)?;
     let log = open_once(path).map_err(io_error("open the file a second time", path))?;
     same_file(&heap, &log, path)?;
-    Ok(Some(FileDisk { heap, log }))
+    Ok(Some(FileDisk { heap, log, owner: std::process::id() }))
 }
 
 fn open_once(path: &Path) -> io::Result<File> {
@@ -104,7 +117,7 @@ fn finish(
 ) -> Result<FileDisk> {
     lock(&heap, path)?;
     let log = open_once(draft).map_err(io_error("open the new file a second time", path))?;
-    let disk = FileDisk { heap, log };
+    let disk = FileDisk { heap, log, owner: std::process::id() };
     fill(&disk).map_err(io_error("write the new file", path))?;
     give_name(draft, path).map_err(io_error("give the new file its name", path))?;
     sync_folder(path).map_err(io_error("sync the folder of the new file", path))?;
