@@ -147,7 +147,9 @@ impl Core {
         let mut pool = lock(&self.pool);
         pool.checkpointed(checkpointer.checkpointed(), start);
         pool.give_back(self.settings.memory_budget_bytes);
-        lock(&self.log).tail.start = start;
+        let mut log = lock(&self.log);
+        log.tail.start = start;
+        log.ends.end_checkpoint();
     }
 
     /// Cuts the file behind the longest heap that any state or image has; only

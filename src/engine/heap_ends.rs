@@ -7,11 +7,13 @@
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HeapEnds {
     windows: [u64; 3],
+    /// Whether the last checkpoint begun has not ended: it may have failed.
+    pending: bool,
 }
 
 impl HeapEnds {
     pub(super) fn new(heap_bytes: u64) -> Self {
-        Self { windows: [heap_bytes; 3] }
+        Self { windows: [heap_bytes; 3], pending: false }
     }
 
     /// Notes the length after a record.
@@ -21,7 +23,18 @@ impl HeapEnds {
 
     /// A checkpoint begins at a state of `heap_bytes`.
     pub(super) fn begin_checkpoint(&mut self, heap_bytes: u64) {
-        self.windows = [heap_bytes, self.windows[0], self.windows[1]];
+        let [newest, middle, oldest] = self.windows;
+        self.windows = match self.pending {
+            // No superblock has moved on: the oldest window is needed still.
+            true => [heap_bytes, newest.max(middle), oldest],
+            false => [heap_bytes, newest, middle],
+        };
+        self.pending = true;
+    }
+
+    /// The superblocks name the state at which the checkpoint began.
+    pub(super) fn end_checkpoint(&mut self) {
+        self.pending = false;
     }
 
     /// The largest of them.

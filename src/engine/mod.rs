@@ -145,8 +145,11 @@ impl Core {
     /// A snapshot at the visible position.
     #[inline]
     pub(crate) fn snapshot(&self) -> Result<Arc<Image>> {
+        // Looked at under the pool's lock: an older position could be one behind
+        // the pages that a checkpoint is writing.
+        let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
-        lock(&self.pool).take(&|| self.log_source(), visible)
+        pool.take(&|| self.log_source(), visible)
     }
 
     fn log_source(&self) -> LogSource {

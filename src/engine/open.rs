@@ -17,6 +17,7 @@ use zerocopy::little_endian::U64;
 use super::{Checkpointer, Core, EndOfLog, HeapEnds, LogState, Settings, Writer, lock};
 use crate::disk::{Disk, Growth};
 use crate::error::{ErrorKind, Result};
+use crate::format::heap::RegionRef;
 use crate::format::superblock::{HALF_MADE, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable};
 use crate::format::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
@@ -180,9 +181,26 @@ fn replay(
         return Err(ErrorKind::LogDamaged { path, position, offset, attested }.into());
     }
     image.settle(heap_bytes)?;
+    expect_log_is_hole(&image, block)?;
     image.set_position(found.end);
     let end = EndOfLog { position: found.end, chain: found.chain, heap_bytes };
     Ok(Replayed { image, pages, end })
+}
+
+/// The log changes under every image, so each must know it as a region that no
+/// reference may touch.
+fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
+    let page = (block.log_offset.get() - HEAP_START_BYTES) / PAGE_BYTES;
+    let pages = block.log_bytes.get() / PAGE_BYTES;
+    let named = image.header()?.log;
+    let is_log = |region: &RegionRef| {
+        (u64::from(region.page.get()), u64::from(region.pages.get())) == (page, pages)
+    };
+    if named.iter().any(is_log) && page + pages <= image.heap_pages() {
+        return Ok(());
+    }
+    let expected = format!("the log at page {page}, {pages} pages");
+    Err(ErrorKind::corrupt("log regions in the heap's header", 0, expected, format!("{named:?}")))
 }
 
 fn open_ring(disk: &dyn Disk, block: &Superblock) -> std::io::Result<Ring> {

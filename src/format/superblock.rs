@@ -147,6 +147,9 @@ impl Superblock {
     fn make_sense(&self) -> Result<(), Unusable> {
         let log_end = self.log_offset.get().checked_add(self.log_bytes.get());
         let limit = 1 << 62;
+        if self.generation.get() > limit {
+            return Err(Unusable::Nonsense("the generation is impossible"));
+        }
         if self.page_bytes.get() != PAGE_BYTES as u32 {
             return Err(Unusable::Nonsense("the page size is not 4096"));
         }

@@ -151,11 +151,16 @@ impl Image {
         count: u64,
     ) -> Result<()> {
         let is_copy = self.map.is_copy();
+        let offset = HEAP_START_BYTES.saturating_add(page.saturating_mul(PAGE_BYTES));
         let pages = self.pages_mut(header, page, count)?;
         if !is_copy {
-            return Ok(());
+            // A page of the image's own may be left from when the heap was longer;
+            // it would hide the file's.
+            let dropped = self.map.give_back(page * PAGE_BYTES, count * PAGE_BYTES);
+            return dropped.map_err(|error| {
+                ErrorKind::corrupt("bulk pages", offset, "memory to give back", error)
+            });
         }
-        let offset = HEAP_START_BYTES + page * PAGE_BYTES;
         let read = disk.read_at(offset, pages);
         read.map_err(|error| ErrorKind::corrupt("bulk pages", offset, "readable bytes", error))
     }

@@ -21,8 +21,10 @@ pub(super) fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<(
     let old = core.log_region();
     let allocated = allocate(&mut writer.workspace, floor, pages, old);
     let page = finish(core, writer, allocated)?;
-    core.move_log(writer, page, pages)?;
-    tidy(core, writer)
+    let moved = core.move_log(writer, page, pages);
+    // Also after a failure: the region that was allocated is no log's then.
+    tidy(core, writer)?;
+    moved
 }
 
 fn allocate(workspace: &mut Workspace, floor: u64, pages: u64, old: (u64, u64)) -> Result<u64> {

@@ -440,7 +440,7 @@ impl WriteTx<'_> {
             return Err(ErrorKind::SavepointGone.into());
         }
         workspace.rollback_to(savepoint.level)?;
-        self.writer.numbers.rolled_back();
+        self.writer.numbers.rolled_back_to_savepoint();
         Ok(())
     }
 
