@@ -1,0 +1,64 @@
+//! Promise: bugs that a review showed do not come back.
+
+mod common;
+
+use common::open;
+use flagstone::Store;
+
+/// Pages that an image had for itself when the heap was longer must not hide
+/// those that a bulk load writes to the file later.
+#[test]
+fn a_bulk_load_is_seen_where_the_heap_was_longer_before() -> flagstone::Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    let store = open(&path)?;
+    // So much that the file is not cut when the tail behind it is freed.
+    store.update(|tx| tx.alloc_slice((0..24u32 << 17).map(u64::from)).map(drop))?;
+    let mut tail = Vec::new();
+    for _ in 0..4 {
+        // Too few pages for a bulk load: images have them for themselves.
+        tail.push(store.update(|tx| tx.alloc_slice(std::iter::repeat_n(u64::MAX, 1 << 16)))?);
+        drop(store.read()?);
+        store.checkpoint()?;
+    }
+    store.update(|tx| tail.iter().try_for_each(|link| tx.free(*link)))?;
+    for value in 0..5u64 {
+        store.update(|tx| tx.alloc(value))?;
+        drop(store.read()?);
+        store.checkpoint()?;
+    }
+    let link = store.update(|tx| tx.alloc_slice((0..3u32 << 16).map(u64::from)))?;
+    let is_right = |values: &[u64]| (0..).zip(values).all(|(i, value)| i == *value);
+    assert!(is_right(store.read()?.at(link)?), "a reader sees other bytes");
+    // A change on each page makes the checkpoint write what its image shows.
+    for _ in 0..2 {
+        store.update(|tx| {
+            tx.at_mut(link)?.iter_mut().step_by(512).for_each(|value| *value ^= 1);
+            Ok::<_, flagstone::Error>(())
+        })?;
+    }
+    store.close()?;
+    let store = open(&path)?;
+    assert!(is_right(store.read()?.at(link)?), "the file has other bytes");
+    store.check()?.into_result()?;
+    Ok(())
+}
+
+#[test]
+fn a_type_that_was_rolled_back_gets_a_number_of_its_own() -> flagstone::Result<()> {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    tx.alloc(1u64)?;
+    let savepoint = tx.savepoint()?;
+    tx.alloc(2u64)?;
+    tx.rollback_to(savepoint)?;
+    tx.alloc(3u64)?;
+    drop(tx);
+    let mut tx = store.write()?;
+    tx.alloc([1u32; 7])?;
+    let link = tx.alloc(1u64)?;
+    tx.set_root("number", link)?;
+    tx.commit()?;
+    store.check()?.into_result()?;
+    Ok(())
+}
