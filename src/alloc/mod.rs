@@ -81,7 +81,8 @@ impl Request {
         let class = ARRAY_CLASSES.iter().position(fits).filter(|_| self.count.is_some());
         Ok(match class {
             Some(class) => Place::Array { class },
-            None => Place::Run { pages: len_bytes.div_ceil(PAGE_BYTES) },
+            // An empty array has a page of its own too: its link is not null.
+            None => Place::Run { pages: len_bytes.div_ceil(PAGE_BYTES).max(1) },
         })
     }
 
