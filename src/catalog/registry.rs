@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::checksum;
 use crate::format::heap::{TYPE_FIRST_USER, TypeEntry};
 use crate::image::Image;
-use crate::persist::{Persist, Reach, Schema};
+use crate::persist::{Persist, Reach, Schema, Shape};
 use crate::workspace::Workspace;
 
 /// The numbers of types that this opening of the store has met, for the writer.
@@ -54,6 +54,14 @@ impl TypeNumbers {
                 register(workspace, &schema)?
             }
         };
+        // With all that it holds or links to: a struct inside of another is never
+        // allocated by itself, and its layout has to be remembered too.
+        for other in Reach::of::<T>() {
+            if other.shape != Shape::Primitive && find(workspace, &other)?.is_none() {
+                self.registered = true;
+                register(workspace, &other)?;
+            }
+        }
         self.known.insert(id, number);
         Ok(number)
     }
@@ -113,7 +121,7 @@ fn schema_of<T: Persist>() -> Schema {
         name: T::type_name(),
         size_bytes: size_of::<T>(),
         align_bytes: align_of::<T>(),
-        shape: crate::persist::Shape::Primitive,
+        shape: Shape::Primitive,
     })
 }
 
