@@ -1,119 +1,395 @@
-//! Promise: a root is asked for as what it is, and a type keeps its layout.
+//! Promise: a root is found again as the type that it was stored as, and as no
+//! other: neither by another name nor by another layout under the same name,
+//! of the root itself or of anything that can be reached from it.
 
-use flagstone::{ErrorKind, Link, Store, persist};
+mod common;
+
+use std::path::Path;
+
+use common::{TestResult, assert_refused, open, refusal};
+use flagstone::{Error, ErrorKind, Link, Persist, Result, Store, persist};
 
 #[persist]
-struct User {
-    id: u64,
-    age: u32,
-    flags: u32,
+#[derive(Clone, Copy)]
+struct City {
+    people: u64,
+    streets: Link<[Street]>,
 }
 
 #[persist]
-struct Group {
-    first: Link<User>,
+#[derive(Clone, Copy)]
+struct Street {
+    houses: u32,
+    lamps: u32,
 }
 
-/// `User`, as another version of the program would have it.
-#[persist(name = "User")]
-struct ChangedUser {
-    id: u64,
-    age: u64,
-}
+/// The types of a program.
+mod first {
+    use flagstone::{Link, persist};
 
-/// `Group`, unchanged but for what it links to.
-#[persist(name = "Group")]
-struct GroupOfChanged {
-    first: Link<ChangedUser>,
-}
-
-fn store() -> flagstone::Result<Store> {
-    let store = Store::in_memory()?;
-    store.update(|tx| {
-        let first = tx.alloc(User { id: 1, age: 2, flags: 3 })?;
-        let group = tx.alloc(Group { first })?;
-        tx.set_root("group", group)?;
-        let ages = tx.alloc_slice([1u16, 2, 3])?;
-        tx.set_root("ages", ages)
-    })?;
-    Ok(store)
-}
-
-#[test]
-fn another_type_is_told_with_both_layouts() -> flagstone::Result<()> {
-    let store = store()?;
-    let tx = store.read()?;
-    let error = tx.root::<User>("group").expect_err("it is a Group");
-    assert!(matches!(error.kind(), ErrorKind::RootType { .. }), "{error}");
-    let text = error.to_string();
-    for part in ["\"group\"", "Group", "0 first: Link<User>", "0 id: u64", "8 age: u32"] {
-        assert!(text.contains(part), "{part} is not in: {text}");
+    #[persist(name = "Point")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Point {
+        pub x: u32,
+        pub y: u32,
     }
-    assert!(tx.root::<u16>("ages").is_err(), "a slice is no single object");
-    assert!(tx.root::<[Group]>("group").is_err(), "a single object is no slice");
-    assert_eq!(tx.at(tx.root::<[u16]>("ages")?)?, [1, 2, 3]);
-    assert!(tx.root::<User>("nobody")?.is_null());
+
+    #[persist(name = "Light")]
+    #[derive(Clone, Copy, Default)]
+    pub enum Light {
+        #[default]
+        Off,
+        On,
+    }
+
+    #[persist(name = "Lamp")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Lamp {
+        pub at: [Point; 2],
+        pub light: Light,
+        pub pad: [u8; 3],
+    }
+
+    #[persist(name = "Road")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Road {
+        pub lamps: Link<[Lamp]>,
+    }
+}
+
+/// What later programs made of them under the same names. Each `Road…` is as it
+/// was, but for one thing behind it.
+mod later {
+    use flagstone::{Link, persist};
+
+    use super::first::{Light, Point};
+
+    #[persist(name = "Lamp")]
+    #[derive(Clone, Copy, Default)]
+    pub struct LampThatBreaks {
+        pub at: [Point; 2],
+        pub light: Light,
+        pub broken: bool,
+        pub pad: [u8; 2],
+    }
+
+    #[persist(name = "Road")]
+    #[derive(Clone, Copy, Default)]
+    pub struct RoadWithLamps {
+        pub lamps: Link<[LampThatBreaks]>,
+    }
+
+    #[persist(name = "Point")]
+    #[derive(Clone, Copy, Default)]
+    pub struct PointTurned {
+        pub y: u32,
+        pub x: u32,
+    }
+
+    #[persist(name = "Lamp")]
+    #[derive(Clone, Copy, Default)]
+    pub struct LampTurned {
+        pub at: [PointTurned; 2],
+        pub light: Light,
+        pub pad: [u8; 3],
+    }
+
+    #[persist(name = "Road")]
+    #[derive(Clone, Copy, Default)]
+    pub struct RoadTurned {
+        pub lamps: Link<[LampTurned]>,
+    }
+
+    #[persist(name = "Light")]
+    #[derive(Clone, Copy, Default)]
+    #[allow(dead_code)]
+    pub enum LightThatDims {
+        #[default]
+        Off,
+        Dim,
+        On,
+    }
+
+    #[persist(name = "Lamp")]
+    #[derive(Clone, Copy, Default)]
+    pub struct LampThatDims {
+        pub at: [Point; 2],
+        pub light: LightThatDims,
+        pub pad: [u8; 3],
+    }
+
+    #[persist(name = "Road")]
+    #[derive(Clone, Copy, Default)]
+    pub struct RoadDimmed {
+        pub lamps: Link<[LampThatDims]>,
+    }
+}
+
+/// Makes a store with one road and its lamps.
+fn make_road(path: &Path) -> Result<()> {
+    let store = open(path)?;
+    let mut tx = store.write()?;
+    let lamps = tx.alloc_slice([first::Lamp::default(); 3])?;
+    let road = tx.alloc(first::Road { lamps })?;
+    tx.set_root("road", road)?;
+    tx.set_root("lamps", lamps)?;
+    tx.commit()?;
+    store.close()
+}
+
+/// What each way to come to type `T` answers in a program that was started
+/// anew: as a root to read, to write and to set, and as a new object.
+fn ways_to<T: Persist + Default>(path: &Path, name: &str) -> Result<[Result<()>; 4]> {
+    let ways: [fn(&Store, &str) -> Result<()>; 4] = [
+        |store, name| store.read()?.root::<T>(name).map(drop),
+        |store, name| store.write()?.root::<T>(name).map(drop),
+        |store, name| store.update(|tx| tx.set_root(name, Link::<T>::null())),
+        |store, _| store.update(|tx| tx.alloc(T::default()).map(drop)),
+    ];
+    let mut answers = [const { Ok(()) }; 4];
+    for (answer, way) in answers.iter_mut().zip(ways) {
+        *answer = way(&open(path)?, name);
+    }
+    Ok(answers)
+}
+
+fn expect_changed<T: Persist + Default>(type_name: &str) -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    make_road(&path)?;
+    for (way, answer) in ways_to::<T>(&path, "road")?.into_iter().enumerate() {
+        let error = refusal(answer);
+        let is_right = |kind: &ErrorKind| matches!(kind, ErrorKind::TypeChanged { type_name: found, .. } if found == type_name);
+        assert!(is_right(error.kind()), "way {way}: {error}");
+    }
     Ok(())
 }
 
 #[test]
-fn a_change_behind_an_unchanged_root_is_told() -> flagstone::Result<()> {
-    let store = store()?;
-    let error = store.read()?.root::<GroupOfChanged>("group").expect_err("User has changed");
+fn another_type_is_refused_with_both_layouts_field_by_field() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let city = tx.alloc(City { people: 7, streets: Link::null() })?;
+    tx.set_root("home", city)?;
+    let error = refusal(tx.root::<Street>("home"));
+    assert_eq!(
+        error.to_string(),
+        "root \"home\" is a City, and a Street was asked for\n\
+         expected:\n\
+         struct Street size 8 align 4\n\
+         0 houses: u32\n\
+         4 lamps: u32\n\
+         found in the store:\n\
+         struct City size 24 align 8\n\
+         0 people: u64\n\
+         8 streets: Link<[Street]>\n"
+    );
+    let make = || Street { houses: 1, lamps: 2 };
+    let street = tx.alloc(make())?;
+    assert_refused!(tx.set_root("home", street), RootType { .. });
+    assert_refused!(tx.set_root("home", Link::<Street>::null()), RootType { .. });
+    assert_refused!(tx.root_or_insert_with("home", make), RootType { .. });
+    tx.commit()?;
+    let tx = store.read()?;
+    assert_refused!(tx.root::<Street>("home"), RootType { .. });
+    assert_refused!(tx.root::<u64>("home"), RootType { .. });
+    assert_eq!(tx.at(tx.root::<City>("home")?)?.people, 7);
+    Ok(())
+}
+
+#[test]
+fn a_slice_is_not_a_single_object() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let one = tx.alloc(1u64)?;
+    let many = tx.alloc_slice([1u64, 2])?;
+    tx.set_root("one", one)?;
+    tx.set_root("many", many)?;
+    assert_refused!(tx.root::<[u64]>("one"), RootType { .. });
+    assert_refused!(tx.root::<u64>("many"), RootType { .. });
+    assert_refused!(tx.set_root("one", many), RootType { .. });
+    assert_refused!(tx.set_root("many", one), RootType { .. });
+    let message = refusal(tx.root::<u64>("many")).to_string();
+    assert!(message.contains("is a [u64], and a u64 was asked for"), "{message}");
+    assert_eq!((tx.root("one")?, tx.root("many")?), (one, many));
+    for count in [0, 1, u64::MAX] {
+        tx.set_root("many", Link::<[u64]>::from_parts(0, count))?;
+        assert!(tx.root::<[u64]>("many")?.is_null());
+        assert_refused!(tx.root::<u64>("many"), RootType { .. });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_root_is_one_whole_allocation() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let array = tx.alloc_slice([1u64; 100])?;
+    let inside = array.index(3).expect("an element");
+    assert_refused!(tx.set_root("inside", inside), LinkNotWhole { .. });
+    assert_refused!(tx.set_root("half", array.prefix(50).expect("half")), LinkNotWhole { .. });
+    assert!(tx.roots()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn the_same_layouts_are_found_again() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    make_road(&path)?;
+    for answer in ways_to::<first::Road>(&path, "another road")? {
+        answer?;
+    }
+    let store = open(&path)?;
+    let tx = store.read()?;
+    let road = tx.at(tx.root::<first::Road>("road")?)?;
+    assert_eq!(tx.root::<[first::Lamp]>("lamps")?, road.lamps);
+    assert_eq!(tx.at(road.lamps)?.len(), 3);
+    Ok(())
+}
+
+#[test]
+fn another_layout_of_the_root_is_refused_field_by_field() -> TestResult {
+    let store = Store::in_memory()?;
+    store.update(|tx| {
+        let lamp = tx.alloc(first::Lamp::default())?;
+        tx.set_root("lamp", lamp)
+    })?;
+    let error = refusal(store.read()?.root::<later::LampThatBreaks>("lamp"));
     assert!(matches!(error.kind(), ErrorKind::TypeChanged { .. }), "{error}");
-    let text = error.to_string();
-    assert!(text.contains("8 age: u64") && text.contains("8 age: u32"), "{text}");
-    let changed = store.update(|tx| tx.alloc(ChangedUser { id: 1, age: 1 }));
-    assert!(changed.is_err());
+    let layout = "struct Lamp size 20 align 4\n0 at: [Point; 2]\n16 light: Light\n17 ";
+    let expected = format!("expected:\n{layout}broken: bool\n18 pad: [u8; 2]\n");
+    let found = format!("found in the store:\n{layout}pad: [u8; 3]\n");
+    assert!(error.to_string().ends_with(&(expected + &found)), "{error}");
     Ok(())
 }
 
 #[test]
-fn a_root_that_was_removed_may_have_another_type() -> flagstone::Result<()> {
-    let store = store()?;
-    store.update(|tx| {
-        let number = tx.alloc(7u64)?;
-        assert!(tx.set_root("group", number).is_err());
-        assert!(tx.remove_root("group")? && !tx.remove_root("group")?);
-        tx.set_root("group", number)
-    })?;
-    let tx = store.read()?;
-    assert_eq!(tx.read(tx.root::<u64>("group")?)?, 7);
-    Ok(())
+fn another_layout_behind_a_link_is_refused() -> TestResult {
+    expect_changed::<later::RoadWithLamps>("Lamp")
 }
 
 #[test]
-fn a_thousand_roots_are_found_listed_and_removed() -> flagstone::Result<()> {
+fn another_layout_of_a_field_behind_a_link_is_refused() -> TestResult {
+    expect_changed::<later::RoadTurned>("Point")
+}
+
+#[test]
+fn other_values_of_an_enum_behind_a_link_are_refused() -> TestResult {
+    expect_changed::<later::RoadDimmed>("Light")
+}
+
+#[test]
+fn a_layout_that_came_later_is_refused_to_who_asked_before() -> TestResult {
     let store = Store::in_memory()?;
-    let name = |i: u64| format!("root {:04}", i * 7919 % 1000);
+    assert!(store.read()?.root::<later::LampThatBreaks>("lamp")?.is_null());
     store.update(|tx| {
-        (0..1000).try_for_each(|i| {
-            let link = tx.alloc(i)?;
-            tx.set_root(&name(i), link)
-        })
+        let lamp = tx.alloc(first::Lamp::default())?;
+        tx.set_root("lamp", lamp)
     })?;
     let tx = store.read()?;
-    for i in 0..1000 {
-        assert_eq!(tx.read(tx.root::<u64>(&name(i))?)?, i);
-    }
-    let names: Vec<String> = tx.roots()?.into_iter().map(|root| root.name).collect();
-    assert!(names.len() == 1000 && names.is_sorted());
-    store.update(|tx| (0..1000).step_by(2).try_for_each(|i| tx.remove_root(&name(i)).map(drop)))?;
-    assert_eq!(store.read()?.roots()?.len(), 500);
-    assert_eq!(tx.roots()?.len(), 1000, "the snapshot stays");
+    assert_refused!(tx.root::<later::LampThatBreaks>("lamp"), TypeChanged { .. });
+    Ok(())
+}
+
+#[test]
+fn what_was_taken_back_binds_nobody() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let savepoint = tx.savepoint()?;
+    let lamp = tx.alloc(first::Lamp::default())?;
+    tx.set_root("lamp", lamp)?;
+    tx.rollback_to(savepoint)?;
+    let lamp = tx.alloc(later::LampThatBreaks::default())?;
+    tx.set_root("lamp", lamp)?;
+    tx.rollback();
+    store.update(|tx| {
+        let lamp = tx.alloc(first::Lamp::default())?;
+        tx.set_root("lamp", lamp)
+    })?;
+    let tx = store.read()?;
+    assert_refused!(tx.root::<later::LampThatBreaks>("lamp"), TypeChanged { .. });
+    assert!(!tx.root::<first::Lamp>("lamp")?.is_null());
     store.check()?.into_result()?;
     Ok(())
 }
 
 #[test]
-fn a_root_is_one_whole_allocation() -> flagstone::Result<()> {
-    let store = store()?;
+fn a_type_that_was_taken_back_leaves_its_number_to_another() -> TestResult {
+    let store = Store::in_memory()?;
     let mut tx = store.write()?;
-    let ages = tx.root::<[u16]>("ages")?;
-    let inside = ages.index(1).expect("an element");
-    assert!(tx.set_root("inside", inside).is_err());
-    let dangling = tx.alloc(1u64)?;
-    tx.free(dangling)?;
-    assert!(tx.set_root("dangling", dangling).is_err());
-    tx.set_root("null", Link::<u64>::null())
+    tx.alloc(City { people: 1, streets: Link::null() })?;
+    let savepoint = tx.savepoint()?;
+    tx.alloc(7u64)?;
+    tx.rollback_to(savepoint)?;
+    tx.alloc(City { people: 2, streets: Link::null() })?;
+    tx.rollback();
+    store.update(|tx| {
+        tx.alloc(first::Point::default())?;
+        let city = tx.alloc(City { people: 3, streets: Link::null() })?;
+        tx.set_root("city", city)
+    })?;
+    let tx = store.read()?;
+    assert_eq!(tx.at(tx.root::<City>("city")?)?.people, 3);
+    assert_eq!(tx.roots()?[0].type_name, "City");
+    store.check()?.into_result()?;
+    Ok(())
+}
+
+#[test]
+fn a_root_that_was_removed_may_come_back_as_another_type() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let number = tx.alloc(7u64)?;
+    tx.set_root("x", number)?;
+    assert!(tx.remove_root("x")?);
+    assert!(!tx.remove_root("x")?);
+    assert!(tx.root::<Street>("x")?.is_null());
+    let street = tx.alloc(Street { houses: 1, lamps: 2 })?;
+    tx.set_root("x", street)?;
+    assert_eq!(tx.read(number)?, 7, "what it pointed at stays");
+    tx.commit()?;
+    let tx = store.read()?;
+    assert_refused!(tx.root::<u64>("x"), RootType { .. });
+    assert_eq!(tx.at(tx.root::<Street>("x")?)?.lamps, 2);
+    store.check()?.into_result()?;
+    Ok(())
+}
+
+#[test]
+fn a_thousand_roots_are_sorted_found_and_removed() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let mut names: Vec<String> = (0..1000u64).map(|i| format!("{:x}", i * 0x9e37_79b9)).collect();
+    names.extend(["", "ä", "\0", &"long".repeat(700)].map(String::from));
+    open(&path)?.update(|tx| {
+        (0..).zip(&names).try_for_each(|(index, name)| {
+            let number = tx.alloc(index)?;
+            tx.set_root::<u64>(name, number)
+        })
+    })?;
+    let store = open(&path)?;
+    let tx = store.read()?;
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    assert!(tx.roots()?.into_iter().map(|root| root.name).eq(sorted));
+    for (index, name) in (0..).zip(&names) {
+        assert_eq!(tx.read(tx.root::<u64>(name)?)?, index);
+    }
+    assert!(tx.root::<u64>("none")?.is_null());
+    drop(tx);
+    store.update(|tx| {
+        names.iter().step_by(2).try_for_each(|name| {
+            assert!(tx.remove_root(name)?);
+            Ok::<_, Error>(())
+        })
+    })?;
+    store.check()?.into_result()?;
+    let tx = store.read()?;
+    assert_eq!(tx.roots()?.len(), names.len() / 2);
+    for (index, name) in (0..).zip(&names) {
+        let found = tx.get(tx.root::<u64>(name)?)?.copied();
+        assert_eq!(found, (index % 2 == 1).then_some(index), "{name:?}");
+    }
+    Ok(())
 }

@@ -3,69 +3,172 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{child, open};
-use flagstone::ErrorKind;
+use common::{TestResult, assert_refused, child, open};
+use flagstone::Store;
+
+const CHILD: &str = "FLAGSTONE_SECOND";
 
 #[test]
-fn a_store_is_open_once() {
-    if let Some(path) = std::env::var_os("FLAGSTONE_CHILD") {
-        let error = open(Path::new(&path)).expect_err("the parent has it open");
-        assert!(matches!(error.kind(), ErrorKind::Locked { .. }), "{error}");
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
+fn a_store_is_open_once_in_a_process() -> TestResult {
+    let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
-    let store = open(&path).expect("a store");
-    let error = open(&path).expect_err("it is open");
-    assert!(matches!(error.kind(), ErrorKind::Locked { .. }), "{error}");
-    let mut child = child("a_store_is_open_once", "FLAGSTONE_CHILD", &path);
-    assert!(child.status().expect("a child").success());
-    drop(store);
-    open(&path).expect("it is closed");
-}
-
-#[test]
-fn a_thread_does_not_wait_for_itself() -> flagstone::Result<()> {
-    let store = flagstone::Store::in_memory()?;
-    let tx = store.write()?;
-    let error = store.write().err().expect("this thread has it");
-    assert!(matches!(error.kind(), ErrorKind::WriterOnThisThread), "{error}");
-    drop(tx);
-    store.write()?.commit()
-}
-
-#[test]
-fn another_thread_waits_and_gets_it() -> flagstone::Result<()> {
-    let store = flagstone::Store::in_memory()?;
-    let mut tx = store.write()?;
-    let link = tx.alloc(1u64)?;
-    std::thread::scope(|scope| {
-        let other = scope.spawn(|| store.update(|tx| tx.put(link, tx.read(link)? + 1)));
-        std::thread::sleep(Duration::from_millis(50));
-        tx.commit()?;
-        other.join().expect("the other thread")
-    })?;
-    assert_eq!(store.read()?.read(link)?, 2);
+    let store = open(&path)?;
+    assert_refused!(open(&path), Locked { .. });
+    let link = store.update(|tx| tx.alloc(7u64))?;
+    std::os::unix::fs::symlink(&path, folder.path().join("link"))?;
+    assert_refused!(open(&folder.path().join("link")), Locked { .. });
+    std::fs::hard_link(&path, folder.path().join("name"))?;
+    assert_refused!(open(&folder.path().join("name")), Locked { .. });
+    assert_eq!(store.read()?.read(link)?, 7, "the first opening is not disturbed");
+    store.close()?;
+    assert_eq!(open(&folder.path().join("name"))?.read()?.read(link)?, 7);
     Ok(())
 }
 
 #[test]
-fn a_savepoint_serves_its_own_transaction_alone() -> flagstone::Result<()> {
-    let store = flagstone::Store::in_memory()?;
+fn a_store_is_open_once_among_processes() -> TestResult {
+    if let Some(path) = std::env::var_os(CHILD) {
+        assert_refused!(open(Path::new(&path)), Locked { .. });
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let _store = open(&path)?;
+    let mut child = child("a_store_is_open_once_among_processes", CHILD, &path);
+    assert!(child.status()?.success(), "the child failed, see above");
+    Ok(())
+}
+
+#[test]
+fn a_store_is_free_when_its_process_dies() -> TestResult {
+    if let Some(path) = std::env::var_os(CHILD) {
+        let _store = open(Path::new(&path))?;
+        println!("\nopen");
+        loop {
+            std::thread::park();
+        }
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let mut child = child("a_store_is_free_when_its_process_dies", CHILD, &path);
+    let mut child = child.stdout(Stdio::piped()).spawn()?;
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line == "open"), "the child failed");
+    assert_refused!(open(&path), Locked { .. });
+    child.kill()?;
+    child.wait()?;
+    open(&path)?.check()?.into_result()?;
+    Ok(())
+}
+
+/// A program that is being started has all descriptors for a moment, and with
+/// them the lock.
+#[test]
+fn a_store_is_free_when_it_is_closed_whatever_is_started_meanwhile() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                let _ = std::process::Command::new("true").status();
+            }
+        });
+        let opened = (0..200).try_for_each(|_| open(&path)?.close());
+        is_over.store(true, Relaxed);
+        opened
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_thread_does_not_wait_for_itself() -> TestResult {
+    let store = Store::in_memory()?;
+    let tx = store.write()?;
+    assert_refused!(store.write(), WriterOnThisThread);
+    assert_refused!(store.update(|tx| tx.alloc(1u64)), WriterOnThisThread);
+    store.read()?;
+    drop(tx);
+    store.write()?.commit()?;
+    let other = Store::in_memory()?;
+    let _tx = store.write()?;
+    other.write()?;
+    Ok(())
+}
+
+#[test]
+fn another_thread_waits_and_gets_it() -> TestResult {
+    let store = Store::in_memory()?;
     let mut tx = store.write()?;
+    let link = tx.alloc(1u64)?;
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let store = &store;
+        let other = scope.spawn(move || {
+            let sum = store.update(|tx| {
+                tell.send(()).expect("somebody to tell");
+                let sum = tx.read(link)? + 1;
+                tx.put(link, sum).map(|()| sum)
+            });
+            sum.expect("the write transaction")
+        });
+        assert!(told.recv_timeout(Duration::from_millis(50)).is_err(), "it did not wait");
+        tx.commit()?;
+        assert_eq!(other.join().expect("the other thread"), 2);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_writer_that_panics_gives_the_store_on() -> TestResult {
+    let store = Store::in_memory()?;
+    let link = store.update(|tx| tx.alloc(1u64))?;
+    std::thread::scope(|scope| {
+        let panics = scope.spawn(|| {
+            let mut tx = store.write().expect("the write transaction");
+            tx.put(link, 2).expect("to put");
+            std::panic::resume_unwind(Box::new("as planned"));
+        });
+        assert!(panics.join().is_err());
+    });
+    assert_eq!(store.write()?.read(link)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_savepoint_serves_its_own_transaction_alone() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let link = tx.alloc(1u64)?;
     let first = tx.savepoint()?;
+    tx.put(link, 2)?;
     let second = tx.savepoint()?;
     tx.rollback_to(first)?;
-    let error = tx.rollback_to(second).expect_err("it was rolled back past");
-    assert!(matches!(error.kind(), ErrorKind::SavepointGone), "{error}");
+    assert_refused!(tx.rollback_to(second), SavepointGone);
+    tx.put(link, 3)?;
+    let third = tx.savepoint()?;
+    tx.put(link, 4)?;
+    assert_refused!(tx.rollback_to(second), SavepointGone);
+    assert_eq!(tx.read(link)?, 4, "a refusal changes nothing");
+    tx.rollback_to(third)?;
+    tx.rollback_to(third)?;
+    assert_eq!(tx.read(link)?, 3);
     tx.rollback_to(first)?;
+    assert_eq!(tx.read(link)?, 1);
     drop(tx);
     let mut tx = store.write()?;
     tx.savepoint()?;
-    let error = tx.rollback_to(first).expect_err("it is another transaction's");
-    assert!(matches!(error.kind(), ErrorKind::SavepointGone), "{error}");
+    assert_refused!(tx.rollback_to(first), SavepointGone);
+    let other = Store::in_memory()?;
+    let mut other = other.write()?;
+    let foreign = other.savepoint()?;
+    assert_refused!(tx.rollback_to(foreign), SavepointGone);
     Ok(())
 }

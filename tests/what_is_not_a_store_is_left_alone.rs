@@ -1,157 +1,320 @@
-//! Promise: what cannot be opened gives an error of its own, and stays as it
-//! was, byte for byte.
+//! Promise: what is not a store, or is one no more, is not opened; the error
+//! says which of the many cases it is; and the file stays as it was, byte for
+//! byte. What one superblock can still tell is not lost.
 
 mod common;
 
-use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
-use common::{Random, child, open, open_with};
-use flagstone::{ErrorKind, OpenOptions};
+use common::{Random, TestResult, assert_refused, forge, open, open_with, refusal};
+use flagstone::{Error, ErrorKind, OpenOptions, Result, Store};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use tempfile::TempDir;
 
-/// Opens `path`, which must fail and change nothing; returns the error.
-fn refused(path: &Path) -> flagstone::Error {
-    let look = || std::fs::read(path).ok().zip(std::fs::metadata(path).ok()?.modified().ok());
-    let before = look();
-    let error = open(path).expect_err("this is no store");
-    assert_eq!(look(), before, "{error}: the file was changed");
-    assert!(error.to_string().contains(path.to_str().expect("a name")), "{error}: no path");
-    error
+const PAGE: usize = 4096;
+/// Superblocks, coordination page, and a page of zeros: what every store has.
+const HEAD: usize = 4 * PAGE;
+/// What both superblocks begin with.
+const MAGIC: &[u8] = b"flagstone heap\r\n";
+/// What the coordination page begins with while the file is being made.
+const HALF_MADE: &[u8] = b"flagstone begun\n";
+
+/// A folder for one file.
+struct Place {
+    folder: TempDir,
+    path: PathBuf,
 }
 
-macro_rules! assert_refused {
-    ($path:expr, $kind:pat) => {
-        let error = refused($path);
-        assert!(matches!(error.kind(), $kind), "{error}");
-    };
-}
+impl Place {
+    fn new() -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        Ok(Self { folder, path })
+    }
 
-/// A store with one root, closed.
-fn store_bytes(folder: &Path) -> Vec<u8> {
-    let path = folder.join("good");
-    let store = open(&path).expect("a store");
-    let made = store.update(|tx| {
-        let link = tx.alloc(42u64)?;
-        tx.set_root("answer", link)
-    });
-    made.expect("a commit");
-    store.close().expect("a close");
-    std::fs::read(&path).expect("the file")
-}
+    fn with(bytes: &[u8]) -> io::Result<Self> {
+        let place = Self::new()?;
+        fs::write(&place.path, bytes)?;
+        Ok(place)
+    }
 
-fn answer(path: &Path) -> flagstone::Result<u64> {
-    let store = open(path)?;
-    let tx = store.read()?;
-    tx.read(tx.root::<u64>("answer")?)
-}
-
-#[test]
-fn a_folder_a_fifo_and_a_missing_parent_are_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    assert_refused!(folder.path(), ErrorKind::NotAFile { found: "a directory", .. });
-    let fifo = folder.path().join("fifo");
-    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0)
-        .expect("a FIFO");
-    let error = open(&fifo).expect_err("this is no store");
-    assert!(matches!(error.kind(), ErrorKind::NotAFile { found: "a FIFO", .. }), "{error}");
-    assert_refused!(&folder.path().join("no/such/folder"), ErrorKind::Io { .. });
-    let missing = folder.path().join("missing");
-    let error = open_with(&missing, &OpenOptions::new().create(false)).expect_err("no file");
-    assert!(matches!(error.kind(), ErrorKind::Io { .. }) && !missing.exists(), "{error}");
-}
-
-#[test]
-fn foreign_files_of_any_size_are_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("foreign");
-    std::fs::write(&path, b"").expect("a file");
-    assert_refused!(&path, ErrorKind::EmptyFile { .. });
-    let mut random = Random(1);
-    for len in [1, 15, 16, 100, 511, 4096, 5000, 16_383, 16_384, 20_000, 2_000_000] {
-        let bytes: Vec<u8> = (0..len).map(|_| random.next() as u8).collect();
-        std::fs::write(&path, bytes).expect("a file");
-        assert_refused!(&path, ErrorKind::NotAStore { .. });
-        std::fs::write(&path, vec![0; len]).expect("a file");
-        assert_refused!(&path, ErrorKind::NotAStore { .. });
+    /// What must not change: which file it is, its times, mode and bytes, and
+    /// how many there are.
+    fn look(&self) -> io::Result<(String, Vec<u8>)> {
+        let found = fs::metadata(&self.path)?;
+        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+        let files = fs::read_dir(self.folder.path())?.count();
+        let id = format!("{} {:o} {times:?} {files}", found.ino(), found.mode());
+        let bytes = if found.is_file() { fs::read(&self.path)? } else { Vec::new() };
+        Ok((id, bytes))
     }
 }
 
+/// The error of opening, with and without leave to create and with salvage;
+/// nothing changes meanwhile.
+#[track_caller]
+fn refused_untouched(place: &Place) -> Result<()> {
+    let before = place.look().expect("to look at it");
+    let options = OpenOptions::new();
+    refusal(open_with(&place.path, &options.clone().create(false)));
+    refusal(open_with(&place.path, &options.salvage(true)));
+    let error = refusal(open(&place.path));
+    assert!(before == place.look().expect("to look at it"), "it was changed; {error}");
+    assert!(error.to_string().starts_with(&place.path.display().to_string()), "{error}");
+    Err(error)
+}
+
+/// A store that holds `numbers`, closed.
+fn store(numbers: &[u64]) -> TestResult<Place> {
+    let place = Place::new()?;
+    let store = open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?;
+    store.update(|tx| {
+        let numbers = tx.alloc_slice_copy(numbers)?;
+        tx.set_root("numbers", numbers)
+    })?;
+    store.close()?;
+    Ok(place)
+}
+
+fn numbers(store: &Store) -> Result<Vec<u64>> {
+    let tx = store.read()?;
+    Ok(tx.at(tx.root::<[u64]>("numbers")?)?.to_vec())
+}
+
+/// Changes both superblocks and makes their checksums right.
+fn change_superblocks(place: &Place, change: impl Fn(&mut [u8])) -> io::Result<()> {
+    let mut bytes = fs::read(&place.path)?;
+    forge::superblocks(&mut bytes, change);
+    fs::write(&place.path, bytes)
+}
+
 #[test]
-fn a_store_that_was_cut_off_is_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let bytes = store_bytes(folder.path());
-    let path = folder.path().join("short");
-    for len in (16..bytes.len()).step_by(4096).chain([17, 511, 5000, bytes.len() - 1]) {
-        std::fs::write(&path, &bytes[..len]).expect("a file");
-        if len < 16_384 {
-            assert_refused!(&path, ErrorKind::TooShort { .. });
-        } else {
-            assert_refused!(&path, ErrorKind::Truncated { .. });
+fn a_folder_a_fifo_a_socket_and_a_device_are_named_as_what_they_are() -> TestResult {
+    let place = Place::new()?;
+    fs::create_dir(&place.path)?;
+    assert_refused!(refused_untouched(&place), NotAFile { found: "a directory", .. });
+    let place = Place::new()?;
+    mkfifoat(CWD, &place.path, Mode::RUSR | Mode::WUSR)?;
+    assert_refused!(refused_untouched(&place), NotAFile { found: "a FIFO", .. });
+    assert!(fs::metadata(&place.path)?.file_type().is_fifo());
+    let place = Place::new()?;
+    let _socket = std::os::unix::net::UnixListener::bind(&place.path)?;
+    assert_refused!(refused_untouched(&place), NotAFile { found: "a socket", .. });
+    assert_refused!(open(Path::new("/dev/zero")), NotAFile { found: "a device", .. });
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_is_said_to_be_empty() -> TestResult {
+    assert_refused!(refused_untouched(&Place::with(&[])?), EmptyFile { .. });
+    Ok(())
+}
+
+#[test]
+fn a_foreign_file_of_any_length_is_no_store() -> TestResult {
+    let mut random = Random(7);
+    for len in [1, 15, 16, 100, 4095, 5000, 2 * PAGE, HEAD - 1, HEAD, 20_000, 1 << 20] {
+        let foreign = Place::with(&random.bytes(len))?;
+        assert_refused!(refused_untouched(&foreign), NotAStore { .. });
+        let zeros = Place::with(&vec![0; len])?;
+        assert_refused!(refused_untouched(&zeros), NotAStore { .. });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_shorter_than_the_first_pages_is_too_short() -> TestResult {
+    let whole = fs::read(store(&[1])?.path)?;
+    for len in [16, 17, 511, 512, PAGE, PAGE + 16, 2 * PAGE, 3 * PAGE, HEAD - 1] {
+        let place = Place::with(&whole[..len])?;
+        let found = len as u64;
+        assert_refused!(refused_untouched(&place), TooShort { found_bytes, .. } if *found_bytes == found);
+    }
+    let mut second_alone = whole[..HEAD - 1].to_vec();
+    second_alone[..PAGE].fill(0);
+    assert_refused!(refused_untouched(&Place::with(&second_alone)?), TooShort { .. });
+    Ok(())
+}
+
+#[test]
+fn a_truncated_store_is_said_to_be_truncated() -> TestResult {
+    let place = store(&[7; 1000])?;
+    let whole = fs::read(&place.path)?;
+    let pages = (HEAD..whole.len()).step_by(PAGE);
+    for len in pages.chain([HEAD + 1, HEAD + 5000, whole.len() - 1, whole.len() - 4095]) {
+        let cut = Place::with(&whole[..len])?;
+        assert_refused!(refused_untouched(&cut), Truncated { .. });
+    }
+    assert_eq!(numbers(&open(&place.path)?)?, [7; 1000]);
+    Ok(())
+}
+
+#[test]
+fn both_superblocks_damaged_is_said_with_the_reasons() -> TestResult {
+    let whole = fs::read(store(&[1])?.path)?;
+    for places in [[40, 70], [504, 511], [3, 504], [20, 24]] {
+        let mut bytes = whole.clone();
+        bytes[places[0]] ^= 1;
+        bytes[PAGE + places[1]] ^= 0x80;
+        let place = Place::with(&bytes)?;
+        assert_refused!(refused_untouched(&place), SuperblocksDamaged { .. });
+    }
+    Ok(())
+}
+
+/// A store whose last transaction is in the log alone, as a crash leaves it.
+fn crashed_store() -> TestResult<Place> {
+    let (place, crashed) = (store(&[7; 100])?, Place::new()?);
+    let store = open(&place.path)?;
+    store.update(|tx| {
+        let numbers = tx.root::<[u64]>("numbers")?;
+        tx.at_mut(numbers).map(|numbers| numbers[99] = 8)
+    })?;
+    fs::copy(&place.path, &crashed.path)?;
+    Ok(crashed)
+}
+
+#[test]
+fn one_damaged_superblock_costs_nothing() -> TestResult {
+    /// A byte of each field, and some that are in no use.
+    const BYTES: [usize; 19] =
+        [0, 16, 20, 24, 28, 32, 48, 64, 72, 80, 88, 96, 104, 112, 120, 128, 503, 504, 511];
+    for (place, last) in [(store(&[7; 100])?, 7), (crashed_store()?, 8)] {
+        let mut expected = [7; 100];
+        expected[99] = last;
+        let whole = fs::read(&place.path)?;
+        for byte in BYTES.into_iter().flat_map(|byte| [byte, PAGE + byte]) {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 4;
+            let damaged = Place::with(&bytes)?;
+            for _ in 0..2 {
+                let store = open(&damaged.path).map_err(|error| format!("{byte}: {error}"))?;
+                assert_eq!(numbers(&store)?, expected, "byte {byte}");
+                store.check()?.into_result()?;
+                store.update(|tx| tx.alloc(1u64).map(drop))?;
+                store.close()?;
+            }
         }
     }
+    Ok(())
 }
 
 #[test]
-fn one_damaged_superblock_is_enough_to_open_and_two_are_not() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let bytes = store_bytes(folder.path());
-    let path = folder.path().join("damaged");
-    for damaged in [100, 4196] {
-        let mut bytes = bytes.clone();
-        bytes[damaged] ^= 1;
-        std::fs::write(&path, bytes).expect("a file");
-        assert_eq!(answer(&path).expect("a store"), 42);
+fn another_version_or_byte_order_is_refused() -> TestResult {
+    for version in [0u32, 2, u32::MAX] {
+        let place = store(&[1])?;
+        change_superblocks(&place, |block| block[16..20].copy_from_slice(&version.to_le_bytes()))?;
+        assert_refused!(refused_untouched(&place), UnknownVersion { found, known: 1, .. } if *found == version);
     }
-    let mut both = bytes.clone();
-    (both[100], both[4196]) = (!both[100], !both[4196]);
-    std::fs::write(&path, both).expect("a file");
-    assert_refused!(&path, ErrorKind::SuperblocksDamaged { .. });
+    // A later version may have its checksum elsewhere.
+    let mut bytes = fs::read(store(&[1])?.path)?;
+    (bytes[16], bytes[PAGE + 16]) = (2, 2);
+    assert_refused!(refused_untouched(&Place::with(&bytes)?), UnknownVersion { found: 2, .. });
+    let place = store(&[1])?;
+    change_superblocks(&place, |block| block[20..24].reverse())?;
+    assert_refused!(refused_untouched(&place), ForeignByteOrder { .. });
+    Ok(())
 }
 
 #[test]
-fn another_version_byte_order_and_a_half_made_file_are_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let bytes = store_bytes(folder.path());
-    let path = folder.path().join("other");
-    let mut version = bytes.clone();
-    (version[16], version[4096 + 16]) = (99, 99);
-    std::fs::write(&path, &version).expect("a file");
-    assert_refused!(&path, ErrorKind::UnknownVersion { found: 99, known: 1, .. });
-    version[16] = 1;
-    std::fs::write(&path, &version).expect("a file");
-    assert_refused!(&path, ErrorKind::UnknownVersion { .. });
-    let mut half = bytes;
-    half[..8192].fill(0);
-    half[8192..8208].copy_from_slice(b"flagstone begun\n");
-    std::fs::write(&path, half).expect("a file");
-    assert_refused!(&path, ErrorKind::HalfMade { .. });
+fn a_store_that_was_never_finished_is_said_to_be_half_made() -> TestResult {
+    let mut bytes = vec![0; HEAD + 100 * PAGE];
+    bytes[2 * PAGE..][..HALF_MADE.len()].copy_from_slice(HALF_MADE);
+    assert_refused!(refused_untouched(&Place::with(&bytes)?), HalfMade { .. });
+    bytes.truncate(HEAD);
+    assert_refused!(refused_untouched(&Place::with(&bytes)?), HalfMade { .. });
+    // Its first superblock was torn.
+    bytes[..MAGIC.len()].copy_from_slice(MAGIC);
+    assert_refused!(refused_untouched(&Place::with(&bytes)?), HalfMade { .. });
+    Ok(())
 }
 
+/// Some of these numbers are possible; what is opened with them must not end
+/// the process, and what is not opened must stay as it is.
 #[test]
-fn a_file_that_may_not_be_written_is_told() {
-    if let Some(path) = std::env::var_os("FLAGSTONE_CHILD") {
-        assert_refused!(Path::new(&path), ErrorKind::Io { .. });
-        return;
+fn no_number_of_a_superblock_does_harm_whatever_its_checksum() -> TestResult {
+    let whole = fs::read(store(&[7; 100])?.path)?;
+    for field in (64..128).step_by(8) {
+        for number in [u64::MAX, u64::MAX - 4095, 1 << 63, 1 << 62, 1 << 47, 4096, 8, 1, 0] {
+            let place = Place::with(&whole)?;
+            change_superblocks(&place, |block| forge::set_number(block, field, number))?;
+            let before = place.look()?;
+            match open(&place.path) {
+                Ok(store) => {
+                    let _ = numbers(&store);
+                    let _ = store.update(|tx| tx.alloc(1u64).map(drop));
+                    let _ = store.close();
+                }
+                Err(error) => assert!(place.look()? == before, "{field} {number:#x}: {error}"),
+            }
+        }
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    store_bytes(folder.path());
-    let path = folder.path().join("good");
-    let mode = |path: &Path, mode| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    Ok(())
+}
+
+fn is_io(error: &Error, expected: io::ErrorKind) -> bool {
+    matches!(error.kind(), ErrorKind::Io { source, .. } if source.kind() == expected)
+}
+
+#[test]
+fn a_file_that_is_not_there_is_created_only_with_leave_and_a_folder() -> TestResult {
+    let place = Place::new()?;
+    let error = refusal(open_with(&place.path, &OpenOptions::new().create(false)));
+    assert!(is_io(&error, io::ErrorKind::NotFound), "{error}");
+    let nowhere = place.folder.path().join("no/such/folder/file");
+    let error = refusal(open(&nowhere));
+    assert!(is_io(&error, io::ErrorKind::NotFound), "{error}");
+    assert!(error.to_string().contains("folder"), "{error}");
+    symlink(&nowhere, place.folder.path().join("link"))?;
+    refusal(open(&place.folder.path().join("link")));
+    assert_eq!(fs::read_dir(place.folder.path())?.count(), 1, "nothing was made but the link");
+    fs::write(&place.path, "a file")?;
+    refusal(open(&place.path.join("below a file")));
+    assert_eq!(fs::read(&place.path)?, b"a file");
+    Ok(())
+}
+
+#[test]
+fn a_name_may_be_as_long_as_the_file_system_allows() -> TestResult {
+    let place = Place::new()?;
+    open(&place.folder.path().join("n".repeat(255)))?.close()?;
+    refusal(open(&place.folder.path().join("n".repeat(256))));
+    assert_eq!(fs::read_dir(place.folder.path())?.count(), 1);
+    Ok(())
+}
+
+/// Runs `act` as a user for whom permissions count, on a thread, which on Linux
+/// has a user of its own.
+fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let become_nobody = || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534))?;
+        }
+        rustix::io::Result::Ok(())
     };
-    mode(folder.path(), 0o755);
-    mode(&path, 0o444);
-    let mut child = child("a_file_that_may_not_be_written_is_told", "FLAGSTONE_CHILD", &path);
-    if rustix::process::geteuid().is_root() {
-        // Root may write what nobody else may.
-        let program = folder.path().join("program");
-        std::fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy");
-        mode(&program, 0o755);
-        let args: Vec<_> = child.get_args().map(ToOwned::to_owned).collect();
-        child = std::process::Command::new(program);
-        child.args(args).env("FLAGSTONE_CHILD", &path).uid(65534).gid(65534);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| become_nobody().map(|()| act()));
+        thread.join().expect("the thread").expect("to become another user")
+    })
+}
+
+#[test]
+fn without_permission_nothing_is_opened_or_made() -> TestResult {
+    let place = store(&[1])?;
+    fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o555))?;
+    for mode in [0o444, 0o000] {
+        fs::set_permissions(&place.path, fs::Permissions::from_mode(mode))?;
+        let before = place.look()?;
+        let error = as_nobody(|| refusal(open(&place.path)));
+        assert!(is_io(&error, io::ErrorKind::PermissionDenied), "{error}");
+        assert!(before == place.look()?);
     }
-    assert!(child.status().expect("a child").success());
+    let new = place.folder.path().join("new");
+    let error = as_nobody(|| refusal(open(&new)));
+    assert!(is_io(&error, io::ErrorKind::PermissionDenied), "{error}");
+    fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }

@@ -116,6 +116,15 @@ pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result
     if u64::from(run.run_pages.get()) != pages {
         return Err(bad_page(page, "a free run as long as its end says", run.run_pages.get()));
     }
+    let last = workspace.descriptor(page + pages - 1)?;
+    let is_last = last.kind() == Some(PageKind::Free) && last.flags & FREE_LAST != 0;
+    if !is_last || last.run_pages != run.run_pages {
+        return Err(bad_page(
+            page,
+            "a free run as long as its last page says",
+            format!("{last:?}"),
+        ));
+    }
     let (next, prev) = (u64::from(run.next.get()), u64::from(run.prev.get()));
     let bucket = bucket_of(pages);
     if prev == 0 {

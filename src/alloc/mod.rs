@@ -32,7 +32,7 @@ use crate::format::heap::{
 use crate::image::{Allocation, Image};
 use crate::workspace::Workspace;
 
-pub(crate) use pages::{allocate_log_region, free_pages};
+pub(crate) use pages::{allocate_log_region, free_log_region};
 pub(crate) use system::{SystemArray, free_bytes, grow_array, store_bytes};
 
 use zerocopy::little_endian::U32;

@@ -6,7 +6,7 @@ use crate::format::heap::{PageDescriptor, PageKind};
 use crate::workspace::Workspace;
 
 use super::segments::{cut_end, ensure_chunks, set_heap_pages};
-use super::{free_runs, set_descriptor};
+use super::{bad_page, free_runs, set_descriptor};
 
 /// Takes `pages` pages into use; they are zero, and their descriptors too.
 /// The best fit among the free runs, or else the heap grows.
@@ -33,6 +33,8 @@ fn grow(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     if let Some((run, run_pages)) = free_runs::run_before(workspace, end)?
         && run_pages < pages
     {
+        // Before anything is changed, since it may fail for want of space.
+        workspace.extend((run + pages) * PAGE_BYTES)?;
         free_runs::remove(workspace, run, run_pages)?;
         first = run;
     }
@@ -83,9 +85,20 @@ pub(crate) fn allocate_log_region(
     Ok(first)
 }
 
+/// Gives back a region that `allocate_log_region` returned.
+pub(crate) fn free_log_region(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
+    for page in first..first + pages {
+        let kind = workspace.page_kind(page)?;
+        if kind != PageKind::Log {
+            return Err(bad_page(page, "a page of the log", format!("{kind:?}")));
+        }
+    }
+    free_pages(workspace, first, pages)
+}
+
 /// Gives pages back: their descriptors become zero, and they join the free
 /// runs beside them.
-pub(crate) fn free_pages(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
+pub(super) fn free_pages(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
     for page in first..first + pages {
         set_descriptor(workspace, page, PageDescriptor::default())?;
     }

@@ -16,6 +16,7 @@ const FEWEST_CUT_PAGES: u64 = 64;
 /// Makes sure that pages below `end`, which may lie past the heap's end, will
 /// have descriptors. The heap's end may move: chunks are put there.
 pub(super) fn ensure_chunks(workspace: &mut Workspace, more_pages: u64) -> Result<()> {
+    reserve(workspace, more_pages)?;
     loop {
         let end = workspace.heap_pages().saturating_add(more_pages);
         if end > MAX_PAGES {
@@ -28,6 +29,17 @@ pub(super) fn ensure_chunks(workspace: &mut Workspace, more_pages: u64) -> Resul
             return Ok(());
         }
         add_chunk(workspace, segments)?;
+    }
+}
+
+/// Refuses what the file cannot hold before any of its chunks is made, which
+/// are many for a large array.
+fn reserve(workspace: &mut Workspace, more_pages: u64) -> Result<()> {
+    let end = workspace.heap_pages().saturating_add(more_pages).min(MAX_PAGES);
+    let segments = u64::from(workspace.header()?.segments.get());
+    match end.div_ceil(PAGES_PER_SEGMENT).saturating_sub(segments) {
+        0 | 1 => Ok(()),
+        chunks => workspace.extend((end + chunks * CHUNK_PAGES) * PAGE_BYTES),
     }
 }
 
@@ -92,8 +104,18 @@ fn set_segments(workspace: &mut Workspace, segments: u64) -> Result<()> {
     set_u32(workspace, "heap header", at, segments)
 }
 
-/// Moves the heap's end.
+/// Moves the heap's end; never into the log, which the file must not lose.
 pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()> {
+    let ends =
+        workspace.header()?.log.map(|log| u64::from(log.page.get()) + u64::from(log.pages.get()));
+    if ends.into_iter().any(|end| end > pages) {
+        return Err(ErrorKind::corrupt(
+            "heap's end",
+            pages * PAGE_BYTES,
+            "one behind the log",
+            "one before it",
+        ));
+    }
     workspace.extend(pages * PAGE_BYTES)?;
     let at = std::mem::offset_of!(HeapHeader, heap_pages) as u64;
     set_u32(workspace, "heap header", at, pages)?;

@@ -39,7 +39,8 @@ impl Slab {
             && found.flags == self.flags
             && found.owner.get() == self.type_number
             && u64::from(found.slot_bytes.get()) == self.slot_bytes
-            && u64::from(found.slots.get()) == self.slots();
+            && u64::from(found.slots.get()) == self.slots()
+            && u64::from(found.used.get()) == found.slots_in_bitmap();
         if is_ours {
             return Ok(found);
         }

@@ -2,9 +2,10 @@
 
 use zerocopy::IntoBytes;
 
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{ArrayRef, HeapHeader, TYPE_SYSTEM};
+use crate::image::{Allocation, Image};
 use crate::workspace::Workspace;
 
 use super::{Request, allocate, free, pages};
@@ -33,6 +34,7 @@ impl SystemArray {
 pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Result<u64> {
     let old: ArrayRef = *workspace.pod("array of the heap header", array.place)?;
     let (len, old_pages) = (u64::from(old.len.get()), u64::from(old.pages.get()));
+    expect_array(workspace, &old, len * array.element_bytes)?;
     let mut new = ArrayRef::new(u64::from(old.page.get()), old_pages, len + 1);
     if (len + 1) * array.element_bytes > old_pages * PAGE_BYTES {
         let pages = (old_pages * 2).max(1);
@@ -51,6 +53,30 @@ pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Resul
     let element = new.offset() + len * array.element_bytes;
     workspace.bytes_mut("array", element, array.element_bytes)?.fill(0);
     Ok(len)
+}
+
+/// Refuses an array that is not one run of flagstone's own with room for its
+/// elements: it is about to be copied and freed.
+fn expect_array(image: &Image, array: &ArrayRef, used_bytes: u64) -> Result<()> {
+    if (array.page.get(), array.pages.get(), used_bytes) == (0, 0, 0) {
+        return Ok(());
+    }
+    let bytes = u64::from(array.pages.get()) * PAGE_BYTES;
+    let is_whole = |found: Allocation| {
+        found.is_run
+            && found.owner == TYPE_SYSTEM
+            && (found.offset, found.len_bytes) == (array.offset(), bytes)
+    };
+    if used_bytes <= bytes && image.allocation(array.offset()).is_ok_and(is_whole) {
+        return Ok(());
+    }
+    let expected = "a run of its own for all elements";
+    Err(ErrorKind::corrupt(
+        "array of the heap header",
+        array.offset(),
+        expected,
+        format!("{array:?}"),
+    ))
 }
 
 fn text(len_bytes: u64) -> Request {

@@ -46,6 +46,10 @@ impl TypeNumbers {
         workspace: &mut Workspace,
         id: TypeId,
     ) -> Result<u32> {
+        // Before anything is registered: all of them, or none.
+        for schema in Reach::of::<T>() {
+            find(workspace, &schema)?;
+        }
         let schema = schema_of::<T>();
         let number = match find(workspace, &schema)? {
             Some(number) => number,
@@ -80,6 +84,11 @@ impl TypeNumbers {
         }
     }
 
+    /// Whether the transaction registered none that a rollback would take back.
+    pub(crate) fn are_committed(&self) -> bool {
+        !self.registered
+    }
+
     /// What was registered stays.
     pub(crate) fn committed(&mut self) {
         self.registered = false;
@@ -95,6 +104,7 @@ pub(crate) struct CheckedTypes(Mutex<HashSet<TypeId>>);
 pub(crate) fn expect_known_layouts<T: Persist>(
     image: &Image,
     checked: &CheckedTypes,
+    is_committed: bool,
 ) -> Result<()> {
     let id = TypeId::of::<T>();
     let is_checked = |set: &Mutex<HashSet<TypeId>>| {
@@ -103,11 +113,15 @@ pub(crate) fn expect_known_layouts<T: Persist>(
     if is_checked(&checked.0) {
         return Ok(());
     }
-    let mut all_known = true;
+    let name = T::type_name();
+    let mut all_known = is_committed;
     for schema in Reach::of::<T>() {
-        all_known &= find(image, &schema)?.is_some();
+        // Numbers and arrays of them are registered only where they are objects.
+        let may_miss = schema.shape == Shape::Primitive && schema.name != name;
+        all_known &= find(image, &schema)?.is_some() || may_miss;
     }
-    // A type that the store does not know yet may come with another layout.
+    // A type that the store does not know yet, or forgets by a rollback, may come
+    // with another layout.
     if !all_known {
         return Ok(());
     }

@@ -110,7 +110,9 @@ pub(crate) fn set<P: Pointee + ?Sized>(
     let at = array(workspace)?.offset() + index * ENTRY_BYTES;
     let entry: &mut RootEntry = workspace.pod_mut("root", at)?;
     entry.offset = U64::new(link.offset());
-    entry.count = U64::new(if is_slice::<P>() { link.count() } else { SINGLE });
+    // A null slice has no elements, whatever its link says: SINGLE least of all.
+    let count = if link.is_null() { 0 } else { link.count() };
+    entry.count = U64::new(if is_slice::<P>() { count } else { SINGLE });
     Ok(())
 }
 

@@ -126,11 +126,9 @@ fn finish(
 
 fn draft_path(path: &Path) -> io::Result<PathBuf> {
     let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut draft = std::ffi::OsString::from(".");
-    draft.push(name);
-    draft.push(format!(".{random:016x}.new"));
-    Ok(path.with_file_name(draft))
+    path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    // Not made of the name, which may be as long as names can be.
+    Ok(path.with_file_name(format!(".flagstone.{random:016x}.new")))
 }
 
 /// A link fails where a name is taken, so a file that appeared meanwhile is

@@ -17,7 +17,7 @@ use zerocopy::little_endian::U64;
 use super::{Checkpointer, Core, EndOfLog, HeapEnds, LogState, Settings, Writer, lock};
 use crate::disk::{Disk, Growth};
 use crate::error::{ErrorKind, Result};
-use crate::format::heap::RegionRef;
+use crate::format::heap::{PageKind, RegionRef};
 use crate::format::superblock::{HALF_MADE, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable};
 use crate::format::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
@@ -196,7 +196,13 @@ fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
     let is_log = |region: &RegionRef| {
         (u64::from(region.page.get()), u64::from(region.pages.get())) == (page, pages)
     };
-    if named.iter().any(is_log) && page + pages <= image.heap_pages() {
+    // What is hidden as a log must be one.
+    let is_log_page = |page| image.page_kind(page).is_ok_and(|kind| kind == PageKind::Log);
+    let is_hole = |region: &RegionRef| {
+        let (first, pages) = (u64::from(region.page.get()), u64::from(region.pages.get()));
+        pages == 0 || is_log_page(first) && is_log_page(first + pages - 1)
+    };
+    if named.iter().any(is_log) && named.iter().all(is_hole) {
         return Ok(());
     }
     let expected = format!("the log at page {page}, {pages} pages");
@@ -225,27 +231,28 @@ fn choose_superblock(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Ne
     let head = read_head(disk, path, file_bytes)?;
     let [first, second] = SLOT_OFFSETS_BYTES
         .map(|offset| Superblock::parse(&head[offset as usize..][..PAGE_BYTES as usize]));
-    let refused = |unusable: &Unusable| match unusable {
-        Unusable::Version(found) => {
-            let (path, found) = (path.to_path_buf(), *found);
-            Some(ErrorKind::UnknownVersion { path, found, known: FORMAT_VERSION })
-        }
-        Unusable::ByteOrder => Some(ErrorKind::ForeignByteOrder { path: path.to_path_buf() }),
-        _ => None,
-    };
+    let refused = |unusable: &Unusable| foreign(path, unusable);
     match (first, second) {
         (Ok(a), Ok(b)) if b.generation > a.generation => Ok(Newest { slot: 1, block: b }),
         // A store of another version must not be written, even if one of its
         // superblocks happens to be readable.
-        (Ok(_), Err(ref e)) | (Err(ref e), Ok(_)) if refused(e).is_some() => {
-            Err(refused(e).unwrap_or(ErrorKind::WriterOnThisThread).into())
+        (Ok(block), Err(ref e)) => refused(e).map_or(Ok(Newest { slot: 0, block }), Err),
+        (Err(ref e), Ok(block)) => refused(e).map_or(Ok(Newest { slot: 1, block }), Err),
+        (Ok(a), Ok(_)) => Ok(Newest { slot: 0, block: a }),
+        (Err(a), Err(b)) => Err(no_superblock(path, &head, &a, &b)),
+    }
+    .map_err(Into::into)
+}
+
+/// Why a superblock is none of this program's, though it may be sound.
+fn foreign(path: &Path, unusable: &Unusable) -> Option<ErrorKind> {
+    let path = path.to_path_buf();
+    match *unusable {
+        Unusable::Version(found) => {
+            Some(ErrorKind::UnknownVersion { path, found, known: FORMAT_VERSION })
         }
-        (Ok(a), _) => Ok(Newest { slot: 0, block: a }),
-        (_, Ok(b)) => Ok(Newest { slot: 1, block: b }),
-        (Err(a), Err(b)) => {
-            let kind = refused(&a).or_else(|| refused(&b));
-            Err(kind.unwrap_or_else(|| no_superblock(path, &head, &a, &b)).into())
-        }
+        Unusable::ByteOrder => Some(ErrorKind::ForeignByteOrder { path }),
+        _ => None,
     }
 }
 
@@ -260,7 +267,9 @@ fn read_head(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Vec<u8>> {
     if len == HEAP_START_BYTES {
         return Ok(head);
     }
-    if head.starts_with(&MAGIC) {
+    let begins_with_magic =
+        |offset| head.get(offset as usize..).is_some_and(|head| head.starts_with(&MAGIC));
+    if SLOT_OFFSETS_BYTES.into_iter().any(begins_with_magic) {
         let (found_bytes, expected_bytes) = (file_bytes, HEAP_START_BYTES);
         return Err(ErrorKind::TooShort { path: path_buf(), found_bytes, expected_bytes }.into());
     }
@@ -274,6 +283,12 @@ fn no_superblock(path: &Path, head: &[u8], first: &Unusable, second: &Unusable) 
     }
     if (first, second) == (&Unusable::Magic, &Unusable::Magic) {
         return not_a_store(path, head);
+    }
+    if let Some(foreign) = foreign(path, first).or_else(|| foreign(path, second)) {
+        return foreign;
+    }
+    if let (&Unusable::VersionOrDamage(found), Unusable::VersionOrDamage(_)) = (first, second) {
+        return ErrorKind::UnknownVersion { path: path_buf, found, known: FORMAT_VERSION };
     }
     let (first, second) = (first.to_string(), second.to_string());
     ErrorKind::SuperblocksDamaged { path: path_buf, first, second }

@@ -4,6 +4,7 @@ use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::checksum;
+use super::record::HEADER_BYTES;
 use super::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 
 /// First bytes of both superblocks.
@@ -14,6 +15,9 @@ pub(crate) const HALF_MADE: [u8; 16] = *b"flagstone begun\n";
 pub(crate) const SLOT_OFFSETS_BYTES: [u64; 2] = [0, PAGE_BYTES];
 /// Flag: the store was closed in order and the log ends at `position`.
 pub(crate) const FLAG_CLEAN: u32 = 1;
+
+/// Shortest and longest ring that any log has.
+const LOG_BYTES: std::ops::RangeInclusive<u64> = PAGE_BYTES * 8..=1 << 30;
 
 /// Reads as this number on a machine with the byte order that wrote the file.
 const BYTE_ORDER_MARK: u32 = 0x0102_0304;
@@ -72,6 +76,8 @@ pub(crate) enum Unusable {
     Checksum,
     #[error("format version {0}")]
     Version(u32),
+    #[error("format version {0}, with a checksum that does not match")]
+    VersionOrDamage(u32),
     #[error("the other byte order")]
     ByteOrder,
     #[error("{0}")]
@@ -119,17 +125,19 @@ impl Superblock {
     /// Reads a superblock out of the start of its page.
     ///
     /// The version is judged before the checksum: a later format may lay out
-    /// everything behind it in another way.
+    /// everything behind it in another way. But where the checksum is wrong, one
+    /// superblock alone does not tell another version from damage.
     pub(crate) fn parse(page: &[u8]) -> Result<Self, Unusable> {
         let (block, _) = Self::read_from_prefix(page).map_err(|_| Unusable::Magic)?;
         if block.magic != MAGIC {
             return Err(Unusable::Magic);
         }
-        if block.version.get() != FORMAT_VERSION {
-            return Err(Unusable::Version(block.version.get()));
-        }
-        if block.checksum.get() != block.sum() {
-            return Err(Unusable::Checksum);
+        let (version, checks) = (block.version.get(), block.checksum.get() == block.sum());
+        match (version == FORMAT_VERSION, checks) {
+            (true, true) => {}
+            (true, false) => return Err(Unusable::Checksum),
+            (false, true) => return Err(Unusable::Version(version)),
+            (false, false) => return Err(Unusable::VersionOrDamage(version)),
         }
         if block.byte_order != BYTE_ORDER_MARK.to_ne_bytes() {
             return Err(Unusable::ByteOrder);
@@ -153,8 +161,8 @@ impl Superblock {
         if self.page_bytes.get() != PAGE_BYTES as u32 {
             return Err(Unusable::Nonsense("the page size is not 4096"));
         }
-        if !self.log_bytes.get().is_multiple_of(PAGE_BYTES) || self.log_bytes.get() < PAGE_BYTES * 8
-        {
+        let whole_pages = self.log_bytes.get().is_multiple_of(PAGE_BYTES);
+        if !whole_pages || !LOG_BYTES.contains(&self.log_bytes.get()) {
             return Err(Unusable::Nonsense("the log's length is impossible"));
         }
         let starts_on_page = self.log_offset.get().is_multiple_of(PAGE_BYTES);
@@ -164,12 +172,21 @@ impl Superblock {
         if log_end.is_none_or(|end| end > limit) {
             return Err(Unusable::Nonsense("the log's end is impossible"));
         }
-        if self.position.get() < self.log_base.get() || self.position.get() > limit {
+        let whole_pages = self.log_base.get().is_multiple_of(PAGE_BYTES);
+        if !whole_pages || self.position.get() < self.log_base.get() || self.position.get() > limit
+        {
             return Err(Unusable::Nonsense("the position is impossible"));
+        }
+        let in_block = self.position.get() % PAGE_BYTES;
+        if !in_block.is_multiple_of(8) || in_block > PAGE_BYTES - HEADER_BYTES {
+            return Err(Unusable::Nonsense("no record begins at the position"));
         }
         let whole_pages = self.heap_bytes.get().is_multiple_of(PAGE_BYTES);
         if !whole_pages || self.heap_bytes.get() > limit || self.heap_bytes.get() == 0 {
             return Err(Unusable::Nonsense("the heap's length is impossible"));
+        }
+        if log_end.is_none_or(|end| end > HEAP_START_BYTES + self.heap_bytes.get()) {
+            return Err(Unusable::Nonsense("the log is not within the heap"));
         }
         Ok(())
     }
@@ -187,7 +204,7 @@ mod tests {
         let mut block = Superblock::new(&Identity { store_id: [1; 16], hash_key: [2; 16] });
         block.log_offset = U64::new(1 << 20);
         block.log_bytes = U64::new(1 << 20);
-        block.heap_bytes = U64::new(1 << 20);
+        block.heap_bytes = U64::new(2 << 20);
         block
     }
 

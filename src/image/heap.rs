@@ -79,7 +79,11 @@ impl Image {
         let directory = directory.map_or(0, |page| u64::from(page.get())) * PAGE_BYTES;
         let entry = directory + segment % SEGMENTS_PER_DIRECTORY * 4;
         let page: &U32 = self.pod("directory of chunks", entry)?;
-        Ok(u64::from(page.get()) * PAGE_BYTES)
+        match (directory, page.get()) {
+            // Page 0 is the heap's header.
+            (0, _) | (_, 0) => Err(no_chunk(segment)),
+            (_, page) => Ok(u64::from(page) * PAGE_BYTES),
+        }
     }
 
     /// Where the descriptor of a page lies.
@@ -159,6 +163,17 @@ impl Image {
         }
         Err(ErrorKind::LinkNotLive { type_name, offset, len_bytes, found }.into())
     }
+}
+
+#[cold]
+fn no_chunk(segment: u64) -> crate::Error {
+    let first = segment * PAGES_PER_SEGMENT * PAGE_BYTES;
+    ErrorKind::corrupt(
+        "directory of chunks (first page that it tells of)",
+        first,
+        "a chunk",
+        "none",
+    )
 }
 
 fn hole(region: RegionRef) -> Hole {

@@ -241,7 +241,10 @@ impl LogSource {
         if end > file_bytes {
             return Err(self.damaged(position));
         }
-        body.resize(spill.len_bytes.get() as usize, 0);
+        let len = spill.len_bytes.get() as usize;
+        body.clear();
+        body.try_reserve_exact(len).map_err(|error| self.failed(position, &error.into()))?;
+        body.resize(len, 0);
         self.disk.read_at(start, body).map_err(|error| self.failed(position, &error))?;
         Ok(spill)
     }

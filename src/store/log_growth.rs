@@ -4,7 +4,7 @@
 //! second transaction frees the old one. A crash in between leaves a region
 //! that the superblock does not name; `tidy` frees it before the first write.
 
-use crate::alloc::{allocate_log_region, free_pages};
+use crate::alloc::{allocate_log_region, free_log_region};
 use crate::engine::{Core, Writer};
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
@@ -61,7 +61,7 @@ pub(super) fn tidy(core: &Core, writer: &mut Writer) -> Result<()> {
 fn free_others(workspace: &mut Workspace, live: (u64, u64), named: [(u64, u64); 2]) -> Result<()> {
     set_regions(workspace, [live, (0, 0)])?;
     let mut others = named.into_iter().filter(|region| *region != live && region.1 != 0);
-    others.try_for_each(|(page, pages)| free_pages(workspace, page, pages))
+    others.try_for_each(|(page, pages)| free_log_region(workspace, page, pages))
 }
 
 fn regions(workspace: &Workspace) -> Result<[(u64, u64); 2]> {

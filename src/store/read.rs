@@ -46,7 +46,7 @@ impl ReadTx<'_> {
     /// another layout in this program than in the store.
     pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
         let link = catalog::root::<P>(&self.image, name)?;
-        catalog::expect_known_layouts::<P::Item>(&self.image, &self.store.checked)?;
+        catalog::expect_known_layouts::<P::Item>(&self.image, &self.store.checked, true)?;
         Ok(link)
     }
 

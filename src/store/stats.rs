@@ -93,7 +93,7 @@ fn add_page(stats: &mut Stats, image: &Image, page: u64) -> Result<()> {
             let slot_bytes = u64::from(descriptor.slot_bytes.get());
             let (slots, used) =
                 (u64::from(descriptor.slots.get()), u64::from(descriptor.used.get()));
-            stats.live_bytes += used * slot_bytes;
+            stats.live_bytes = stats.live_bytes.saturating_add(used * slot_bytes);
             stats.free_bytes += slots.saturating_sub(used) * slot_bytes;
         }
         PageKind::Run => {

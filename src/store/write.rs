@@ -342,6 +342,11 @@ impl WriteTx<'_> {
         alloc::free(self.workspace(), link.offset(), &request)
     }
 
+    fn expect_known_layouts<T: Persist>(&self) -> Result<()> {
+        let is_committed = self.writer.numbers.are_committed();
+        catalog::expect_known_layouts::<T>(self, &self.store.checked, is_committed)
+    }
+
     fn expect_whole<P: Pointee + ?Sized>(&self, link: Link<P>, request: &Request) -> Result<()> {
         let Err(found) = alloc::expect_whole(self, link.offset(), request) else {
             return Ok(());
@@ -357,7 +362,7 @@ impl WriteTx<'_> {
     /// As [`ReadTx::root`](super::ReadTx::root).
     pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
         let link = catalog::root::<P>(self, name)?;
-        catalog::expect_known_layouts::<P::Item>(self, &self.store.checked)?;
+        self.expect_known_layouts::<P::Item>()?;
         Ok(link)
     }
 
@@ -370,7 +375,7 @@ impl WriteTx<'_> {
     /// live allocation of its type.
     pub fn set_root<P: Pointee + ?Sized>(&mut self, name: &str, link: Link<P>) -> Result<()> {
         let request = self.request_of(link)?;
-        catalog::expect_known_layouts::<P::Item>(self, &self.store.checked)?;
+        self.expect_known_layouts::<P::Item>()?;
         if !link.is_null() {
             self.expect_whole(link, &request)?;
         }
@@ -434,12 +439,10 @@ impl WriteTx<'_> {
     ///
     /// The savepoint is of another transaction, or gone.
     pub fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
-        let serial = self.serial;
-        let workspace = self.workspace();
-        if savepoint.serial != serial || !workspace.has_level(savepoint.level) {
+        if savepoint.serial != self.serial {
             return Err(ErrorKind::SavepointGone.into());
         }
-        workspace.rollback_to(savepoint.level)?;
+        self.workspace().rollback_to(savepoint.level)?;
         self.writer.numbers.rolled_back_to_savepoint();
         Ok(())
     }

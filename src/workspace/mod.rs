@@ -39,6 +39,8 @@ struct Saved {
 /// Where a savepoint stands in the lists below it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Level {
+    /// Tells it from levels that were at this depth before.
+    serial: u64,
     saved: usize,
     fresh: usize,
     released: usize,
@@ -46,7 +48,10 @@ struct Level {
 
 /// A point in a transaction to go back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LevelId(usize);
+pub(crate) struct LevelId {
+    depth: usize,
+    serial: u64,
+}
 
 /// The writer's image and what the transaction did to it.
 pub(crate) struct Workspace {
@@ -60,6 +65,7 @@ pub(crate) struct Workspace {
     /// Pages given up.
     released: Vec<u64>,
     levels: Vec<Level>,
+    last_level: u64,
 }
 
 impl std::ops::Deref for Workspace {
@@ -82,6 +88,7 @@ impl Workspace {
             fresh: Vec::new(),
             released: Vec::new(),
             levels: Vec::new(),
+            last_level: 0,
         }
     }
 
@@ -176,28 +183,25 @@ impl Workspace {
 
     /// Begins a level to which `rollback_to` can return.
     pub(crate) fn savepoint(&mut self) -> LevelId {
+        self.last_level += 1;
         self.levels.push(Level {
+            serial: self.last_level,
             saved: self.saved.len(),
             fresh: self.fresh.len(),
             released: self.released.len(),
         });
         self.marks.forget_lines();
-        LevelId(self.levels.len())
+        LevelId { depth: self.levels.len(), serial: self.last_level }
     }
 
     /// Puts back the state at the begin of a level, which stays open.
     pub(crate) fn rollback_to(&mut self, id: LevelId) -> Result<()> {
-        let Some(level) = id.0.checked_sub(1).and_then(|index| self.levels.get(index)).copied()
-        else {
+        let level = id.depth.checked_sub(1).and_then(|index| self.levels.get(index)).copied();
+        let Some(level) = level.filter(|level| level.serial == id.serial) else {
             return Err(ErrorKind::SavepointGone.into());
         };
-        self.levels.truncate(id.0);
+        self.levels.truncate(id.depth);
         self.restore(level)
-    }
-
-    /// Whether `id` can still be returned to.
-    pub(crate) fn has_level(&self, id: LevelId) -> bool {
-        id.0 <= self.levels.len()
     }
 
     /// Puts back the state before the transaction.

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(unused_macros, unused_imports, reason = "as above")]
 
+pub mod forge;
+
 use std::path::Path;
 use std::process::Command;
 
