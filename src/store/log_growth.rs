@@ -1,12 +1,12 @@
 //! Where the allocator and the log meet: giving the log a larger region.
 //!
-//! The region is allocated by a durable transaction, the log moves, and a
-//! second transaction frees the old one. A crash in between leaves a region
+//! The region is written past the file's end, a durable transaction allocates
+//! it, the log moves, and a second transaction frees the old one. A crash in between leaves a region
 //! that the superblock does not name; `tidy` frees it before the first write.
 
 use crate::alloc::{allocate_log_region, free_log_region};
 use crate::engine::{Core, Writer};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{HeapHeader, RegionRef};
 use crate::workspace::Workspace;
@@ -17,20 +17,22 @@ use zerocopy::little_endian::U32;
 /// holds the writer's lock, and no transaction is open.
 pub(super) fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<()> {
     let pages = log_bytes / PAGE_BYTES;
-    let floor = core.bulk_floor_bytes() / PAGE_BYTES;
+    let page = core.prepare_log_region(pages)?;
     let old = core.log_region();
-    let allocated = allocate(&mut writer.workspace, floor, pages, old);
-    let page = finish(core, writer, allocated)?;
+    let allocated = allocate(&mut writer.workspace, page, pages, old);
+    finish(core, writer, allocated)?;
     let moved = core.move_log(writer, page, pages);
     // Also after a failure: the region that was allocated is no log's then.
     tidy(core, writer)?;
     moved
 }
 
-fn allocate(workspace: &mut Workspace, floor: u64, pages: u64, old: (u64, u64)) -> Result<u64> {
-    let page = allocate_log_region(workspace, floor, pages)?;
-    set_regions(workspace, [old, (page, pages)])?;
-    Ok(page)
+fn allocate(workspace: &mut Workspace, page: u64, pages: u64, old: (u64, u64)) -> Result<()> {
+    let found = allocate_log_region(workspace, page, pages)?;
+    if found != page {
+        return Err(ErrorKind::corrupt("new log region (page)", 0, page, found));
+    }
+    set_regions(workspace, [old, (page, pages)])
 }
 
 /// Commits a transaction of the log's own durably, or takes it back.
