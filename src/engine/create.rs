@@ -7,8 +7,8 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use crate::disk::Disk;
 use crate::format::heap::{
-    CHUNK_PAGES, DESCRIPTOR_PAGES, HeapHeader, PAGES_PER_SEGMENT, PageDescriptor, PageKind,
-    RegionRef, TYPE_SYSTEM,
+    CHUNK_PAGES, DESCRIPTOR_PAGES, HEAD_PAGES, HeapHeader, PAGES_PER_SEGMENT, PageDescriptor,
+    PageKind, RegionRef, TYPE_SYSTEM,
 };
 use crate::format::superblock::{FLAG_CLEAN, HALF_MADE, Identity, SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{
@@ -19,7 +19,8 @@ use crate::format::{
 /// directory, then the log.
 const CHUNK_PAGE: u64 = 1;
 const DIRECTORY_PAGE: u64 = CHUNK_PAGE + CHUNK_PAGES;
-const LOG_PAGE: u64 = DIRECTORY_PAGE + 1;
+const LOG_PAGE: u64 = HEAD_PAGES;
+const _: () = assert!(LOG_PAGE == DIRECTORY_PAGE + 1);
 
 /// Writes a store without objects, whose log has `log_bytes`, to an empty disk.
 ///

@@ -14,6 +14,8 @@ pub(crate) const PAGES_PER_SEGMENT: u64 = 512;
 pub(crate) const DESCRIPTOR_PAGES: u64 = 8;
 /// Pages of a chunk: the descriptors, then one page of sums.
 pub(crate) const CHUNK_PAGES: u64 = DESCRIPTOR_PAGES + 1;
+/// Pages before any object: the header, the first chunk, the first directory.
+pub(crate) const HEAD_PAGES: u64 = CHUNK_PAGES + 2;
 /// Buckets of free runs by length.
 pub(crate) const BUCKETS: usize = 128;
 /// Slots that a slab has at most: the bits of a descriptor's bitmap.

@@ -1,9 +1,13 @@
 //! An image, and following links in it.
 
+use std::sync::Arc;
+
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::map::{Misfit, PrivateMap};
+use crate::format::PAGE_BYTES;
+use crate::format::heap::HEAD_PAGES;
+use crate::map::{HasMap, Held, Misfit, PrivateMap};
 use crate::persist::{Link, Persist, Pointee};
 
 use super::PageSet;
@@ -33,13 +37,25 @@ pub struct Image {
     tests: LinkTests,
 }
 
+impl HasMap for Image {
+    fn map(&self) -> &PrivateMap {
+        &self.map
+    }
+}
+
 impl Image {
     /// An image of a mapping that holds the heap's state at `position`.
     pub(crate) fn new(mut map: PrivateMap, position: u64, tests: LinkTests) -> Self {
         if tests == LinkTests::Bounds {
-            map.allow_quick();
+            map.allow_quick(HEAD_PAGES * PAGE_BYTES);
         }
         Self { map, position, touched: PageSet::default(), tests }
+    }
+
+    /// Holds an image for a reader.
+    #[inline]
+    pub(crate) fn hold(image: Arc<Self>) -> Held<Self> {
+        Held::new(image)
     }
 
     /// The log position up to which this image follows the log: a later commit
@@ -117,14 +133,14 @@ impl Image {
 
     /// Whether a stricter test than that of bounds refuses the link.
     #[inline(always)]
-    fn is_refused<P: Pointee + ?Sized>(&self, link: Link<P>) -> bool {
+    pub(crate) fn is_refused<P: Pointee + ?Sized>(&self, link: Link<P>) -> bool {
         self.tests == LinkTests::Live && self.expect_live(link).is_err()
     }
 
     /// Why a link was refused.
     #[cold]
     #[inline(never)]
-    fn refusal<P: Pointee + ?Sized>(&self, link: Link<P>) -> Error {
+    pub(crate) fn refusal<P: Pointee + ?Sized>(&self, link: Link<P>) -> Error {
         if link.is_null() {
             return null_link::<P>();
         }
@@ -253,7 +269,7 @@ impl Image {
 
     /// Bytes of memory that this image may hold for itself.
     pub(crate) fn private_bytes(&self) -> u64 {
-        self.touched.len() * crate::format::PAGE_BYTES
+        self.touched.len() * PAGE_BYTES
     }
 }
 

@@ -20,9 +20,13 @@
 //! could see the change has its own copy (ARCHITECTURE.md, "Freezing").
 //! Log regions, which do change, are holes that no reference may touch.
 //! `M5` The file is never cut below what a map's `limit` covers.
+//! `M6` While an `Arc` holds what has a map, nobody gets a `&mut` to it, and
+//! nothing changes a map's view through `&`: a copy of its bounds stays true.
 
 mod log;
 mod private;
+mod window;
 
 pub(crate) use log::LogMap;
 pub(crate) use private::{Hole, Misfit, PrivateMap};
+pub(crate) use window::{HasMap, Held};

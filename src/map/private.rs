@@ -5,6 +5,7 @@ use std::io;
 
 use memmap2::{Advice, MmapOptions, MmapRaw, RemapOptions, UncheckedAdvice};
 
+use super::window::Window;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::persist::{Persist, assert_object};
 
@@ -43,14 +44,16 @@ pub(crate) struct PrivateMap {
     base: *mut u8,
     /// Bytes from `base` on that may be borrowed, outside of `holes`.
     limit: u64,
-    /// Where an object of up to a page may begin without further tests: the
-    /// longest stretch below `limit` that no hole touches, short of its last
-    /// page. Empty where links are to be tested more strictly. It never holds
-    /// offset 0, so that following a link through it needs no test for null.
+    /// Where objects may lie without further tests: the longest stretch below
+    /// `limit` that no hole touches. Empty where links are to be tested more
+    /// strictly. It never holds offset 0, so that following a link through it
+    /// needs no test for null.
     quick_start: u64,
     quick_bytes: u64,
-    /// Whether there is to be one.
-    is_quick: bool,
+    /// The first offset that objects may have, if there is to be such a stretch.
+    /// What lies before it would spend a small store's stretch on pages that no
+    /// user's link leads to.
+    quick_from: Option<u64>,
     holes: [Hole; 2],
     len_bytes: u64,
     owner: Owner,
@@ -96,7 +99,7 @@ impl PrivateMap {
             limit: 0,
             quick_start: 0,
             quick_bytes: 0,
-            is_quick: false,
+            quick_from: None,
             holes,
             len_bytes,
             owner,
@@ -128,13 +131,9 @@ impl PrivateMap {
     pub(crate) fn set_view(&mut self, limit: u64, holes: [Hole; 2]) {
         self.limit = limit.min(self.len_bytes);
         self.holes = holes;
-        self.quick_bytes = 0;
-        if self.is_quick {
-            let gap = widest_gap(self.limit, holes);
-            self.quick_start = gap.start.max(1);
-            let end = gap.end.saturating_sub(PAGE_BYTES - 1);
-            self.quick_bytes = end.saturating_sub(self.quick_start);
-        }
+        let gap = self.quick_from.map(|first| widest_gap(first.max(1), self.limit, holes));
+        let gap = gap.unwrap_or_default();
+        (self.quick_start, self.quick_bytes) = (gap.start, gap.end - gap.start);
     }
 
     /// Maps more or less of the file. Bytes that stay keep their contents,
@@ -158,7 +157,7 @@ impl PrivateMap {
         let mut larger = Self::of_memory(len_bytes)?;
         let keep = self.len_bytes.min(len_bytes);
         let (limit, holes) = (self.limit, self.holes);
-        larger.is_quick = self.is_quick;
+        larger.quick_from = self.quick_from;
         self.set_view(keep, [Hole::default(); 2]);
         larger.set_view(keep, [Hole::default(); 2]);
         if let (Ok(from), Ok(to)) = (self.items::<u8>(0, keep), larger.items_mut::<u8>(0, keep)) {
@@ -169,34 +168,26 @@ impl PrivateMap {
         Ok(())
     }
 
-    /// Lets `quick_items` answer.
-    pub(crate) fn allow_quick(&mut self) {
-        self.is_quick = true;
+    /// Lets `quick_items` answer for objects at `first` or later.
+    pub(crate) fn allow_quick(&mut self, first: u64) {
+        self.quick_from = Some(first);
         self.set_view(self.limit, self.holes);
     }
 
-    /// As `items` where the answer takes two comparisons; else `None`, also for
-    /// offset 0. One that follows a link in a loop pays for nothing else.
+    /// As `items`, but refuses also what a window cannot tell.
     #[inline]
     pub(crate) fn quick_items<T: Persist>(&self, offset: u64, count: u64) -> Option<&[T]> {
-        const { assert_object::<T>() };
-        let bytes = (size_of::<T>() as u64).checked_mul(count)?;
-        let is_inside = offset.wrapping_sub(self.quick_start) < self.quick_bytes;
-        if bytes > PAGE_BYTES || !is_inside || !offset.is_multiple_of(align_of::<T>() as u64) {
+        if !self.quick().holds::<T>(offset, count) || self.valid::<T>(offset, count).is_err() {
             return None;
         }
-        let address = self.base.wrapping_add(offset as usize);
-        if !T::ANY_BITS {
-            // SAFETY: what is quick lies below `limit` by a page (M1, M2, M5), and
-            // `u8` has neither alignment nor bad values. M3, M4.
-            let bytes = unsafe { std::slice::from_raw_parts(address, bytes as usize) };
-            if !bytes.chunks_exact(size_of::<T>()).all(T::is_valid) {
-                return None;
-            }
-        }
-        // SAFETY: as above, with the alignment tested (`base` is aligned to a
-        // page, no type asks for more: P4), and the values (P2, P3).
-        Some(unsafe { std::slice::from_raw_parts(address.cast(), count as usize) })
+        // SAFETY: `holds` and `valid` have tested it, the window is this map's,
+        // and `self` is borrowed as long as what is returned (M3).
+        Some(unsafe { self.quick().items(offset, count) })
+    }
+
+    /// What `quick_items` goes by.
+    pub(super) fn quick(&self) -> Window {
+        Window { base: self.base, start: self.quick_start, bytes: self.quick_bytes }
     }
 
     /// Whether `bytes` from `offset` on may be borrowed.
@@ -316,11 +307,11 @@ impl PrivateMap {
     }
 }
 
-/// The longest stretch below `limit` that no hole touches.
-fn widest_gap(limit: u64, mut holes: [Hole; 2]) -> Hole {
+/// The longest stretch from `first` up to `limit` that no hole touches.
+fn widest_gap(first: u64, limit: u64, mut holes: [Hole; 2]) -> Hole {
     holes.sort_by_key(|hole| hole.start);
     let mut widest = Hole::default();
-    let mut start = 0;
+    let mut start = first;
     for hole in holes.into_iter().chain([Hole { start: limit, end: limit }]) {
         let end = hole.start.min(limit);
         if hole.start == hole.end && hole.start != limit {
@@ -378,7 +369,7 @@ mod tests {
     #[test]
     fn the_quick_way_gives_nothing_that_the_careful_one_refuses() {
         let mut map = map(8);
-        map.allow_quick();
+        map.allow_quick(8192);
         map.items_mut::<u8>(20480, 1).unwrap()[0] = 2;
         for holes in [
             [Hole::default(); 2],
@@ -396,6 +387,8 @@ mod tests {
                 assert!(!quick || map.items::<bool>(offset, 1).is_ok(), "{offset}");
             }
             assert!(map.quick_items::<u64>(12288, 1).is_some());
+            let last = if holes[0].start == 24576 { 24576 } else { 7 * 4096 + 512 } - 8;
+            assert!(map.quick_items::<u64>(last, 1).is_some(), "the last place is one too");
         }
     }
 

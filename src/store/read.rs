@@ -1,12 +1,12 @@
 //! Read transactions.
 
 use std::ops::Deref;
-use std::sync::Arc;
 
 use crate::catalog::{self, RootInfo};
 use crate::error::Result;
 use crate::image::Image;
-use crate::persist::{Link, Pointee};
+use crate::map::Held;
+use crate::persist::{Link, Persist, Pointee};
 
 use super::Store;
 
@@ -17,7 +17,7 @@ use super::Store;
 /// costs memory: copies of the pages that change meanwhile.
 pub struct ReadTx<'store> {
     store: &'store Store,
-    image: Arc<Image>,
+    image: Held<Image>,
 }
 
 impl Store {
@@ -33,11 +33,52 @@ impl Store {
     /// The log or the file is damaged, or there is no memory for an image.
     #[inline]
     pub fn read(&self) -> Result<ReadTx<'_>> {
-        Ok(ReadTx { store: self, image: self.core.snapshot()? })
+        Ok(ReadTx { store: self, image: Image::hold(self.core.snapshot()?) })
     }
 }
 
 impl ReadTx<'_> {
+    /// As [`Image::get`], with the bounds at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::get`].
+    #[inline]
+    pub fn get<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<Option<&P>> {
+        match self.follow(link) {
+            Some(target) => Ok(Some(target)),
+            None if link.is_null() => Ok(None),
+            None => Err(self.image.refusal(link)),
+        }
+    }
+
+    /// As [`Image::at`], with the bounds at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::at`].
+    #[inline]
+    pub fn at<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<&P> {
+        self.follow(link).ok_or_else(|| self.image.refusal(link))
+    }
+
+    /// As [`Image::read`], with the bounds at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::at`].
+    #[inline]
+    pub fn read<T: Persist + Copy>(&self, link: Link<T>) -> Result<T> {
+        self.at(link).copied()
+    }
+
+    #[inline]
+    fn follow<P: Pointee + ?Sized>(&self, link: Link<P>) -> Option<&P> {
+        let (offset, count) = (link.offset(), link.count());
+        let allows = |image: &Image| !image.is_refused(link);
+        self.image.items::<P::Item>(offset, count, allows).map(P::from_items)
+    }
+
     /// The root `name`; null if it was never set.
     ///
     /// # Errors
