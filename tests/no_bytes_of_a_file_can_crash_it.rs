@@ -14,9 +14,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::{Random, TestResult, child, forge, is_long, open_with, seed};
+use common::{Random, TestResult, assert_refused, child, forge, is_long, open_with, seed};
 use flagstone::{Durability, Link, LinkTests, OpenOptions, Result, Store, WriteTx, persist};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -396,4 +396,53 @@ fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
     let status = child.wait()?;
     assert!(status.success(), "{status} at {last}; see above");
     Ok(())
+}
+
+/// Runs `case` in a child with an address space of `most_bytes` and as much time
+/// as a case may take. A file that claims too much would end it, or be too slow.
+fn within(test: &str, most_bytes: u64, case: impl FnOnce(&Path) -> TestResult) -> TestResult {
+    if let Some(folder) = std::env::var_os(CHILD) {
+        setrlimit(Resource::As, Rlimit { current: Some(most_bytes), maximum: None })?;
+        return case(Path::new(&folder));
+    }
+    let folder = tempfile::tempdir()?;
+    let mut child = child(test, CHILD, folder.path()).spawn()?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if let Some(status) = child.try_wait()? {
+            assert!(status.success(), "{status}, see above");
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill()?;
+    panic!("it takes too long");
+}
+
+/// Writes a file that is as long as it says, with holes for the most part.
+fn write_sparse(path: &Path, bytes: &[u8], len_bytes: u64) -> TestResult {
+    std::fs::write(path, bytes)?;
+    std::fs::OpenOptions::new().write(true).open(path)?.set_len(len_bytes)?;
+    Ok(())
+}
+
+#[test]
+fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
+    const RING: u64 = 1 << 30;
+    // Log and heap are mapped, a gigabyte each; a quarter is for all the rest.
+    within("a_record_is_no_longer_than_its_log_allows", RING * 9 / 4, |folder| {
+        let path = folder.join("store");
+        for claimed in [RING - (1 << 20), RING / 2 - 2 * PAGE as u64] {
+            let mut bytes = sample(folder, false)?;
+            forge::superblocks(&mut bytes, |block| {
+                forge::set_number(block, 88, RING);
+                forge::set_number(block, 96, forge::number(block, 104));
+                forge::set_number(block, 120, RING + (LOG.start - HEADER.start) as u64);
+            });
+            forge::only_record(&mut bytes, &[], claimed as u32, 0);
+            write_sparse(&path, &bytes, RING + LOG.start as u64)?;
+            assert_refused!(open_with(&path, &options()), Corrupt { .. });
+        }
+        Ok(())
+    })
 }

@@ -70,6 +70,15 @@ impl Ring {
         self.region.load(self.place(position), buffer)
     }
 
+    /// Makes `buffer` the `len` bytes from `position` on. The length may be the
+    /// file's word: where there is no memory for it, that is an error.
+    fn load_into(&self, buffer: &mut Vec<u8>, position: u64, len: usize) -> std::io::Result<()> {
+        buffer.truncate(len);
+        buffer.try_reserve_exact(len - buffer.len())?;
+        buffer.resize(len, 0);
+        self.load(position, buffer)
+    }
+
     /// Makes `[from, to)` durable, in whole blocks.
     pub(crate) fn flush(&self, from: u64, to: u64) -> std::io::Result<()> {
         let mut at = from / PAGE_BYTES * PAGE_BYTES;
@@ -96,14 +105,22 @@ impl Ring {
     }
 
     /// Whether these bytes could be the header of a record at `position`.
+    ///
+    /// No record but a skip is longer than the longest one with its padding, so
+    /// what a forged length may cost is half the ring, and a skip's bytes are
+    /// never read.
     fn is_plausible(&self, header: &RecordHeader, position: u64) -> bool {
         let len = u64::from(header.len_bytes.get());
         let kinds = record::KIND_COMMIT..=record::KIND_SPILL;
+        let longest = match header.kind {
+            record::KIND_SKIP => u64::MAX,
+            _ => self.longest_record_bytes() + HEADER_BYTES,
+        };
         header.magic == record::MAGIC
             && kinds.contains(&header.kind)
             && header.position.get() == position
             && len.is_multiple_of(8)
-            && (HEADER_BYTES..=self.room_to_end(position)).contains(&len)
+            && (HEADER_BYTES..=self.room_to_end(position).min(longest)).contains(&len)
     }
 
     /// The header at `position` with the whole record in `buffer`, if the
@@ -122,8 +139,7 @@ impl Ring {
         if chain.is_some_and(|chain| chain != header.chain.get()) {
             return Ok(None);
         }
-        buffer.resize(covered_bytes(&header), 0);
-        self.load(position, buffer)?;
+        self.load_into(buffer, position, covered_bytes(&header))?;
         Ok(record::checks(buffer, epoch).then_some(header))
     }
 }
@@ -205,7 +221,8 @@ impl LogSource {
             record::KIND_SKIP => Ok(()),
             record::KIND_SPILL => {
                 let mut entries = body.to_vec();
-                self.read_spill(header.position.get(), &mut entries)?;
+                let position = header.position.get();
+                self.read_spill(position, &mut entries)?.ok_or_else(|| self.damaged(position))?;
                 each(header, &entries)
             }
             _ => each(header, body),
@@ -223,30 +240,29 @@ impl LogSource {
     }
 
     fn load(&self, position: u64, len_bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {
-        buffer.resize(len_bytes as usize, 0);
-        self.ring.load(position, buffer).map_err(|error| self.failed(position, &error))
+        let loaded = self.ring.load_into(buffer, position, len_bytes as usize);
+        loaded.map_err(|error| self.failed(position, &error))
     }
 
-    /// Replaces a spill in `body` by the entries that it names.
-    pub(crate) fn read_spill(&self, position: u64, body: &mut Vec<u8>) -> Result<Spill> {
-        let spill = Spill::read_from_prefix(body).map_err(|_| self.damaged(position))?.0;
+    /// Replaces a spill in `body` by the entries that it names; `None` if they
+    /// do not lie within the file.
+    pub(crate) fn read_spill(&self, position: u64, body: &mut Vec<u8>) -> Result<Option<Spill>> {
+        let Ok((spill, _)) = Spill::read_from_prefix(body) else { return Ok(None) };
+        let failed = |error: std::io::Error| self.failed(position, &error);
         let start = spill.offset.get().checked_add(HEAP_START_BYTES);
         let end = start.and_then(|start| start.checked_add(spill.len_bytes.get()));
-        let file_bytes = self.disk.len_bytes().map_err(|error| self.failed(position, &error))?;
         // The length is the file's word: it must not become an allocation
         // before it is held against the file.
-        let (Some(start), Some(end)) = (start, end) else {
-            return Err(self.damaged(position));
+        let file_bytes = self.disk.len_bytes().map_err(failed)?;
+        let (Some(start), Some(_)) = (start, end.filter(|end| *end <= file_bytes)) else {
+            return Ok(None);
         };
-        if end > file_bytes {
-            return Err(self.damaged(position));
-        }
         let len = spill.len_bytes.get() as usize;
         body.clear();
-        body.try_reserve_exact(len).map_err(|error| self.failed(position, &error.into()))?;
+        body.try_reserve_exact(len).map_err(|error| failed(error.into()))?;
         body.resize(len, 0);
-        self.disk.read_at(start, body).map_err(|error| self.failed(position, &error))?;
-        Ok(spill)
+        self.disk.read_at(start, body).map_err(failed)?;
+        Ok(Some(spill))
     }
 
     #[cold]
@@ -256,7 +272,7 @@ impl LogSource {
     }
 
     #[cold]
-    fn failed(&self, position: u64, error: &std::io::Error) -> crate::Error {
+    pub(super) fn failed(&self, position: u64, error: &std::io::Error) -> crate::Error {
         let offset = self.ring.file_offset(position);
         ErrorKind::corrupt("log record (file offset)", offset, "bytes that can be read", error)
     }

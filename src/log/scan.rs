@@ -1,6 +1,6 @@
 //! Where the log ends: reading it after a crash.
 
-use super::LogSource;
+use super::{LogSource, Ring};
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::checksum;
@@ -32,37 +32,41 @@ pub(crate) fn recover(
 ) -> Result<RecoveredLog> {
     let mut found = RecoveredLog { end: from, chain, attested: None };
     let mut buffer = Vec::new();
-    let mut body = Vec::new();
+    let mut spill = Vec::new();
     while found.end - from < source.ring.len_bytes() {
         let checked = source.ring.checked(found.end, epoch, Some(found.chain), &mut buffer);
-        let Ok(Some(header)) = checked else { break };
-        body.clear();
-        if header.kind != record::KIND_SKIP {
-            body.extend_from_slice(&buffer[HEADER_BYTES as usize..]);
+        // What cannot be read, or not be held in memory, is no end of the log.
+        let checked = checked.map_err(|error| source.failed(found.end, &error))?;
+        let Some(header) = checked else { break };
+        let mut entries = &buffer[HEADER_BYTES as usize..];
+        if header.kind == record::KIND_SPILL {
+            spill.clear();
+            spill.extend_from_slice(entries);
+            if !spill_checks(source, epoch, found.end, &mut spill)? {
+                break;
+            }
+            entries = &spill;
         }
-        if header.kind == record::KIND_SPILL && !spill_checks(source, epoch, found.end, &mut body) {
-            break;
-        }
-        each(&header, &body)?;
+        each(&header, entries)?;
         found.end += u64::from(header.len_bytes.get());
         found.chain = header.checksum.get();
     }
-    found.attested = attestation(source, epoch, from, found.end);
+    let attested = attestation(&source.ring, epoch, from, found.end);
+    found.attested = attested.map_err(|error| source.failed(found.end, &error))?;
     Ok(found)
 }
 
 /// Whether the entries that a spill names are there; leaves them in `body`.
-fn spill_checks(source: &LogSource, epoch: u64, position: u64, body: &mut Vec<u8>) -> bool {
-    let spill = source.read_spill(position, body);
-    spill.is_ok_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get())
+fn spill_checks(source: &LogSource, epoch: u64, position: u64, body: &mut Vec<u8>) -> Result<bool> {
+    let spill = source.read_spill(position, body)?;
+    Ok(spill.is_some_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get()))
 }
 
 /// The first durable position past `end` that a valid record behind it names.
 ///
 /// A ring has room for one lap, so each place can hold only one position past
 /// `end`; a header that names another is from an earlier lap.
-fn attestation(source: &LogSource, epoch: u64, from: u64, end: u64) -> Option<u64> {
-    let ring = &source.ring;
+fn attestation(ring: &Ring, epoch: u64, from: u64, end: u64) -> std::io::Result<Option<u64>> {
     let last = from + ring.len_bytes();
     // Headers can be forged; what their checksums may cost is bounded.
     let mut budget_bytes = 4 * ring.len_bytes();
@@ -71,23 +75,24 @@ fn attestation(source: &LogSource, epoch: u64, from: u64, end: u64) -> Option<u6
     let mut at = end;
     while at < last {
         let bytes = (PAGE_BYTES - at % PAGE_BYTES).min(last - at);
-        ring.load(at, &mut block[..bytes as usize]).ok()?;
+        ring.load(at, &mut block[..bytes as usize])?;
         for candidate in candidates(&block[..bytes as usize], at) {
-            let Ok(Some(header)) = ring.header(candidate) else {
+            let Some(header) = ring.header(candidate)? else {
                 continue;
             };
             let cost = u64::from(header.len_bytes.get());
-            budget_bytes = budget_bytes.checked_sub(cost)?;
-            let Ok(Some(header)) = ring.checked(candidate, epoch, None, &mut buffer) else {
+            let Some(rest) = budget_bytes.checked_sub(cost) else { return Ok(None) };
+            budget_bytes = rest;
+            let Some(header) = ring.checked(candidate, epoch, None, &mut buffer)? else {
                 continue;
             };
             if header.durable.get() > end {
-                return Some(header.durable.get());
+                return Ok(Some(header.durable.get()));
             }
         }
         at += bytes;
     }
-    None
+    Ok(None)
 }
 
 /// Positions in a block, which begins at `at`, where a record's magic stands.

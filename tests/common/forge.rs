@@ -61,3 +61,26 @@ pub fn reseal(bytes: &mut [u8], records: &[Range<usize>]) {
         set_number(bytes, record.start + 16, chain);
     }
 }
+
+/// Puts a commit with these entries at the newest superblock's position, and so
+/// in the place of all records; `len_bytes` is what its header claims, and a heap
+/// of `heap_bytes` too.
+pub fn only_record(bytes: &mut [u8], entries: &[u64], len_bytes: u32, heap_bytes: u64) {
+    let [log, log_bytes, base, position] =
+        [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
+    let at = (log + (position - base) % log_bytes) as usize;
+    let head = u64::from(len_bytes) << 32 | 1 << 24 | u64::from_le_bytes(*b"flr\0\0\0\0\0");
+    set_number(bytes, at, head);
+    set_number(bytes, at + 8, position);
+    set_number(bytes, at + 40, heap_bytes);
+    let body = at + RECORD_HEADER;
+    (0..).zip(entries).for_each(|(i, entry)| set_number(bytes, body + 8 * i, *entry));
+    let record = at..body + 8 * entries.len();
+    reseal(bytes, std::slice::from_ref(&record));
+}
+
+/// Lengthens the heap to `pages` pages, in a file that was closed.
+pub fn lengthen_heap(bytes: &mut [u8], pages: u32) {
+    superblocks(bytes, |block| set_number(block, 120, u64::from(pages) * PAGE as u64));
+    bytes[4 * PAGE..4 * PAGE + 4].copy_from_slice(&pages.to_le_bytes());
+}
