@@ -446,3 +446,28 @@ fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
         Ok(())
     })
 }
+
+/// Some bytes of log name any number of pages, as often as the log has room for.
+#[test]
+fn zeroing_the_same_pages_again_costs_no_time() -> TestResult {
+    const HEAP: u64 = 1 << 30;
+    let test = "zeroing_the_same_pages_again_costs_no_time";
+    within(test, MOST_BYTES, |folder| {
+        let path = folder.join("store");
+        let mut bytes = sample(folder, false)?;
+        let first = (bytes.len() - HEADER.start) as u64 / PAGE as u64 + 1;
+        let count = HEAP / PAGE as u64 - first;
+        let zero = [first << 8, count << 8 | 1];
+        let bulk = [first << 8, count << 8 | 2];
+        let line = [(first * 64) << 8 | 1, 7];
+        for entries in [[zero, zero, line], [zero, bulk, zero]] {
+            let entries = entries.as_flattened().repeat(300);
+            let len = (entries.len() * 8 + forge::RECORD_HEADER) as u32;
+            forge::only_record(&mut bytes, &entries, len, HEAP);
+            write_sparse(&path, &bytes, HEAP + HEADER.start as u64)?;
+            // The heap's header knows of no such length.
+            assert_refused!(open_with(&path, &options()), Corrupt { .. });
+        }
+        Ok(())
+    })
+}

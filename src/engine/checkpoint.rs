@@ -191,8 +191,8 @@ impl Core {
         let (source, end) = (self.log_source(), self.end_of_log());
         let mut pages = PageSet::default();
         source.each_record(position, end.position, |_, body| {
-            for page in Entries::new(body).flatten().filter_map(changed_pages).flatten() {
-                pages.insert(page);
+            for entry in Entries::new(body).flatten() {
+                insert_changed(&mut pages, entry);
             }
             Ok(())
         })?;
@@ -200,12 +200,12 @@ impl Core {
     }
 }
 
-/// The pages that an entry makes private; those written in place are not.
-fn changed_pages(entry: Entry<'_>) -> Option<std::ops::Range<u64>> {
+/// Adds the pages that an entry makes private; those written in place are not.
+fn insert_changed(pages: &mut PageSet, entry: Entry<'_>) {
     match entry {
-        Entry::Line { line, .. } => Some(line / LINES_PER_PAGE..line / LINES_PER_PAGE + 1),
-        Entry::Zero { page, count } => Some(page..page + count),
-        Entry::Bulk { .. } => None,
+        Entry::Line { line, .. } => drop(pages.insert(line / LINES_PER_PAGE)),
+        Entry::Zero { page, count } => pages.insert_range(page, count, |_| ()),
+        Entry::Bulk { .. } => {}
     }
 }
 

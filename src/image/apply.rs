@@ -23,6 +23,7 @@ impl Image {
         touched: &mut PageSet,
     ) -> Result<()> {
         let mut heap_bytes = self.heap_bytes();
+        self.zeroed = PageSet::default();
         source.each_record(self.position, target, |header, body| {
             heap_bytes = self.apply(&*source.disk, header, body, touched)?.unwrap_or(heap_bytes);
             Ok(())
@@ -37,6 +38,7 @@ impl Image {
     /// Not before, because a heap that a checkpoint was writing when it was cut
     /// off shows the header of a later state until the last record is applied.
     pub(crate) fn settle(&mut self, heap_bytes: u64) -> Result<()> {
+        self.zeroed = PageSet::default();
         self.refresh_view()?;
         if self.heap_bytes() == heap_bytes {
             return Ok(());
@@ -68,9 +70,7 @@ impl Image {
         for entry in Entries::new(body) {
             let entry =
                 entry.map_err(|_| bad_record(header, "entries that are known and whole"))?;
-            let (first, count) = self.apply_entry(disk, header, entry)?;
-            changes_header |= first == 0;
-            note((first, count), touched, &mut self.touched);
+            changes_header |= self.apply_entry(disk, header, entry, touched)? == 0;
         }
         if changes_header {
             self.refresh_holes()?;
@@ -100,27 +100,52 @@ impl Image {
         self.cover(disk, heap_bytes)
     }
 
-    /// Applies one entry; returns the pages that it touched, `(first, count)`.
+    /// Applies one entry; returns the first page that it touches.
     fn apply_entry(
         &mut self,
         disk: &dyn Disk,
         header: &RecordHeader,
         entry: Entry<'_>,
-    ) -> Result<(u64, u64)> {
+        touched: &mut PageSet,
+    ) -> Result<u64> {
         match entry {
             Entry::Line { line, mask, words } => {
                 self.apply_line(header, line, mask, words)?;
-                Ok((line / LINES_PER_PAGE, 1))
+                let page = line / LINES_PER_PAGE;
+                self.zeroed.remove(page);
+                self.touched.insert(page);
+                touched.insert(page);
+                Ok(page)
             }
             Entry::Zero { page, count } => {
-                self.pages_mut(header, page, count)?.fill(0);
-                Ok((page, count))
+                self.apply_zero(header, page, count)?;
+                touched.insert_range(page, count, |_| ());
+                Ok(page)
             }
             Entry::Bulk { page, count } => {
                 self.take_bulk(disk, header, page, count)?;
-                Ok((page, 0))
+                Ok(page)
             }
         }
+    }
+
+    /// Makes pages zero that are not.
+    ///
+    /// A few bytes of log can name a whole heap, and many records the same one,
+    /// so a page is looked at before it is written, which would make it private,
+    /// and not once more while the records at hand leave it alone. A hole of the
+    /// file then costs no memory, and naming it again no time.
+    fn apply_zero(&mut self, header: &RecordHeader, first: u64, count: u64) -> Result<()> {
+        self.pages_mut(header, first, count)?;
+        let Self { map, zeroed, touched, .. } = self;
+        zeroed.insert_range(first, count, |page| {
+            let bytes = map.items_mut::<u8>(page * PAGE_BYTES, PAGE_BYTES).unwrap_or_default();
+            if *bytes != [0; PAGE_BYTES as usize] {
+                bytes.fill(0);
+                touched.insert(page);
+            }
+        });
+        Ok(())
     }
 
     #[inline]
@@ -150,6 +175,10 @@ impl Image {
         page: u64,
         count: u64,
     ) -> Result<()> {
+        // Else zeroing them and dropping them again could go on for a whole log.
+        if self.zeroed.contains_any(page, count) {
+            return Err(bad_record(header, "bulk pages past all heaps before"));
+        }
         let is_copy = self.map.is_copy();
         let offset = HEAP_START_BYTES.saturating_add(page.saturating_mul(PAGE_BYTES));
         let pages = self.pages_mut(header, page, count)?;
@@ -197,17 +226,51 @@ impl Image {
     }
 }
 
-#[inline]
-fn note((page, count): (u64, u64), touched: &mut PageSet, private: &mut PageSet) {
-    for page in page..page + count {
-        touched.insert(page);
-        private.insert(page);
-    }
-}
-
 #[cold]
 fn bad_record(header: &RecordHeader, expected: &str) -> crate::Error {
     let position = header.position.get();
     let found = format!("others, in a record of {} bytes", header.as_bytes().len());
     ErrorKind::corrupt("log record (position)", position, expected, found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+    use crate::format::record::{KIND_COMMIT, OP_BULK, OP_ZERO, push_line, push_pages};
+    use crate::image::LinkTests;
+    use crate::map::PrivateMap;
+    use zerocopy::FromZeros;
+
+    const PAGES: u64 = 100;
+
+    fn apply(image: &mut Image, body: &[u8], touched: &mut PageSet) -> Result<Option<u64>> {
+        let mut header = RecordHeader::new_zeroed();
+        header.kind = KIND_COMMIT;
+        header.heap_bytes.set(PAGES * PAGE_BYTES);
+        image.apply(&MemoryDisk::default(), &header, body, touched)
+    }
+
+    #[test]
+    fn only_pages_that_are_not_zero_become_private() {
+        let map = PrivateMap::of_memory(PAGES * PAGE_BYTES).unwrap();
+        let mut image = Image::new(map, 0, LinkTests::Bounds);
+        let (mut touched, mut body) = (PageSet::default(), Vec::new());
+        push_line(&mut body, 7 * LINES_PER_PAGE, &[0; 64], &[1; 64]);
+        for _ in 0..2 {
+            push_pages(&mut body, 1, PAGES - 1, OP_ZERO);
+        }
+        apply(&mut image, &body, &mut touched).unwrap();
+        assert_eq!(image.private_bytes(), PAGE_BYTES);
+        assert_eq!(touched.len(), PAGES - 1, "a checkpoint writes them all");
+        assert_eq!(image.pages(7, 1).unwrap(), [0; PAGE_BYTES as usize]);
+        // Another line, after the page was seen to be zero.
+        push_line(&mut body, 8 * LINES_PER_PAGE, &[0; 64], &[1; 64]);
+        push_pages(&mut body, 8, 1, OP_ZERO);
+        apply(&mut image, &body, &mut touched).unwrap();
+        assert_eq!(image.pages(8, 1).unwrap(), [0; PAGE_BYTES as usize]);
+        body.clear();
+        push_pages(&mut body, 90, 5, OP_BULK);
+        assert!(apply(&mut image, &body, &mut touched).is_err(), "they were in use before");
+    }
 }

@@ -34,6 +34,8 @@ pub struct Image {
     pub(super) position: u64,
     /// Pages that may be private, since the last time they were given back.
     pub(super) touched: PageSet,
+    /// Pages that the records being applied have made zero, and not changed since.
+    pub(super) zeroed: PageSet,
     tests: LinkTests,
 }
 
@@ -49,7 +51,8 @@ impl Image {
         if tests == LinkTests::Bounds {
             map.allow_quick(HEAD_PAGES * PAGE_BYTES);
         }
-        Self { map, position, touched: PageSet::default(), tests }
+        let (touched, zeroed) = (PageSet::default(), PageSet::default());
+        Self { map, position, touched, zeroed, tests }
     }
 
     /// Holds an image for a reader.
