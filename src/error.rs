@@ -359,6 +359,21 @@ pub enum ErrorKind {
         why: &'static str,
     },
 
+    /// A name, or a type's description, that is too long for a store.
+    #[error(
+        "{what} ({begin:?} and so on) has {found_bytes} bytes, and a store takes at most {most_bytes}; make it shorter"
+    )]
+    TextTooLong {
+        /// Which text it is.
+        what: &'static str,
+        /// How the name begins.
+        begin: String,
+        /// Its length.
+        found_bytes: u64,
+        /// The longest there may be.
+        most_bytes: u64,
+    },
+
     /// One of flagstone's own structures in the file contradicts itself.
     #[error(
         "{what} at heap offset {offset:#x} is damaged: expected {expected}, found {found}; run `check`, restore a backup"

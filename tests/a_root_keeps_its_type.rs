@@ -393,3 +393,27 @@ fn a_thousand_roots_are_sorted_found_and_removed() -> TestResult {
     }
     Ok(())
 }
+
+#[persist]
+#[derive(Clone, Copy)]
+struct Both<A, B>(A, B);
+type Twice<T> = Both<T, T>;
+type Eight<T> = Twice<Twice<Twice<T>>>;
+
+#[test]
+fn names_have_a_longest_length() -> TestResult {
+    let longest = "x".repeat(4096);
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let one = tx.alloc(1u64)?;
+    tx.set_root(&longest, one)?;
+    assert_refused!(tx.set_root(&(longest.clone() + "x"), one), TextTooLong { .. });
+    let named = Link::<Eight<Eight<Eight<u8>>>>::null();
+    assert_refused!(tx.set_root("type", named), TextTooLong { .. });
+    assert!(tx.root::<Eight<Eight<Eight<u8>>>>("type")?.is_null());
+    tx.commit()?;
+    assert_eq!(store.read()?.root::<u64>(&longest)?, one);
+    assert_eq!(store.read()?.roots()?.len(), 1);
+    store.check()?.into_result()?;
+    Ok(())
+}

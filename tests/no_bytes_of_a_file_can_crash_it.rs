@@ -471,3 +471,57 @@ fn zeroing_the_same_pages_again_costs_no_time() -> TestResult {
         Ok(())
     })
 }
+
+/// Opens a closed store with a heap of `HEAP` bytes, holes for the most part, of
+/// which `change` knows where they begin.
+fn open_forged(folder: &Path, change: impl FnOnce(&mut Vec<u8>, u64)) -> TestResult<Store> {
+    let path = folder.join("store");
+    let mut bytes = sample(folder, true)?;
+    // Past all arrays that are put there.
+    let holes = bytes.len() as u64 + (16 << 20);
+    change(&mut bytes, holes);
+    forge::lengthen_heap(&mut bytes, (HEAP / PAGE as u64) as u32);
+    write_sparse(&path, &bytes, HEAP + HEADER.start as u64)?;
+    Ok(open_with(&path, &options())?)
+}
+
+const HEAP: u64 = 200 << 20;
+
+/// One text, however long, can be that of many names and types.
+#[test]
+fn forged_directories_cost_no_more_than_honest_ones() -> TestResult {
+    const REGISTRY: usize = 8;
+    const ROOTS: usize = 24;
+    const MANY: u32 = 60_000;
+    let list = |store: &Store| store.read().and_then(|tx| tx.roots());
+    within("forged_directories_cost_no_more_than_honest_ones", 2 << 30, |folder| {
+        for len in [100 << 20, 4096] {
+            let root = |at| [at, 1 << 32 | len, 0, u64::MAX];
+            let store = open_forged(folder, |bytes, holes| {
+                forge::system_array(bytes, ROOTS, &root(holes), MANY);
+            })?;
+            assert_refused!(list(&store), Corrupt { .. });
+            assert!(!store.check()?.is_clean());
+        }
+        // As many as there is heap for, all of them in a hole.
+        let store = open_forged(folder, |bytes, holes| {
+            forge::set_number(bytes, HEADER.start + ROOTS, (1 << 32) | (holes / PAGE as u64));
+            forge::set_number(bytes, HEADER.start + ROOTS + 8, (150 << 20) / 32);
+        })?;
+        assert_refused!(list(&store), Corrupt { .. });
+        assert_refused!(store.update(|tx| push(tx, 1)), Corrupt { .. });
+        drop(store);
+        for len in [100 << 20, 1 << 20] {
+            let mut entry = [1; 16];
+            let store = open_forged(folder, |bytes, holes| {
+                entry[1..3].copy_from_slice(&[holes, len]);
+                forge::system_array(bytes, REGISTRY, &entry, MANY);
+            })?;
+            let _ = list(&store);
+            let _ = store.read()?.root::<Node>("list");
+            let _ = store.update(|tx| push(tx, 1));
+            assert!(!store.check()?.is_clean());
+        }
+        Ok(())
+    })
+}

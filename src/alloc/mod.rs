@@ -163,7 +163,7 @@ fn matches_place(found: &Allocation, place: Place, len_bytes: u64) -> bool {
 
 /// Where a type's entry lies in the registry.
 pub(crate) fn type_entry_offset(image: &Image, type_number: u32) -> Result<u64> {
-    let registry = &image.header()?.registry;
+    let registry = image.registry()?;
     let len = registry.len.get();
     if type_number >= len {
         let expected = format!("one of {len}");

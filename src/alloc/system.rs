@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
-use crate::format::heap::{ArrayRef, HeapHeader, TYPE_SYSTEM};
+use crate::format::heap::{ArrayRef, HeapHeader, MAX_ENTRIES, TYPE_SYSTEM};
 use crate::image::{Allocation, Image};
 use crate::workspace::Workspace;
 
@@ -29,11 +29,18 @@ impl SystemArray {
         Self { place: std::mem::offset_of!(HeapHeader, roots) as u64, element_bytes: 32 };
 }
 
+const _: () = assert!(MAX_ENTRIES == 65536);
+
 /// Lengthens an array by one zero element; returns that one's index. The array
 /// moves to a run twice as long when it is full.
 pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Result<u64> {
     let old: ArrayRef = *workspace.pod("array of the heap header", array.place)?;
     let (len, old_pages) = (u64::from(old.len.get()), u64::from(old.pages.get()));
+    if len >= u64::from(MAX_ENTRIES) {
+        let (count, size_bytes) = (len + 1, array.element_bytes);
+        let why = "a store has at most 65536 types, and as many roots";
+        return Err(ErrorKind::TooLarge { count, size_bytes, why }.into());
+    }
     expect_array(workspace, &old, len * array.element_bytes)?;
     let mut new = ArrayRef::new(u64::from(old.page.get()), old_pages, len + 1);
     if (len + 1) * array.element_bytes > old_pages * PAGE_BYTES {

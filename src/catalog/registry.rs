@@ -9,7 +9,7 @@ use zerocopy::little_endian::{U32, U64};
 use crate::alloc::{SystemArray, grow_array, store_bytes, type_entry_offset};
 use crate::error::{ErrorKind, Result};
 use crate::format::checksum;
-use crate::format::heap::{TYPE_FIRST_USER, TypeEntry};
+use crate::format::heap::{MAX_NAME_BYTES, MAX_SCHEMA_BYTES, TYPE_FIRST_USER, TypeEntry};
 use crate::image::Image;
 use crate::persist::{Persist, Reach, Schema, Shape};
 use crate::workspace::Workspace;
@@ -47,10 +47,12 @@ impl TypeNumbers {
         id: TypeId,
     ) -> Result<u32> {
         // Before anything is registered: all of them, or none.
+        let schema = schema_of::<T>();
+        expect_fits(&schema)?;
         for schema in Reach::of::<T>() {
+            expect_fits(&schema)?;
             find(workspace, &schema)?;
         }
-        let schema = schema_of::<T>();
         let number = match find(workspace, &schema)? {
             Some(number) => number,
             None => {
@@ -144,13 +146,13 @@ fn schema_of<T: Persist>() -> Schema {
 fn find(image: &Image, schema: &Schema) -> Result<Option<u32>> {
     let text = schema.to_string();
     let identity = checksum::plain(text.as_bytes());
-    for number in TYPE_FIRST_USER..image.header()?.registry.len.get() {
+    for number in TYPE_FIRST_USER..image.registry()?.len.get() {
         let entry = entry(image, number)?;
         if entry.identity.get() == identity {
             return Ok(Some(number));
         }
-        let found = schema_text(image, number)?;
-        if name_in(&found) == Some(&schema.name) {
+        if type_name(image, number)? == Some(&schema.name) {
+            let found = schema_text(image, number)?;
             let (type_name, expected) = (schema.name.clone(), text);
             return Err(ErrorKind::TypeChanged { type_name, expected, found }.into());
         }
@@ -164,20 +166,57 @@ fn entry(image: &Image, number: u32) -> Result<&TypeEntry> {
 
 /// The text that describes type `number`.
 pub(crate) fn schema_text(image: &Image, number: u32) -> Result<String> {
-    let entry = entry(image, number)?;
-    let (offset, len) = (entry.schema_offset.get(), u64::from(entry.schema_bytes.get()));
-    let bytes = image.bytes("type's description", offset, len)?;
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.to_string()),
-        Err(error) => Err(ErrorKind::corrupt("type's description", offset, "UTF-8", error)),
-    }
+    let (offset, bytes) = schema_bytes(image, number)?;
+    expect_text(offset, bytes).map(str::to_string)
 }
 
-/// The type's name in a description: between the first word and the size.
-pub(crate) fn name_in(text: &str) -> Option<&str> {
-    let line = text.lines().next()?;
-    let (_, rest) = line.split_once(' ')?;
-    rest.rsplit_once(" size ").map(|(name, _)| name)
+fn schema_bytes(image: &Image, number: u32) -> Result<(u64, &[u8])> {
+    let entry = entry(image, number)?;
+    let (offset, len) = (entry.schema_offset.get(), u64::from(entry.schema_bytes.get()));
+    if len > MAX_SCHEMA_BYTES {
+        let expected = format!("at most {MAX_SCHEMA_BYTES} bytes");
+        return Err(ErrorKind::corrupt("type's description", offset, expected, len));
+    }
+    Ok((offset, image.bytes("type's description", offset, len)?))
+}
+
+fn expect_text(offset: u64, bytes: &[u8]) -> Result<&str> {
+    std::str::from_utf8(bytes)
+        .map_err(|error| ErrorKind::corrupt("type's description", offset, "UTF-8", error))
+}
+
+/// The name of type `number`: in its description between the first word and the
+/// size. No more is read of it: it may be long, and is not the only one.
+pub(crate) fn type_name(image: &Image, number: u32) -> Result<Option<&str>> {
+    /// What stands in the line beside the name, with some room.
+    const BESIDE_BYTES: usize = 64;
+    let (offset, bytes) = schema_bytes(image, number)?;
+    let start = &bytes[..bytes.len().min(MAX_NAME_BYTES as usize + BESIDE_BYTES)];
+    let Some(end) = start.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+    let named = expect_text(offset, &start[..end])?.split_once(' ');
+    Ok(named.and_then(|(_, rest)| rest.rsplit_once(" size ")).map(|(name, _)| name))
+}
+
+/// Refuses a type that is too long for a store to describe.
+fn expect_fits(schema: &Schema) -> Result<()> {
+    let name = &schema.name;
+    expect_short("the name of a type", name, name, MAX_NAME_BYTES)?;
+    expect_short("the description of a type", name, &schema.to_string(), MAX_SCHEMA_BYTES)
+}
+
+/// Refuses a text of more than `most_bytes`; `name` says whose it is.
+pub(super) fn expect_short(
+    what: &'static str,
+    name: &str,
+    text: &str,
+    most_bytes: u64,
+) -> Result<()> {
+    let found_bytes = text.len() as u64;
+    if found_bytes <= most_bytes {
+        return Ok(());
+    }
+    let begin = name.chars().take(40).collect();
+    Err(ErrorKind::TextTooLong { what, begin, found_bytes, most_bytes }.into())
 }
 
 fn register(workspace: &mut Workspace, schema: &Schema) -> Result<u32> {

@@ -5,12 +5,12 @@ use zerocopy::little_endian::{U32, U64};
 
 use crate::alloc::{SystemArray, free_bytes, grow_array, store_bytes};
 use crate::error::{ErrorKind, Result};
-use crate::format::heap::{ArrayRef, HeapHeader, RootEntry};
+use crate::format::heap::{ArrayRef, HeapHeader, MAX_NAME_BYTES, RootEntry};
 use crate::image::Image;
 use crate::persist::{Link, Pointee, Reach};
 use crate::workspace::Workspace;
 
-use super::registry::{name_in, schema_text};
+use super::registry::{expect_short, schema_text, type_name};
 
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = size_of::<RootEntry>() as u64;
@@ -36,7 +36,7 @@ fn is_slice<P: Pointee + ?Sized>() -> bool {
 }
 
 fn array(image: &Image) -> Result<ArrayRef> {
-    Ok(image.header()?.roots)
+    image.roots()
 }
 
 fn entry(image: &Image, index: u64) -> Result<&RootEntry> {
@@ -44,7 +44,12 @@ fn entry(image: &Image, index: u64) -> Result<&RootEntry> {
 }
 
 fn name_of<'a>(image: &'a Image, entry: &RootEntry) -> Result<&'a [u8]> {
-    image.bytes("root's name", entry.name_offset.get(), u64::from(entry.name_bytes.get()))
+    let (offset, len) = (entry.name_offset.get(), u64::from(entry.name_bytes.get()));
+    if len > MAX_NAME_BYTES {
+        let expected = format!("at most {MAX_NAME_BYTES} bytes");
+        return Err(ErrorKind::corrupt("root's name", offset, expected, len));
+    }
+    image.bytes("root's name", offset, len)
 }
 
 /// The index of a root, or where it would be inserted. The names are sorted.
@@ -74,13 +79,13 @@ pub(crate) fn get<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<Link
 }
 
 fn expect_type<P: Pointee + ?Sized>(image: &Image, name: &str, entry: &RootEntry) -> Result<()> {
-    let found_layout = schema_text(image, entry.type_number.get())?;
-    let found = name_in(&found_layout).unwrap_or_default();
+    let found = type_name(image, entry.type_number.get())?.unwrap_or_default();
     let found = display_name(found, entry.count.get() != SINGLE);
     let expected = P::target_name();
     if found == expected {
         return Ok(());
     }
+    let found_layout = schema_text(image, entry.type_number.get())?;
     let layout = Reach::schema_of::<P::Item>().map(|schema| schema.to_string());
     let expected_layout = layout.unwrap_or_default();
     let name = name.to_string();
@@ -99,6 +104,7 @@ pub(crate) fn set<P: Pointee + ?Sized>(
     link: Link<P>,
     type_number: u32,
 ) -> Result<()> {
+    expect_short("the name of a root", name, name, MAX_NAME_BYTES)?;
     let index = match search(workspace, name)? {
         Ok(index) => {
             let found = *entry(workspace, index)?;
@@ -156,15 +162,29 @@ pub(crate) fn remove(workspace: &mut Workspace, name: &str) -> Result<bool> {
 
 /// All roots, sorted by name.
 pub(crate) fn list(image: &Image) -> Result<Vec<RootInfo>> {
-    let len = u64::from(array(image)?.len.get());
-    (0..len).map(|index| describe(image, entry(image, index)?)).collect()
+    let roots = array(image)?;
+    // Names lie beside each other, so together they fit into the heap.
+    let mut room = image.heap_bytes();
+    let describe = |index| {
+        let entry = entry(image, index)?;
+        let name = name_of(image, entry)?;
+        room = room.checked_sub(name.len() as u64).ok_or_else(|| overlap(&roots))?;
+        describe(image, entry, name)
+    };
+    (0..u64::from(roots.len.get())).map(describe).collect()
 }
 
-fn describe(image: &Image, entry: &RootEntry) -> Result<RootInfo> {
-    let schema = schema_text(image, entry.type_number.get())?;
+#[cold]
+fn overlap(roots: &ArrayRef) -> crate::Error {
+    let expected = "names beside each other";
+    ErrorKind::corrupt("directory of roots", roots.offset(), expected, "more than the heap holds")
+}
+
+fn describe(image: &Image, entry: &RootEntry, name: &[u8]) -> Result<RootInfo> {
+    let type_name = type_name(image, entry.type_number.get())?.unwrap_or_default();
     let count = entry.count.get();
-    let type_name = display_name(name_in(&schema).unwrap_or_default(), count != SINGLE);
-    let name = String::from_utf8_lossy(name_of(image, entry)?).into_owned();
+    let type_name = display_name(type_name, count != SINGLE);
+    let name = String::from_utf8_lossy(name).into_owned();
     let count = if count == SINGLE { 1 } else { count };
     Ok(RootInfo { name, type_name, offset: entry.offset.get(), count })
 }

@@ -49,10 +49,10 @@ fn check_free_lists(image: &Image, report: &mut Report, listed: &mut HashSet<u64
 }
 
 fn check_slab_lists(image: &Image, report: &mut Report, listed: &mut HashSet<u64>) {
-    let Some(header) = report.note(0, image.header()) else {
+    let Some(registry) = report.note(0, image.registry()) else {
         return;
     };
-    for number in 0..header.registry.len.get() {
+    for number in 0..registry.len.get() {
         let Some(at) = report.note(0, type_entry_offset(image, number)) else {
             return;
         };

@@ -95,10 +95,11 @@ pub(crate) fn run(image: &Image) -> Report {
 }
 
 fn check_types(image: &Image, report: &mut Report) {
-    let Some(header) = report.note(0, image.header()) else {
+    let Some(registry) = report.note(0, image.registry()) else {
         return;
     };
-    let registry = header.registry;
+    // Descriptions lie beside each other, so together they fit into the heap.
+    let mut room = image.heap_bytes();
     for number in TYPE_FIRST_USER..registry.len.get() {
         let at = registry.offset() + u64::from(number) * size_of::<TypeEntry>() as u64;
         let Some(entry) = report.note(at, image.pod::<TypeEntry>("type entry", at)) else {
@@ -107,6 +108,10 @@ fn check_types(image: &Image, report: &mut Report) {
         let Some(text) = report.note(at, schema_text(image, number)) else {
             continue;
         };
+        let Some(rest) = room.checked_sub(text.len() as u64) else {
+            return report.find(at, "descriptions of types lie over each other");
+        };
+        room = rest;
         if checksum::plain(text.as_bytes()) != entry.identity.get() {
             report.find(at, format!("type {number}: its description does not match its sum"));
         }

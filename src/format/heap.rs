@@ -35,6 +35,16 @@ pub(crate) const DIRECTORY_PAGES: usize = 512;
 pub(crate) const MAX_PAGES: u64 =
     DIRECTORY_PAGES as u64 * SEGMENTS_PER_DIRECTORY * PAGES_PER_SEGMENT;
 
+/// Types that a store has at most, and roots.
+///
+/// These limits are there so that whoever goes through what a file says of types
+/// and roots knows what it can cost.
+pub(crate) const MAX_ENTRIES: u32 = 1 << 16;
+/// Bytes that the name of a root has at most, or of a type.
+pub(crate) const MAX_NAME_BYTES: u64 = 4096;
+/// Bytes that the description of a type has at most.
+pub(crate) const MAX_SCHEMA_BYTES: u64 = 1 << 20;
+
 /// Registry number of what belongs to flagstone itself.
 pub(crate) const TYPE_SYSTEM: u32 = 0;
 /// Registry number of the first type of the user's.

@@ -7,8 +7,8 @@ use zerocopy::little_endian::U32;
 
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::{
-    DESCRIPTOR_PAGES, HeapHeader, PAGES_PER_SEGMENT, PageDescriptor, PageKind, RegionRef,
-    SEGMENTS_PER_DIRECTORY, SLAB_ARRAYS, TYPE_FIRST_USER,
+    ArrayRef, DESCRIPTOR_PAGES, HeapHeader, MAX_ENTRIES, PAGES_PER_SEGMENT, PageDescriptor,
+    PageKind, RegionRef, SEGMENTS_PER_DIRECTORY, SLAB_ARRAYS, TYPE_FIRST_USER,
 };
 use crate::format::{LINE_BYTES, PAGE_BYTES};
 use crate::map::Hole;
@@ -33,6 +33,17 @@ pub(crate) struct Allocation {
 impl Image {
     pub(crate) fn header(&self) -> Result<&HeapHeader> {
         self.pod("heap header", 0)
+    }
+
+    /// The registry of types.
+    #[inline]
+    pub(crate) fn registry(&self) -> Result<ArrayRef> {
+        expect_entries("registry of types", self.header()?.registry)
+    }
+
+    /// The directory of roots.
+    pub(crate) fn roots(&self) -> Result<ArrayRef> {
+        expect_entries("directory of roots", self.header()?.roots)
     }
 
     /// Takes the log regions from the header.
@@ -163,6 +174,16 @@ impl Image {
         }
         Err(ErrorKind::LinkNotLive { type_name, offset, len_bytes, found }.into())
     }
+}
+
+#[inline]
+fn expect_entries(what: &'static str, array: ArrayRef) -> Result<ArrayRef> {
+    let len = array.len.get();
+    if len <= MAX_ENTRIES {
+        return Ok(array);
+    }
+    let expected = format!("at most {MAX_ENTRIES} entries");
+    Err(ErrorKind::corrupt(what, array.offset(), expected, len))
 }
 
 #[cold]

@@ -84,3 +84,17 @@ pub fn lengthen_heap(bytes: &mut [u8], pages: u32) {
     superblocks(bytes, |block| set_number(block, 120, u64::from(pages) * PAGE as u64));
     bytes[4 * PAGE..4 * PAGE + 4].copy_from_slice(&pages.to_le_bytes());
 }
+
+/// Puts an array of `len` times `entry` behind all else, which `field` of the
+/// heap's header names then.
+pub fn system_array(bytes: &mut Vec<u8>, field: usize, entry: &[u64], len: u32) {
+    bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+    let page = bytes.len() / PAGE - 4;
+    for _ in 0..len {
+        entry.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
+    }
+    bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+    let pages = bytes.len() / PAGE - 4 - page;
+    set_number(bytes, 4 * PAGE + field, (pages as u64) << 32 | page as u64);
+    set_number(bytes, 4 * PAGE + field + 8, u64::from(len));
+}
