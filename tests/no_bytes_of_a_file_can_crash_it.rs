@@ -525,3 +525,14 @@ fn forged_directories_cost_no_more_than_honest_ones() -> TestResult {
         Ok(())
     })
 }
+
+#[test]
+fn a_heap_of_holes_has_few_findings() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = open_forged(folder.path(), |_, _| ())?;
+    let report = store.check()?;
+    assert!(report.pages > 40_000 && (10_000..10_100).contains(&report.findings.len()));
+    let last = report.findings.last().expect("a finding").to_string();
+    assert!(last.contains("not listed"), "{last}");
+    Ok(())
+}

@@ -17,6 +17,9 @@ use crate::format::checksum;
 use crate::format::heap::{TYPE_FIRST_USER, TypeEntry};
 use crate::image::Image;
 
+/// Findings that are listed: a file can be all holes, and each page one of them.
+const MOST_FINDINGS: usize = 10_000;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,7 +40,8 @@ impl std::fmt::Display for Finding {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
-    /// All findings, in the order of the passes.
+    /// The findings, in the order of the passes: all of them, or the first
+    /// thousands and one that says so.
     pub findings: Vec<Finding>,
     /// Pages that were looked at.
     pub pages: u64,
@@ -65,7 +69,12 @@ impl Report {
     }
 
     pub(crate) fn find(&mut self, offset: u64, what: impl Into<String>) {
-        self.findings.push(Finding { offset, what: what.into() });
+        let what = match self.findings.len() {
+            ..MOST_FINDINGS => what.into(),
+            MOST_FINDINGS => "more is wrong from here on, which is not listed".to_string(),
+            _ => return,
+        };
+        self.findings.push(Finding { offset, what });
     }
 
     /// Notes an error of looking at something.
