@@ -40,6 +40,10 @@ struct State {
     lengths: Vec<u64>,
     /// Every call counts down; at 0 calls fail from then on.
     calls_left: u64,
+    /// Whether there is no space to grow.
+    is_full: bool,
+    /// Calls that wanted to grow.
+    growths: u64,
 }
 
 /// A disk in memory that remembers what was not synced.
@@ -58,6 +62,8 @@ impl SimDisk {
             pending: Pending::new(),
             lengths: Vec::new(),
             calls_left: u64::MAX,
+            is_full: false,
+            growths: 0,
         };
         Self { live, state: Arc::new(Mutex::new(state)) }
     }
@@ -69,6 +75,16 @@ impl SimDisk {
     /// Lets `calls` more calls succeed that write, resize or sync.
     pub(crate) fn fail_after(&self, calls: u64) {
         self.state().calls_left = calls;
+    }
+
+    /// Whether growing fails from now on.
+    pub(crate) fn set_full(&self, is_full: bool) {
+        self.state().is_full = is_full;
+    }
+
+    /// How often it was to grow so far.
+    pub(crate) fn growths(&self) -> u64 {
+        self.state().growths
     }
 
     /// What a power cut could leave now: what was synced, and of each sector
@@ -170,6 +186,10 @@ impl Disk for SimDisk {
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
         let mut state = self.call()?;
+        state.growths += 1;
+        if state.is_full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.live.grow(from, to)?;
         state.lengths.push(to);
         Ok(())

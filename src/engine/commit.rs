@@ -40,7 +40,7 @@ impl Core {
         let (committed, record) = match appended {
             Ok(appended) => appended,
             Err(error) => {
-                workspace.rollback()?;
+                self.take_back(workspace)?;
                 return Err(error);
             }
         };

@@ -90,6 +90,8 @@ struct LogState {
     heap_bytes: u64,
     /// Where the last checkpoint was begun.
     checkpoint: u64,
+    /// The log is not moved before this position, since it could not be.
+    no_move_before: u64,
 }
 
 /// The holder of the checkpointer's lock.
@@ -190,7 +192,13 @@ impl Core {
         self.io_error(action, source)
     }
 
-    /// After a rollback that failed: the writer's image is in no known state.
+    /// Takes a transaction back. That fails only on an image that is damaged
+    /// beyond use: in no known state then, so that nothing more is written.
+    pub(crate) fn take_back(&self, workspace: &mut Workspace) -> Result<()> {
+        workspace.rollback().inspect_err(|error| self.poison_writer(error))
+    }
+
+    /// After a rollback that failed.
     #[cold]
     pub(crate) fn poison_writer(&self, cause: &crate::Error) {
         let _ = self.poison.set(format!("take a transaction back: {cause}"));

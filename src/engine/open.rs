@@ -77,6 +77,7 @@ impl Core {
             ends: HeapEnds::new(longest),
             heap_bytes: end.heap_bytes,
             checkpoint: end.position,
+            no_move_before: 0,
         };
         let workspace = Workspace::new(replayed.image, Arc::clone(&disk), Arc::clone(&growth));
         let writer = Writer { workspace, record: Vec::new(), has_begun: false };

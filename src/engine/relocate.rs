@@ -29,7 +29,8 @@ impl Core {
     pub(super) fn log_bytes_wanted(&self, log: &LogState) -> Option<u64> {
         let ring = &log.tail.ring;
         let len = ring.len_bytes();
-        if log.tail.appended - ring.base() < LAPS_BEFORE_MOVE * len {
+        let appended = log.tail.appended;
+        if appended - ring.base() < LAPS_BEFORE_MOVE * len || appended < log.no_move_before {
             return None;
         }
         // The log takes its share of the file, not more.
@@ -38,6 +39,15 @@ impl Core {
         let wanted = (len * GROWTH).min(most / PAGE_BYTES * PAGE_BYTES);
         // Each move leaves a hole in the heap: less than doubling is not worth it.
         (wanted >= 2 * len).then_some(wanted)
+    }
+
+    /// After a move that failed, for want of space as a rule: none is tried before
+    /// as much again was logged as since the last one. Else each commit would try,
+    /// and each try costs more than a commit.
+    pub(crate) fn put_off_log_move(&self) {
+        let mut log = lock(&self.log);
+        let appended = log.tail.appended;
+        log.no_move_before = appended + (appended - log.tail.ring.base());
     }
 
     /// Grows the file by a region of `pages` pages of zeros, and returns the heap

@@ -251,3 +251,29 @@ fn a_failing_call_anywhere_loses_nothing() {
         verify(bytes, &history, &mut random, 0, seed);
     }
 }
+
+#[test]
+fn a_log_that_cannot_grow_is_not_tried_at_each_commit() {
+    let (store, disk) = new_store();
+    let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 1 << 18])).unwrap();
+    let commit = |value: u64| {
+        let mut tx = store.write()?;
+        tx.set_durability(Durability::Deferred);
+        tx.at_mut(array.prefix(50).unwrap())?.fill(value);
+        tx.commit()
+    };
+    let log_bytes = || store.stats().unwrap().log_bytes;
+    disk.set_full(true);
+    (0..4000).for_each(|value| commit(value).unwrap());
+    let refused = disk.growths();
+    assert_eq!(log_bytes(), 64 * 1024);
+    disk.set_full(false);
+    let mut more = 0;
+    while log_bytes() == 64 * 1024 {
+        more += 1;
+        assert!(more <= 5000, "it is put off for ever");
+        commit(more).unwrap();
+    }
+    // Each try asks for some space more, and then for what it needs.
+    assert!((2..=20).contains(&refused), "{refused} tries");
+}

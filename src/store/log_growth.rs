@@ -1,8 +1,9 @@
 //! Where the allocator and the log meet: giving the log a larger region.
 //!
 //! The region is written past the file's end, a durable transaction allocates
-//! it, the log moves, and a second transaction frees the old one. A crash in between leaves a region
-//! that the superblock does not name; `tidy` frees it before the first write.
+//! it, the log moves, and a second transaction frees the old one. A crash in
+//! between leaves a region that the superblock does not name; `tidy` frees it
+//! before the first write.
 
 use crate::alloc::{allocate_log_region, free_log_region};
 use crate::engine::{Core, Writer};
@@ -13,9 +14,17 @@ use crate::workspace::Workspace;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
-/// Moves the log to a region of `log_bytes`. The caller
-/// holds the writer's lock, and no transaction is open.
-pub(super) fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<()> {
+/// Moves the log to a region of `log_bytes`, or puts that off if it fails: then
+/// the log stays as long as it is, or the store is poisoned, which the next flush
+/// or transaction will tell. The caller holds the writer's lock, and no
+/// transaction is open.
+pub(super) fn try_to_grow(core: &Core, writer: &mut Writer, log_bytes: u64) {
+    if grow(core, writer, log_bytes).is_err() {
+        core.put_off_log_move();
+    }
+}
+
+fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<()> {
     let pages = log_bytes / PAGE_BYTES;
     let page = core.prepare_log_region(pages)?;
     let old = core.log_region();
@@ -40,7 +49,7 @@ fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<T> {
     let value = match done {
         Ok(value) => value,
         Err(error) => {
-            writer.workspace.rollback()?;
+            core.take_back(&mut writer.workspace)?;
             return Err(error);
         }
     };

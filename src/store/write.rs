@@ -442,7 +442,12 @@ impl WriteTx<'_> {
         if savepoint.serial != self.serial {
             return Err(ErrorKind::SavepointGone.into());
         }
-        self.workspace().rollback_to(savepoint.level)?;
+        let core = &self.store.core;
+        self.writer.writer.workspace.rollback_to(savepoint.level).inspect_err(|error| {
+            if !matches!(error.kind(), ErrorKind::SavepointGone) {
+                core.poison_writer(error);
+            }
+        })?;
         self.writer.numbers.rolled_back_to_savepoint();
         Ok(())
     }
@@ -464,10 +469,9 @@ impl WriteTx<'_> {
         let core = &self.store.core;
         let committed = core.append_commit(&mut self.writer.writer, durable)?;
         self.writer.numbers.committed();
-        // The commit stands. An error here leaves the log as long as it is, or
-        // poisons the store, which the flush or the next transaction will tell.
+        // The commit stands, whatever becomes of the log.
         if let Some(log_bytes) = committed.log_bytes_wanted {
-            let _ = log_growth::grow(core, &mut self.writer.writer, log_bytes);
+            log_growth::try_to_grow(core, &mut self.writer.writer, log_bytes);
         }
         drop(self);
         core.finish_commit(committed)
@@ -482,10 +486,8 @@ impl WriteTx<'_> {
 impl Drop for WriteTx<'_> {
     fn drop(&mut self) {
         self.writer.numbers.rolled_back();
-        // It fails only on an image that is damaged beyond use.
-        if let Err(error) = self.workspace().rollback() {
-            self.store.core.poison_writer(&error);
-        }
+        // A failure shows at the next transaction.
+        let _ = self.store.core.take_back(&mut self.writer.writer.workspace);
     }
 }
 
