@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::open;
-use flagstone::Store;
+use common::{assert_refused, open};
+use flagstone::{Store, persist};
 
 /// Pages that an image had for itself when the heap was longer must not hide
 /// those that a bulk load writes to the file later.
@@ -60,5 +60,78 @@ fn a_type_that_was_rolled_back_gets_a_number_of_its_own() -> flagstone::Result<(
     tx.set_root("number", link)?;
     tx.commit()?;
     store.check()?.into_result()?;
+    Ok(())
+}
+
+#[persist]
+#[repr(align(4096))]
+struct Page([u8; 4096]);
+
+#[test]
+fn an_empty_array_of_pages_can_be_allocated_and_freed() -> flagstone::Result<()> {
+    let store = Store::in_memory()?;
+    for _ in 0..3 {
+        store.update(|tx| {
+            let empty = tx.alloc_slice([] as [Page; 0])?;
+            assert!(!empty.is_null() && tx.at(empty)?.is_empty());
+            tx.set_root("pages", empty)
+        })?;
+        store.check()?.into_result()?;
+        let free = store.stats()?.pages.free;
+        store.update(|tx| {
+            let empty = tx.root::<[Page]>("pages")?;
+            tx.remove_root("pages")?;
+            tx.free(empty)
+        })?;
+        store.check()?.into_result()?;
+        assert!(store.stats()?.pages.free > free, "its page is free again");
+    }
+    Ok(())
+}
+
+mod earlier {
+    use flagstone::persist;
+
+    #[persist(name = "Inner")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Inner(pub u32, pub u32);
+
+    #[persist(name = "Outer")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Outer {
+        pub inner: [Inner; 2],
+    }
+}
+
+mod later {
+    use flagstone::persist;
+
+    #[persist(name = "Inner")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Inner(pub u64);
+
+    #[persist(name = "Outer")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Outer {
+        pub inner: [Inner; 2],
+    }
+}
+
+/// Its text says the name of what lies in it, and not its fields.
+#[test]
+fn a_struct_in_another_one_keeps_its_layout() -> flagstone::Result<()> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    open(&path)?.update(|tx| {
+        let outer = tx.alloc(earlier::Outer::default())?;
+        tx.set_root("outer", outer)
+    })?;
+    let store = open(&path)?;
+    assert!(!store.read()?.root::<earlier::Outer>("outer")?.is_null());
+    let size = size_of::<earlier::Outer>();
+    assert_eq!(size, size_of::<later::Outer>());
+    assert_refused!(store.read()?.root::<later::Outer>("outer"), TypeChanged { .. });
+    assert_refused!(store.write()?.alloc(later::Outer::default()), TypeChanged { .. });
+    assert_refused!(store.write()?.alloc(later::Inner::default()), TypeChanged { .. });
     Ok(())
 }

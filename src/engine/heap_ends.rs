@@ -42,3 +42,45 @@ impl HeapEnds {
         self.windows.into_iter().fold(0, u64::max)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_kept_for_three_checkpoints() {
+        let mut ends = HeapEnds::new(1);
+        ends.note(100);
+        for longest in [100, 100, 1, 1] {
+            ends.begin_checkpoint(1);
+            assert_eq!(ends.longest(), longest);
+            ends.end_checkpoint();
+        }
+    }
+
+    /// The superblocks name what they named before, however often it is tried.
+    #[test]
+    fn checkpoints_that_fail_move_no_length_out() {
+        for kept in [0, 1] {
+            let mut ends = HeapEnds::new(1);
+            ends.note(100);
+            for _ in 0..kept {
+                ends.begin_checkpoint(1);
+                ends.end_checkpoint();
+            }
+            for _ in 0..5 {
+                ends.begin_checkpoint(1);
+                ends.note(50);
+                assert_eq!(ends.longest(), 100);
+            }
+            ends.end_checkpoint();
+            for _ in kept..1 {
+                ends.begin_checkpoint(1);
+                assert_eq!(ends.longest(), 100, "the older superblock may need it");
+                ends.end_checkpoint();
+            }
+            ends.begin_checkpoint(1);
+            assert_eq!(ends.longest(), 50);
+        }
+    }
+}
