@@ -417,3 +417,25 @@ fn names_have_a_longest_length() -> TestResult {
     store.check()?.into_result()?;
     Ok(())
 }
+
+#[test]
+fn what_is_refused_leaves_no_type_behind() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let number = tx.alloc(7u64)?;
+    tx.set_root("number", number)?;
+    let lamp = Link::<first::Lamp>::from_parts(number.offset(), 1);
+    assert_refused!(tx.free(lamp), LinkNotWhole { .. });
+    assert_refused!(tx.set_root("lamp", lamp), LinkNotWhole { .. });
+    assert_refused!(tx.set_root("number", Link::<first::Lamp>::null()), RootType { .. });
+    assert_refused!(
+        tx.set_root(&"x".repeat(5000), Link::<first::Lamp>::null()),
+        TextTooLong { .. }
+    );
+    tx.commit()?;
+    // Else the name would be taken by a type of which there is nothing.
+    store.update(|tx| tx.alloc(later::LampThatBreaks::default()).map(drop))?;
+    store.update(|tx| tx.set_root("road", Link::<later::RoadWithLamps>::null()))?;
+    assert_refused!(store.write()?.alloc(first::Lamp::default()), TypeChanged { .. });
+    Ok(())
+}

@@ -9,7 +9,9 @@ use zerocopy::little_endian::{U32, U64};
 use crate::alloc::{SystemArray, grow_array, store_bytes, type_entry_offset};
 use crate::error::{ErrorKind, Result};
 use crate::format::checksum;
-use crate::format::heap::{MAX_NAME_BYTES, MAX_SCHEMA_BYTES, TYPE_FIRST_USER, TypeEntry};
+use crate::format::heap::{
+    MAX_NAME_BYTES, MAX_SCHEMA_BYTES, TYPE_FIRST_USER, TYPE_NONE, TypeEntry,
+};
 use crate::image::Image;
 use crate::persist::{Persist, Reach, Schema, Shape};
 use crate::workspace::Workspace;
@@ -39,6 +41,16 @@ impl TypeNumbers {
         };
         self.last = Some((id, number));
         Ok(number)
+    }
+
+    /// The number of `T`; none has it where the store does not know `T`.
+    #[inline]
+    pub(crate) fn number_if_known<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
+        let id = TypeId::of::<T>();
+        let is_known = self.last.is_some_and(|(last, _)| last == id)
+            || self.known.contains_key(&id)
+            || find(workspace, &schema_of::<T>())?.is_some();
+        if is_known { self.number_of::<T>(workspace) } else { Ok(TYPE_NONE) }
     }
 
     fn find_or_register<T: Persist>(

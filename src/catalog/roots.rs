@@ -96,21 +96,25 @@ fn display_name(type_name: &str, is_slice: bool) -> String {
     if is_slice { format!("[{type_name}]") } else { type_name.to_string() }
 }
 
+/// Refuses a `P` as the root of that name.
+pub(crate) fn expect_settable<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<()> {
+    expect_short("the name of a root", name, name, MAX_NAME_BYTES)?;
+    match search(image, name)? {
+        Ok(index) => expect_type::<P>(image, name, entry(image, index)?),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Makes `link` the root of that name, which keeps its type. The caller has
-/// tested that the link is one whole allocation or null.
+/// tested that it may be, and that the link is one whole allocation or null.
 pub(crate) fn set<P: Pointee + ?Sized>(
     workspace: &mut Workspace,
     name: &str,
     link: Link<P>,
     type_number: u32,
 ) -> Result<()> {
-    expect_short("the name of a root", name, name, MAX_NAME_BYTES)?;
     let index = match search(workspace, name)? {
-        Ok(index) => {
-            let found = *entry(workspace, index)?;
-            expect_type::<P>(workspace, name, &found)?;
-            index
-        }
+        Ok(index) => index,
         Err(index) => insert(workspace, name, index, type_number)?,
     };
     let at = array(workspace)?.offset() + index * ENTRY_BYTES;

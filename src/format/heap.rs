@@ -50,6 +50,9 @@ pub(crate) const TYPE_SYSTEM: u32 = 0;
 /// Registry number of the first type of the user's.
 pub(crate) const TYPE_FIRST_USER: u32 = 1;
 
+/// Registry number that no type has, as a store has fewer.
+pub(crate) const TYPE_NONE: u32 = u32::MAX;
+
 /// A run of pages that holds an array of flagstone's own.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -103,6 +103,11 @@ impl Store {
     }
 }
 
+fn request<T: Persist>(type_number: u32, count: Option<u64>) -> Request {
+    let (size_bytes, align_bytes) = (size_of::<T>() as u64, align_of::<T>() as u64);
+    Request { type_number, size_bytes, align_bytes, count }
+}
+
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.store.writer_thread.store(0, Release);
@@ -114,17 +119,20 @@ impl WriteTx<'_> {
         &mut self.writer.writer.workspace
     }
 
-    fn request<P: Pointee + ?Sized>(&mut self, count: Option<u64>) -> Result<Request> {
+    /// What to ask the allocator for; the store learns the type if it is new.
+    fn request<T: Persist>(&mut self, count: Option<u64>) -> Result<Request> {
         let Held { writer, numbers, .. } = &mut self.writer;
-        let type_number = numbers.number_of::<P::Item>(&mut writer.workspace)?;
-        let size_bytes = size_of::<P::Item>() as u64;
-        let align_bytes = align_of::<P::Item>() as u64;
-        Ok(Request { type_number, size_bytes, align_bytes, count })
+        let type_number = numbers.number_of::<T>(&mut writer.workspace)?;
+        Ok(request::<T>(type_number, count))
     }
 
+    /// What the target of `link` was asked for with. Its type stays unknown where
+    /// it is new: nothing has it, and what is refused is to leave nothing behind.
     fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
         let is_slice = size_of::<Link<P>>() == 16;
-        self.request::<P>(is_slice.then(|| link.count()))
+        let Held { writer, numbers, .. } = &mut self.writer;
+        let type_number = numbers.number_if_known::<P::Item>(&mut writer.workspace)?;
+        Ok(request::<P::Item>(type_number, is_slice.then(|| link.count())))
     }
 
     /// Allocates an object that holds `value`. Constant time.
@@ -192,7 +200,7 @@ impl WriteTx<'_> {
     }
 
     fn alloc_array<T: Persist>(&mut self, count: u64) -> Result<Link<[T]>> {
-        let request = self.request::<[T]>(Some(count))?;
+        let request = self.request::<T>(Some(count))?;
         let offset = alloc::allocate(self.workspace(), &request)?;
         Ok(Link::from_parts(offset, count))
     }
@@ -379,7 +387,9 @@ impl WriteTx<'_> {
         if !link.is_null() {
             self.expect_whole(link, &request)?;
         }
-        catalog::set_root(self.workspace(), name, link, request.type_number)
+        catalog::expect_root::<P>(self, name)?;
+        let type_number = self.request::<P::Item>(None)?.type_number;
+        catalog::set_root(self.workspace(), name, link, type_number)
     }
 
     /// Removes the root `name`; whether there was one. What it pointed at stays
