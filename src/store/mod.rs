@@ -8,6 +8,7 @@
 mod log_growth;
 mod options;
 mod read;
+mod savepoint;
 mod stats;
 mod write;
 
@@ -26,8 +27,9 @@ use crate::error::Result;
 
 pub use options::{Durability, OpenOptions};
 pub use read::ReadTx;
+pub use savepoint::Savepoint;
 pub use stats::{PagesByUse, Stats};
-pub use write::{Savepoint, WriteTx};
+pub use write::WriteTx;
 
 /// An open store.
 ///

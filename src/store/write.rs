@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::MutexGuard;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Release};
 
 use crate::alloc::{self, Request};
 use crate::catalog::{self, RootInfo, TypeNumbers};
@@ -10,8 +10,9 @@ use crate::engine::Writer;
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{Link, Persist, Pointee};
-use crate::workspace::{LevelId, Workspace};
+use crate::workspace::Workspace;
 
+use super::savepoint::next_serial;
 use super::{Durability, Store, log_growth};
 
 /// The write transaction: it changes structs in place in memory of its own, and
@@ -22,36 +23,23 @@ use super::{Durability, Store, log_growth};
 /// another thread that wants one waits. It must end on the thread where it
 /// began.
 pub struct WriteTx<'store> {
-    store: &'store Store,
-    writer: Held<'store>,
+    pub(super) store: &'store Store,
+    pub(super) writer: Held<'store>,
     durability: Durability,
-    serial: u64,
+    pub(super) serial: u64,
 }
 
 /// The writer's lock, with the note of who holds it.
-struct Held<'store> {
+pub(super) struct Held<'store> {
     store: &'store Store,
-    writer: MutexGuard<'store, Writer>,
-    numbers: MutexGuard<'store, TypeNumbers>,
-}
-
-/// A point in a write transaction to go back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Savepoint {
-    serial: u64,
-    level: LevelId,
+    pub(super) writer: MutexGuard<'store, Writer>,
+    pub(super) numbers: MutexGuard<'store, TypeNumbers>,
 }
 
 /// Tells threads apart: the address of a thread's own variable.
 fn this_thread() -> u64 {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
-}
-
-/// Tells transactions apart, so that a savepoint is not used in another one.
-fn next_serial() -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    NEXT.fetch_add(1, Relaxed)
 }
 
 impl Store {
@@ -115,7 +103,7 @@ impl Drop for Held<'_> {
 }
 
 impl WriteTx<'_> {
-    fn workspace(&mut self) -> &mut Workspace {
+    pub(super) fn workspace(&mut self) -> &mut Workspace {
         &mut self.writer.writer.workspace
     }
 
@@ -429,37 +417,6 @@ impl WriteTx<'_> {
         let link = self.alloc(make())?;
         self.set_root(name, link)?;
         Ok(link)
-    }
-
-    /// A point to which [`rollback_to`](Self::rollback_to) can return, as often
-    /// as is wanted.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn savepoint(&mut self) -> Result<Savepoint> {
-        let level = self.workspace().savepoint();
-        Ok(Savepoint { serial: self.serial, level })
-    }
-
-    /// Takes back everything since `savepoint`; the transaction goes on. Later
-    /// savepoints are gone then.
-    ///
-    /// # Errors
-    ///
-    /// The savepoint is of another transaction, or gone.
-    pub fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
-        if savepoint.serial != self.serial {
-            return Err(ErrorKind::SavepointGone.into());
-        }
-        let core = &self.store.core;
-        self.writer.writer.workspace.rollback_to(savepoint.level).inspect_err(|error| {
-            if !matches!(error.kind(), ErrorKind::SavepointGone) {
-                core.poison_writer(error);
-            }
-        })?;
-        self.writer.numbers.rolled_back_to_savepoint();
-        Ok(())
     }
 
     /// The durability of this transaction's commit, instead of the store's.
