@@ -139,6 +139,9 @@ impl WriteTx<'_> {
 
     /// Allocates an array with the values of an iterator that knows its length.
     ///
+    /// An array of nothing takes some space too: its link is not null, and whoever
+    /// wants that space back frees it like any other. Use [`Link::null`] for none.
+    ///
     /// # Errors
     ///
     /// As [`alloc`](Self::alloc); and an iterator that was wrong about its length.
