@@ -44,11 +44,10 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
-    }
-}
+/// The message is whole: what the operating system said is in it, so there is no
+/// [`source`](std::error::Error::source) to be printed behind it. A program that
+/// wants the system's error finds it in [`Error::kind`].
+impl std::error::Error for Error {}
 
 /// Every kind of failure.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +62,13 @@ pub enum ErrorKind {
         path: PathBuf,
         /// The operating system's answer.
         source: io::Error,
+    },
+
+    /// There is no store, and none is to be created.
+    #[error("{path}: there is no such file, and the program did not ask for a new store; check the path (or open with `create(true)`)", path = .path.display())]
+    NoSuchFile {
+        /// The path as given.
+        path: PathBuf,
     },
 
     /// The path names something that is not a regular file.

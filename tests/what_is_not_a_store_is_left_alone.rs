@@ -263,11 +263,14 @@ fn is_io(error: &Error, expected: io::ErrorKind) -> bool {
 fn a_file_that_is_not_there_is_created_only_with_leave_and_a_folder() -> TestResult {
     let place = Place::new()?;
     let error = refusal(open_with(&place.path, &OpenOptions::new().create(false)));
-    assert!(is_io(&error, io::ErrorKind::NotFound), "{error}");
+    assert!(matches!(error.kind(), ErrorKind::NoSuchFile { .. }), "{error}");
+    assert!(error.to_string().contains("there is no such file"), "{error}");
     let nowhere = place.folder.path().join("no/such/folder/file");
     let error = refusal(open(&nowhere));
     assert!(is_io(&error, io::ErrorKind::NotFound), "{error}");
     assert!(error.to_string().contains("folder"), "{error}");
+    assert!(std::error::Error::source(&error).is_none(), "its text is in the message: {error}");
+    assert!(error.to_string().contains("No such file or directory"), "{error}");
     symlink(&nowhere, place.folder.path().join("link"))?;
     refusal(open(&place.folder.path().join("link")));
     assert_eq!(fs::read_dir(place.folder.path())?.count(), 1, "nothing was made but the link");

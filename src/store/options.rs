@@ -156,7 +156,10 @@ impl OpenOptions {
         expect_machine()?;
         let disk: Arc<dyn Disk> = match open_file(path)? {
             Some(disk) => Arc::new(disk),
-            None if !self.create => return Err(missing(path)),
+            None if !self.create => {
+                let path = path.to_path_buf();
+                return Err(ErrorKind::NoSuchFile { path }.into());
+            }
             None => {
                 let random = random()?;
                 Arc::new(create_file(path, |disk| create(disk, log_bytes, random))?)
@@ -203,13 +206,6 @@ impl OpenOptions {
         let why = format!("{} is not between {least} and {most}", self.log_bytes);
         Err(ErrorKind::BadOption { option: "log_bytes", why }.into())
     }
-}
-
-#[cold]
-fn missing(path: &Path) -> crate::Error {
-    let source = std::io::ErrorKind::NotFound.into();
-    let action = "open the store (there is none, and `create(false)` was asked for)";
-    ErrorKind::Io { action, path: path.to_path_buf(), source }.into()
 }
 
 fn random() -> Result<[u64; 4]> {
