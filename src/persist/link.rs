@@ -9,6 +9,13 @@ use super::{Persist, Reach};
 /// What a [`Link`] may point at: a `T` or a slice `[T]` of persisted values.
 ///
 /// The trait is sealed; it exists so that one `Link` type serves both.
+#[diagnostic::on_unimplemented(
+    message = "no `Link` can lead to `{Self}`",
+    label = "neither `Persist` nor a slice of what is",
+    note = "a struct or a C-like enum gets `Persist` from `#[flagstone::persist]`",
+    note = "a type parameter needs the bound `T: Persist`",
+    note = "instead of `Link<str>`, `Link<String>` or `Link<Vec<T>>` use `Link<[u8]>` or `Link<[T]>`; instead of `Link<usize>` use `Link<u64>`; instead of `Link<Option<T>>` use `Link<T>`, where null is none"
+)]
 pub trait Pointee: sealed::Sealed + 'static {
     /// The value type: `T` for both `T` and `[T]`.
     type Item: Persist;
