@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use flagstone::{Store, persist};
 use tempfile::TempDir;
@@ -137,6 +137,22 @@ fn integer_refuses_what_is_not_its_own() -> Tested {
     for command in ["read", "write"] {
         let complaint = complains(&mut integer(command, &other));
         assert!(complaint.contains("other_half"), "{complaint}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_window_whose_reader_has_left_is_closed_in_silence() -> Tested {
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), "some text")?;
+    for how in [&["--rounds", "1"][..], &["--private"]] {
+        let mut program = example("window");
+        let program = program.arg(file.path()).args(how).stderr(Stdio::piped());
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let output = program.stdout(writer).spawn()?.wait_with_output()?;
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(output.status.success(), "{}", output.status);
     }
     Ok(())
 }
