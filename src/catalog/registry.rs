@@ -29,35 +29,37 @@ impl TypeNumbers {
     /// The number of `T`, which is registered if it is new.
     #[inline]
     pub(crate) fn number_of<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
-        let id = TypeId::of::<T>();
-        if let Some((last, number)) = self.last
-            && last == id
-        {
-            return Ok(number);
+        match self.met::<T>() {
+            Some(number) => Ok(number),
+            None => self.find_or_register::<T>(workspace),
         }
-        let number = match self.known.get(&id) {
-            Some(number) => *number,
-            None => self.find_or_register::<T>(workspace, id)?,
-        };
-        self.last = Some((id, number));
-        Ok(number)
     }
 
     /// The number of `T`; none has it where the store does not know `T`.
     #[inline]
     pub(crate) fn number_if_known<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
-        let id = TypeId::of::<T>();
-        let is_known = self.last.is_some_and(|(last, _)| last == id)
-            || self.known.contains_key(&id)
-            || find(workspace, &schema_of::<T>())?.is_some();
-        if is_known { self.number_of::<T>(workspace) } else { Ok(TYPE_NONE) }
+        match self.met::<T>() {
+            Some(number) => Ok(number),
+            None if find(workspace, &schema_of::<T>())?.is_none() => Ok(TYPE_NONE),
+            None => self.find_or_register::<T>(workspace),
+        }
     }
 
-    fn find_or_register<T: Persist>(
-        &mut self,
-        workspace: &mut Workspace,
-        id: TypeId,
-    ) -> Result<u32> {
+    /// The number of `T`, if this opening has met it.
+    #[inline]
+    fn met<T: Persist>(&mut self) -> Option<u32> {
+        let id = TypeId::of::<T>();
+        if let Some((last, number)) = self.last
+            && last == id
+        {
+            return Some(number);
+        }
+        let number = *self.known.get(&id)?;
+        self.last = Some((id, number));
+        Some(number)
+    }
+
+    fn find_or_register<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
         // Before anything is registered: all of them, or none.
         let schema = schema_of::<T>();
         expect_fits(&schema)?;
@@ -80,7 +82,9 @@ impl TypeNumbers {
                 register(workspace, &other)?;
             }
         }
+        let id = TypeId::of::<T>();
         self.known.insert(id, number);
+        self.last = Some((id, number));
         Ok(number)
     }
 
