@@ -31,6 +31,9 @@ pub enum Shape {
     Struct(Vec<Field>),
     /// A C-like enum's variants with their values.
     Enum(Vec<(String, i128)>),
+    /// 24 bytes that hold a short string of bytes themselves, or link to a long
+    /// one; FORMAT.md says how.
+    Bytes,
 }
 
 /// A field of a struct.
@@ -52,10 +55,11 @@ impl fmt::Display for Schema {
             Shape::Primitive => "primitive",
             Shape::Struct(_) => "struct",
             Shape::Enum(_) => "enum",
+            Shape::Bytes => "bytes",
         };
         writeln!(f, "{word} {} size {} align {}", self.name, self.size_bytes, self.align_bytes)?;
         match &self.shape {
-            Shape::Primitive => Ok(()),
+            Shape::Primitive | Shape::Bytes => Ok(()),
             Shape::Struct(fields) => fields
                 .iter()
                 .try_for_each(|x| writeln!(f, "{} {}: {}", x.offset_bytes, x.name, x.type_name)),
