@@ -23,7 +23,7 @@ mod store;
 mod workspace;
 
 pub use catalog::RootInfo;
-pub use check::{Finding, Report};
+pub use check::{Dangling, DanglingList, Finding, Report, Unreachable, UnreachableList};
 pub use error::{Error, ErrorKind, Result};
 pub use flagstone_derive::persist;
 pub use image::{Image, LinkTests};

@@ -12,5 +12,5 @@ pub(crate) use registry::{CheckedTypes, TypeNumbers, expect_known_layouts, schem
 pub use roots::RootInfo;
 pub(crate) use roots::{
     expect_settable as expect_root, get as root, list as list_roots, remove as remove_root,
-    set as set_root,
+    set as set_root, targets as root_targets,
 };

@@ -184,6 +184,17 @@ fn overlap(roots: &ArrayRef) -> crate::Error {
     ErrorKind::corrupt("directory of roots", roots.offset(), expected, "more than the heap holds")
 }
 
+/// Where each root leads: offset, elements, and their type's number. Null roots
+/// are among them; the last is an error if the array ends too early.
+pub(crate) fn targets(image: &Image) -> Result<impl Iterator<Item = Result<(u64, u64, u32)>>> {
+    let len = u64::from(array(image)?.len.get());
+    let target = |entry: &RootEntry| {
+        let count = if entry.count.get() == SINGLE { 1 } else { entry.count.get() };
+        (entry.offset.get(), count, entry.type_number.get())
+    };
+    Ok((0..len).map(move |index| entry(image, index).map(target)))
+}
+
 fn describe(image: &Image, entry: &RootEntry, name: &[u8]) -> Result<RootInfo> {
     let type_name = type_name(image, entry.type_number.get())?.unwrap_or_default();
     let count = entry.count.get();

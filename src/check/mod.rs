@@ -6,8 +6,12 @@
 
 #![forbid(unsafe_code)]
 
+mod description;
+mod layout;
 mod lists;
+mod marks;
 mod pages;
+mod reach;
 
 use std::collections::HashSet;
 
@@ -16,6 +20,10 @@ use crate::error::{ErrorKind, Result};
 use crate::format::checksum;
 use crate::format::heap::{TYPE_FIRST_USER, TypeEntry};
 use crate::image::Image;
+
+use description::TypeText;
+use layout::Layouts;
+pub use reach::{Dangling, DanglingList, Unreachable, UnreachableList};
 
 /// Findings that are listed: a file can be all holes, and each page one of them.
 const MOST_FINDINGS: usize = 10_000;
@@ -45,6 +53,19 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Pages that were looked at.
     pub pages: u64,
+    /// Allocations that no root reaches along any links: leaks, as a rule. They
+    /// are no damage, since a program may keep links elsewhere; `is_clean` and
+    /// `into_result` do not count them.
+    ///
+    /// A link reaches the whole allocation that it leads into, and whatever the
+    /// elements that it spans link to; elements that no link spans lead nowhere.
+    /// With findings about types, all that is behind those types is listed.
+    pub unreachable: UnreachableList,
+    /// Links that a root reaches and that lead to no live allocation, or past
+    /// the end of one. They are no damage either: a program may leave a link
+    /// where it has freed the object. A link to memory that was given to another
+    /// object since is not told from one to that object.
+    pub dangling: DanglingList,
 }
 
 impl Report {
@@ -98,33 +119,44 @@ pub(crate) fn run(image: &Image) -> Report {
     let mut seen = Seen::default();
     pages::check(image, &mut report, &mut seen);
     lists::check(image, &mut report, &seen);
-    check_types(image, &mut report);
+    let layouts = check_types(image, &mut report);
     check_roots(image, &mut report);
+    reach::check(image, &mut report, &layouts);
     report
 }
 
-fn check_types(image: &Image, report: &mut Report) {
+fn check_types(image: &Image, report: &mut Report) -> Layouts {
     let Some(registry) = report.note(0, image.registry()) else {
-        return;
+        return Layouts::default();
     };
-    // Descriptions lie beside each other, so together they fit into the heap.
-    let mut room = image.heap_bytes();
+    let place = |number| registry.offset() + number * size_of::<TypeEntry>() as u64;
+    let mut texts = vec![TypeText::default()];
+    // Each has a place of its own: together they are no longer than the heap.
+    let mut left_bytes = image.heap_bytes();
     for number in TYPE_FIRST_USER..registry.len.get() {
-        let at = registry.offset() + u64::from(number) * size_of::<TypeEntry>() as u64;
+        let at = place(u64::from(number));
         let Some(entry) = report.note(at, image.pod::<TypeEntry>("type entry", at)) else {
-            return;
+            break;
         };
+        texts.push(TypeText::default());
+        let text_bytes = u64::from(entry.schema_bytes.get());
+        if text_bytes > left_bytes {
+            report.find(at, format!("type {number}: descriptions longer than the heap"));
+            continue;
+        }
+        left_bytes -= text_bytes;
         let Some(text) = report.note(at, schema_text(image, number)) else {
             continue;
         };
-        let Some(rest) = room.checked_sub(text.len() as u64) else {
-            return report.find(at, "descriptions of types lie over each other");
-        };
-        room = rest;
         if checksum::plain(text.as_bytes()) != entry.identity.get() {
             report.find(at, format!("type {number}: its description does not match its sum"));
         }
+        let size_bytes = u64::from(entry.size_bytes.get());
+        texts[number as usize] = TypeText { size_bytes, text };
     }
+    Layouts::read(&texts, |number, why| {
+        report.find(place(number as u64), format!("type {number}: {why}"));
+    })
 }
 
 fn check_roots(image: &Image, report: &mut Report) {

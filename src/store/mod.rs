@@ -126,8 +126,22 @@ impl Store {
     }
 
     /// Looks through the whole store for damage: superblocks, page sums, the
-    /// allocator's structures against each other, types and roots. Linear in
-    /// the store's size.
+    /// allocator's structures against each other, types and roots. Then follows
+    /// all links from the roots on, by the types' descriptions in the store, and
+    /// lists allocations that no root reaches and links that dangle; these are no
+    /// damage. Linear in the store's size, in time; takes memory for a bitmap of
+    /// up to 2.4 % of what the roots reach.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// store.update(|tx| tx.alloc(7u64).map(drop))?;
+    /// let report = store.check()?;
+    /// assert!(report.is_clean());
+    /// assert_eq!(report.unreachable.allocations, 1);
+    /// assert_eq!(report.unreachable.listed[0].type_name, "u64");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
