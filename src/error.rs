@@ -134,6 +134,19 @@ pub enum ErrorKind {
         path: PathBuf,
     },
 
+    /// A position in a collection that it does not have.
+    #[error("index {index} of a {type_name} of {len} elements; expected one below {limit}")]
+    IndexOutOfRange {
+        /// The collection's type.
+        type_name: String,
+        /// The index that was asked for.
+        index: u64,
+        /// What it had to be below.
+        limit: u64,
+        /// Elements that there are.
+        len: u64,
+    },
+
     /// Neither superblock can be used.
     #[error("{path}: both superblocks are damaged (offset 0: {first}; offset 4096: {second}); restore a backup", path = .path.display())]
     SuperblocksDamaged {

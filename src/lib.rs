@@ -11,6 +11,7 @@ compile_error!("flagstone needs Linux: private pages are frozen with MADV_POPULA
 mod alloc;
 mod catalog;
 mod check;
+pub mod collections;
 mod disk;
 mod engine;
 mod error;
@@ -24,8 +25,9 @@ mod workspace;
 
 pub use catalog::RootInfo;
 pub use check::{Dangling, DanglingList, Finding, Report, Unreachable, UnreachableList};
+pub use collections::{Bytes, Pair, Text};
 pub use error::{Error, ErrorKind, Result};
 pub use flagstone_derive::persist;
 pub use image::{Image, LinkTests};
-pub use persist::{Link, Persist, Pointee};
+pub use persist::{FieldOf, Link, Persist, Pointee};
 pub use store::{Durability, OpenOptions, PagesByUse, ReadTx, Savepoint, Stats, Store, WriteTx};

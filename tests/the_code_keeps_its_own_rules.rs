@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first: a module imports only from those before it.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "error",
     "persist",
     "format",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 14] = [
     "catalog",
     "check",
     "store",
+    "collections",
     "lib",
 ];
 

@@ -23,6 +23,8 @@ pub(crate) fn expand(
         is_valid: is_valid(&integer, &variants),
         shape: shape(options, &integer, &variants),
         onward: TokenStream::new(),
+        owns: quote!(false),
+        owned: quote!(let _ = (bytes, owned);),
         repr: missing.then_some(integer),
     };
     Ok(emit(options, item, parts))

@@ -21,11 +21,15 @@ pub(crate) struct Parts {
     pub(crate) shape: TokenStream,
     /// Statements that tell `reach` of the types behind this one.
     pub(crate) onward: TokenStream,
+    /// The value of `OWNS`.
+    pub(crate) owns: TokenStream,
+    /// The body of `owned`, over `bytes` and `owned`.
+    pub(crate) owned: TokenStream,
 }
 
 /// The item and its implementation of `Persist`.
 pub(crate) fn emit(options: &Options, item: &DeriveInput, parts: Parts) -> TokenStream {
-    let Parts { repr, any_bits, check, is_valid, shape, onward } = parts;
+    let Parts { repr, any_bits, check, is_valid, shape, onward, owns, owned } = parts;
     let flagstone = &options.flagstone;
     let ident = &item.ident;
     let repr = repr.map(|repr| quote!(#[repr(#repr)]));
@@ -67,6 +71,12 @@ pub(crate) fn emit(options: &Options, item: &DeriveInput, parts: Parts) -> Token
                     reach.add::<Self>(#shape);
                     #onward
                 }
+            }
+
+            const OWNS: ::core::primitive::bool = #owns;
+
+            fn owned(bytes: &[::core::primitive::u8], owned: &mut #flagstone::persist::Owned) {
+                #owned
             }
         }
 

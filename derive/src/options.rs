@@ -10,12 +10,18 @@ pub(crate) struct Options {
     pub(crate) name: Option<String>,
     /// The path at which the emitted code finds flagstone.
     pub(crate) flagstone: Path,
+    /// A function that tells what a value owns besides what its fields own, for
+    /// flagstone's own collections.
+    pub(crate) owner: Option<Path>,
+    /// What stands in place of the list of fields, for those of flagstone's own
+    /// types whose bytes mean more than their fields say.
+    pub(crate) shape: Option<Path>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let flagstone = syn::parse_quote!(::flagstone);
-        Self { name: None, flagstone }
+        Self { name: None, flagstone, owner: None, shape: None }
     }
 }
 
@@ -23,6 +29,8 @@ impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut name = None;
         let mut flagstone = None;
+        let mut owner = None;
+        let mut shape = None;
         while !input.is_empty() {
             // `crate` is a keyword, which an identifier's own parser refuses.
             let option = Ident::parse_any(input)?;
@@ -30,6 +38,10 @@ impl Parse for Options {
                 set(&mut name, &option, input, parse_name)?;
             } else if option == "crate" {
                 set(&mut flagstone, &option, input, Path::parse_mod_style)?;
+            } else if option == "shape" {
+                set(&mut shape, &option, input, Path::parse)?;
+            } else if option == "owner" {
+                set(&mut owner, &option, input, Path::parse)?;
             } else {
                 return Err(unknown(&option));
             }
@@ -38,7 +50,7 @@ impl Parse for Options {
             }
         }
         let flagstone = flagstone.unwrap_or_else(|| Self::default().flagstone);
-        Ok(Self { name, flagstone })
+        Ok(Self { name, flagstone, owner, shape })
     }
 }
 

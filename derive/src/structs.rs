@@ -57,6 +57,8 @@ pub(crate) fn expand(
         is_valid: is_valid(options, &fields),
         shape: shape(options, &fields),
         onward: onward(options, &fields),
+        owns: owns(options, &fields),
+        owned: owned(options, &fields),
     };
     Ok(emit(options, item, parts))
 }
@@ -97,6 +99,29 @@ fn refuse(item: &DeriveInput, data: &DataStruct, fields: &[Field<'_>]) -> Result
 fn any_bits(options: &Options, fields: &[Field<'_>]) -> TokenStream {
     let each = fields.iter().map(|field| field.of_type(options, "ANY_BITS"));
     quote!(#(#each)&&*)
+}
+
+/// Whether a value can own allocations: whether a field can.
+fn owns(options: &Options, fields: &[Field<'_>]) -> TokenStream {
+    let each = fields.iter().map(|field| field.of_type(options, "OWNS"));
+    let itself = options.owner.is_some();
+    quote!(#itself #(|| #each)*)
+}
+
+/// Statements that tell `owned` what the fields own.
+fn owned(options: &Options, fields: &[Field<'_>]) -> TokenStream {
+    let flagstone = &options.flagstone;
+    let each = fields.iter().map(|Field { member, ty, .. }| {
+        quote! {
+            #flagstone::persist::Owned::part::<#ty>(
+                owned,
+                bytes,
+                ::core::mem::offset_of!(Self, #member),
+            );
+        }
+    });
+    let itself = options.owner.iter().map(|owner| quote!(#owner(bytes, owned);));
+    quote!(#(#each)* #(#itself)*)
 }
 
 /// Statements that prove P1, and that the struct has these fields and no other.
@@ -180,6 +205,9 @@ fn is_valid(options: &Options, fields: &[Field<'_>]) -> TokenStream {
 }
 
 fn shape(options: &Options, fields: &[Field<'_>]) -> TokenStream {
+    if let Some(shape) = &options.shape {
+        return quote!(#shape);
+    }
     let flagstone = &options.flagstone;
     let each = fields.iter().map(|field| {
         let (member, name) = (&field.member, &field.name);

@@ -70,6 +70,11 @@ impl Request {
         Ok(len.ok_or(ErrorKind::TooLarge { count, size_bytes, why })?)
     }
 
+    /// Whether it gets a run of pages of its own.
+    pub(crate) fn is_run(&self) -> Result<bool> {
+        Ok(matches!(self.place()?, Place::Run { .. }))
+    }
+
     fn place(&self) -> Result<Place> {
         let len_bytes = self.len_bytes()?;
         if self.count.is_none() && len_bytes <= MAX_SLOT_BYTES {

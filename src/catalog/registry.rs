@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use zerocopy::little_endian::{U32, U64};
@@ -13,42 +14,70 @@ use crate::format::heap::{
     MAX_NAME_BYTES, MAX_SCHEMA_BYTES, TYPE_FIRST_USER, TYPE_NONE, TypeEntry,
 };
 use crate::image::Image;
-use crate::persist::{Persist, Reach, Schema, Shape};
+use crate::persist::{ElementRef, Persist, Reach, Schema, Shape};
 use crate::workspace::Workspace;
+
+/// A `TypeId` is a hash already.
+#[derive(Default)]
+struct OwnHash(u64);
+
+impl Hasher for OwnHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
 
 /// The numbers of types that this opening of the store has met, for the writer.
 #[derive(Default)]
 pub(crate) struct TypeNumbers {
     last: Option<(TypeId, u32)>,
-    known: HashMap<TypeId, u32>,
+    known: HashMap<TypeId, u32, BuildHasherDefault<OwnHash>>,
     /// Whether the transaction has registered one: then a rollback forgets.
     registered: bool,
 }
 
 impl TypeNumbers {
-    /// The number of `T`, which is registered if it is new.
+    /// The number of a type, which is registered if it is new.
     #[inline]
-    pub(crate) fn number_of<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
-        match self.met::<T>() {
+    pub(crate) fn number_of(
+        &mut self,
+        workspace: &mut Workspace,
+        element: &ElementRef,
+    ) -> Result<u32> {
+        match self.met(element.id) {
             Some(number) => Ok(number),
-            None => self.find_or_register::<T>(workspace),
+            None => self.find_or_register(workspace, element),
         }
     }
 
-    /// The number of `T`; none has it where the store does not know `T`.
+    /// The number of a type; none has it where the store does not know the type.
     #[inline]
-    pub(crate) fn number_if_known<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
-        match self.met::<T>() {
-            Some(number) => Ok(number),
-            None if find(workspace, &schema_of::<T>())?.is_none() => Ok(TYPE_NONE),
-            None => self.find_or_register::<T>(workspace),
+    pub(crate) fn number_if_known(
+        &mut self,
+        workspace: &mut Workspace,
+        element: &ElementRef,
+    ) -> Result<u32> {
+        if let Some(number) = self.met(element.id) {
+            return Ok(number);
+        }
+        let schema = schema_of(element, &Reach::of_element(element));
+        match find(workspace, &schema)? {
+            Some(_) => self.find_or_register(workspace, element),
+            None => Ok(TYPE_NONE),
         }
     }
 
-    /// The number of `T`, if this opening has met it.
+    /// The number of a type, if this opening has met it.
     #[inline]
-    fn met<T: Persist>(&mut self) -> Option<u32> {
-        let id = TypeId::of::<T>();
+    fn met(&mut self, id: TypeId) -> Option<u32> {
         if let Some((last, number)) = self.last
             && last == id
         {
@@ -59,13 +88,14 @@ impl TypeNumbers {
         Some(number)
     }
 
-    fn find_or_register<T: Persist>(&mut self, workspace: &mut Workspace) -> Result<u32> {
+    fn find_or_register(&mut self, workspace: &mut Workspace, element: &ElementRef) -> Result<u32> {
         // Before anything is registered: all of them, or none.
-        let schema = schema_of::<T>();
+        let all = Reach::of_element(element);
+        let schema = schema_of(element, &all);
         expect_fits(&schema)?;
-        for schema in Reach::of::<T>() {
-            expect_fits(&schema)?;
-            find(workspace, &schema)?;
+        for schema in &all {
+            expect_fits(schema)?;
+            find(workspace, schema)?;
         }
         let number = match find(workspace, &schema)? {
             Some(number) => number,
@@ -76,15 +106,14 @@ impl TypeNumbers {
         };
         // With all that it holds or links to: a struct inside of another is never
         // allocated by itself, and its layout has to be remembered too.
-        for other in Reach::of::<T>() {
+        for other in all {
             if other.shape != Shape::Primitive && find(workspace, &other)?.is_none() {
                 self.registered = true;
                 register(workspace, &other)?;
             }
         }
-        let id = TypeId::of::<T>();
-        self.known.insert(id, number);
-        self.last = Some((id, number));
+        self.known.insert(element.id, number);
+        self.last = Some((element.id, number));
         Ok(number)
     }
 
@@ -147,14 +176,14 @@ pub(crate) fn expect_known_layouts<T: Persist>(
     Ok(())
 }
 
-fn schema_of<T: Persist>() -> Schema {
-    Reach::schema_of::<T>().unwrap_or_else(|| Schema {
-        // A link is not described by itself, as its target says all.
-        name: T::type_name(),
-        size_bytes: size_of::<T>(),
-        align_bytes: align_of::<T>(),
-        shape: Shape::Primitive,
-    })
+fn schema_of(element: &ElementRef, all: &[Schema]) -> Schema {
+    let name = (element.name)();
+    if let Some(schema) = all.iter().find(|schema| schema.name == name) {
+        return schema.clone();
+    }
+    // A link is not described by itself, as its target says all.
+    let (size_bytes, align_bytes) = (element.size_bytes as usize, element.align_bytes as usize);
+    Schema { name, size_bytes, align_bytes, shape: Shape::Primitive }
 }
 
 /// The number of a type, if the store knows it; an error if the store knows

@@ -76,7 +76,10 @@ impl Core {
     fn checkpoint_image(&self, checkpointer: &mut Checkpointer) -> Result<Image> {
         match checkpointer.image.take() {
             Some(image) => Ok(image),
-            None => open_image(&*self.disk, checkpointer.checkpointed(), self.settings.link_tests),
+            None => {
+                let traits = self.settings.image_traits(&checkpointer.last);
+                open_image(&*self.disk, checkpointer.checkpointed(), traits)
+            }
         }
     }
 

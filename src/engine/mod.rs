@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::disk::{Disk, Growth};
 use crate::error::{ErrorKind, Result};
 use crate::format::superblock::Superblock;
-use crate::image::{Checkpointed, Image, LinkTests, Pool, PoolStats};
+use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats};
 use crate::log::{LogSource, Tail};
 use crate::workspace::Workspace;
 
@@ -52,6 +52,13 @@ pub(crate) struct Settings {
     pub(crate) memory_budget_bytes: u64,
     pub(crate) most_log_bytes: u64,
     pub(crate) salvage: bool,
+}
+
+impl Settings {
+    /// The traits of images of the store that `block` is of.
+    fn image_traits(&self, block: &Superblock) -> ImageTraits {
+        ImageTraits { tests: self.link_tests, hash_key: block.hash_key }
+    }
 }
 
 /// An open store below its allocator.

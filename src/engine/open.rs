@@ -86,9 +86,9 @@ impl Core {
             disk,
             growth,
             writer: Mutex::new(writer),
+            pool: Mutex::new(Pool::new(from, settings.image_traits(&block))),
             checkpointer: Mutex::new(Checkpointer { image: None, last: block, slot, begun: false }),
             sync: Mutex::new(()),
-            pool: Mutex::new(Pool::new(from, settings.link_tests)),
             settings,
             log: Mutex::new(log),
             visible: end.position.into(),
@@ -166,7 +166,7 @@ fn replay(
 ) -> Result<Replayed> {
     let disk = &*source.disk;
     let from = Checkpointed { position: block.position.get(), heap_bytes: block.heap_bytes.get() };
-    let mut image = open_image(disk, from, settings.link_tests)?;
+    let mut image = open_image(disk, from, settings.image_traits(block))?;
     let mut pages = PageSet::default();
     let mut heap_bytes = from.heap_bytes;
     let mut found = RecoveredLog { end: from.position, chain: block.chain.get(), attested: None };

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
     use crate::disk::MemoryDisk;
     use crate::format::record::{KIND_COMMIT, OP_BULK, OP_ZERO, push_line, push_pages};
-    use crate::image::LinkTests;
+    use crate::image::{ImageTraits, LinkTests};
     use crate::map::PrivateMap;
     use zerocopy::FromZeros;
 
@@ -254,7 +254,8 @@ mod tests {
     #[test]
     fn only_pages_that_are_not_zero_become_private() {
         let map = PrivateMap::of_memory(PAGES * PAGE_BYTES).unwrap();
-        let mut image = Image::new(map, 0, LinkTests::Bounds);
+        let traits = ImageTraits { tests: LinkTests::Bounds, hash_key: [0; 16] };
+        let mut image = Image::new(map, 0, traits);
         let (mut touched, mut body) = (PageSet::default(), Vec::new());
         push_line(&mut body, 7 * LINES_PER_PAGE, &[0; 64], &[1; 64]);
         for _ in 0..2 {

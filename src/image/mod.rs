@@ -23,4 +23,5 @@ pub use view::Image;
 pub(crate) use heap::Allocation;
 pub(crate) use page_set::PageSet;
 pub(crate) use pool::{Checkpointed, Pool, PoolStats, open_image};
+pub(crate) use view::ImageTraits;
 pub use view::LinkTests;

@@ -12,7 +12,7 @@ use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::LogSource;
 use crate::map::Hole;
 
-use super::{Image, LinkTests, PageSet};
+use super::{Image, ImageTraits, PageSet};
 
 /// Idle images that are kept: one for the readers and one to catch up is what
 /// short transactions need.
@@ -29,7 +29,7 @@ pub(crate) struct Pool {
     /// The log before this position is gone: an image behind it can follow no
     /// more.
     log_start: u64,
-    tests: LinkTests,
+    traits: ImageTraits,
 }
 
 /// The state that the heap in the file is complete up to.
@@ -51,14 +51,14 @@ pub(crate) struct PoolStats {
 }
 
 impl Pool {
-    pub(crate) fn new(checkpoint: Checkpointed, tests: LinkTests) -> Self {
+    pub(crate) fn new(checkpoint: Checkpointed, traits: ImageTraits) -> Self {
         Self {
             current: None,
             earlier: Vec::new(),
             idle: Vec::new(),
             checkpoint,
             log_start: checkpoint.position,
-            tests,
+            traits,
         }
     }
 
@@ -90,7 +90,7 @@ impl Pool {
         }
         let mut image = match self.idle.pop() {
             Some(image) => image,
-            None => open_image(&*source.disk, self.checkpoint, self.tests)?,
+            None => open_image(&*source.disk, self.checkpoint, self.traits)?,
         };
         image.advance(source, visible, &mut touched)?;
         self.earlier.extend(self.current.take());
@@ -186,7 +186,7 @@ impl Pool {
 pub(crate) fn open_image(
     disk: &dyn Disk,
     checkpoint: Checkpointed,
-    tests: LinkTests,
+    traits: ImageTraits,
 ) -> Result<Image> {
     let failed = |error: std::io::Error| {
         ErrorKind::corrupt("image of the heap", 0, "memory to map it", error)
@@ -200,7 +200,7 @@ pub(crate) fn open_image(
     }
     let mut map = disk.map_heap(room).map_err(failed)?;
     map.set_view(checkpoint.heap_bytes, [Hole::default(); 2]);
-    let mut image = Image::new(map, checkpoint.position, tests);
+    let mut image = Image::new(map, checkpoint.position, traits);
     image.refresh_holes()?;
     Ok(image)
 }

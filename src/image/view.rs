@@ -36,7 +36,14 @@ pub struct Image {
     pub(super) touched: PageSet,
     /// Pages that the records being applied have made zero, and not changed since.
     pub(super) zeroed: PageSet,
-    tests: LinkTests,
+    traits: ImageTraits,
+}
+
+/// What all images of a store have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ImageTraits {
+    pub(crate) tests: LinkTests,
+    pub(crate) hash_key: [u8; 16],
 }
 
 impl HasMap for Image {
@@ -47,12 +54,12 @@ impl HasMap for Image {
 
 impl Image {
     /// An image of a mapping that holds the heap's state at `position`.
-    pub(crate) fn new(mut map: PrivateMap, position: u64, tests: LinkTests) -> Self {
-        if tests == LinkTests::Bounds {
+    pub(crate) fn new(mut map: PrivateMap, position: u64, traits: ImageTraits) -> Self {
+        if traits.tests == LinkTests::Bounds {
             map.allow_quick(HEAD_PAGES * PAGE_BYTES);
         }
         let (touched, zeroed) = (PageSet::default(), PageSet::default());
-        Self { map, position, touched, zeroed, tests }
+        Self { map, position, touched, zeroed, traits }
     }
 
     /// Holds an image for a reader.
@@ -66,6 +73,13 @@ impl Image {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The random key of the store's hash tables, chosen when it was created.
+    #[inline]
+    #[must_use]
+    pub fn hash_key(&self) -> [u8; 16] {
+        self.traits.hash_key
     }
 
     /// The target of `link`, or `None` for a null link.
@@ -137,7 +151,7 @@ impl Image {
     /// Whether a stricter test than that of bounds refuses the link.
     #[inline(always)]
     pub(crate) fn is_refused<P: Pointee + ?Sized>(&self, link: Link<P>) -> bool {
-        self.tests == LinkTests::Live && self.expect_live(link).is_err()
+        self.traits.tests == LinkTests::Live && self.expect_live(link).is_err()
     }
 
     /// Why a link was refused.
@@ -147,7 +161,7 @@ impl Image {
         if link.is_null() {
             return null_link::<P>();
         }
-        if self.tests == LinkTests::Live
+        if self.traits.tests == LinkTests::Live
             && let Err(error) = self.expect_live(link)
         {
             return error;
@@ -173,6 +187,19 @@ impl Image {
     pub(crate) fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         let put = self.map.put(link.offset(), value);
         put.map_err(|misfit| self.misfit(link, misfit))
+    }
+
+    /// A copy of the value at `link`, whatever its type: see `PrivateMap::value`.
+    #[inline]
+    pub(crate) fn value<T: Persist>(&self, link: Link<T>) -> Result<T> {
+        self.map.value(link.offset()).map_err(|misfit| self.misfit(link, misfit))
+    }
+
+    /// Copies bytes within the heap. The caller has marked the lines.
+    #[inline]
+    pub(crate) fn copy(&mut self, from: u64, to: u64, len_bytes: u64) -> Result<()> {
+        let limit = self.map.limit();
+        self.map.copy(from, to, len_bytes).map_err(|_| outside("bytes to copy", from, limit))
     }
 
     /// Tests bounds and alignment of a link, not the bytes behind it.

@@ -259,6 +259,29 @@ impl PrivateMap {
         Ok(())
     }
 
+    /// A copy of the value at `offset`. Values are plain bytes: that two of them
+    /// are the same matters to whoever owns something by it, not to memory.
+    #[inline]
+    pub(crate) fn value<T: Persist>(&self, offset: u64) -> Result<T, Misfit> {
+        let address = self.address::<T>(offset, 1)?;
+        self.valid::<T>(offset, 1)?;
+        // SAFETY: as in `items`; the value needs no drop (P4) and shares nothing
+        // that may change behind it (P5).
+        Ok(unsafe { address.read() })
+    }
+
+    /// Copies bytes to another place in the heap, which may overlap.
+    #[inline]
+    pub(crate) fn copy(&mut self, from: u64, to: u64, bytes: u64) -> Result<(), Misfit> {
+        let source = self.address::<u8>(from, bytes)?;
+        let target = self.address::<u8>(to, bytes)?;
+        // SAFETY: `address` proved the bounds of both, `&mut self` that no
+        // reference is alive (M3); bytes have no alignment and no bad values, and
+        // those of the source are initialised (M2).
+        unsafe { target.copy_from(source, bytes as usize) };
+        Ok(())
+    }
+
     /// One value of `T` at each of the offsets, exclusively and at once.
     pub(crate) fn disjoint_mut<T: Persist, const N: usize>(
         &mut self,

@@ -16,11 +16,18 @@
 //!
 //! The mapping module turns bytes into references on the strength of these.
 
+mod element;
+mod field;
 mod link;
+mod owned;
 mod primitives;
 mod schema;
 
+pub(crate) use element::{Block, Blocks, Element, ElementRef};
+pub use field::FieldOf;
 pub use link::{Link, Pointee};
+pub use owned::Owned;
+pub(crate) use owned::Piece;
 pub use schema::{Field, Reach, Schema, Shape};
 
 /// Largest alignment that a type in a store may ask for, in bytes: a page's.
@@ -67,6 +74,27 @@ pub unsafe trait Persist: Sized + Send + Sync + 'static {
     /// Tells `reach` this type's description and those of all types that can
     /// be reached from it, through fields and links.
     fn reach(reach: &mut Reach);
+
+    /// Whether a value can own allocations, as collections do.
+    #[doc(hidden)]
+    const OWNS: bool = false;
+
+    /// Tells `owned` what the value that consists of `bytes` owns. The bytes
+    /// come from a file: they need not be a value.
+    #[doc(hidden)]
+    fn owned(bytes: &[u8], owned: &mut Owned) {
+        let _ = (bytes, owned);
+    }
+}
+
+/// The bytes that a value consists of.
+#[inline]
+pub(crate) fn bytes_of<T: Persist>(value: &T) -> &[u8] {
+    const { assert_object::<T>() };
+    let start = std::ptr::from_ref(value).cast();
+    // SAFETY: P1: each of the value's bytes is initialised. P5: they do not
+    // change while `value` is borrowed.
+    unsafe { std::slice::from_raw_parts(start, size_of::<T>()) }
 }
 
 /// Proves at compile time that `T` may be an object of its own.

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use zerocopy::byteorder;
 
-use super::{Persist, Reach};
+use super::{Owned, Persist, Reach};
 
 /// Types of which every bit pattern is a value, named in a schema by `$name`.
 macro_rules! any_bits {
@@ -109,6 +109,12 @@ unsafe impl<T: Persist, const N: usize> Persist for [T; N] {
     fn reach(reach: &mut Reach) {
         T::reach(reach);
         reach.primitive::<Self>();
+    }
+
+    const OWNS: bool = T::OWNS;
+
+    fn owned(bytes: &[u8], owned: &mut Owned) {
+        owned.each::<T>(bytes);
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use super::Persist;
+use super::{Element, ElementRef, Persist};
 
 /// One type as the registry describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +84,13 @@ impl Reach {
     /// All types that can be reached from `T`, `T` among them.
     #[must_use]
     pub fn of<T: Persist>() -> Vec<Schema> {
+        Self::of_element(&ElementRef::of::<T>())
+    }
+
+    /// As `of`, for what may lie in an allocation.
+    pub(crate) fn of_element(element: &ElementRef) -> Vec<Schema> {
         let mut reach = Self::default();
-        T::reach(&mut reach);
+        (element.reach)(&mut reach);
         reach.schemas
     }
 
@@ -94,6 +99,19 @@ impl Reach {
     pub fn schema_of<T: Persist>() -> Option<Schema> {
         let name = T::type_name();
         Self::of::<T>().into_iter().find(|schema| schema.name == name)
+    }
+
+    /// As `enter` and `add`, for the elements of an allocation that no Rust
+    /// struct describes.
+    pub(crate) fn block<E: Element>(&mut self, fields: impl FnOnce() -> Vec<Field>) -> bool {
+        let name = E::element_name();
+        if !self.seen.insert(name.clone()) {
+            return false;
+        }
+        let (size_bytes, align_bytes) = (E::SIZE_BYTES as usize, E::ALIGN_BYTES as usize);
+        let shape = Shape::Struct(fields());
+        self.schemas.push(Schema { name, size_bytes, align_bytes, shape });
+        true
     }
 
     /// Notes a type whose name says all.

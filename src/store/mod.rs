@@ -5,9 +5,11 @@
 
 #![deny(unsafe_code)]
 
+mod blocks;
 mod log_growth;
 mod options;
 mod read;
+mod release;
 mod savepoint;
 mod stats;
 mod write;
@@ -25,6 +27,7 @@ use crate::disk::Disk;
 use crate::engine::{Core, Settings};
 use crate::error::Result;
 
+pub(crate) use blocks::Area;
 pub use options::{Durability, OpenOptions};
 pub use read::ReadTx;
 pub use savepoint::Savepoint;

@@ -9,7 +9,7 @@ use crate::catalog::{self, RootInfo, TypeNumbers};
 use crate::engine::Writer;
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
-use crate::persist::{Link, Persist, Pointee};
+use crate::persist::{ElementRef, Link, Persist, Pointee};
 use crate::workspace::Workspace;
 
 use super::savepoint::next_serial;
@@ -91,8 +91,8 @@ impl Store {
     }
 }
 
-fn request<T: Persist>(type_number: u32, count: Option<u64>) -> Request {
-    let (size_bytes, align_bytes) = (size_of::<T>() as u64, align_of::<T>() as u64);
+fn request(element: &ElementRef, type_number: u32, count: Option<u64>) -> Request {
+    let ElementRef { size_bytes, align_bytes, .. } = *element;
     Request { type_number, size_bytes, align_bytes, count }
 }
 
@@ -103,24 +103,31 @@ impl Drop for Held<'_> {
 }
 
 impl WriteTx<'_> {
+    #[inline]
     pub(super) fn workspace(&mut self) -> &mut Workspace {
         &mut self.writer.writer.workspace
     }
 
     /// What to ask the allocator for; the store learns the type if it is new.
-    fn request<T: Persist>(&mut self, count: Option<u64>) -> Result<Request> {
+    #[inline]
+    pub(super) fn request_for(
+        &mut self,
+        element: &ElementRef,
+        count: Option<u64>,
+    ) -> Result<Request> {
         let Held { writer, numbers, .. } = &mut self.writer;
-        let type_number = numbers.number_of::<T>(&mut writer.workspace)?;
-        Ok(request::<T>(type_number, count))
+        let type_number = numbers.number_of(&mut writer.workspace, element)?;
+        Ok(request(element, type_number, count))
     }
 
     /// What the target of `link` was asked for with. Its type stays unknown where
     /// it is new: nothing has it, and what is refused is to leave nothing behind.
     fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
         let is_slice = size_of::<Link<P>>() == 16;
+        let element = ElementRef::of::<P::Item>();
         let Held { writer, numbers, .. } = &mut self.writer;
-        let type_number = numbers.number_if_known::<P::Item>(&mut writer.workspace)?;
-        Ok(request::<P::Item>(type_number, is_slice.then(|| link.count())))
+        let type_number = numbers.number_if_known(&mut writer.workspace, &element)?;
+        Ok(request(&element, type_number, is_slice.then(|| link.count())))
     }
 
     /// Allocates an object that holds `value`. Constant time.
@@ -130,7 +137,7 @@ impl WriteTx<'_> {
     /// The file cannot grow, or the allocator's structures are damaged. The
     /// transaction should be rolled back then.
     pub fn alloc<T: Persist>(&mut self, value: T) -> Result<Link<T>> {
-        let request = self.request::<T>(None)?;
+        let request = self.request_for(&ElementRef::of::<T>(), None)?;
         let offset = alloc::allocate(self.workspace(), &request)?;
         let link = Link::from_parts(offset, 1);
         self.put_new(link, value)?;
@@ -191,7 +198,7 @@ impl WriteTx<'_> {
     }
 
     fn alloc_array<T: Persist>(&mut self, count: u64) -> Result<Link<[T]>> {
-        let request = self.request::<T>(Some(count))?;
+        let request = self.request_for(&ElementRef::of::<T>(), Some(count))?;
         let offset = alloc::allocate(self.workspace(), &request)?;
         Ok(Link::from_parts(offset, count))
     }
@@ -317,13 +324,7 @@ impl WriteTx<'_> {
         }
         let start = array.offset();
         workspace.mark(start + to * size, count * size)?;
-        let span_start = from.start.min(to);
-        let span_bytes = (from.end.max(to + count) - span_start) * size;
-        let bytes =
-            workspace.image_mut().bytes_mut("array", start + span_start * size, span_bytes)?;
-        let at = |index: u64| ((index - span_start) * size) as usize;
-        bytes.copy_within(at(from.start)..at(from.end), at(to));
-        Ok(())
+        workspace.image_mut().copy(start + from.start * size, start + to * size, count * size)
     }
 
     /// Frees an object or array: the link that `alloc` or `alloc_slice`
@@ -379,7 +380,7 @@ impl WriteTx<'_> {
             self.expect_whole(link, &request)?;
         }
         catalog::expect_root::<P>(self, name)?;
-        let type_number = self.request::<P::Item>(None)?.type_number;
+        let type_number = self.request_for(&ElementRef::of::<P::Item>(), None)?.type_number;
         catalog::set_root(self.workspace(), name, link, type_number)
     }
 

@@ -1,0 +1,230 @@
+//! Keys: how they are hashed, compared and stored.
+//!
+//! Keys are hashed by their bytes with SipHash-1-3 under the store's own random
+//! key: a file means the same to every compiler, and whoever chooses the keys
+//! cannot make long chains of them. `std::hash::Hash` promises no stable bytes.
+
+use std::cmp::Ordering;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::persist::{Persist, bytes_of};
+use crate::store::WriteTx;
+
+use super::{Bytes, Text};
+
+/// The hash of a key, being made.
+pub struct KeyHasher(SipHasher13);
+
+impl KeyHasher {
+    #[inline]
+    pub(crate) fn new(tx: &Image) -> Self {
+        Self(SipHasher13::new_with_key(&tx.hash_key()))
+    }
+
+    #[inline]
+    pub(crate) fn finish(self) -> u64 {
+        self.0.finish()
+    }
+
+    /// A part of fixed length.
+    #[inline]
+    fn fixed(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+
+    /// A part of any length: its end is marked, so that the parts of a pair
+    /// cannot be cut in two ways. 255 is in no text.
+    #[inline]
+    fn open(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+        self.0.write(&[255]);
+    }
+}
+
+/// A key as it lies in the store: a `Copy` type, which is hashed and compared
+/// by its bytes, [`Text`], [`Bytes`], or a [`Pair`] of keys.
+///
+/// Two floats are the same key exactly if their bits are: `-0.0` and `0.0` are
+/// two keys, and a NaN is equal to itself.
+pub trait StoredKey: Persist {
+    /// Adds the key to a hash.
+    ///
+    /// # Errors
+    ///
+    /// The key is damaged.
+    fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()>;
+}
+
+/// A stored key that can be looked up by a `Q`: a `u64` by `&u64`, a [`Text`] by
+/// `&str`, [`Bytes`] by `&[u8]`, a [`Pair`] by a tuple `(&a, &b)`.
+pub trait Key<Q: ?Sized = Self>: StoredKey {
+    /// Adds `query` to a hash, as `StoredKey::hash` of an equal key does.
+    fn hash_query(query: &Q, hasher: &mut KeyHasher);
+
+    /// Whether this is the key that `query` asks for.
+    ///
+    /// # Errors
+    ///
+    /// The key is damaged.
+    fn is(&self, tx: &Image, query: &Q) -> Result<bool>;
+
+    /// The key to store for `query`.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot grow.
+    fn store(tx: &mut WriteTx<'_>, query: &Q) -> Result<Self>;
+}
+
+/// A key with an order: `Ord` for a `Copy` type, that of the bytes for [`Text`]
+/// and [`Bytes`] (which for text is that of `str`), that of the first part and
+/// then of the second for a [`Pair`].
+///
+/// An `Ord` that contradicts itself, or another one than the file was made
+/// with, gives wrong answers; it never gives an endless loop.
+pub trait OrdKey<Q: ?Sized = Self>: Key<Q> {
+    /// How this key stands to `query`.
+    ///
+    /// # Errors
+    ///
+    /// The key is damaged.
+    fn order(&self, tx: &Image, query: &Q) -> Result<Ordering>;
+}
+
+impl<T: Persist + Copy> StoredKey for T {
+    #[inline]
+    fn hash(&self, _tx: &Image, hasher: &mut KeyHasher) -> Result<()> {
+        hasher.fixed(bytes_of(self));
+        Ok(())
+    }
+}
+
+impl<T: Persist + Copy> Key<T> for T {
+    #[inline]
+    fn hash_query(query: &T, hasher: &mut KeyHasher) {
+        hasher.fixed(bytes_of(query));
+    }
+
+    #[inline]
+    fn is(&self, _tx: &Image, query: &T) -> Result<bool> {
+        Ok(bytes_of(self) == bytes_of(query))
+    }
+
+    #[inline]
+    fn store(_tx: &mut WriteTx<'_>, query: &T) -> Result<Self> {
+        Ok(*query)
+    }
+}
+
+impl<T: Persist + Copy + Ord> OrdKey<T> for T {
+    #[inline]
+    fn order(&self, _tx: &Image, query: &T) -> Result<Ordering> {
+        Ok(self.cmp(query))
+    }
+}
+
+impl StoredKey for Bytes {
+    fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()> {
+        hasher.open(self.as_bytes(tx)?);
+        Ok(())
+    }
+}
+
+impl Key<[u8]> for Bytes {
+    fn hash_query(query: &[u8], hasher: &mut KeyHasher) {
+        hasher.open(query);
+    }
+
+    #[inline]
+    fn is(&self, tx: &Image, query: &[u8]) -> Result<bool> {
+        Ok(self.as_bytes(tx)? == query)
+    }
+
+    fn store(tx: &mut WriteTx<'_>, query: &[u8]) -> Result<Self> {
+        Self::new(tx, query)
+    }
+}
+
+impl OrdKey<[u8]> for Bytes {
+    #[inline]
+    fn order(&self, tx: &Image, query: &[u8]) -> Result<Ordering> {
+        Ok(self.as_bytes(tx)?.cmp(query))
+    }
+}
+
+impl StoredKey for Text {
+    fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()> {
+        hasher.open(self.as_bytes(tx)?);
+        Ok(())
+    }
+}
+
+impl Key<str> for Text {
+    fn hash_query(query: &str, hasher: &mut KeyHasher) {
+        hasher.open(query.as_bytes());
+    }
+
+    #[inline]
+    fn is(&self, tx: &Image, query: &str) -> Result<bool> {
+        Ok(self.as_bytes(tx)? == query.as_bytes())
+    }
+
+    fn store(tx: &mut WriteTx<'_>, query: &str) -> Result<Self> {
+        Self::new(tx, query)
+    }
+}
+
+impl OrdKey<str> for Text {
+    #[inline]
+    fn order(&self, tx: &Image, query: &str) -> Result<Ordering> {
+        Ok(self.as_bytes(tx)?.cmp(query.as_bytes()))
+    }
+}
+
+/// Two keys as one, for what would be a tuple: looked up by `(&a, &b)`.
+///
+/// Its layout is that of a struct: parts that would leave padding do not
+/// compile (`Pair<u32, u64>`; use `Pair<u64, u64>`, or a struct of your own).
+#[crate::persist(name = "flagstone::Pair", crate = crate)]
+#[derive(Debug)]
+pub struct Pair<A: Persist, B: Persist> {
+    /// The first part.
+    pub first: A,
+    /// The second part.
+    pub second: B,
+}
+
+impl<A: StoredKey, B: StoredKey> StoredKey for Pair<A, B> {
+    fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()> {
+        self.first.hash(tx, hasher)?;
+        self.second.hash(tx, hasher)
+    }
+}
+
+impl<X: ?Sized, Y: ?Sized, A: Key<X>, B: Key<Y>> Key<(&X, &Y)> for Pair<A, B> {
+    fn hash_query(query: &(&X, &Y), hasher: &mut KeyHasher) {
+        A::hash_query(query.0, hasher);
+        B::hash_query(query.1, hasher);
+    }
+
+    fn is(&self, tx: &Image, query: &(&X, &Y)) -> Result<bool> {
+        Ok(self.first.is(tx, query.0)? && self.second.is(tx, query.1)?)
+    }
+
+    fn store(tx: &mut WriteTx<'_>, query: &(&X, &Y)) -> Result<Self> {
+        Ok(Self { first: A::store(tx, query.0)?, second: B::store(tx, query.1)? })
+    }
+}
+
+impl<X: ?Sized, Y: ?Sized, A: OrdKey<X>, B: OrdKey<Y>> OrdKey<(&X, &Y)> for Pair<A, B> {
+    fn order(&self, tx: &Image, query: &(&X, &Y)) -> Result<Ordering> {
+        match self.first.order(tx, query.0)? {
+            Ordering::Equal => self.second.order(tx, query.1),
+            unequal => Ok(unequal),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a value owns, found in its bytes.
+//!
+//! A collection owns its allocations, and what lies in them may own more. Each
+//! type can tell from its bytes what it owns directly; whoever releases a value
+//! asks again for each allocation, from a list and not by recursion, so that a
+//! damaged cycle cannot overflow the stack.
+
+use super::{Block, Blocks, Element, ElementRef, Persist};
+
+/// A list of allocations that are owned.
+#[derive(Default)]
+pub struct Owned {
+    pieces: Vec<Piece>,
+}
+
+/// An allocation that is owned.
+pub(crate) struct Piece {
+    pub(crate) offset: u64,
+    pub(crate) element: ElementRef,
+    /// Elements that it was allocated for; `None` for a single one.
+    pub(crate) count: Option<u64>,
+    /// Bytes of it that may own more.
+    pub(crate) used_bytes: u64,
+    /// Tells what elements own, of which these bytes are one or more.
+    pub(crate) look: fn(&[u8], &mut Owned),
+    /// Whether a part of it was looked at already.
+    pub(crate) is_begun: bool,
+}
+
+impl Owned {
+    /// What the part of type `T` at `offset_bytes` of a value owns.
+    #[doc(hidden)]
+    pub fn part<T: Persist>(&mut self, bytes: &[u8], offset_bytes: usize) {
+        if !T::OWNS {
+            return;
+        }
+        let part = offset_bytes.checked_add(size_of::<T>()).map(|end| offset_bytes..end);
+        if let Some(bytes) = part.and_then(|part| bytes.get(part)) {
+            T::owned(bytes, self);
+        }
+    }
+
+    /// What values of `T` that lie side by side own.
+    pub(crate) fn each<T: Persist>(&mut self, bytes: &[u8]) {
+        if T::OWNS && size_of::<T>() != 0 {
+            bytes.chunks_exact(size_of::<T>()).for_each(|bytes| T::owned(bytes, self));
+        }
+    }
+
+    /// An array of which the first `used` elements may own more.
+    pub(crate) fn array<E: Element>(&mut self, blocks: Blocks<E>, used: u64) {
+        if blocks.is_null() {
+            return;
+        }
+        let used = if E::ELEMENT_OWNS { used.min(blocks.count()) } else { 0 };
+        self.pieces.push(Piece {
+            offset: blocks.offset(),
+            element: ElementRef::of::<E>(),
+            count: Some(blocks.count()),
+            used_bytes: used.saturating_mul(E::SIZE_BYTES),
+            look: E::element_owned,
+            is_begun: false,
+        });
+    }
+
+    /// A single block.
+    pub(crate) fn block<E: Element>(&mut self, block: Block<E>) {
+        if block.is_null() {
+            return;
+        }
+        self.pieces.push(Piece {
+            offset: block.offset(),
+            element: ElementRef::of::<E>(),
+            count: None,
+            used_bytes: if E::ELEMENT_OWNS { E::SIZE_BYTES } else { 0 },
+            look: E::element_owned,
+            is_begun: false,
+        });
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Piece> {
+        self.pieces.pop()
+    }
+
+    pub(crate) fn push(&mut self, piece: Piece) {
+        self.pieces.push(piece);
+    }
+}

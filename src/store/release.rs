@@ -1,0 +1,111 @@
+//! Releasing what a value owns, as deep as it goes.
+
+use std::collections::HashSet;
+
+use crate::alloc;
+use crate::error::{ErrorKind, Result};
+use crate::persist::{ElementRef, Link, Owned, Persist, Piece, bytes_of};
+
+use super::WriteTx;
+
+/// Bytes of an allocation that are looked through at a time, so that the list
+/// of what was found stays short.
+const LOOK_BYTES: u64 = 1 << 16;
+
+impl WriteTx<'_> {
+    /// Frees everything that a value owns, which was taken out of its place:
+    /// what `remove`, `pop` or `replace` of a collection returned.
+    ///
+    /// A value that owns nothing needs no release. Takes time in proportion to
+    /// what is freed, and no recursion, so that no depth is too much.
+    ///
+    /// # Errors
+    ///
+    /// The value, or what it owns, is damaged or was freed before. The
+    /// transaction should be rolled back then.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// use flagstone::{Store, Text, collections::Vec};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let names = tx.alloc(Vec::<Text>::new())?;
+    /// let name = Text::new(&mut tx, "a name that is too long to lie inline")?;
+    /// names.push(&mut tx, name)?;
+    /// if let Some(name) = names.pop(&mut tx)? {
+    ///     tx.release(name)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn release<T: Persist>(&mut self, value: T) -> Result<()> {
+        if !T::OWNS {
+            return Ok(());
+        }
+        let mut owned = Owned::default();
+        T::owned(bytes_of(&value), &mut owned);
+        self.release_all(owned)
+    }
+
+    /// Frees what the target of `link` owns, then the target itself, which is
+    /// one whole allocation. [`free`](Self::free) leaves alone what it owns.
+    ///
+    /// # Errors
+    ///
+    /// As [`release`](Self::release) and [`free`](Self::free).
+    pub fn free_deep<T: Persist>(&mut self, link: Link<T>) -> Result<()> {
+        if link.is_null() {
+            return Err(ErrorKind::LinkNull { type_name: T::type_name() }.into());
+        }
+        let mut owned = Owned::default();
+        owned.push(Piece {
+            offset: link.offset(),
+            element: ElementRef::of::<T>(),
+            count: None,
+            used_bytes: if T::OWNS { size_of::<T>() as u64 } else { 0 },
+            look: |bytes, owned| owned.each::<T>(bytes),
+            is_begun: false,
+        });
+        self.release_all(owned)
+    }
+
+    pub(crate) fn release_all(&mut self, mut owned: Owned) -> Result<()> {
+        // Allocations that are looked through in parts, and freed after the last
+        // part: one that owns itself would never come to it.
+        let mut begun = HashSet::new();
+        while let Some(mut piece) = owned.pop() {
+            let request = self.request_for(&piece.element, piece.count)?;
+            self.expect_element(&piece.element, piece.offset, &request)?;
+            if !piece.is_begun && begun.contains(&piece.offset) {
+                return Err(owns_itself(&piece));
+            }
+            let used_bytes = piece.used_bytes.min(request.len_bytes()?);
+            let part_bytes = used_bytes.min(part_bytes(piece.element.size_bytes));
+            let (look, from) = (piece.look, used_bytes - part_bytes);
+            let part = piece.offset.saturating_add(from);
+            if from == 0 {
+                begun.remove(&piece.offset);
+                look(self.bytes("owned values", part, part_bytes)?, &mut owned);
+                alloc::free(self.workspace(), piece.offset, &request)?;
+                continue;
+            }
+            piece.used_bytes = from;
+            piece.is_begun = true;
+            begun.insert(piece.offset);
+            owned.push(piece);
+            look(self.bytes("owned values", part, part_bytes)?, &mut owned);
+        }
+        Ok(())
+    }
+}
+
+/// Whole elements that are looked through at a time, in bytes.
+fn part_bytes(size_bytes: u64) -> u64 {
+    (LOOK_BYTES / size_bytes.max(1)).max(1) * size_bytes
+}
+
+#[cold]
+fn owns_itself(piece: &Piece) -> crate::Error {
+    let expected = format!("an allocation of {} that one value owns", (piece.element.name)());
+    ErrorKind::corrupt("owned allocation", piece.offset, expected, "one that owns itself")
+}
