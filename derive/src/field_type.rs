@@ -47,7 +47,9 @@ fn std_segment(path: &TypePath) -> Option<&PathSegment> {
     let segments = &path.path.segments;
     let root = &segments.first()?.ident;
     let std = root == "std" || root == "core" || root == "alloc";
-    let written_so = path.qself.is_none() && (std || segments.len() == 1);
+    // `Vec` may well be flagstone's own; the bound tells the two apart.
+    let by_itself = segments.len() == 1 && root != "Vec";
+    let written_so = path.qself.is_none() && (std || by_itself);
     written_so.then(|| segments.last()).flatten()
 }
 
@@ -60,8 +62,8 @@ fn path_reason(segment: &PathSegment) -> Option<String> {
             "not every 32 bits are a `char`; use `u32`, and `char::from_u32` to read it".to_string()
         }
         "Box" | "Rc" | "Arc" => in_memory(&name, "Link<T>"),
-        "String" => in_memory(&name, "Link<[u8]>"),
-        "Vec" => in_memory(&name, "Link<[T]>"),
+        "String" => in_memory(&name, "flagstone::Text"),
+        "Vec" => in_memory(&name, "flagstone::collections::Vec<T>"),
         "Option" if holds_pointer(segment) => {
             "a link may be none by itself; use `Link<T>`, where null is none".to_string()
         }

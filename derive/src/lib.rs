@@ -63,10 +63,11 @@ use crate::options::Options;
 /// `Persist`. A type may hold links to itself.
 ///
 /// Everything else is an error that names the remedy, among it `usize`
-/// (`u64`), references and boxes (`Link<T>`), `String` (`Link<[u8]>`), `Vec<T>`
-/// (`Link<[T]>`), `char` (`u32`) and `Option` (a null link, or a flag beside
-/// the value). These names are known by their spelling: a type of your own
-/// that is called `Vec` or `Option` needs a path, such as `my::Vec`.
+/// (`u64`), references and boxes (`Link<T>`), `String` (`flagstone::Text`),
+/// `std::vec::Vec<T>` (`flagstone::collections::Vec<T>`), `char` (`u32`) and
+/// `Option` (a null link, or a flag beside the value). These names are known by
+/// their spelling: a type of your own that is called `Option` needs a path,
+/// such as `my::Option`.
 ///
 /// # What is proved when the type is compiled
 ///

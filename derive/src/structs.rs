@@ -110,14 +110,15 @@ fn owns(options: &Options, fields: &[Field<'_>]) -> TokenStream {
 
 /// Statements that tell `owned` what the fields own.
 fn owned(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let flagstone = &options.flagstone;
-    let each = fields.iter().map(|Field { member, ty, .. }| {
+    let each = fields.iter().map(|field| {
+        let (member, ty) = (&field.member, field.ty);
+        let (owns, part) = (field.of_type(options, "OWNS"), field.of_type(options, "owned"));
         quote! {
-            #flagstone::persist::Owned::part::<#ty>(
-                owned,
-                bytes,
-                ::core::mem::offset_of!(Self, #member),
-            );
+            let start = ::core::mem::offset_of!(Self, #member);
+            let end = start + ::core::mem::size_of::<#ty>();
+            if let (true, ::core::option::Option::Some(bytes)) = (#owns, bytes.get(start..end)) {
+                #part(bytes, owned);
+            }
         }
     });
     let itself = options.owner.iter().map(|owner| quote!(#owner(bytes, owned);));

@@ -55,7 +55,7 @@ pub const MAX_ALIGN_BYTES: usize = 4096;
     label = "not `Persist`",
     note = "a struct or a C-like enum gets it from `#[flagstone::persist]`",
     note = "instead of `usize`, `isize` use `u64`, `i64`; instead of a pointer, a reference, `Box` or `Option<Box<_>>` use `Link<T>` (null is none)",
-    note = "instead of `String` or `Vec<T>` use `Link<[u8]>` or `Link<[T]>`; instead of `char` use `u32`; instead of `Option<u32>` use a flag beside the value or a value that means none"
+    note = "instead of `String`, `Vec<T>` or a map use `flagstone::Text` and `flagstone::collections`; instead of `char` use `u32`; instead of `Option<u32>` use a flag beside the value or a value that means none"
 )]
 pub unsafe trait Persist: Sized + Send + Sync + 'static {
     /// Whether every bit pattern is a value, so that reading needs no check.
