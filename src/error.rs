@@ -286,7 +286,9 @@ pub enum ErrorKind {
     },
 
     /// Two links that were asked for at once lie over each other.
-    #[error("links {first} and {second} of get_disjoint_mut overlap at heap offset {offset:#x}")]
+    #[error(
+        "links {first} and {second} of one call overlap at heap offset {offset:#x}; give it links to different objects"
+    )]
     LinksOverlap {
         /// The first one's place in the arguments.
         first: usize,

@@ -18,7 +18,19 @@ const TAG: usize = 23;
 /// Bytes of any number, as `Box<[u8]>`: up to 23 of them lie in the struct
 /// itself, more in an allocation that it owns.
 ///
-/// It does not change in place; [`Link::<Bytes>::set`](Link::set) replaces it.
+/// It has no room to grow: what changes its length takes time in proportion to
+/// it. Collect bytes in memory, or in a [`Vec<u8>`](super::Vec).
+///
+/// # What std has and this has not
+///
+/// - All that only reads: call it on [`as_bytes`](Self::as_bytes). What keeps the
+///   length (`reverse`, `sort`, `fill`, `copy_from_slice`): on
+///   [`as_mut_bytes`](Link::as_mut_bytes).
+/// - What changes the length, but for `extend_from_slice` and `clear`: call it in
+///   [`change`](Link::change).
+/// - `==`, `Hash`, indexing: they have no place for the transaction. `Clone` is
+///   [`duplicate`](Link::duplicate).
+/// - `capacity`, `reserve`: there is no room to spare.
 #[crate::persist(
     name = "flagstone::Bytes",
     crate = crate,
@@ -139,15 +151,94 @@ impl Bytes {
 }
 
 impl Link<Bytes> {
+    fn header(self, tx: &WriteTx<'_>) -> Result<Bytes> {
+        if self.is_null() {
+            return tx.at(self).map(|_| Bytes::empty());
+        }
+        tx.value(self)
+    }
+
     /// Replaces the bytes, and frees the old ones.
     ///
     /// # Errors
     ///
     /// The struct is damaged, or the file cannot grow.
     pub fn set(self, tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<()> {
-        let old = tx.value(self)?;
+        let old = self.replace(tx, bytes)?;
+        tx.release(old)
+    }
+
+    /// Replaces the bytes, and returns the old ones, which are the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn replace(self, tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<Bytes> {
+        let old = self.header(tx)?;
         let new = Bytes::new(tx, bytes)?;
         tx.put(self, new)?;
-        tx.release(old)
+        Ok(old)
+    }
+
+    /// No bytes; frees those that there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        self.set(tx, &[])
+    }
+
+    /// Changes a copy in memory, which then takes the place of the bytes: all
+    /// that `std`'s vector of bytes can do.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn change<R>(
+        self,
+        tx: &mut WriteTx<'_>,
+        change: impl FnOnce(&mut Vec<u8>) -> R,
+    ) -> Result<R> {
+        let mut bytes = self.header(tx)?.as_bytes(tx)?.to_vec();
+        let answer = change(&mut bytes);
+        self.set(tx, &bytes)?;
+        Ok(answer)
+    }
+
+    /// Appends bytes. Takes time in proportion to all of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn extend_from_slice(self, tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<()> {
+        self.change(tx, |all| all.extend_from_slice(bytes))
+    }
+
+    /// The bytes, to change them where they lie.
+    ///
+    /// # Errors
+    ///
+    /// The struct is damaged.
+    pub fn as_mut_bytes<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut [u8]> {
+        let header = self.header(tx)?;
+        match Bytes::place(&header.raw) {
+            Some(Place::Inline(len)) => Ok(&mut tx.at_mut(self)?.raw[..len]),
+            Some(Place::Heap { offset, len }) => {
+                let area = tx.area_of(Blocks::<u8>::new(offset, len))?;
+                tx.bytes_in_mut(area, 0, len)
+            }
+            None => Err(header.damaged()),
+        }
+    }
+
+    /// A copy with an allocation of its own: what `clone` is in `std`.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn duplicate(self, tx: &mut WriteTx<'_>) -> Result<Bytes> {
+        let bytes = self.header(tx)?.as_bytes(tx)?.to_vec();
+        Bytes::new(tx, &bytes)
     }
 }

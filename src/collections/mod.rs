@@ -51,6 +51,7 @@
 
 #![deny(unsafe_code)]
 
+mod array;
 mod bytes;
 mod key;
 mod text;

@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
-use crate::persist::Link;
+use crate::persist::{FieldOf, Link};
 use crate::store::WriteTx;
 
 use super::Bytes;
@@ -10,7 +10,8 @@ use super::Bytes;
 /// Text of any length, as `Box<str>`: up to 23 bytes lie in the struct itself,
 /// more in an allocation that it owns.
 ///
-/// It does not change in place; [`Link::<Text>::set`](Link::set) replaces it.
+/// It has no room to grow: what changes it takes time in proportion to it. Build
+/// a text in memory and store it whole.
 ///
 /// ```
 /// # fn main() -> Result<(), flagstone::Error> {
@@ -22,6 +23,17 @@ use super::Bytes;
 /// assert_eq!(text.as_str(&tx)?, "Grüße");
 /// # Ok(()) }
 /// ```
+///
+/// # What std has and this has not
+///
+/// - All that only reads `str` or `String`: call it on [`as_str`](Self::as_str).
+/// - What changes a `String`, but for `push`, `push_str` and `clear`: call it in
+///   [`change`](Link::change).
+/// - `==`, `Ord`, `Hash`, `Display`, `+`: they have no place for the transaction.
+///   `Clone` is [`duplicate`](Link::duplicate).
+/// - `capacity`, `reserve`: there is no room to spare.
+/// - `as_mut_str`, `as_bytes_mut`, `from_utf8_unchecked`: unsafe, or too little
+///   to be worth it.
 #[crate::persist(name = "flagstone::Text", crate = crate)]
 #[derive(Debug, Default)]
 pub struct Text {
@@ -86,15 +98,92 @@ impl Text {
 }
 
 impl Link<Text> {
+    fn bytes(self) -> Link<Bytes> {
+        let at = std::mem::offset_of!(Text, bytes);
+        self.field(FieldOf::new(at, |text| &text.bytes))
+    }
+
     /// Replaces the text, and frees the old one.
     ///
     /// # Errors
     ///
     /// The struct is damaged, or the file cannot grow.
     pub fn set(self, tx: &mut WriteTx<'_>, text: &str) -> Result<()> {
-        let old = tx.value(self)?;
-        let new = Text::new(tx, text)?;
-        tx.put(self, new)?;
-        tx.release(old)
+        self.bytes().set(tx, text.as_bytes())
+    }
+
+    /// Replaces the text, and returns the old one, which is the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn replace(self, tx: &mut WriteTx<'_>, text: &str) -> Result<Text> {
+        Ok(Text { bytes: self.bytes().replace(tx, text.as_bytes())? })
+    }
+
+    /// No text; frees the one that there is.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        self.bytes().clear(tx)
+    }
+
+    /// Changes a copy in memory, which then takes the place of the text: all
+    /// that `std`'s `String` can do.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// use flagstone::{Store, Text};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let text = Text::new(&mut tx, "bread")?;
+    /// let text = tx.alloc(text)?;
+    /// let last = text.change(&mut tx, |text| text.pop())?;
+    /// assert_eq!((last, tx.at(text)?.as_str(&tx)?), (Some('d'), "brea"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set), and bytes that are not UTF-8.
+    pub fn change<R>(
+        self,
+        tx: &mut WriteTx<'_>,
+        change: impl FnOnce(&mut String) -> R,
+    ) -> Result<R> {
+        let mut text = tx.at(self)?.as_str(tx)?.to_string();
+        let answer = change(&mut text);
+        self.set(tx, &text)?;
+        Ok(answer)
+    }
+
+    /// Appends a character. Takes time in proportion to the whole text.
+    ///
+    /// # Errors
+    ///
+    /// As [`change`](Self::change).
+    pub fn push(self, tx: &mut WriteTx<'_>, character: char) -> Result<()> {
+        self.change(tx, |text| text.push(character))
+    }
+
+    /// Appends text. Takes time in proportion to the whole text.
+    ///
+    /// # Errors
+    ///
+    /// As [`change`](Self::change).
+    pub fn push_str(self, tx: &mut WriteTx<'_>, more: &str) -> Result<()> {
+        self.change(tx, |text| text.push_str(more))
+    }
+
+    /// A copy with an allocation of its own: what `clone` is in `std`.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub fn duplicate(self, tx: &mut WriteTx<'_>) -> Result<Text> {
+        Ok(Text { bytes: self.bytes().duplicate(tx)? })
     }
 }

@@ -1,0 +1,122 @@
+//! What vectors and deques share: places of elements, ranges, growth, release.
+//!
+//! Offsets, lengths and capacities come from the file. Nothing here trusts
+//! them: sums saturate, and whoever uses the result compares it with an area.
+
+use std::ops::{Bound, Range, RangeBounds};
+
+use crate::error::{ErrorKind, Result};
+use crate::image::Image;
+use crate::persist::{Owned, Persist};
+use crate::store::WriteTx;
+
+/// Elements that the first allocation has room for.
+const FEWEST: u64 = 4;
+
+/// The capacity to move to when there is no room for `needed` elements: twice
+/// the old one, so that each element is moved a constant number of times.
+pub(super) fn grown(capacity: u64, needed: u64) -> u64 {
+    needed.max(capacity.saturating_mul(2)).max(FEWEST)
+}
+
+/// Bytes before element `index`.
+#[inline]
+pub(super) const fn at<T>(index: u64) -> u64 {
+    index.saturating_mul(size_of::<T>() as u64)
+}
+
+/// The first words of a header, in whatever state they are.
+pub(super) fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+    let mut words = [0; N];
+    for (index, word) in words.iter_mut().enumerate() {
+        let bytes = bytes.get(index * 8..index * 8 + 8)?;
+        *word = u64::from_ne_bytes(bytes.try_into().ok()?);
+    }
+    Some(words)
+}
+
+/// Refuses a header whose numbers contradict each other.
+#[inline]
+pub(super) fn expect_header(
+    what: &'static str,
+    [offset, len, capacity]: [u64; 3],
+    is_placed: bool,
+) -> Result<()> {
+    if len <= capacity && (capacity == 0) == (offset == 0) && is_placed {
+        return Ok(());
+    }
+    Err(damaged(what, offset, len, capacity))
+}
+
+#[cold]
+fn damaged(what: &'static str, offset: u64, len: u64, capacity: u64) -> crate::Error {
+    let found = format!("{len} elements in an allocation for {capacity}");
+    ErrorKind::corrupt(what, offset, "elements within the capacity", found)
+}
+
+/// The range as numbers, if it lies within `len` elements.
+pub(super) fn within<C: Persist>(range: impl RangeBounds<u64>, len: u64) -> Result<Range<u64>> {
+    let start = match range.start_bound() {
+        Bound::Included(start) => Some(*start),
+        Bound::Excluded(before) => before.checked_add(1),
+        Bound::Unbounded => Some(0),
+    };
+    let end = match range.end_bound() {
+        Bound::Included(last) => last.checked_add(1),
+        Bound::Excluded(end) => Some(*end),
+        Bound::Unbounded => Some(len),
+    };
+    let (start, end) = (start.unwrap_or(u64::MAX), end.unwrap_or(u64::MAX));
+    if start > end || end > len {
+        return Err(out_of_range::<C>(start.max(end), len.saturating_add(1), len));
+    }
+    Ok(start..end)
+}
+
+/// An index of collection `C` that should have been below `limit`.
+#[cold]
+pub(super) fn out_of_range<C: Persist>(index: u64, limit: u64, len: u64) -> crate::Error {
+    ErrorKind::IndexOutOfRange { type_name: C::type_name(), index, limit, len }.into()
+}
+
+/// Releases what the element at `offset` owns, and leaves its bytes as they are.
+pub(super) fn release_element<T: Persist>(tx: &mut WriteTx<'_>, offset: u64) -> Result<()> {
+    let mut owned = Owned::default();
+    T::owned(tx.bytes("element of a collection", offset, at::<T>(1))?, &mut owned);
+    tx.release_all(owned)
+}
+
+/// What `test` says of each element. It is asked about all of them before
+/// anything changes, so that a panic or an error of it changes nothing.
+pub(super) fn answers<'a, T: 'a>(
+    tx: &'a Image,
+    elements: impl Iterator<Item = &'a T>,
+    mut test: impl FnMut(&Image, &T) -> Result<bool>,
+) -> Result<std::vec::Vec<bool>> {
+    elements.map(|element| test(tx, element)).collect()
+}
+
+/// The order that sorts `keys`: the place that each element of the result comes
+/// from. Equal keys keep their order.
+pub(super) fn sorted_order<K: Ord>(keys: &[K]) -> std::vec::Vec<u64> {
+    let mut order: std::vec::Vec<u64> = (0..keys.len() as u64).collect();
+    order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
+    order
+}
+
+/// Finds a place among `len` sorted elements; `compare` looks at one of them.
+pub(super) fn search(
+    len: u64,
+    mut compare: impl FnMut(u64) -> Result<std::cmp::Ordering>,
+) -> Result<std::result::Result<u64, u64>> {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match compare(middle)? {
+            std::cmp::Ordering::Equal => return Ok(Ok(middle)),
+            std::cmp::Ordering::Less => low = middle + 1,
+            std::cmp::Ordering::Greater => high = middle,
+        }
+    }
+    Ok(Err(low))
+}

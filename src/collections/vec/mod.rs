@@ -1,0 +1,361 @@
+//! Vectors: elements side by side, which move to a larger place as they grow.
+
+mod change;
+mod length;
+mod order;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::RangeBounds;
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::persist::{Blocks, Link, Owned, Persist};
+use crate::store::{Area, WriteTx};
+
+use super::array::{self, at};
+
+/// A vector, as `std::vec::Vec`, whose elements lie in the store.
+///
+/// What only reads is here; what changes is on [`Link<Vec<T>>`](Link). Indices
+/// are `u64`. An index that `std` would panic for is an error.
+///
+/// ```
+/// use flagstone::{Store, collections::Vec};
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = Store::in_memory()?;
+/// let mut tx = store.write()?;
+/// let list = tx.alloc(Vec::new())?;
+/// list.push(&mut tx, 7u64)?;
+/// list.insert(&mut tx, 0, 5)?;
+/// assert_eq!(tx.at(list)?.as_slice(&tx)?, [5, 7]);
+/// assert_eq!(list.pop(&mut tx)?, Some(7));
+/// # Ok(()) }
+/// ```
+///
+/// # What std has and this has not
+///
+/// - All that only reads a slice (`windows`, `chunks`, `split`, `starts_with`,
+///   `concat`, `to_vec`, `is_sorted`, `select…`): call it on
+///   [`as_slice`](Self::as_slice). All that changes elements in place
+///   (`iter_mut`, `chunks_mut`, `split_at_mut`, `select_nth_unstable`): on
+///   [`as_mut_slice`](Link::as_mut_slice).
+/// - `vec[i]`, `==`, `for x in &vec`, `Extend`, `FromIterator`, `Hash`: these
+///   traits have no place for the transaction, nor for an error. Use `get`,
+///   `as_slice`, `extend`, `from_iter`.
+/// - `Clone`, and `extend_from_slice`, `resize`, `fill` of elements that are not
+///   `Copy`: a copy of an element that owns memory would own the same memory.
+///   [`resize_with`](Link::resize_with) makes each element anew; where they are
+///   `Copy`, [`duplicate`](Link::duplicate) is `clone`.
+/// - `retain_mut`, `dedup_by` with `&mut`, `extract_if`, a `drain` that is an
+///   iterator: they would hold the transaction while your code runs. `drain`,
+///   `splice` return the elements; [`retain_with`](Link::retain_with) lends the
+///   transaction for reading.
+/// - `into_iter`, `into_boxed_slice`, `into_flattened`: a collection does not
+///   leave the store; `drain(&mut tx, ..)` takes its elements.
+/// - `as_ptr`, `set_len`, `from_raw_parts`, `spare_capacity_mut`, `leak`: unsafe,
+///   or about memory that is not there.
+/// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
+/// - `push_within_capacity`, `insert_mut`, `push_mut`: compare `len` with
+///   `capacity`; call `get_mut` after it.
+#[crate::persist(name = "flagstone::Vec", crate = crate, owner = Self::own)]
+pub struct Vec<T: Persist> {
+    /// The elements that there are; a link like any other, for tools.
+    items: Link<[T]>,
+    /// Elements that the allocation has room for.
+    capacity: u64,
+}
+
+impl<T: Persist> Default for Vec<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where the elements lie; they themselves need a transaction.
+impl<T: Persist> fmt::Debug for Vec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Vec({:?} of {})", self.items, self.capacity)
+    }
+}
+
+impl<T: Persist> Vec<T> {
+    /// No elements, and no allocation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { items: Link::null(), capacity: 0 }
+    }
+
+    /// No elements, with room for `capacity` of them.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot grow.
+    pub fn with_capacity(tx: &mut WriteTx<'_>, capacity: u64) -> Result<Self> {
+        let mut vec = Self::new();
+        if capacity > 0 {
+            vec.move_to(tx, capacity)?;
+        }
+        Ok(vec)
+    }
+
+    /// The values of an iterator.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot grow.
+    pub fn from_iter(tx: &mut WriteTx<'_>, values: impl IntoIterator<Item = T>) -> Result<Self> {
+        let mut vec = Self::new();
+        vec.take_in(tx, values, None)?;
+        Ok(vec)
+    }
+
+    /// Number of elements.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.items.len()
+    }
+
+    /// Whether there are no elements.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Elements that there is room for before it moves.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// All elements. Where not every bit pattern is a value, all of them are
+    /// tested: `get` tests one, [`get_range`](Self::get_range) those of it.
+    ///
+    /// # Errors
+    ///
+    /// The vector or an element is damaged.
+    #[inline]
+    pub fn as_slice<'a>(&self, tx: &'a Image) -> Result<&'a [T]> {
+        if self.is_empty() {
+            return Ok(&[]);
+        }
+        tx.at(self.items)
+    }
+
+    /// The element at `index`, or `None` past the end. Constant time.
+    ///
+    /// # Errors
+    ///
+    /// The vector or the element is damaged.
+    #[inline]
+    pub fn get<'a>(&self, tx: &'a Image, index: u64) -> Result<Option<&'a T>> {
+        self.items.index(index).map(|link| tx.at(link)).transpose()
+    }
+
+    /// The elements of a range, or `None` if it is not within: `get` of a slice
+    /// with a range.
+    ///
+    /// # Errors
+    ///
+    /// The vector or one of these elements is damaged.
+    pub fn get_range<'a>(
+        &self,
+        tx: &'a Image,
+        range: impl RangeBounds<u64>,
+    ) -> Result<Option<&'a [T]>> {
+        let Ok(range) = array::within::<Self>(range, self.len()) else {
+            return Ok(None);
+        };
+        let Some(first) = self.items.index(range.start).filter(|_| !range.is_empty()) else {
+            return Ok(Some(&[]));
+        };
+        tx.at(Link::from_parts(first.offset(), range.end - range.start)).map(Some)
+    }
+
+    /// The link to the element at `index`, or `None` past the end. It is good
+    /// until the vector changes its length.
+    #[inline]
+    #[must_use]
+    pub fn link(&self, index: u64) -> Option<Link<T>> {
+        self.items.index(index)
+    }
+
+    /// The first element.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn first<'a>(&self, tx: &'a Image) -> Result<Option<&'a T>> {
+        self.get(tx, 0)
+    }
+
+    /// The last element.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn last<'a>(&self, tx: &'a Image) -> Result<Option<&'a T>> {
+        self.get(tx, self.len().wrapping_sub(1))
+    }
+
+    /// The elements in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`as_slice`](Self::as_slice).
+    pub fn iter<'a>(&self, tx: &'a Image) -> Result<std::slice::Iter<'a, T>> {
+        Ok(self.as_slice(tx)?.iter())
+    }
+
+    /// Whether an element is equal to `value`. Looks at one after the other.
+    ///
+    /// # Errors
+    ///
+    /// As [`as_slice`](Self::as_slice).
+    pub fn contains(&self, tx: &Image, value: &T) -> Result<bool>
+    where
+        T: PartialEq,
+    {
+        Ok(self.as_slice(tx)?.contains(value))
+    }
+
+    /// Finds an element in a sorted vector: its index, or where it would go.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn binary_search(&self, tx: &Image, value: &T) -> Result<std::result::Result<u64, u64>>
+    where
+        T: Ord,
+    {
+        self.binary_search_by(tx, |probe| probe.cmp(value))
+    }
+
+    /// As [`binary_search`](Self::binary_search), by a comparison.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn binary_search_by(
+        &self,
+        tx: &Image,
+        mut compare: impl FnMut(&T) -> Ordering,
+    ) -> Result<std::result::Result<u64, u64>> {
+        array::search(self.len(), |index| {
+            // `search` asks only below the length.
+            Ok(self.get(tx, index)?.map_or(Ordering::Greater, &mut compare))
+        })
+    }
+
+    /// As [`binary_search`](Self::binary_search), by a key.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn binary_search_by_key<K: Ord>(
+        &self,
+        tx: &Image,
+        key: &K,
+        mut key_of: impl FnMut(&T) -> K,
+    ) -> Result<std::result::Result<u64, u64>> {
+        self.binary_search_by(tx, |probe| key_of(probe).cmp(key))
+    }
+
+    /// The number of elements at the front for which `is_before` holds, if it
+    /// holds for none behind them.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn partition_point(
+        &self,
+        tx: &Image,
+        mut is_before: impl FnMut(&T) -> bool,
+    ) -> Result<u64> {
+        let side = |probe: &T| if is_before(probe) { Ordering::Less } else { Ordering::Greater };
+        Ok(self.binary_search_by(tx, side)?.unwrap_or_else(|place| place))
+    }
+
+    fn blocks(&self) -> Blocks<T> {
+        Blocks::new(self.items.offset(), self.capacity)
+    }
+
+    fn set_len(&mut self, len: u64) {
+        self.items = Link::from_parts(self.items.offset(), len);
+    }
+
+    /// The same numbers, for the two places that hold them during a change.
+    fn same(&self) -> Self {
+        Self { items: self.items, capacity: self.capacity }
+    }
+
+    /// Refuses lengths that contradict each other.
+    fn tested(self) -> Result<Self> {
+        let numbers = [self.items.offset(), self.len(), self.capacity];
+        array::expect_header("flagstone::Vec", numbers, true)?;
+        Ok(self)
+    }
+
+    /// The allocation, which is tested to be one; there must be one.
+    fn area(&self, tx: &mut WriteTx<'_>) -> Result<Area> {
+        tx.area_of(self.blocks())
+    }
+
+    /// Moves the elements to an allocation for `capacity`, which is not 0.
+    fn move_to(&mut self, tx: &mut WriteTx<'_>, capacity: u64) -> Result<()> {
+        let (old, len) = (self.blocks(), self.len());
+        // A damaged length must not make the file grow.
+        let from = (!old.is_null()).then(|| tx.area_of(old)).transpose()?;
+        let new: Blocks<T> = tx.alloc_blocks(capacity)?;
+        if let Some(from) = from {
+            let to = tx.area_of(new)?;
+            tx.copy_in((from, 0), (to, 0), at::<T>(len))?;
+            tx.free_blocks(old)?;
+        }
+        self.items = Link::from_parts(new.offset(), len);
+        self.capacity = capacity;
+        Ok(())
+    }
+
+    fn make_room(&mut self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
+        let needed = self.len().saturating_add(more);
+        if needed <= self.capacity {
+            return Ok(());
+        }
+        self.move_to(tx, array::grown(self.capacity, needed))
+    }
+
+    /// Appends values. `home` is where the header lies: it is kept true while
+    /// the iterator runs, which may panic.
+    fn take_in(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        values: impl IntoIterator<Item = T>,
+        home: Option<Link<Self>>,
+    ) -> Result<()> {
+        let mut values = values.into_iter();
+        let mut area = None;
+        while let Some(value) = values.next() {
+            if self.len() == self.capacity {
+                let more = (values.size_hint().0 as u64).saturating_add(1);
+                self.make_room(tx, more)?;
+                area = None;
+                home.map_or(Ok(()), |home| tx.put(home, self.same()))?;
+            }
+            let place = area.map_or_else(|| self.area(tx), Ok)?;
+            area = Some(place);
+            tx.put_in(place, at::<T>(self.len()), value)?;
+            self.set_len(self.len() + 1);
+        }
+        home.map_or(Ok(()), |home| tx.put(home, self.same()))
+    }
+
+    fn own(bytes: &[u8], owned: &mut Owned) {
+        if let Some([offset, len, capacity]) = array::words(bytes) {
+            owned.array(Blocks::<T>::new(offset, capacity), len);
+        }
+    }
+}
