@@ -53,11 +53,13 @@
 
 mod array;
 mod bytes;
+mod deque;
 mod key;
 mod text;
 mod vec;
 
 pub use bytes::Bytes;
+pub use deque::{Deque, DequeIter};
 pub use key::{Key, KeyHasher, OrdKey, Pair, StoredKey};
 pub use text::Text;
 pub use vec::Vec;
