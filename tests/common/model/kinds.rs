@@ -1,0 +1,213 @@
+//! Kinds of elements, keys and values that collections are tested with: what
+//! each is in the store, and what it is in the model.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use flagstone::collections::{OrdKey, Vec as StoreVec};
+use flagstone::{Bytes, Image, Pair, Persist, Result, Text, WriteTx, persist};
+use proptest::prelude::*;
+
+/// A kind of element or value.
+pub trait Kind: 'static {
+    type Stored: Persist;
+    type Model: Clone + Debug + Ord + Hash + 'static;
+
+    fn any() -> BoxedStrategy<Self::Model>;
+    fn store(tx: &mut WriteTx<'_>, model: &Self::Model) -> Result<Self::Stored>;
+    fn load(tx: &Image, stored: &Self::Stored) -> Result<Self::Model>;
+}
+
+/// A kind of key: `Key` is `Kind::Stored`. The strategy of each makes the same
+/// key often, so that lookups find something.
+pub trait KeyKind: Kind<Stored = Self::Key> {
+    type Key: Persist + for<'a> OrdKey<Self::Query<'a>>;
+    type Query<'a>: ?Sized;
+
+    /// Lends the key in the form by which it is looked up.
+    fn ask<R>(model: &Self::Model, ask: impl for<'a> FnOnce(&Self::Query<'a>) -> R) -> R;
+}
+
+/// Kinds that are the same in the store and in the model.
+macro_rules! plain {
+    ($($type:ty: $any:expr;)*) => {$(
+        impl Kind for $type {
+            type Stored = $type;
+            type Model = $type;
+
+            fn any() -> BoxedStrategy<$type> {
+                $any.boxed()
+            }
+
+            fn store(_tx: &mut WriteTx<'_>, model: &$type) -> Result<$type> {
+                Ok(*model)
+            }
+
+            fn load(_tx: &Image, stored: &$type) -> Result<$type> {
+                Ok(*stored)
+            }
+        }
+
+        impl KeyKind for $type {
+            type Key = $type;
+            type Query<'a> = $type;
+
+            fn ask<R>(model: &$type, ask: impl for<'a> FnOnce(&$type) -> R) -> R {
+                ask(model)
+            }
+        }
+    )*};
+}
+
+/// A struct as a key.
+#[persist]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub row: i32,
+    pub column: u32,
+}
+
+/// Not every byte is one.
+#[persist]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Colour {
+    Red = 1,
+    Green = 7,
+    Blue = 200,
+}
+
+plain! {
+    u64: prop_oneof![0..100u64, 0..3000u64, any::<u64>()];
+    i32: prop_oneof![-50..50, -2000..2000, any::<i32>()];
+    bool: any::<bool>();
+    [u8; 5]: prop::array::uniform5(prop_oneof![4 => 0..3u8, 1 => any::<u8>()]);
+    Place: (-9..9, 0..9u32).prop_map(|(row, column)| Place { row, column });
+    Colour: prop::sample::select(vec![Colour::Red, Colour::Green, Colour::Blue]);
+}
+
+/// [`Text`], as a `String`.
+pub struct OfText;
+
+impl Kind for OfText {
+    type Stored = Text;
+    type Model = String;
+
+    fn any() -> BoxedStrategy<String> {
+        prop_oneof![
+            4 => (0..300u32).prop_map(|number| format!("{number}")),
+            // On both sides of the 23 bytes that lie inline.
+            2 => (20..28usize, 0..4u8).prop_map(|(len, last)| {
+                let mut text = "x".repeat(len);
+                text.push((b'a' + last) as char);
+                text
+            }),
+            2 => (30..200usize, 0..9u8).prop_map(|(len, number)| format!("{number}{}", "ä".repeat(len))),
+            1 => Just(String::new()),
+        ]
+        .boxed()
+    }
+
+    fn store(tx: &mut WriteTx<'_>, model: &String) -> Result<Text> {
+        Text::new(tx, model)
+    }
+
+    fn load(tx: &Image, stored: &Text) -> Result<String> {
+        assert_eq!(stored.len()?, stored.as_bytes(tx)?.len() as u64);
+        Ok(stored.as_str(tx)?.to_string())
+    }
+}
+
+impl KeyKind for OfText {
+    type Key = Text;
+    type Query<'a> = str;
+
+    fn ask<R>(model: &String, ask: impl for<'a> FnOnce(&str) -> R) -> R {
+        ask(model)
+    }
+}
+
+/// [`Bytes`], as a vector of them.
+pub struct OfBytes;
+
+impl Kind for OfBytes {
+    type Stored = Bytes;
+    type Model = Vec<u8>;
+
+    fn any() -> BoxedStrategy<Vec<u8>> {
+        let byte = || prop_oneof![Just(0u8), Just(255), any::<u8>()];
+        prop_oneof![
+            4 => prop::collection::vec(byte(), 0..3),
+            2 => prop::collection::vec(byte(), 20..28),
+            1 => prop::collection::vec(byte(), 100..300),
+        ]
+        .boxed()
+    }
+
+    fn store(tx: &mut WriteTx<'_>, model: &Vec<u8>) -> Result<Bytes> {
+        Bytes::new(tx, model)
+    }
+
+    fn load(tx: &Image, stored: &Bytes) -> Result<Vec<u8>> {
+        Ok(stored.as_bytes(tx)?.to_vec())
+    }
+}
+
+impl KeyKind for OfBytes {
+    type Key = Bytes;
+    type Query<'a> = [u8];
+
+    fn ask<R>(model: &Vec<u8>, ask: impl for<'a> FnOnce(&[u8]) -> R) -> R {
+        ask(model)
+    }
+}
+
+/// A [`Pair`] of a number and a text, as a tuple.
+pub struct OfPair;
+
+impl Kind for OfPair {
+    type Stored = Pair<u64, Text>;
+    type Model = (u64, String);
+
+    fn any() -> BoxedStrategy<(u64, String)> {
+        (0..20u64, OfText::any()).boxed()
+    }
+
+    fn store(tx: &mut WriteTx<'_>, model: &(u64, String)) -> Result<Pair<u64, Text>> {
+        Ok(Pair { first: model.0, second: Text::new(tx, &model.1)? })
+    }
+
+    fn load(tx: &Image, stored: &Pair<u64, Text>) -> Result<(u64, String)> {
+        Ok((stored.first, OfText::load(tx, &stored.second)?))
+    }
+}
+
+impl KeyKind for OfPair {
+    type Key = Pair<u64, Text>;
+    type Query<'a> = (&'a u64, &'a str);
+
+    fn ask<R>(model: &(u64, String), ask: impl for<'a> FnOnce(&(&'a u64, &'a str)) -> R) -> R {
+        ask(&(&model.0, &model.1))
+    }
+}
+
+/// A vector as an element.
+pub struct OfVec<K>(K);
+
+impl<K: Kind> Kind for OfVec<K> {
+    type Stored = StoreVec<K::Stored>;
+    type Model = Vec<K::Model>;
+
+    fn any() -> BoxedStrategy<Vec<K::Model>> {
+        prop::collection::vec(K::any(), 0..12).boxed()
+    }
+
+    fn store(tx: &mut WriteTx<'_>, model: &Vec<K::Model>) -> Result<Self::Stored> {
+        let elements: Result<Vec<_>> = model.iter().map(|element| K::store(tx, element)).collect();
+        StoreVec::from_iter(tx, elements?)
+    }
+
+    fn load(tx: &Image, stored: &Self::Stored) -> Result<Vec<K::Model>> {
+        stored.iter(tx)?.map(|element| K::load(tx, element)).collect()
+    }
+}
