@@ -222,8 +222,10 @@ impl Link<Bytes> {
     /// The struct is damaged.
     pub fn as_mut_bytes<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut [u8]> {
         let header = self.header(tx)?;
-        match Bytes::place(&header.raw) {
-            Some(Place::Inline(len)) => Ok(&mut tx.at_mut(self)?.raw[..len]),
+        match Bytes::place(bytes_of(&header.words)) {
+            Some(Place::Inline(len)) => {
+                tx.at_mut(Link::<[u8]>::from_parts(self.offset(), len as u64))
+            }
             Some(Place::Heap { offset, len }) => {
                 let area = tx.area_of(Blocks::<u8>::new(offset, len))?;
                 tx.bytes_in_mut(area, 0, len)
