@@ -19,12 +19,33 @@ use super::{Bytes, Text};
 /// The hash of a key, being made.
 pub struct KeyHasher(SipHasher13);
 
-impl KeyHasher {
+/// The store's hash key, taken apart once for many hashes.
+#[derive(Clone, Copy)]
+pub(crate) struct HashSeed {
+    keys: [u64; 2],
+}
+
+impl HashSeed {
     #[inline]
     pub(crate) fn new(tx: &Image) -> Self {
-        Self(SipHasher13::new_with_key(&tx.hash_key()))
+        let both = u128::from_le_bytes(tx.hash_key());
+        Self { keys: [both as u64, (both >> 64) as u64] }
     }
 
+    #[inline]
+    pub(crate) fn hasher(self) -> KeyHasher {
+        KeyHasher(SipHasher13::new_with_keys(self.keys[0], self.keys[1]))
+    }
+
+    #[inline]
+    pub(crate) fn hash_query<K: Key<Q>, Q: ?Sized>(self, query: &Q) -> u64 {
+        let mut hasher = self.hasher();
+        K::hash_query(query, &mut hasher);
+        hasher.finish()
+    }
+}
+
+impl KeyHasher {
     #[inline]
     pub(crate) fn finish(self) -> u64 {
         self.0.finish()

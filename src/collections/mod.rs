@@ -54,12 +54,14 @@
 mod array;
 mod bytes;
 mod deque;
+pub mod hash;
 mod key;
 mod text;
 mod vec;
 
 pub use bytes::Bytes;
 pub use deque::{Deque, DequeIter};
+pub use hash::{HashMap, HashMapReader, HashSet};
 pub use key::{Key, KeyHasher, OrdKey, Pair, StoredKey};
 pub use text::Text;
 pub use vec::Vec;

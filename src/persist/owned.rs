@@ -28,6 +28,17 @@ pub(crate) struct Piece {
 }
 
 impl Owned {
+    /// What the part of type `T` at `offset_bytes` of a value owns.
+    pub(crate) fn part<T: Persist>(&mut self, bytes: &[u8], offset_bytes: usize) {
+        if !T::OWNS {
+            return;
+        }
+        let part = offset_bytes.checked_add(size_of::<T>()).map(|end| offset_bytes..end);
+        if let Some(bytes) = part.and_then(|part| bytes.get(part)) {
+            T::owned(bytes, self);
+        }
+    }
+
     /// What values of `T` that lie side by side own.
     pub(crate) fn each<T: Persist>(&mut self, bytes: &[u8]) {
         if T::OWNS && size_of::<T>() != 0 {

@@ -1,0 +1,176 @@
+//! Going through all entries.
+
+use std::iter::FusedIterator;
+
+use crate::error::{ErrorKind, Result};
+use crate::image::Image;
+use crate::persist::{Link, Persist};
+
+use super::parts::Shard;
+use super::read::{Reader, value_at};
+use super::tags::{self, GROUP};
+
+/// Where the entries lie, one after the other. Ends after an error.
+struct Places<'a, K: Persist, V: Persist> {
+    reader: Reader<'a, K, V>,
+    /// The shard after the one that is looked through.
+    next_shard: u64,
+    shard: Option<&'a Shard<K, V>>,
+    groups: &'a [[u8; 16]],
+    /// The group after the one that `entries` is of.
+    next_group: usize,
+    /// Slots of the group that are still to come.
+    entries: u32,
+    /// Entries that are still to come.
+    left: u64,
+    is_over: bool,
+}
+
+impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
+    fn new(reader: Reader<'a, K, V>) -> Self {
+        Self {
+            reader,
+            next_shard: 0,
+            shard: None,
+            groups: &[],
+            next_group: 0,
+            entries: 0,
+            left: reader.len,
+            is_over: false,
+        }
+    }
+
+    fn advance(&mut self) -> Result<Option<u64>> {
+        while self.entries == 0 {
+            if let Some(group) = self.groups.get(self.next_group) {
+                self.entries = tags::entries(group);
+                self.next_group += 1;
+            } else if self.next_shard < self.reader.shards() {
+                let shard = self.reader.shard(self.next_shard)?;
+                self.groups = shard.groups(self.reader.tx)?;
+                self.shard = Some(shard);
+                self.next_group = 0;
+                self.next_shard += 1;
+            } else if self.left == 0 {
+                return Ok(None);
+            } else {
+                return Err(miscounted("as many entries as the header says", "fewer"));
+            }
+        }
+        let Some(shard) = self.shard else { return Ok(None) };
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(miscounted("as many entries as the header says", "more"));
+        };
+        self.left = left;
+        let slot = (self.next_group as u64 - 1) * GROUP + u64::from(self.entries.trailing_zeros());
+        self.entries &= self.entries - 1;
+        if slot >= shard.capacity() {
+            return Err(shard.bad_tags("no tag behind the last slot", slot));
+        }
+        Ok(Some(shard.slot_offset(slot)))
+    }
+
+    fn next(&mut self) -> Option<Result<u64>> {
+        if self.is_over {
+            return None;
+        }
+        let place = self.advance().transpose();
+        self.is_over = !matches!(place, Some(Ok(_)));
+        place
+    }
+
+    /// What is left, as far as the header is right: only an upper bound is
+    /// told, so that nobody takes memory for it.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, if self.is_over { Some(0) } else { usize::try_from(self.left.saturating_add(1)).ok() })
+    }
+}
+
+#[cold]
+fn miscounted(expected: &str, found: &str) -> crate::Error {
+    ErrorKind::corrupt("flagstone::HashTable", 0, expected, found)
+}
+
+/// The entries of a [`HashMap`](super::HashMap), in no order that can be relied
+/// on: `(key, value)`, or an error, after which nothing comes.
+pub struct Iter<'a, K: Persist, V: Persist> {
+    places: Places<'a, K, V>,
+}
+
+/// The keys of a [`HashMap`](super::HashMap) or [`HashSet`](super::HashSet), in
+/// no order that can be relied on; or an error, after which nothing comes.
+pub struct Keys<'a, K: Persist, V: Persist> {
+    places: Places<'a, K, V>,
+}
+
+/// The values of a [`HashMap`](super::HashMap), in no order that can be relied
+/// on; or an error, after which nothing comes.
+pub struct Values<'a, K: Persist, V: Persist> {
+    places: Places<'a, K, V>,
+}
+
+impl<'a, K: Persist, V: Persist> Iter<'a, K, V> {
+    pub(super) fn new(reader: Reader<'a, K, V>) -> Self {
+        Self { places: Places::new(reader) }
+    }
+}
+
+impl<'a, K: Persist, V: Persist> Keys<'a, K, V> {
+    pub(super) fn new(reader: Reader<'a, K, V>) -> Self {
+        Self { places: Places::new(reader) }
+    }
+}
+
+impl<'a, K: Persist, V: Persist> Values<'a, K, V> {
+    pub(super) fn new(reader: Reader<'a, K, V>) -> Self {
+        Self { places: Places::new(reader) }
+    }
+}
+
+fn key<K: Persist>(tx: &Image, offset: u64) -> Result<&K> {
+    tx.at(Link::from_parts(offset, 1))
+}
+
+impl<'a, K: Persist, V: Persist> Iterator for Iter<'a, K, V> {
+    type Item = Result<(&'a K, &'a V)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tx = self.places.reader.tx;
+        let entry = |offset| Ok((key(tx, offset)?, tx.at(value_at::<K, V>(offset))?));
+        Some(self.places.next()?.and_then(entry))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+impl<'a, K: Persist, V: Persist> Iterator for Keys<'a, K, V> {
+    type Item = Result<&'a K>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tx = self.places.reader.tx;
+        Some(self.places.next()?.and_then(|offset| key(tx, offset)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+impl<'a, K: Persist, V: Persist> Iterator for Values<'a, K, V> {
+    type Item = Result<&'a V>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let tx = self.places.reader.tx;
+        Some(self.places.next()?.and_then(|offset| tx.at(value_at::<K, V>(offset))))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+impl<K: Persist, V: Persist> FusedIterator for Iter<'_, K, V> {}
+impl<K: Persist, V: Persist> FusedIterator for Keys<'_, K, V> {}
+impl<K: Persist, V: Persist> FusedIterator for Values<'_, K, V> {}

@@ -1,0 +1,321 @@
+//! The map's face, as far as it only reads.
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::persist::{Link, Persist};
+use crate::store::WriteTx;
+
+use super::iter::{Iter, Keys, Values};
+use super::parts::Table;
+use super::read::{Reader, value_at};
+use crate::collections::key::{Key, StoredKey};
+
+/// A hash map, as `std::collections::HashMap`, whose entries lie in the store.
+///
+/// What only reads is here; what changes is on [`Link<HashMap<K, V>>`](Link).
+/// Keys are looked up by reference, as [`Key`] says: a `u64` by `&u64`, a
+/// [`Text`](crate::Text) by `&str`.
+///
+/// A lookup takes one or two cache misses, allocates nothing and takes no lock.
+/// An insert moves the entries of two shards at most, which have some tens of
+/// kilobytes each, however large the map is.
+///
+/// ```
+/// use flagstone::{Store, Text, collections::HashMap};
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = Store::in_memory()?;
+/// let mut tx = store.write()?;
+/// let ages = tx.root_or_insert_with("ages", HashMap::<Text, u64>::new)?;
+/// ages.insert(&mut tx, "Ada", 36)?;
+/// ages.insert(&mut tx, "Alan", 41)?;
+/// if let Some(age) = ages.get_mut(&mut tx, "Ada")? {
+///     *age += 1;
+/// }
+/// *ages.entry(&mut tx, "Grace")?.or_insert(0)? += 85;
+/// assert_eq!(ages.remove(&mut tx, "Alan")?, Some(41));
+/// tx.commit()?;
+///
+/// let tx = store.read()?;
+/// let ages = tx.at(tx.root::<HashMap<Text, u64>>("ages")?)?;
+/// assert_eq!(ages.get(&tx, "Ada")?, Some(&37));
+/// assert_eq!(ages.len(), 2);
+/// for entry in ages.iter(&tx)? {
+///     let (name, age) = entry?;
+///     println!("{} is {age}", name.as_str(&tx)?);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # What std has and this has not
+///
+/// | `std` | why not, and what instead |
+/// | --- | --- |
+/// | `with_hasher`, `hasher`, … | the hash is part of the file: SipHash-1-3 with the store's own key |
+/// | `Clone`, `PartialEq`, `Debug`, `Index` | they need the transaction; use [`iter`](Self::iter) and [`get`](Self::get) |
+/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`extend`](Link::extend) |
+/// | `IntoIterator`, `into_keys`, `into_values` | [`drain`](Link::drain) |
+/// | `iter_mut`, `values_mut` | one `&mut` at a time can be borrowed from a transaction; use [`retain`](Link::retain), or `link` for each key |
+/// | `get_disjoint_mut` | [`link`](Self::link) for each key, then [`WriteTx::get_disjoint_mut`] |
+/// | `extract_if` | [`retain`](Link::retain), or `remove` for the keys that were found |
+/// | `try_reserve` | [`reserve`](Link::reserve) returns an error by itself |
+/// | `shrink_to` | [`shrink_to_fit`](Link::shrink_to_fit) |
+#[crate::persist(name = "flagstone::HashMap", crate = crate)]
+pub struct HashMap<K: Persist, V: Persist> {
+    pub(super) table: Table<K, V>,
+}
+
+/// A map with what a lookup needs at hand, for many of them: the header was
+/// tested, the directory found.
+pub struct HashMapReader<'a, K: Persist, V: Persist> {
+    reader: Reader<'a, K, V>,
+}
+
+impl<K: Persist, V: Persist> Default for HashMap<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Persist, V: Persist> HashMap<K, V> {
+    /// No entries, and no allocation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { table: Table::new() }
+    }
+
+    /// Number of entries.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.table.len
+    }
+
+    /// Whether there are no entries.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The map with what a lookup needs at hand.
+    ///
+    /// ```
+    /// # use flagstone::{Store, collections::HashMap};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// # let map = tx.alloc(HashMap::<u64, u64>::new())?;
+    /// # map.insert(&mut tx, &3, 9)?;
+    /// let squares = tx.at(map)?.reader(&tx)?;
+    /// let mut sum = 0;
+    /// for number in 0..1000 {
+    ///     sum += squares.get(&number)?.copied().unwrap_or(0);
+    /// }
+    /// assert_eq!(sum, 9);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged.
+    #[inline]
+    pub fn reader<'a>(&self, tx: &'a Image) -> Result<HashMapReader<'a, K, V>> {
+        Ok(HashMapReader { reader: Reader::new(tx, &self.table)? })
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    ///
+    /// The map, or the entry, is damaged.
+    #[inline]
+    pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, query: &Q) -> Result<Option<&'a V>>
+    where
+        K: Key<Q>,
+    {
+        self.reader(tx)?.get(query)
+    }
+
+    /// The stored key and its value.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn get_key_value<'a, Q: ?Sized>(
+        &self,
+        tx: &'a Image,
+        query: &Q,
+    ) -> Result<Option<(&'a K, &'a V)>>
+    where
+        K: Key<Q>,
+    {
+        self.reader(tx)?.get_key_value(query)
+    }
+
+    /// Whether there is such a key.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn contains_key<Q: ?Sized>(&self, tx: &Image, query: &Q) -> Result<bool>
+    where
+        K: Key<Q>,
+    {
+        self.reader(tx)?.contains_key(query)
+    }
+
+    /// The link to the value of a key, to change it in place, or a collection
+    /// in it. It is good until the map's next insert or removal.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn link<Q: ?Sized>(&self, tx: &Image, query: &Q) -> Result<Option<Link<V>>>
+    where
+        K: Key<Q>,
+    {
+        self.reader(tx)?.link(query)
+    }
+
+    /// All entries, in no order that can be relied on.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged.
+    pub fn iter<'a>(&self, tx: &'a Image) -> Result<Iter<'a, K, V>> {
+        Ok(self.reader(tx)?.iter())
+    }
+
+    /// All keys, in no order that can be relied on.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged.
+    pub fn keys<'a>(&self, tx: &'a Image) -> Result<Keys<'a, K, V>> {
+        Ok(Keys::new(Reader::new(tx, &self.table)?))
+    }
+
+    /// All values, in no order that can be relied on.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged.
+    pub fn values<'a>(&self, tx: &'a Image) -> Result<Values<'a, K, V>> {
+        Ok(Values::new(Reader::new(tx, &self.table)?))
+    }
+}
+
+impl<K: StoredKey, V: Persist> HashMap<K, V> {
+    /// Entries that there is room for before shards grow. Looks at each shard:
+    /// linear in the map's size, by a small factor.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged.
+    pub fn capacity(&self, tx: &Image) -> Result<u64> {
+        Reader::new(tx, &self.table)?.capacity()
+    }
+}
+
+impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
+    /// As [`HashMap::len`].
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.reader.len
+    }
+
+    /// As [`HashMap::is_empty`].
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As [`HashMap::get`].
+    ///
+    /// # Errors
+    ///
+    /// As [`HashMap::get`].
+    #[inline]
+    pub fn get<Q: ?Sized>(&self, query: &Q) -> Result<Option<&'a V>>
+    where
+        K: Key<Q>,
+    {
+        match self.reader.find(query)? {
+            Some(hit) => self.reader.tx.at(value_at::<K, V>(hit.offset)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// As [`HashMap::get_key_value`].
+    ///
+    /// # Errors
+    ///
+    /// As [`HashMap::get`].
+    #[inline]
+    pub fn get_key_value<Q: ?Sized>(&self, query: &Q) -> Result<Option<(&'a K, &'a V)>>
+    where
+        K: Key<Q>,
+    {
+        let Some(hit) = self.reader.find(query)? else { return Ok(None) };
+        Ok(Some((hit.key, self.reader.tx.at(value_at::<K, V>(hit.offset))?)))
+    }
+
+    /// As [`HashMap::contains_key`].
+    ///
+    /// # Errors
+    ///
+    /// As [`HashMap::get`].
+    #[inline]
+    pub fn contains_key<Q: ?Sized>(&self, query: &Q) -> Result<bool>
+    where
+        K: Key<Q>,
+    {
+        Ok(self.reader.find(query)?.is_some())
+    }
+
+    /// As [`HashMap::link`].
+    ///
+    /// # Errors
+    ///
+    /// As [`HashMap::get`].
+    #[inline]
+    pub fn link<Q: ?Sized>(&self, query: &Q) -> Result<Option<Link<V>>>
+    where
+        K: Key<Q>,
+    {
+        Ok(self.reader.find(query)?.map(|hit| value_at::<K, V>(hit.offset)))
+    }
+
+    /// As [`HashMap::iter`].
+    #[must_use]
+    pub fn iter(&self) -> Iter<'a, K, V> {
+        Iter::new(self.reader)
+    }
+}
+
+impl<K: Persist, V: Persist> Clone for HashMapReader<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Persist, V: Persist> Copy for HashMapReader<'_, K, V> {}
+
+impl<K: StoredKey, V: Persist> HashMap<K, V> {
+    /// No entries, with room for `capacity` of them.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot grow.
+    pub fn with_capacity(tx: &mut WriteTx<'_>, capacity: u64) -> Result<Self> {
+        let mut table = Table::new();
+        table.make_room(tx, capacity)?;
+        Ok(Self { table })
+    }
+}

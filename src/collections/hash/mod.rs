@@ -1,0 +1,47 @@
+//! Hash maps and sets.
+//!
+//! **Owns** how a hash table lies in the heap and how it grows. **Must not
+//! know** how keys are hashed and stored (`key`), nor how blocks are found.
+//!
+//! # How it is built
+//!
+//! Linear hashing over *shards*. The low bits of a key's hash choose a shard
+//! through a directory; a shard is an open-addressing table of some tens of
+//! kilobytes with blocks of its own: the entries, and a byte (*tag*) for each
+//! slot. The upper half of the hash chooses a group of 16 slots where a probe
+//! begins; it compares the group's tags at once, looks at the entries whose tag
+//! is the hash's, and goes on to the next group if no slot was empty.
+//!
+//! A shard that is full moves to blocks about a sixth larger. When there are
+//! more entries than the shards are there for, one shard is split in two: which
+//! one is fixed by their number. So an insert moves one or two shards at most,
+//! the file's room is in use at any size, and nothing depends on the order of
+//! inserts.
+//!
+//! # Invariants
+//!
+//! `H1` An entry lies in the shard that its hash chooses, in the first group
+//! from its home on that had room. A slot that it could have taken is not empty
+//! since. `H2` Slots without an entry are zero: whoever walks through an
+//! allocation by its description finds no stale link. `H3` No number of the file
+//! is trusted: probes end after each group once, and blocks are tested before
+//! they are changed.
+
+mod change;
+mod entry;
+mod grow;
+mod iter;
+mod map;
+mod parts;
+mod read;
+mod room;
+mod set;
+mod shard;
+mod sizes;
+mod table;
+mod tags;
+
+pub use entry::{Entry, OccupiedEntry, VacantEntry};
+pub use iter::{Iter, Keys, Values};
+pub use map::{HashMap, HashMapReader};
+pub use set::HashSet;

@@ -1,0 +1,215 @@
+//! How a hash table lies in the heap: header, directory, segments, shards,
+//! entries, and what each of them owns.
+
+use std::marker::PhantomData;
+
+use crate::error::{ErrorKind, Result};
+use crate::persist::{Blocks, Element, Field, Link, Owned, Persist, Reach};
+
+use super::tags::GROUP;
+
+/// Shards that a segment of the directory has room for; only the first segment
+/// may be shorter, and grows up to this.
+pub(super) const SEGMENT: u64 = 512;
+
+/// Bytes behind the tags of a shard: its counts.
+pub(super) const COUNTS: u64 = 8;
+
+/// What maps and sets have in common; a set's values have no bytes.
+#[crate::persist(name = "flagstone::HashTable", crate = crate, owner = Self::own)]
+pub(super) struct Table<K: Persist, V: Persist> {
+    /// Its capacity; those that no shard needs are zero.
+    pub(super) directory: Link<[Segment<K, V>]>,
+    /// Number of shards.
+    pub(super) shards: u64,
+    /// Number of entries.
+    pub(super) len: u64,
+}
+
+/// A part of the directory.
+#[crate::persist(name = "flagstone::HashSegment", crate = crate, owner = Self::own)]
+pub(super) struct Segment<K: Persist, V: Persist> {
+    /// Its capacity; those that are not there yet are zero.
+    pub(super) shards: Link<[Shard<K, V>]>,
+}
+
+/// A table of its own for some of the hashes.
+#[crate::persist(name = "flagstone::HashShard", crate = crate, owner = Self::own)]
+pub(super) struct Shard<K: Persist, V: Persist> {
+    /// A tag for each slot, up to a multiple of 16; then the counts.
+    pub(super) tags: Link<[u8]>,
+    /// The slots; those without an entry are zero.
+    pub(super) slots: Blocks<HashEntry<K, V>>,
+}
+
+/// A key and its value, one behind the other, each at its alignment.
+pub(super) struct HashEntry<K, V>(PhantomData<fn() -> (K, V)>);
+
+impl<K: Persist, V: Persist> HashEntry<K, V> {
+    /// Bytes from the key to the value.
+    pub(super) const VALUE_AT: u64 = size_of::<K>().next_multiple_of(align_of::<V>()) as u64;
+}
+
+impl<K: Persist, V: Persist> Element for HashEntry<K, V> {
+    const SIZE_BYTES: u64 =
+        (Self::VALUE_AT + size_of::<V>() as u64).next_multiple_of(Self::ALIGN_BYTES);
+    const ALIGN_BYTES: u64 = if align_of::<K>() > align_of::<V>() {
+        align_of::<K>() as u64
+    } else {
+        align_of::<V>() as u64
+    };
+
+    fn element_name() -> String {
+        format!("flagstone::HashEntry<{}, {}>", K::type_name(), V::type_name())
+    }
+
+    fn element_reach(reach: &mut Reach) {
+        let field = |name: &str, offset_bytes, type_name| Field {
+            name: name.to_string(),
+            offset_bytes,
+            type_name,
+        };
+        let fields = || {
+            let value = field("value", Self::VALUE_AT as usize, V::type_name());
+            std::vec![field("key", 0, K::type_name()), value]
+        };
+        if reach.block::<Self>(fields) {
+            K::reach(reach);
+            V::reach(reach);
+        }
+    }
+
+    fn element_owned(bytes: &[u8], owned: &mut Owned) {
+        for entry in bytes.chunks_exact(Self::SIZE_BYTES as usize) {
+            owned.part::<K>(entry, 0);
+            owned.part::<V>(entry, Self::VALUE_AT as usize);
+        }
+    }
+
+    const ELEMENT_OWNS: bool = K::OWNS || V::OWNS;
+}
+
+/// The link in the 16 bytes at `at`.
+fn link_in(bytes: &[u8], at: usize) -> Option<(u64, u64)> {
+    let word = |at: usize| {
+        let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
+        Some(u64::from_ne_bytes(bytes))
+    };
+    Some((word(at)?, word(at + 8)?))
+}
+
+impl<K: Persist, V: Persist> Table<K, V> {
+    /// No entries, and no allocation.
+    pub(super) fn new() -> Self {
+        Self { directory: Link::null(), shards: 0, len: 0 }
+    }
+
+    /// Refuses numbers that contradict each other.
+    #[inline]
+    pub(super) fn expect_sound(&self) -> Result<()> {
+        let room = self.directory.len().saturating_mul(SEGMENT);
+        let is_none = self.shards == 0;
+        let is_sound = self.shards <= room
+            && is_none == self.directory.is_null()
+            && !(is_none && self.len > 0);
+        if is_sound { Ok(()) } else { Err(self.unsound()) }
+    }
+
+    #[cold]
+    fn unsound(&self) -> crate::Error {
+        let (offset, segments) = (self.directory.offset(), self.directory.len());
+        let (len, shards) = (self.len, self.shards);
+        let expected = format!("entries only in shards, and at most {SEGMENT} shards a segment");
+        let found = format!("{len} entries in {shards} shards in {segments} segments");
+        ErrorKind::corrupt("flagstone::HashTable (directory's offset)", offset, expected, found)
+    }
+
+    fn own(bytes: &[u8], owned: &mut Owned) {
+        if let Some((offset, count)) = link_in(bytes, 0) {
+            owned.array(Blocks::<Segment<K, V>>::new(offset, count), count);
+        }
+    }
+}
+
+impl<K: Persist, V: Persist> Segment<K, V> {
+    fn own(bytes: &[u8], owned: &mut Owned) {
+        if let Some((offset, count)) = link_in(bytes, 0) {
+            owned.array(Blocks::<Shard<K, V>>::new(offset, count), count);
+        }
+    }
+}
+
+impl<K: Persist, V: Persist> Shard<K, V> {
+    pub(super) fn none() -> Self {
+        Self { tags: Link::null(), slots: Blocks::null() }
+    }
+
+    /// Slots.
+    #[inline]
+    pub(super) fn capacity(&self) -> u64 {
+        self.slots.count()
+    }
+
+    /// Refuses tags that do not fit the slots.
+    #[inline]
+    pub(super) fn expect_sound(&self) -> Result<()> {
+        let tag_bytes = self.capacity().saturating_add(GROUP - 1) / GROUP * GROUP + COUNTS;
+        if self.tags.len() == tag_bytes && self.capacity() != 0 {
+            return Ok(());
+        }
+        Err(self.unsound())
+    }
+
+    #[cold]
+    fn unsound(&self) -> crate::Error {
+        let (capacity, found) = (self.capacity(), self.tags.len());
+        let expected = format!("tags for {capacity} slots, in groups of {GROUP}, and 8 bytes");
+        let found = format!("{found} bytes");
+        ErrorKind::corrupt(
+            "flagstone::HashShard (tags' offset)",
+            self.tags.offset(),
+            expected,
+            found,
+        )
+    }
+
+    /// Where slot `slot` lies. Numbers of a damaged shard may give any offset;
+    /// it is tested like each when it is followed.
+    #[inline]
+    pub(super) fn slot_offset(&self, slot: u64) -> u64 {
+        let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
+        self.slots.offset().wrapping_add(at)
+    }
+
+    /// A tag at a slot that the shard does not have, or none where one must be.
+    #[cold]
+    pub(super) fn bad_tags(&self, expected: &str, found: impl std::fmt::Display) -> crate::Error {
+        let what = "tags of a flagstone::HashShard";
+        ErrorKind::corrupt(what, self.tags.offset(), expected, found)
+    }
+
+    fn own(bytes: &[u8], owned: &mut Owned) {
+        if let Some((offset, count)) = link_in(bytes, 0) {
+            owned.array(Blocks::<u8>::new(offset, count), 0);
+        }
+        if let Some((offset, count)) = link_in(bytes, 16) {
+            owned.array(Blocks::<HashEntry<K, V>>::new(offset, count), count);
+        }
+    }
+}
+
+impl<K: Persist, V: Persist> Clone for Shard<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Persist, V: Persist> Copy for Shard<K, V> {}
+
+impl<K: Persist, V: Persist> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Persist, V: Persist> Copy for Table<K, V> {}

@@ -1,0 +1,134 @@
+//! Room for many entries at once, and giving it back.
+
+use crate::error::{ErrorKind, Result};
+use crate::image::Image;
+use crate::persist::{Element, Link, Persist};
+use crate::store::WriteTx;
+
+use super::parts::{HashEntry, Table};
+use super::read::{Reader, value_at};
+use super::sizes;
+use crate::collections::key::StoredKey;
+
+impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
+    /// Entries that there is room for.
+    pub(super) fn capacity(&self) -> Result<u64> {
+        let shards = (0..self.shards()).map(|index| self.shard(index));
+        shards.map(|shard| Ok(sizes::most_used(shard?.capacity()))).sum()
+    }
+}
+
+impl<K: StoredKey, V: Persist> Table<K, V> {
+    /// Refuses a number of entries that the shards contradict: what takes room
+    /// for all of them must not trust it.
+    fn expect_counted(&self, tx: &mut WriteTx<'_>) -> Result<()> {
+        let mut live = 0u64;
+        for index in 0..self.shards {
+            live += u64::from(self.shard(tx, index)?.open(tx)?.counts.live);
+        }
+        if live == self.len {
+            return Ok(());
+        }
+        let (offset, expected) = (self.directory.offset(), format!("{live}, as the shards say"));
+        Err(ErrorKind::corrupt("entries of a flagstone::HashTable", offset, expected, self.len))
+    }
+
+    /// Makes room for `more` entries.
+    pub(super) fn make_room(&mut self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
+        self.expect_counted(tx)?;
+        let Some(len) = self.len.checked_add(more) else {
+            let why = "a hash table counts its entries in 64 bits";
+            let size_bytes = HashEntry::<K, V>::SIZE_BYTES;
+            return Err(ErrorKind::TooLarge { count: more, size_bytes, why }.into());
+        };
+        if len == 0 {
+            return Ok(());
+        }
+        if self.shards == 0 {
+            self.begin(tx, 1)?;
+        }
+        while self.is_crowded(len) {
+            self.split(tx)?;
+        }
+        for index in 0..self.shards {
+            let shard = self.shard(tx, index)?.open(tx)?;
+            let needed = self.share(index, len);
+            if sizes::most_used(shard.shard.capacity()) < needed {
+                self.rebuild(tx, index, &shard, needed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes shards fewer and smaller, after many entries went.
+    pub(super) fn settle(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
+        while self.is_sparse() {
+            self.merge(tx)?;
+        }
+        for index in 0..self.shards {
+            let shard = self.shard(tx, index)?.open(tx)?;
+            if shard.is_sparse() {
+                let needed = sizes::grown(u64::from(shard.counts.live));
+                self.rebuild(tx, index, &shard, needed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back all room that can be spared.
+    pub(super) fn shrink(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
+        self.expect_counted(tx)?;
+        if self.len == 0 {
+            return self.free(tx);
+        }
+        while self.could_be_fewer() {
+            self.merge(tx)?;
+        }
+        for index in 0..self.shards {
+            let shard = self.shard(tx, index)?.open(tx)?;
+            let live = u64::from(shard.counts.live);
+            let capacity = sizes::capacity_for(live, HashEntry::<K, V>::SIZE_BYTES);
+            if capacity < shard.shard.capacity() {
+                self.rebuild(tx, index, &shard, live)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where all entries lie.
+    pub(super) fn offsets(&self, tx: &Image) -> Result<Vec<u64>> {
+        let mut offsets = Vec::new();
+        for index in 0..self.shards {
+            let shard = self.shard(tx, index)?;
+            shard.expect_sound()?;
+            let slots = shard.live_slots(tx)?.into_iter();
+            offsets.extend(slots.map(|slot| shard.slot_offset(slot)));
+        }
+        Ok(offsets)
+    }
+}
+
+/// Copies of a key and its value, which whoever asks takes out.
+pub(super) fn entry_at<K: Persist, V: Persist>(tx: &Image, offset: u64) -> Result<(K, V)> {
+    Ok((tx.value(Link::from_parts(offset, 1))?, tx.value(value_at::<K, V>(offset))?))
+}
+
+impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
+    /// Changes the header.
+    pub(super) fn update(
+        self,
+        tx: &mut WriteTx<'_>,
+        change: impl FnOnce(&mut Table<K, V>, &mut WriteTx<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut table = self.header(tx)?;
+        change(&mut table, tx)?;
+        tx.put(self, table)
+    }
+
+    /// Releases everything.
+    pub(super) fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        let table = self.header(tx)?;
+        tx.put(self, Table::new())?;
+        tx.release(table)
+    }
+}

@@ -1,0 +1,255 @@
+//! Changing one shard: claiming a slot, giving it back, moving all entries to
+//! new blocks.
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::persist::{Blocks, Element, Link, Persist};
+use crate::store::{Area, WriteTx};
+
+use super::parts::{COUNTS, HashEntry, Shard};
+use super::sizes;
+use super::tags::{self, EMPTY, GONE, GROUP};
+use crate::collections::key::{HashSeed, StoredKey};
+
+/// The numbers behind the tags.
+#[derive(Clone, Copy)]
+pub(super) struct Counts {
+    /// Slots with an entry.
+    pub(super) live: u32,
+    /// Slots that are not empty: those, and the ones whose entry was removed.
+    pub(super) used: u32,
+}
+
+/// A shard whose blocks were tested, to change it.
+pub(super) struct OpenShard<K: Persist, V: Persist> {
+    pub(super) shard: Shard<K, V>,
+    pub(super) counts: Counts,
+    tags: Area,
+    slots: Area,
+}
+
+/// A place for an entry, to write it.
+#[derive(Clone, Copy)]
+pub(super) struct Slot {
+    area: Area,
+    at: u64,
+    /// Where it lies in the heap.
+    pub(super) offset: u64,
+}
+
+impl Slot {
+    /// Replaces the key, whatever was there.
+    #[inline]
+    pub(super) fn put_key<K: Persist>(self, tx: &mut WriteTx<'_>, key: K) -> Result<()> {
+        tx.put_in(self.area, self.at, key)
+    }
+
+    /// Replaces the value, whatever was there.
+    #[inline]
+    pub(super) fn put_value<K, V>(self, tx: &mut WriteTx<'_>, value: V) -> Result<()>
+    where
+        K: Persist,
+        V: Persist,
+    {
+        tx.put_in(self.area, self.at + HashEntry::<K, V>::VALUE_AT, value)
+    }
+
+    /// The value, to change it.
+    #[inline]
+    pub(super) fn value_mut<'a, K, V>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut V>
+    where
+        K: Persist,
+        V: Persist,
+    {
+        tx.value_in_mut(self.area, self.at + HashEntry::<K, V>::VALUE_AT)
+    }
+}
+
+impl<K: Persist, V: Persist> Shard<K, V> {
+    fn tag_blocks(&self) -> Blocks<u8> {
+        Blocks::new(self.tags.offset(), self.tags.len())
+    }
+
+    /// Bytes before the counts.
+    fn counts_at(&self) -> u64 {
+        self.tags.len().saturating_sub(COUNTS)
+    }
+
+    fn counts(&self, tx: &Image) -> Result<Counts> {
+        let at = self.tags.offset().saturating_add(self.counts_at());
+        let [live, used] = *tx.at(Link::<[u32; 2]>::from_parts(at, 1))?;
+        if live > used || u64::from(used) > self.capacity() {
+            let expected = format!("at most {} slots used", self.capacity());
+            return Err(self.bad_tags(&expected, format!("{live} live of {used} used")));
+        }
+        Ok(Counts { live, used })
+    }
+
+    #[inline]
+    pub(super) fn open(&self, tx: &mut WriteTx<'_>) -> Result<OpenShard<K, V>> {
+        self.expect_sound()?;
+        let (tags, slots) = (tx.area_of(self.tag_blocks())?, tx.area_of(self.slots)?);
+        Ok(OpenShard { shard: *self, counts: self.counts(tx)?, tags, slots })
+    }
+
+    /// The slots with entries.
+    pub(super) fn live_slots(&self, tx: &Image) -> Result<Vec<u64>> {
+        let mut slots = Vec::new();
+        for (index, group) in self.groups(tx)?.iter().enumerate() {
+            let mut entries = tags::entries(group);
+            while entries != 0 {
+                let slot = index as u64 * GROUP + u64::from(entries.trailing_zeros());
+                entries &= entries - 1;
+                if slot >= self.capacity() {
+                    return Err(self.bad_tags("no tag behind the last slot", slot));
+                }
+                slots.push(slot);
+            }
+        }
+        Ok(slots)
+    }
+
+    /// Frees the blocks, and nothing that entries own.
+    pub(super) fn free(&self, tx: &mut WriteTx<'_>) -> Result<()> {
+        tx.free_blocks(self.tag_blocks())?;
+        tx.free_blocks(self.slots)
+    }
+}
+
+impl<K: Persist, V: Persist> OpenShard<K, V> {
+    /// Whether a new entry needs larger blocks first.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        u64::from(self.counts.used) >= sizes::most_used(self.shard.capacity())
+    }
+
+    /// Whether far too many slots are empty.
+    pub(super) fn is_sparse(&self) -> bool {
+        let capacity = self.shard.capacity();
+        capacity > sizes::SMALL && u64::from(self.counts.live) < capacity / 4
+    }
+
+    /// Slot `slot`, to write it.
+    #[inline]
+    pub(super) fn slot(&self, slot: u64) -> Slot {
+        let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
+        Slot { area: self.slots, at, offset: self.shard.slot_offset(slot) }
+    }
+
+    /// Takes a slot for an entry with this hash, which is then to be written.
+    pub(super) fn claim(&mut self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
+        let (slot, was) = self.free_slot(tx, hash)?;
+        tx.put_in(self.tags, slot, tags::tag_of(hash))?;
+        let Counts { live, used } = self.counts;
+        let used = if was == EMPTY { used.saturating_add(1) } else { used };
+        self.set_counts(tx, Counts { live: live.saturating_add(1), used })?;
+        Ok(self.slot(slot))
+    }
+
+    /// The first slot on a hash's way that has no entry, and its tag.
+    fn free_slot(&self, tx: &Image, hash: u64) -> Result<(u64, u8)> {
+        let groups = self.shard.groups(tx)?;
+        let mut at = tags::home(hash, groups.len());
+        for _ in 0..groups.len() {
+            let Some(group) = groups.get(at) else { break };
+            let free = !tags::entries(group) & 0xffff;
+            let index = free.trailing_zeros();
+            let slot = at as u64 * GROUP + u64::from(index);
+            if free != 0 && slot < self.shard.capacity() {
+                return Ok((slot, group[index as usize]));
+            }
+            at = tags::next(at, groups.len());
+        }
+        Err(self.shard.bad_tags("a free slot, as the counts say", "none"))
+    }
+
+    fn set_counts(&mut self, tx: &mut WriteTx<'_>, counts: Counts) -> Result<()> {
+        self.counts = counts;
+        tx.put_in(self.tags, self.shard.counts_at(), [counts.live, counts.used])
+    }
+
+    /// Gives a slot back, and zeroes it: no stale link stays in the file.
+    pub(super) fn vacate(&mut self, tx: &mut WriteTx<'_>, slot: u64) -> Result<()> {
+        let Counts { live, used } = self.counts;
+        let group = self.shard.groups(tx)?.get((slot / GROUP) as usize).copied();
+        let (Some(live), Some(group)) = (live.checked_sub(1), group) else {
+            return Err(self.shard.bad_tags("counts that include each entry", live));
+        };
+        // Where probes end in this group anyway, nothing behind it is reached
+        // through the slot.
+        let ends_probes = tags::matches(&group, EMPTY) != 0;
+        let (tag, used) = if ends_probes { (EMPTY, used - 1) } else { (GONE, used) };
+        let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
+        tx.bytes_in_mut(self.slots, at, HashEntry::<K, V>::SIZE_BYTES)?.fill(0);
+        tx.put_in(self.tags, slot, tag)?;
+        self.set_counts(tx, Counts { live, used })
+    }
+
+    /// Appends the hashes and places of all entries.
+    pub(super) fn gather(&self, tx: &Image, found: &mut Vec<Moved>) -> Result<()>
+    where
+        K: StoredKey,
+    {
+        let seed = HashSeed::new(tx);
+        let slots = self.shard.live_slots(tx)?;
+        if slots.len() as u64 != u64::from(self.counts.live) {
+            let expected = format!("{} entries, as the counts say", self.counts.live);
+            return Err(self.shard.bad_tags(&expected, slots.len()));
+        }
+        found.reserve(slots.len());
+        for slot in slots {
+            let mut hasher = seed.hasher();
+            self.shard.key(tx, slot)?.hash(tx, &mut hasher)?;
+            let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
+            found.push(Moved { area: self.slots, at, hash: hasher.finish() });
+        }
+        Ok(())
+    }
+}
+
+/// An entry that moves to other blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Moved {
+    area: Area,
+    at: u64,
+    pub(super) hash: u64,
+}
+
+/// A new shard with copies of `entries`, and room for `needed` in all.
+pub(super) fn build<K: Persist, V: Persist>(
+    tx: &mut WriteTx<'_>,
+    needed: u64,
+    entries: &[Moved],
+) -> Result<Shard<K, V>> {
+    let size = HashEntry::<K, V>::SIZE_BYTES;
+    let capacity = sizes::capacity_for(needed.max(entries.len() as u64), size);
+    let slots: Blocks<HashEntry<K, V>> = tx.alloc_blocks(capacity)?;
+    let tag_bytes = capacity.next_multiple_of(GROUP);
+    let tag_blocks: Blocks<u8> = tx.alloc_blocks(tag_bytes + COUNTS)?;
+    let area = tx.area_of(slots)?;
+    // The tags are made in memory, and copied at once.
+    let mut groups = vec![[EMPTY; 16]; (tag_bytes / GROUP) as usize];
+    for entry in entries {
+        let slot = place(&mut groups, capacity, entry.hash);
+        tx.copy_in((entry.area, entry.at), (area, slot * size), size)?;
+    }
+    let live = u32::try_from(entries.len()).unwrap_or(u32::MAX);
+    let area = tx.area_of(tag_blocks)?;
+    tx.bytes_in_mut(area, 0, tag_bytes)?.copy_from_slice(groups.as_flattened());
+    tx.put_in(area, tag_bytes, [live, live])?;
+    Ok(Shard { tags: Link::from_parts(tag_blocks.offset(), tag_blocks.count()), slots })
+}
+
+/// Takes the first empty slot on a hash's way; there is one.
+fn place(groups: &mut [[u8; 16]], capacity: u64, hash: u64) -> u64 {
+    let mut at = tags::home(hash, groups.len());
+    loop {
+        let empty = tags::matches(&groups[at], EMPTY);
+        let slot = at as u64 * GROUP + u64::from(empty.trailing_zeros());
+        if empty != 0 && slot < capacity {
+            groups[at][(slot % GROUP) as usize] = tags::tag_of(hash);
+            return slot;
+        }
+        at = tags::next(at, groups.len());
+    }
+}

@@ -1,0 +1,88 @@
+//! How large shards are.
+
+use super::tags::GROUP;
+
+/// Bytes of entries that a shard has on average. Shards have half to twice as
+/// much: small enough that the log takes one whole at once, large enough that
+/// the directory stays small.
+const SHARD_BYTES: u64 = 40 << 10;
+/// Entries that a shard has on average, at most and at least.
+const MOST_ENTRIES: u64 = 2048;
+const FEWEST_ENTRIES: u64 = 8;
+
+/// Slots below which a shard is not made smaller.
+pub(super) const SMALL: u64 = 32;
+
+/// Longest array that has a size class; others are whole pages.
+const MOST_CLASS_BYTES: u64 = 2048;
+const PAGE_BYTES: u64 = 4096;
+
+/// Entries for each shard, from which on one is split.
+pub(super) const fn target(entry_bytes: u64) -> u64 {
+    let entries = SHARD_BYTES / entry_bytes;
+    if entries > MOST_ENTRIES {
+        MOST_ENTRIES
+    } else if entries < FEWEST_ENTRIES {
+        FEWEST_ENTRIES
+    } else {
+        entries
+    }
+}
+
+/// Slots that may be used before a shard needs larger blocks. All of a single
+/// group, where each probe ends after it; else nine tenths, so that most probes
+/// end in the group where they begin.
+#[inline]
+pub(super) fn most_used(capacity: u64) -> u64 {
+    if capacity <= GROUP { capacity } else { capacity - capacity / 10 }
+}
+
+/// Slots for a shard of `needed` entries, and for what fits into the same pages.
+pub(super) fn capacity_for(needed: u64, entry_bytes: u64) -> u64 {
+    if needed <= GROUP {
+        let first = (256 / entry_bytes).clamp(1, 8);
+        return (0..5)
+            .map(|step| first << step)
+            .find(|slots| *slots >= needed)
+            .unwrap_or(GROUP)
+            .min(GROUP);
+    }
+    let mut slots = (needed + needed / 9).next_multiple_of(GROUP);
+    if most_used(slots) < needed {
+        slots += GROUP;
+    }
+    let len_bytes = slots.saturating_mul(entry_bytes);
+    if len_bytes <= MOST_CLASS_BYTES {
+        return slots;
+    }
+    let in_pages = len_bytes.next_multiple_of(PAGE_BYTES) / entry_bytes / GROUP * GROUP;
+    slots.max(in_pages)
+}
+
+/// Entries that new blocks are made for when `live` of them and one more no
+/// longer fit.
+pub(super) fn grown(live: u64) -> u64 {
+    if live <= 2 * GROUP { (live * 2).max(1) } else { live + live / 6 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_what_is_needed() {
+        for entry_bytes in [1, 8, 16, 72, 100, 1000, 5000, 100_000] {
+            for needed in (0..200).chain([1000, 5000, 20_000]) {
+                let capacity = capacity_for(needed, entry_bytes);
+                assert!(
+                    most_used(capacity) >= needed.max(1),
+                    "{needed} of {entry_bytes}: {capacity}"
+                );
+                assert!(capacity <= GROUP || capacity.is_multiple_of(GROUP));
+                let larger = capacity_for(grown(needed), entry_bytes);
+                assert!(most_used(larger) > needed.min(1));
+            }
+            assert!(target(entry_bytes) > 0);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Changing a table: what maps and sets have in common.
+
+use crate::error::{ErrorKind, Result};
+use crate::persist::{Element, Link, Owned, Persist};
+use crate::store::WriteTx;
+
+use super::parts::{HashEntry, Shard, Table};
+use super::read::{Reader, value_at};
+use super::shard::Slot;
+use super::sizes;
+use crate::collections::key::{Key, StoredKey};
+
+/// Where a key's entry is.
+pub(super) struct Place<K: Persist, V: Persist> {
+    /// Which shard.
+    index: u64,
+    shard: Shard<K, V>,
+    slot: u64,
+    /// Where the entry lies in the heap.
+    pub(super) offset: u64,
+}
+
+impl<K: Persist, V: Persist> Place<K, V> {
+    /// The link to the key.
+    pub(super) fn key(&self) -> Link<K> {
+        Link::from_parts(self.offset, 1)
+    }
+
+    /// The link to the value.
+    pub(super) fn value(&self) -> Link<V> {
+        value_at::<K, V>(self.offset)
+    }
+
+    /// The entry, to write it.
+    pub(super) fn open(&self, tx: &mut WriteTx<'_>) -> Result<Slot> {
+        Ok(self.shard.open(tx)?.slot(self.slot))
+    }
+}
+
+/// What was asked for, and the hash of it.
+pub(super) struct Sought<K: Persist, V: Persist> {
+    pub(super) hash: u64,
+    pub(super) place: Option<Place<K, V>>,
+}
+
+impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
+    pub(super) fn header(self, tx: &WriteTx<'_>) -> Result<Table<K, V>> {
+        if self.is_null() {
+            return tx.at(self).map(|_| Table::new());
+        }
+        let table = tx.value(self)?;
+        table.expect_sound()?;
+        Ok(table)
+    }
+
+    /// Looks for the entry that `query` asks for.
+    pub(super) fn seek<Q: ?Sized>(self, tx: &WriteTx<'_>, query: &Q) -> Result<Sought<K, V>>
+    where
+        K: Key<Q>,
+    {
+        let table = self.header(tx)?;
+        let reader = Reader::new(tx, &table)?;
+        let hash = reader.hash_of(query);
+        if table.shards == 0 {
+            return Ok(Sought { hash, place: None });
+        }
+        let index = table.shard_of(hash);
+        let shard = reader.shard(index)?;
+        let hit = shard.find(tx, hash, query)?;
+        let place =
+            hit.map(|hit| Place { index, shard: *shard, slot: hit.slot, offset: hit.offset });
+        Ok(Sought { hash, place })
+    }
+
+    /// Makes room for one more entry, with this hash, which is then to be
+    /// written. Moves other entries, at most those of two shards.
+    pub(super) fn claim(self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
+        let mut table = self.header(tx)?;
+        let len = table.len.saturating_add(1);
+        if table.shards == 0 {
+            table.begin(tx, 1)?;
+        }
+        let mut index = table.shard_of(hash);
+        let mut shard = table.shard(tx, index)?.open(tx)?;
+        // One or the other, so that no insert moves more than it must.
+        let is_split = table.is_crowded(len) && !shard.is_full();
+        if is_split {
+            table.split(tx)?;
+            index = table.shard_of(hash);
+            shard = table.shard(tx, index)?.open(tx)?;
+        }
+        if shard.is_full() {
+            table.rebuild(tx, index, &shard, sizes::grown(u64::from(shard.counts.live)) + 1)?;
+            shard = table.shard(tx, index)?.open(tx)?;
+        }
+        let slot = shard.claim(tx, hash)?;
+        table.len = len;
+        tx.put(self, table)?;
+        Ok(slot)
+    }
+
+    /// Takes an entry out, whose key and value the caller has.
+    pub(super) fn take(self, tx: &mut WriteTx<'_>, place: &Place<K, V>) -> Result<()> {
+        self.vacate(tx, place)?;
+        let mut table = self.header(tx)?;
+        if table.is_sparse() {
+            table.merge(tx)?;
+            return tx.put(self, table);
+        }
+        let shard = table.shard(tx, place.index)?.open(tx)?;
+        if shard.is_sparse() {
+            let needed = sizes::grown(u64::from(shard.counts.live));
+            table.rebuild(tx, place.index, &shard, needed)?;
+        }
+        Ok(())
+    }
+
+    /// The same, and the shards stay as they are.
+    fn vacate(self, tx: &mut WriteTx<'_>, place: &Place<K, V>) -> Result<()> {
+        let mut table = self.header(tx)?;
+        let Some(len) = table.len.checked_sub(1) else {
+            return Err(ErrorKind::corrupt("flagstone::HashTable", self.offset(), "entries", 0));
+        };
+        place.shard.open(tx)?.vacate(tx, place.slot)?;
+        table.len = len;
+        tx.put(self, table)
+    }
+
+    /// Visits each entry as `(key, value)`, and takes out those for which
+    /// `keep` says no, with all that they own.
+    pub(super) fn retain(
+        self,
+        tx: &mut WriteTx<'_>,
+        mut keep: impl FnMut(&mut WriteTx<'_>, &Place<K, V>) -> Result<bool>,
+    ) -> Result<()> {
+        let shards = self.header(tx)?.shards;
+        for index in 0..shards {
+            let shard = self.header(tx)?.shard(tx, index)?;
+            shard.expect_sound()?;
+            for slot in shard.live_slots(tx)? {
+                let place = Place { index, shard, slot, offset: shard.slot_offset(slot) };
+                if keep(tx, &place)? {
+                    continue;
+                }
+                let mut owned = Owned::default();
+                let size = HashEntry::<K, V>::SIZE_BYTES;
+                let bytes = tx.bytes("entry of a flagstone::HashTable", place.offset, size)?;
+                HashEntry::<K, V>::element_owned(bytes, &mut owned);
+                self.vacate(tx, &place)?;
+                tx.release_all(owned)?;
+            }
+        }
+        self.update(tx, Table::settle)
+    }
+}
