@@ -147,6 +147,17 @@ pub enum ErrorKind {
         len: u64,
     },
 
+    /// Keys that had to come in ascending order did not.
+    #[error(
+        "key {index} of type {type_name} is not above the one before; expected each key once, in ascending order"
+    )]
+    NotAscending {
+        /// The keys' type.
+        type_name: String,
+        /// Which one, counted from 0.
+        index: u64,
+    },
+
     /// Neither superblock can be used.
     #[error("{path}: both superblocks are damaged (offset 0: {first}; offset 4096: {second}); restore a backup", path = .path.display())]
     SuperblocksDamaged {

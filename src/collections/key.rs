@@ -101,13 +101,23 @@ pub trait Key<Q: ?Sized = Self>: StoredKey {
     fn store(tx: &mut WriteTx<'_>, query: &Q) -> Result<Self>;
 }
 
+/// A stored key with an order among its like: that of [`OrdKey`].
+pub trait SortedKey: StoredKey {
+    /// How this key stands to another one of the same store.
+    ///
+    /// # Errors
+    ///
+    /// A key is damaged.
+    fn compare(&self, tx: &Image, other: &Self) -> Result<Ordering>;
+}
+
 /// A key with an order: `Ord` for a `Copy` type, that of the bytes for [`Text`]
 /// and [`Bytes`] (which for text is that of `str`), that of the first part and
 /// then of the second for a [`Pair`].
 ///
 /// An `Ord` that contradicts itself, or another one than the file was made
 /// with, gives wrong answers; it never gives an endless loop.
-pub trait OrdKey<Q: ?Sized = Self>: Key<Q> {
+pub trait OrdKey<Q: ?Sized = Self>: Key<Q> + SortedKey {
     /// How this key stands to `query`.
     ///
     /// # Errors
@@ -141,6 +151,13 @@ impl<T: Persist + Copy> Key<T> for T {
     }
 }
 
+impl<T: Persist + Copy + Ord> SortedKey for T {
+    #[inline]
+    fn compare(&self, _tx: &Image, other: &Self) -> Result<Ordering> {
+        Ok(self.cmp(other))
+    }
+}
+
 impl<T: Persist + Copy + Ord> OrdKey<T> for T {
     #[inline]
     fn order(&self, _tx: &Image, query: &T) -> Result<Ordering> {
@@ -170,6 +187,12 @@ impl Key<[u8]> for Bytes {
     }
 }
 
+impl SortedKey for Bytes {
+    fn compare(&self, tx: &Image, other: &Self) -> Result<Ordering> {
+        Ok(self.as_bytes(tx)?.cmp(other.as_bytes(tx)?))
+    }
+}
+
 impl OrdKey<[u8]> for Bytes {
     #[inline]
     fn order(&self, tx: &Image, query: &[u8]) -> Result<Ordering> {
@@ -196,6 +219,12 @@ impl Key<str> for Text {
 
     fn store(tx: &mut WriteTx<'_>, query: &str) -> Result<Self> {
         Self::new(tx, query)
+    }
+}
+
+impl SortedKey for Text {
+    fn compare(&self, tx: &Image, other: &Self) -> Result<Ordering> {
+        Ok(self.as_bytes(tx)?.cmp(other.as_bytes(tx)?))
     }
 }
 
@@ -238,6 +267,15 @@ impl<X: ?Sized, Y: ?Sized, A: Key<X>, B: Key<Y>> Key<(&X, &Y)> for Pair<A, B> {
 
     fn store(tx: &mut WriteTx<'_>, query: &(&X, &Y)) -> Result<Self> {
         Ok(Self { first: A::store(tx, query.0)?, second: B::store(tx, query.1)? })
+    }
+}
+
+impl<A: SortedKey, B: SortedKey> SortedKey for Pair<A, B> {
+    fn compare(&self, tx: &Image, other: &Self) -> Result<Ordering> {
+        match self.first.compare(tx, &other.first)? {
+            Ordering::Equal => self.second.compare(tx, &other.second),
+            unequal => Ok(unequal),
+        }
     }
 }
 

@@ -52,6 +52,7 @@
 #![deny(unsafe_code)]
 
 mod array;
+pub mod btree;
 mod bytes;
 mod deque;
 pub mod hash;
@@ -59,9 +60,10 @@ mod key;
 mod text;
 mod vec;
 
+pub use btree::{BTreeMap, BTreeSet};
 pub use bytes::Bytes;
 pub use deque::{Deque, DequeIter};
 pub use hash::{HashMap, HashMapReader, HashSet};
-pub use key::{Key, KeyHasher, OrdKey, Pair, StoredKey};
+pub use key::{Key, KeyHasher, OrdKey, Pair, SortedKey, StoredKey};
 pub use text::Text;
 pub use vec::Vec;

@@ -1,0 +1,223 @@
+//! The place of a key in a map, found once.
+
+use crate::error::Result;
+use crate::persist::{Link, Persist};
+use crate::store::WriteTx;
+
+use super::map::BTreeMap;
+use super::node::{Path, Tree};
+use crate::collections::key::OrdKey;
+
+/// The place of a key in a [`BTreeMap`], from `Link::entry`.
+pub enum Entry<'a, 'store, 'q, K: Persist, V: Persist, Q: ?Sized> {
+    /// The key is there.
+    Occupied(OccupiedEntry<'a, 'store, K, V>),
+    /// The key is not there.
+    Vacant(VacantEntry<'a, 'store, 'q, K, V, Q>),
+}
+
+/// The place of a key that is in the map.
+pub struct OccupiedEntry<'a, 'store, K: Persist, V: Persist> {
+    tx: &'a mut WriteTx<'store>,
+    map: Link<BTreeMap<K, V>>,
+    tree: Tree<K, V>,
+    path: Path<K, V>,
+}
+
+/// The place where a key would be.
+pub struct VacantEntry<'a, 'store, 'q, K: Persist, V: Persist, Q: ?Sized> {
+    tx: &'a mut WriteTx<'store>,
+    map: Link<BTreeMap<K, V>>,
+    tree: Tree<K, V>,
+    path: Option<Path<K, V>>,
+    key: &'q Q,
+}
+
+impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, K, V, Q> {
+    pub(super) fn new(
+        tx: &'a mut WriteTx<'store>,
+        map: Link<BTreeMap<K, V>>,
+        tree: Tree<K, V>,
+        place: Option<(Path<K, V>, bool)>,
+        key: &'q Q,
+    ) -> Self {
+        match place {
+            Some((path, true)) => Self::Occupied(OccupiedEntry { tx, map, tree, path }),
+            place => {
+                let path = place.map(|(path, _)| path);
+                Self::Vacant(VacantEntry { tx, map, tree, path, key })
+            }
+        }
+    }
+
+    /// The value, which is `value` if the key was not there.
+    ///
+    /// # Errors
+    ///
+    /// The map or the value is damaged, or the file cannot grow.
+    pub fn or_insert(self, value: V) -> Result<&'a mut V> {
+        self.or_insert_with(|| value)
+    }
+
+    /// The value, which `make` makes if the key was not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`or_insert`](Self::or_insert).
+    pub fn or_insert_with(self, make: impl FnOnce() -> V) -> Result<&'a mut V> {
+        match self {
+            Self::Occupied(entry) => entry.into_mut(),
+            Self::Vacant(entry) => entry.insert(make()),
+        }
+    }
+
+    /// The value, which is the default one if the key was not there.
+    ///
+    /// # Errors
+    ///
+    /// As [`or_insert`](Self::or_insert).
+    pub fn or_default(self) -> Result<&'a mut V>
+    where
+        V: Default,
+    {
+        self.or_insert_with(V::default)
+    }
+
+    /// The link to the value, which `make` makes if the key was not there: for a
+    /// value that is a collection. It is good until an entry is inserted or removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`or_insert`](Self::or_insert).
+    pub fn or_insert_link(self, make: impl FnOnce() -> V) -> Result<Link<V>> {
+        match self {
+            Self::Occupied(entry) => Ok(entry.link()),
+            Self::Vacant(entry) => entry.insert_link(make()),
+        }
+    }
+
+    /// Changes the value if the key is there.
+    ///
+    /// # Errors
+    ///
+    /// The map or the value is damaged.
+    pub fn and_modify(mut self, change: impl FnOnce(&mut V)) -> Result<Self> {
+        if let Self::Occupied(entry) = &mut self {
+            change(entry.get_mut()?);
+        }
+        Ok(self)
+    }
+}
+
+impl<'a, K: Persist, V: Persist> OccupiedEntry<'a, '_, K, V> {
+    /// The stored key.
+    ///
+    /// # Errors
+    ///
+    /// The key is damaged.
+    pub fn key(&self) -> Result<&K> {
+        self.tx.at(self.path.leaf.key_link(self.path.index))
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    ///
+    /// The value is damaged.
+    pub fn get(&self) -> Result<&V> {
+        self.tx.at(self.link())
+    }
+
+    /// The link to the value. It is good until an entry is inserted or removed.
+    #[must_use]
+    pub fn link(&self) -> Link<V> {
+        Link::from_parts(self.path.leaf.value_offset(self.path.index), 1)
+    }
+
+    /// The value, to change it.
+    ///
+    /// # Errors
+    ///
+    /// The map or the value is damaged.
+    pub fn get_mut(&mut self) -> Result<&mut V> {
+        self.path.leaf.value_mut(self.tx, self.path.index)
+    }
+
+    /// The value, to change it for as long as the transaction is borrowed.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_mut`](Self::get_mut).
+    pub fn into_mut(self) -> Result<&'a mut V> {
+        self.path.leaf.value_mut(self.tx, self.path.index)
+    }
+
+    /// Replaces the value; the old one is the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_mut`](Self::get_mut).
+    pub fn insert(&mut self, value: V) -> Result<V> {
+        self.path.leaf.replace(self.tx, self.path.index, value)
+    }
+
+    /// Takes the value out, which is the caller's then; the key is released.
+    ///
+    /// # Errors
+    ///
+    /// The map, the key or the value is damaged.
+    pub fn remove(self) -> Result<V> {
+        let Self { tx, map, mut tree, path } = self;
+        let (key, value) = tree.remove_at(tx, path)?;
+        map.set_tree(tx, tree)?;
+        tx.release(key)?;
+        Ok(value)
+    }
+
+    /// Takes key and value out, which are the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn remove_entry(self) -> Result<(K, V)> {
+        let Self { tx, map, mut tree, path } = self;
+        let entry = tree.remove_at(tx, path)?;
+        map.set_tree(tx, tree)?;
+        Ok(entry)
+    }
+}
+
+impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, Q> {
+    /// The key that was asked for.
+    #[must_use]
+    pub fn key(&self) -> &'q Q {
+        self.key
+    }
+
+    /// Inserts the key with a value.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged, or the file cannot grow.
+    pub fn insert(self, value: V) -> Result<&'a mut V> {
+        let Self { tx, map, mut tree, path, key } = self;
+        let key = K::store(tx, key)?;
+        let (leaf, index) = tree.insert_at(tx, path, (key, value))?;
+        map.set_tree(tx, tree)?;
+        leaf.value_mut(tx, index)
+    }
+
+    /// As [`insert`](Self::insert), and returns the link to the value. It is good
+    /// until an entry is inserted or removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn insert_link(self, value: V) -> Result<Link<V>> {
+        let Self { tx, map, mut tree, path, key } = self;
+        let key = K::store(tx, key)?;
+        let (leaf, index) = tree.insert_at(tx, path, (key, value))?;
+        map.set_tree(tx, tree)?;
+        Ok(Link::from_parts(leaf.value_offset(index), 1))
+    }
+}

@@ -1,0 +1,282 @@
+//! Maps in the order of their keys: what only reads.
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::persist::{Block, Link, Owned, Persist};
+
+use super::iter::{Entries, KeyRange};
+use super::layout::{Node, own_node};
+use super::node::Tree;
+use crate::collections::key::{OrdKey, StoredKey};
+
+/// A map in the order of its keys, as `std::collections::BTreeMap`, whose entries
+/// lie in the store.
+///
+/// What only reads is here; what changes is on [`Link<BTreeMap<K, V>>`](Link).
+/// Keys are looked up by what [`OrdKey`] says: integers by reference, a
+/// [`Text`](crate::Text) by `&str`, a [`Pair`](crate::Pair) by `&(&a, &b)`.
+///
+/// ```
+/// use flagstone::{Store, Text, collections::BTreeMap};
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = Store::in_memory()?;
+/// let mut tx = store.write()?;
+/// let ages = tx.root_or_insert_with("ages", BTreeMap::<Text, u64>::new)?;
+/// ages.insert(&mut tx, "Grace", 45)?;
+/// ages.insert(&mut tx, "Ada", 36)?;
+/// assert_eq!(ages.insert(&mut tx, "Ada", 37)?, Some(36));
+/// *ages.entry(&mut tx, "Edith")?.or_insert(0)? += 9;
+/// tx.commit()?;
+///
+/// let tx = store.read()?;
+/// let ages = tx.at(tx.root::<BTreeMap<Text, u64>>("ages")?)?;
+/// assert_eq!(ages.get(&tx, "Ada")?, Some(&37));
+/// for entry in ages.range(&tx, "B"..)? {
+///     let (name, age) = entry?;
+///     println!("{} is {age}", name.as_str(&tx)?);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// Memory is nodes of about 2 KiB that are linked as a B+ tree. An entry that is
+/// inserted moves half of its node's entries by a place.
+#[crate::persist(name = "flagstone::BTreeMap", crate = crate, owner = Self::own)]
+pub struct BTreeMap<K: Persist, V: Persist> {
+    root: Block<Node<K, V>>,
+    len: u64,
+    /// The level of the root; leaves are at 0.
+    height: u64,
+}
+
+impl<K: Persist, V: Persist> Default for BTreeMap<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Persist, V: Persist> BTreeMap<K, V> {
+    /// No entries, and no allocation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::of(Tree::empty())
+    }
+
+    pub(super) fn of(tree: Tree<K, V>) -> Self {
+        Self { root: Block::new(tree.root, 1), len: tree.len, height: tree.height }
+    }
+
+    #[inline]
+    pub(super) fn tree(&self) -> Result<Tree<K, V>> {
+        Tree::new(self.root.offset(), self.len, self.height)
+    }
+
+    fn own(bytes: &[u8], owned: &mut Owned) {
+        let word = |at: usize| {
+            bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes)
+        };
+        if let (Some(root), Some(height)) = (word(0), word(16)) {
+            own_node::<K, V>(root, height, owned);
+        }
+    }
+
+    /// Number of entries.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are no entries.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The value of a key. Logarithmic time, as all that looks for a key.
+    ///
+    /// # Errors
+    ///
+    /// The map, a key or the value is damaged.
+    #[inline]
+    pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, key: &Q) -> Result<Option<&'a V>>
+    where
+        K: OrdKey<Q>,
+    {
+        self.link(tx, key)?.map(|link| tx.at(link)).transpose()
+    }
+
+    /// The stored key that is equal to `key`, and its value.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn get_key_value<'a, Q: ?Sized>(
+        &self,
+        tx: &'a Image,
+        key: &Q,
+    ) -> Result<Option<(&'a K, &'a V)>>
+    where
+        K: OrdKey<Q>,
+    {
+        match self.tree()?.find(tx, &|tx, stored| stored.order(tx, key))? {
+            Some((leaf, index)) => Ok(Some((tx.at(leaf.key_link(index))?, {
+                tx.at(Link::from_parts(leaf.value_offset(index), 1))?
+            }))),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is an entry for `key`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn contains_key<Q: ?Sized>(&self, tx: &Image, key: &Q) -> Result<bool>
+    where
+        K: OrdKey<Q>,
+    {
+        Ok(self.link(tx, key)?.is_some())
+    }
+
+    /// The link to the value of a key. It is good until an entry is inserted or
+    /// removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn link<Q: ?Sized>(&self, tx: &Image, key: &Q) -> Result<Option<Link<V>>>
+    where
+        K: OrdKey<Q>,
+    {
+        let found = self.tree()?.find(tx, &|tx, stored| stored.order(tx, key))?;
+        Ok(found.map(|(leaf, index)| Link::from_parts(leaf.value_offset(index), 1)))
+    }
+
+    /// The entry with the least key.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn first_key_value<'a>(&self, tx: &'a Image) -> Result<Option<(&'a K, &'a V)>> {
+        self.end(tx, false)
+    }
+
+    /// The entry with the greatest key.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn last_key_value<'a>(&self, tx: &'a Image) -> Result<Option<(&'a K, &'a V)>> {
+        self.end(tx, true)
+    }
+
+    fn end<'a>(&self, tx: &'a Image, is_last: bool) -> Result<Option<(&'a K, &'a V)>> {
+        let Some(path) = self.tree()?.end(tx, is_last)? else { return Ok(None) };
+        let key = tx.at(path.leaf.key_link(path.index))?;
+        let value = tx.at(Link::from_parts(path.leaf.value_offset(path.index), 1))?;
+        Ok(Some((key, value)))
+    }
+
+    /// All entries in the order of their keys, from both ends.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged. An item is an error where a node, a key or a value is;
+    /// no more come after it.
+    pub fn iter<'a>(&self, tx: &'a Image) -> Result<Iter<'a, K, V>> {
+        Ok(Iter(self.tree()?.entries(tx)?))
+    }
+
+    /// All keys in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`iter`](Self::iter).
+    pub fn keys<'a>(&self, tx: &'a Image) -> Result<Keys<'a, K, V>> {
+        Ok(Keys(self.tree()?.entries(tx)?))
+    }
+
+    /// All values in the order of their keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`iter`](Self::iter).
+    pub fn values<'a>(&self, tx: &'a Image) -> Result<Values<'a, K, V>> {
+        Ok(Values(self.tree()?.entries(tx)?))
+    }
+
+    /// The entries whose keys are in a range, in order, from both ends:
+    /// `range(&tx, 5..9)`, `range(&tx, "a"..="b")`, or a pair of
+    /// [`Bound`](std::ops::Bound)s. A range whose start is behind its end, for
+    /// which `std` panics, holds nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`iter`](Self::iter).
+    pub fn range<'a, Q: ?Sized>(
+        &self,
+        tx: &'a Image,
+        range: impl KeyRange<Q>,
+    ) -> Result<Iter<'a, K, V>>
+    where
+        K: OrdKey<Q>,
+    {
+        Ok(Iter(self.tree()?.range(tx, &range)?))
+    }
+}
+
+impl<K: StoredKey, V: Persist> std::fmt::Debug for BTreeMap<K, V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BTreeMap").field("root", &self.root).field("len", &self.len).finish()
+    }
+}
+
+/// Entries of a [`BTreeMap`] in order, from both ends.
+///
+/// It does not tell how many there are: that number is the file's to say.
+pub struct Iter<'a, K, V>(Entries<'a, K, V>);
+
+/// Keys of a [`BTreeMap`] in order, from both ends.
+pub struct Keys<'a, K, V>(Entries<'a, K, V>);
+
+/// Values of a [`BTreeMap`] in the order of their keys, from both ends.
+pub struct Values<'a, K, V>(Entries<'a, K, V>);
+
+macro_rules! iterators {
+    ($($name:ident $item:ty: |$entry:ident| $pick:expr;)*) => {$(
+        impl<'a, K: Persist, V: Persist> Iterator for $name<'a, K, V> {
+            type Item = Result<$item>;
+
+            #[inline]
+            fn next(&mut self) -> Option<Self::Item> {
+                Some(self.0.next()?.map(|$entry| $pick))
+            }
+        }
+
+        impl<K: Persist, V: Persist> DoubleEndedIterator for $name<'_, K, V> {
+            #[inline]
+            fn next_back(&mut self) -> Option<Self::Item> {
+                Some(self.0.next_back()?.map(|$entry| $pick))
+            }
+        }
+
+        impl<K: Persist, V: Persist> std::iter::FusedIterator for $name<'_, K, V> {}
+
+        impl<K: Persist, V: Persist> Clone for $name<'_, K, V> {
+            fn clone(&self) -> Self {
+                Self(self.0.clone())
+            }
+        }
+    )*};
+}
+
+iterators! {
+    Iter (&'a K, &'a V): |entry| entry;
+    Keys &'a K: |entry| entry.0;
+    Values &'a V: |entry| entry.1;
+}

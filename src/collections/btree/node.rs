@@ -1,0 +1,325 @@
+//! Reading nodes: nothing that a node says is believed before it is tested.
+
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+
+use crate::error::{ErrorKind, Result};
+use crate::image::Image;
+use crate::persist::{Link, Persist};
+
+use super::layout::{Inner, Leaf, MOST_LEVELS, PREV_AT};
+use super::payload::Payload;
+
+/// Where a key is in a sorted array, or where it would go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Found(u64),
+    Missing(u64),
+}
+
+/// A leaf that was opened; it has from 1 entry up to its capacity.
+pub(super) struct LeafAt<K, P> {
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    pub(super) prev: u64,
+    pub(super) next: u64,
+    kind: PhantomData<fn() -> (K, P)>,
+}
+
+/// An inner node that was opened; it has from 1 child up to its capacity.
+pub(super) struct InnerAt<K, P> {
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// 1 above the leaves.
+    pub(super) level: u64,
+    kind: PhantomData<fn() -> (K, P)>,
+}
+
+impl<K, P> Clone for LeafAt<K, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, P> Copy for LeafAt<K, P> {}
+
+impl<K, P> Clone for InnerAt<K, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, P> Copy for InnerAt<K, P> {}
+
+/// The node's length, if it is at the level that it must be at.
+#[inline]
+fn open(tx: &Image, offset: u64, level: u64, capacity: u64) -> Result<u64> {
+    let [found, len] = tx.read(Link::<[u32; 2]>::from_parts(offset, 1))?;
+    let (found, len) = (u64::from(found), u64::from(len));
+    if found == level && len.wrapping_sub(1) < capacity {
+        return Ok(len);
+    }
+    let expected = format!("level {level}, and a length from 1 to {capacity}");
+    Err(damaged(offset, expected, format!("level {found}, length {len}")))
+}
+
+#[cold]
+pub(super) fn damaged(
+    offset: u64,
+    expected: impl std::fmt::Display,
+    found: impl std::fmt::Display,
+) -> crate::Error {
+    ErrorKind::corrupt("node of a B-tree", offset, expected, found)
+}
+
+impl<K: Persist, P: Payload> LeafAt<K, P> {
+    #[inline]
+    pub(super) fn open(tx: &Image, offset: u64) -> Result<Self> {
+        let len = open(tx, offset, 0, Leaf::<K, P>::CAPACITY)?;
+        // The head was within the heap, so that no sum below overflows.
+        let [prev, next] = tx.read(Link::<[u64; 2]>::from_parts(offset + PREV_AT, 1))?;
+        Ok(Self { offset, len, prev, next, kind: PhantomData })
+    }
+
+    /// A leaf that was just made; it may still be empty.
+    pub(super) fn new(offset: u64) -> Self {
+        Self { offset, len: 0, prev: 0, next: 0, kind: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn key_link(self, index: u64) -> Link<K> {
+        Link::from_parts(self.offset + Leaf::<K, P>::key_at(index), 1)
+    }
+
+    #[inline]
+    pub(super) fn value_offset(self, index: u64) -> u64 {
+        self.offset + Leaf::<K, P>::value_at(index)
+    }
+
+    /// Keys and values from `from` up to `to`, which is within the length.
+    #[inline]
+    pub(super) fn entries(self, tx: &Image, from: u64, to: u64) -> Result<(&[K], &[P])> {
+        let count = to.saturating_sub(from);
+        if count == 0 {
+            return Ok((&[], &[]));
+        }
+        let keys = tx.at(Link::<[K]>::from_parts(self.key_link(from).offset(), count))?;
+        Ok((keys, P::items(tx, self.value_offset(from), count)?))
+    }
+
+    #[inline]
+    pub(super) fn search(
+        self,
+        tx: &Image,
+        order: &impl Fn(&Image, &K) -> Result<Ordering>,
+    ) -> Result<Place> {
+        search(tx, self.key_link(0), self.len, order)
+    }
+}
+
+impl<K: Persist, P: Payload> InnerAt<K, P> {
+    #[inline]
+    pub(super) fn open(tx: &Image, offset: u64, level: u64) -> Result<Self> {
+        let len = open(tx, offset, level, Inner::<K, P>::CAPACITY)?;
+        Ok(Self { offset, len, level, kind: PhantomData })
+    }
+
+    /// An inner node that was just made; it may still be empty.
+    pub(super) fn new(offset: u64, level: u64) -> Self {
+        Self { offset, len: 0, level, kind: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn key_link(self, index: u64) -> Link<K> {
+        Link::from_parts(self.offset + Inner::<K, P>::key_at(index), 1)
+    }
+
+    /// Where child `index` lies.
+    #[inline]
+    pub(super) fn child(self, tx: &Image, index: u64) -> Result<u64> {
+        let at = self.offset + Inner::<K, P>::child_at(index.min(self.len - 1));
+        tx.read(Link::<u64>::from_parts(at, 1))
+    }
+
+    /// The child that a key belongs to.
+    #[inline]
+    pub(super) fn search(
+        self,
+        tx: &Image,
+        order: &impl Fn(&Image, &K) -> Result<Ordering>,
+    ) -> Result<u64> {
+        Ok(match search(tx, self.key_link(0), self.len - 1, order)? {
+            Place::Found(index) => index + 1,
+            Place::Missing(index) => index,
+        })
+    }
+}
+
+/// Finds a key among `len` sorted ones. `order` says how a key stands to it.
+///
+/// The loop takes as many steps whatever `order` says, and for numbers has no
+/// branch that could be foreseen wrongly.
+#[inline]
+fn search<K: Persist>(
+    tx: &Image,
+    keys: Link<K>,
+    len: u64,
+    order: &impl Fn(&Image, &K) -> Result<Ordering>,
+) -> Result<Place> {
+    if K::ANY_BITS && len > 0 {
+        let keys = tx.at(Link::<[K]>::from_parts(keys.offset(), len))?;
+        return narrow(len, |index| order(tx, &keys[index as usize]));
+    }
+    // The bits of each key are tested: only of those that are looked at.
+    let step = size_of::<K>() as u64;
+    narrow(len, |index| order(tx, tx.at(Link::from_parts(keys.offset() + index * step, 1))?))
+}
+
+#[inline]
+fn narrow(len: u64, mut order: impl FnMut(u64) -> Result<Ordering>) -> Result<Place> {
+    if len == 0 {
+        return Ok(Place::Missing(0));
+    }
+    // The last key that is not above, if any, is in `base..base + size`.
+    let (mut base, mut size) = (0, len);
+    while size > 1 {
+        let half = size / 2;
+        let middle = base + half;
+        base = if order(middle)? == Ordering::Greater { base } else { middle };
+        size -= half;
+    }
+    Ok(match order(base)? {
+        Ordering::Equal => Place::Found(base),
+        Ordering::Less => Place::Missing(base + 1),
+        Ordering::Greater => Place::Missing(base),
+    })
+}
+
+/// A tree: what the struct of a map or a set says.
+pub(super) struct Tree<K, P> {
+    pub(super) root: u64,
+    pub(super) len: u64,
+    /// The level of the root.
+    pub(super) height: u64,
+    pub(super) kind: PhantomData<fn() -> (K, P)>,
+}
+
+/// A node on the way down, and which child was taken.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Step {
+    pub(super) offset: u64,
+    pub(super) index: u64,
+}
+
+/// The way from the root to a leaf, and a place in the leaf.
+pub(super) struct Path<K, P> {
+    /// The inner node at level `i + 1` is step `i`.
+    pub(super) steps: [Step; MOST_LEVELS],
+    pub(super) leaf: LeafAt<K, P>,
+    pub(super) index: u64,
+}
+
+impl<K, P> Clone for Tree<K, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, P> Copy for Tree<K, P> {}
+
+impl<K: Persist, P: Payload> Tree<K, P> {
+    /// Refuses numbers that contradict each other.
+    #[inline]
+    pub(super) fn new(root: u64, len: u64, height: u64) -> Result<Self> {
+        let is_good =
+            (root == 0) == (len == 0) && height <= if root == 0 { 0 } else { MOST_LEVELS as u64 };
+        if is_good {
+            return Ok(Self { root, len, height, kind: PhantomData });
+        }
+        let expected =
+            format!("a root, a length and a height of at most {MOST_LEVELS}, or three zeros");
+        let found = format!("root {root:#x}, length {len}, height {height}");
+        Err(ErrorKind::corrupt("header of a B-tree (its root)", root, expected, found))
+    }
+
+    pub(super) fn empty() -> Self {
+        Self { root: 0, len: 0, height: 0, kind: PhantomData }
+    }
+
+    /// Goes down to a leaf by asking each inner node which child to take; there
+    /// is a root.
+    #[inline]
+    pub(super) fn leaf(
+        &self,
+        tx: &Image,
+        mut choose: impl FnMut(InnerAt<K, P>) -> Result<u64>,
+    ) -> Result<LeafAt<K, P>> {
+        let mut offset = self.root;
+        for level in (1..=self.height).rev() {
+            let inner = InnerAt::open(tx, offset, level)?;
+            offset = inner.child(tx, choose(inner)?)?;
+        }
+        LeafAt::open(tx, offset)
+    }
+
+    /// As `leaf`, and notes the way. The index is still 0.
+    #[inline]
+    pub(super) fn path(
+        &self,
+        tx: &Image,
+        mut choose: impl FnMut(InnerAt<K, P>) -> Result<u64>,
+    ) -> Result<Path<K, P>> {
+        let mut steps = [Step::default(); MOST_LEVELS];
+        let leaf = self.leaf(tx, |inner| {
+            let index = choose(inner)?;
+            steps[inner.level as usize - 1] = Step { offset: inner.offset, index };
+            Ok(index)
+        })?;
+        Ok(Path { steps, leaf, index: 0 })
+    }
+
+    /// The entry that `order` says is equal: its leaf and index.
+    #[inline]
+    pub(super) fn find(
+        &self,
+        tx: &Image,
+        order: &impl Fn(&Image, &K) -> Result<Ordering>,
+    ) -> Result<Option<(LeafAt<K, P>, u64)>> {
+        if self.root == 0 {
+            return Ok(None);
+        }
+        let leaf = self.leaf(tx, |inner| inner.search(tx, order))?;
+        Ok(match leaf.search(tx, order)? {
+            Place::Found(index) => Some((leaf, index)),
+            Place::Missing(_) => None,
+        })
+    }
+
+    /// The way to an entry, or to where it would go; whether it is there. `None`
+    /// in an empty tree.
+    #[inline]
+    pub(super) fn locate(
+        &self,
+        tx: &Image,
+        order: &impl Fn(&Image, &K) -> Result<Ordering>,
+    ) -> Result<Option<(Path<K, P>, bool)>> {
+        if self.root == 0 {
+            return Ok(None);
+        }
+        let mut path = self.path(tx, |inner| inner.search(tx, order))?;
+        let place = path.leaf.search(tx, order)?;
+        let (Place::Found(index) | Place::Missing(index)) = place;
+        path.index = index;
+        Ok(Some((path, matches!(place, Place::Found(_)))))
+    }
+
+    /// The way to the first or the last entry.
+    pub(super) fn end(&self, tx: &Image, is_last: bool) -> Result<Option<Path<K, P>>> {
+        if self.root == 0 {
+            return Ok(None);
+        }
+        let mut path = self.path(tx, |inner| Ok(if is_last { inner.len - 1 } else { 0 }))?;
+        path.index = if is_last { path.leaf.len - 1 } else { 0 };
+        Ok(Some(path))
+    }
+}

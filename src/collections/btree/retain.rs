@@ -1,0 +1,153 @@
+//! Dropping entries all over a tree, and freeing the nodes of one whose entries
+//! have moved: both walk all nodes.
+
+use crate::error::Result;
+use crate::persist::Persist;
+use crate::store::WriteTx;
+
+use super::change::is_few;
+use super::node::{InnerAt, LeafAt, Tree, damaged};
+use super::payload::Payload;
+
+/// A walk over all leaves in order.
+///
+/// Each leaf must name the one before it. So none comes twice, however the links
+/// between nodes are damaged, and the walk ends.
+struct Walk<F> {
+    /// The leaf that came last.
+    last: u64,
+    visit: F,
+}
+
+impl<F> Walk<F> {
+    fn expect_next<K: Persist, P: Payload>(&self, leaf: LeafAt<K, P>) -> Result<()> {
+        if leaf.prev == self.last {
+            return Ok(());
+        }
+        let found = format!("prev: {:#x}", leaf.prev);
+        Err(damaged(leaf.offset, format!("prev: {:#x}", self.last), found))
+    }
+}
+
+impl<K: Persist, P: Payload> Tree<K, P> {
+    /// Keeps the entries for which `keep` says yes. It releases those for which it
+    /// says no.
+    pub(super) fn retain(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        keep: impl FnMut(&mut WriteTx<'_>, LeafAt<K, P>, u64) -> Result<bool>,
+    ) -> Result<()> {
+        if self.root == 0 {
+            return Ok(());
+        }
+        let mut walk = Walk { last: 0, visit: keep };
+        if self.retain_below(tx, (self.root, self.height), &mut walk)? > 0 {
+            return self.lower(tx);
+        }
+        (self.root, self.height) = (0, 0);
+        if self.len == 0 { Ok(()) } else { Err(self.miscounted("0, as no entry is left")) }
+    }
+
+    /// `retain` at and below the node at an offset and a level: entries or
+    /// children that are left in it; if there are none it was freed.
+    fn retain_below<F>(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        (offset, level): (u64, u64),
+        walk: &mut Walk<F>,
+    ) -> Result<u64>
+    where
+        F: FnMut(&mut WriteTx<'_>, LeafAt<K, P>, u64) -> Result<bool>,
+    {
+        if level == 0 {
+            return self.retain_in_leaf(tx, LeafAt::open(tx, offset)?, walk);
+        }
+        let mut inner = InnerAt::<K, P>::open(tx, offset, level)?;
+        let (mut index, mut before_len, mut is_same) = (0, 0, true);
+        while index < inner.len {
+            let len_before = self.len;
+            let child = inner.child(tx, index)?;
+            let child_len = self.retain_below(tx, (child, level - 1), walk)?;
+            let is_child_same = self.len == len_before;
+            if child_len == 0 {
+                if inner.len == 1 {
+                    inner.free(tx)?;
+                    return Ok(0);
+                }
+                inner.remove(tx, index)?;
+                continue;
+            }
+            if index > 0 && !is_child_same {
+                self.renew_key(tx, inner, index)?;
+            }
+            let is_merged = index > 0
+                && !(is_same && is_child_same)
+                && is_few(before_len + child_len, Self::capacity(level - 1));
+            if is_merged {
+                let left = self.merge(tx, &mut inner, index)?;
+                if level == 1 {
+                    walk.last = left;
+                }
+                before_len += child_len;
+                is_same = false;
+                continue;
+            }
+            (before_len, is_same) = (child_len, is_child_same);
+            index += 1;
+        }
+        Ok(inner.len)
+    }
+
+    fn retain_in_leaf<F>(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        mut leaf: LeafAt<K, P>,
+        walk: &mut Walk<F>,
+    ) -> Result<u64>
+    where
+        F: FnMut(&mut WriteTx<'_>, LeafAt<K, P>, u64) -> Result<bool>,
+    {
+        walk.expect_next(leaf)?;
+        let mut kept = 0;
+        for index in 0..leaf.len {
+            if !(walk.visit)(tx, leaf, index)? {
+                continue;
+            }
+            if kept < index {
+                leaf.shift(tx, index, kept)?;
+            }
+            kept += 1;
+        }
+        self.less(leaf.len - kept)?;
+        if kept == 0 {
+            leaf.unlink(tx)?;
+            return Ok(0);
+        }
+        if kept < leaf.len {
+            leaf.truncate(tx, kept)?;
+        }
+        walk.last = leaf.offset;
+        Ok(kept)
+    }
+
+    /// Frees all nodes, but nothing that entries own: these were taken out.
+    pub(super) fn free_nodes(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        if self.root == 0 {
+            return Ok(());
+        }
+        // A node that comes twice is no live node the second time.
+        let mut nodes = vec![(self.root, self.height)];
+        while let Some((offset, level)) = nodes.pop() {
+            if level == 0 {
+                LeafAt::<K, P>::open(tx, offset)?.free(tx)?;
+                continue;
+            }
+            let inner = InnerAt::<K, P>::open(tx, offset, level)?;
+            for index in 0..inner.len {
+                nodes.push((inner.child(tx, index)?, level - 1));
+            }
+            inner.free(tx)?;
+        }
+        Ok(())
+    }
+}

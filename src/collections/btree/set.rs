@@ -1,0 +1,375 @@
+//! Sets in the order of their keys: trees without values.
+
+use std::borrow::Borrow;
+
+use crate::error::Result;
+use crate::image::Image;
+use crate::persist::{Block, Link, Owned, Persist};
+use crate::store::WriteTx;
+
+use super::build;
+use super::iter::{Entries, KeyRange};
+use super::layout::{Node, own_node};
+use super::node::{LeafAt, Tree};
+use super::payload::Nothing;
+use crate::collections::key::{OrdKey, SortedKey};
+
+/// A set in the order of its keys, as `std::collections::BTreeSet`, whose keys
+/// lie in the store.
+///
+/// What only reads is here; what changes is on [`Link<BTreeSet<K>>`](Link). Keys
+/// are looked up as in a [`BTreeMap`](super::BTreeMap).
+///
+/// ```
+/// use flagstone::{Store, collections::BTreeSet};
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = Store::in_memory()?;
+/// let mut tx = store.write()?;
+/// let primes = tx.alloc(BTreeSet::<u64>::new())?;
+/// primes.extend(&mut tx, [7u64, 3, 5, 2])?;
+/// assert!(!primes.insert(&mut tx, &5)?);
+/// let small = tx.at(primes)?.range(&tx, ..5)?.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(small, [&2, &3]);
+/// # Ok(()) }
+/// ```
+#[crate::persist(name = "flagstone::BTreeSet", crate = crate, owner = Self::own)]
+pub struct BTreeSet<K: Persist> {
+    root: Block<Node<K, Nothing>>,
+    len: u64,
+    /// The level of the root; leaves are at 0.
+    height: u64,
+}
+
+impl<K: Persist> Default for BTreeSet<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Persist> BTreeSet<K> {
+    /// No keys, and no allocation.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::of(Tree::empty())
+    }
+
+    /// A set of keys that come in ascending order, in nodes that are filled: what
+    /// takes least time and memory.
+    ///
+    /// # Errors
+    ///
+    /// A key that is not above the one before; then nothing was changed. Or the
+    /// file cannot grow.
+    pub fn from_sorted<Q: ?Sized, B: Borrow<Q>>(
+        tx: &mut WriteTx<'_>,
+        keys: impl IntoIterator<Item = B>,
+    ) -> Result<Self>
+    where
+        K: OrdKey<Q>,
+    {
+        Ok(Self::of(build::from_sorted(tx, keys.into_iter().map(|key| (key, Nothing)))?))
+    }
+
+    fn of(tree: Tree<K, Nothing>) -> Self {
+        Self { root: Block::new(tree.root, 1), len: tree.len, height: tree.height }
+    }
+
+    #[inline]
+    fn tree(&self) -> Result<Tree<K, Nothing>> {
+        Tree::new(self.root.offset(), self.len, self.height)
+    }
+
+    fn own(bytes: &[u8], owned: &mut Owned) {
+        let word = |at: usize| {
+            bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes)
+        };
+        if let (Some(root), Some(height)) = (word(0), word(16)) {
+            own_node::<K, Nothing>(root, height, owned);
+        }
+    }
+
+    /// Number of keys.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are no keys.
+    #[inline]
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The stored key that is equal to `key`. Logarithmic time, as all that looks
+    /// for a key.
+    ///
+    /// # Errors
+    ///
+    /// The set or a key is damaged.
+    pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, key: &Q) -> Result<Option<&'a K>>
+    where
+        K: OrdKey<Q>,
+    {
+        let found = self.tree()?.find(tx, &|tx, stored| stored.order(tx, key))?;
+        found.map(|(leaf, index)| tx.at(leaf.key_link(index))).transpose()
+    }
+
+    /// Whether `key` is in the set.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn contains<Q: ?Sized>(&self, tx: &Image, key: &Q) -> Result<bool>
+    where
+        K: OrdKey<Q>,
+    {
+        Ok(self.tree()?.find(tx, &|tx, stored| stored.order(tx, key))?.is_some())
+    }
+
+    /// The least key.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn first<'a>(&self, tx: &'a Image) -> Result<Option<&'a K>> {
+        let path = self.tree()?.end(tx, false)?;
+        path.map(|path| tx.at(path.leaf.key_link(path.index))).transpose()
+    }
+
+    /// The greatest key.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub fn last<'a>(&self, tx: &'a Image) -> Result<Option<&'a K>> {
+        let path = self.tree()?.end(tx, true)?;
+        path.map(|path| tx.at(path.leaf.key_link(path.index))).transpose()
+    }
+
+    /// All keys in their order, from both ends.
+    ///
+    /// # Errors
+    ///
+    /// The set is damaged. An item is an error where a node or a key is; no more
+    /// come after it.
+    pub fn iter<'a>(&self, tx: &'a Image) -> Result<SetIter<'a, K>> {
+        Ok(SetIter(self.tree()?.entries(tx)?))
+    }
+
+    /// The keys in a range, in their order, from both ends; as
+    /// [`BTreeMap::range`](super::BTreeMap::range).
+    ///
+    /// # Errors
+    ///
+    /// As [`iter`](Self::iter).
+    pub fn range<'a, Q: ?Sized>(
+        &self,
+        tx: &'a Image,
+        range: impl KeyRange<Q>,
+    ) -> Result<SetIter<'a, K>>
+    where
+        K: OrdKey<Q>,
+    {
+        Ok(SetIter(self.tree()?.range(tx, &range)?))
+    }
+}
+
+impl<K: Persist> Link<BTreeSet<K>> {
+    #[inline]
+    fn tree(self, tx: &WriteTx<'_>) -> Result<Tree<K, Nothing>> {
+        tx.at(self)?.tree()
+    }
+
+    fn set_tree(self, tx: &mut WriteTx<'_>, tree: Tree<K, Nothing>) -> Result<()> {
+        tx.put(self, BTreeSet::of(tree))
+    }
+
+    /// Adds a key; whether it was not there. One that is there stays as it is
+    /// stored.
+    ///
+    /// # Errors
+    ///
+    /// The set or a key is damaged, or the file cannot grow.
+    pub fn insert<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<bool>
+    where
+        K: OrdKey<Q>,
+    {
+        let mut tree = self.tree(tx)?;
+        let path = match tree.locate(tx, &|tx, stored: &K| stored.order(tx, key))? {
+            Some((_, true)) => return Ok(false),
+            place => place.map(|(path, _)| path),
+        };
+        let key = K::store(tx, key)?;
+        tree.insert_at(tx, path, (key, Nothing))?;
+        self.set_tree(tx, tree)?;
+        Ok(true)
+    }
+
+    /// Takes a key out and releases it; whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// The set or a key is damaged.
+    pub fn remove<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<bool>
+    where
+        K: OrdKey<Q>,
+    {
+        let Some(key) = self.take(tx, key)? else { return Ok(false) };
+        tx.release(key)?;
+        Ok(true)
+    }
+
+    /// Takes a key out; the stored one is the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn take<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<Option<K>>
+    where
+        K: OrdKey<Q>,
+    {
+        let mut tree = self.tree(tx)?;
+        let Some((path, true)) = tree.locate(tx, &|tx, stored: &K| stored.order(tx, key))? else {
+            return Ok(None);
+        };
+        let (key, Nothing) = tree.remove_at(tx, path)?;
+        self.set_tree(tx, tree)?;
+        Ok(Some(key))
+    }
+
+    /// Takes the least key out; it is the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn pop_first(self, tx: &mut WriteTx<'_>) -> Result<Option<K>> {
+        self.pop(tx, false)
+    }
+
+    /// Takes the greatest key out; it is the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn pop_last(self, tx: &mut WriteTx<'_>) -> Result<Option<K>> {
+        self.pop(tx, true)
+    }
+
+    fn pop(self, tx: &mut WriteTx<'_>, is_last: bool) -> Result<Option<K>> {
+        let mut tree = self.tree(tx)?;
+        let Some((key, Nothing)) = tree.pop(tx, is_last)? else { return Ok(None) };
+        self.set_tree(tx, tree)?;
+        Ok(Some(key))
+    }
+
+    /// Adds the keys of an iterator, in any order.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn extend<Q: ?Sized, B: Borrow<Q>>(
+        self,
+        tx: &mut WriteTx<'_>,
+        keys: impl IntoIterator<Item = B>,
+    ) -> Result<()>
+    where
+        K: OrdKey<Q>,
+    {
+        keys.into_iter().try_for_each(|key| self.insert(tx, key.borrow()).map(|_| ()))
+    }
+
+    /// Keeps the keys that `keep` says yes to, and releases the others.
+    ///
+    /// # Errors
+    ///
+    /// The set, or what a key owns, is damaged.
+    pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&K) -> bool) -> Result<()> {
+        let mut tree = self.tree(tx)?;
+        tree.retain(tx, |tx, leaf: LeafAt<K, Nothing>, index| {
+            if keep(tx.at(leaf.key_link(index))?) {
+                return Ok(true);
+            }
+            let (key, Nothing) = leaf.take(tx, index)?;
+            tx.release(key)?;
+            Ok(false)
+        })?;
+        self.set_tree(tx, tree)
+    }
+
+    /// Moves all keys of `other` here, which is empty then. A key that both have
+    /// is released once.
+    ///
+    /// # Errors
+    ///
+    /// One of the sets is damaged, or the file cannot grow.
+    pub fn append(self, tx: &mut WriteTx<'_>, other: Self) -> Result<()>
+    where
+        K: SortedKey,
+    {
+        if self == other {
+            return Ok(());
+        }
+        let (mut tree, more) = (self.tree(tx)?, other.tree(tx)?);
+        tree.append(tx, more)?;
+        other.set_tree(tx, Tree::empty())?;
+        self.set_tree(tx, tree)
+    }
+
+    /// Moves the keys from `key` on, itself included, to a new set, which is the
+    /// caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn split_off<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<BTreeSet<K>>
+    where
+        K: OrdKey<Q>,
+    {
+        let mut tree = self.tree(tx)?;
+        let right = tree.split_off(tx, &|tx, stored: &K| stored.order(tx, key))?;
+        self.set_tree(tx, tree)?;
+        Ok(BTreeSet::of(right))
+    }
+
+    /// Releases all keys, and frees all nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`retain`](Self::retain).
+    pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        let tree = self.tree(tx)?;
+        self.set_tree(tx, Tree::empty())?;
+        tx.release(BTreeSet::of(tree))
+    }
+}
+
+/// Keys of a [`BTreeSet`] in order, from both ends.
+pub struct SetIter<'a, K>(Entries<'a, K, Nothing>);
+
+impl<'a, K: Persist> Iterator for SetIter<'a, K> {
+    type Item = Result<&'a K>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.0.next()?.map(|(key, _)| key))
+    }
+}
+
+impl<K: Persist> DoubleEndedIterator for SetIter<'_, K> {
+    #[inline]
+    fn next_back(&mut self) -> Option<Self::Item> {
+        Some(self.0.next_back()?.map(|(key, _)| key))
+    }
+}
+
+impl<K: Persist> std::iter::FusedIterator for SetIter<'_, K> {}
+
+impl<K: Persist> Clone for SetIter<'_, K> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
