@@ -6,10 +6,13 @@ mod common;
 #[path = "common/model/mod.rs"]
 mod model;
 
+use flagstone::Store;
+use flagstone::collections::{Key, OrdKey};
 use model::deques::DequeOf;
-use model::kinds::{Colour, OfBytes, OfPair, OfText, OfVec, Place};
+use model::kinds::{Colour, KeyKind, OfBytes, OfPair, OfText, OfVec, Place};
 use model::run;
 use model::vectors::VecOf;
+use proptest::strategy::{Strategy, ValueTree};
 
 #[test]
 fn a_vector_of_numbers() {
@@ -64,4 +67,34 @@ fn a_text() {
 #[test]
 fn bytes() {
     run::<OfBytes>();
+}
+
+/// Keys of a kind, each compared with each.
+fn keys_of<K: KeyKind>() {
+    let store = Store::in_memory().unwrap();
+    let mut tx = store.write().unwrap();
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut model = || K::any().new_tree(&mut runner).unwrap().current();
+    let models: Vec<K::Model> = (0..100).map(|_| model()).collect();
+    for model in &models {
+        let key = K::store(&mut tx, model).unwrap();
+        for other in &models {
+            let order = K::ask(other, |query| key.order(&tx, query)).unwrap();
+            assert_eq!(order, model.cmp(other), "{model:?} and {other:?}");
+            assert_eq!(K::ask(other, |query| key.is(&tx, query)).unwrap(), model == other);
+        }
+        let copy = K::ask(model, |query| <K::Key as Key<_>>::store(&mut tx, query)).unwrap();
+        assert!(K::ask(model, |query| copy.is(&tx, query)).unwrap());
+    }
+}
+
+#[test]
+fn keys_of_all_kinds_are_found_and_ordered_as_in_memory() {
+    keys_of::<u64>();
+    keys_of::<i32>();
+    keys_of::<[u8; 5]>();
+    keys_of::<Place>();
+    keys_of::<OfText>();
+    keys_of::<OfBytes>();
+    keys_of::<OfPair>();
 }

@@ -113,7 +113,7 @@ impl<K: Kind> Subject for DequeOf<K> {
             }
             SwapRemove(at) => {
                 let at = place(*at, len);
-                let (taken, expected) = if at % 2 == 0 {
+                let (taken, expected) = if at.is_multiple_of(2) {
                     (link.swap_remove_back(tx, at as u64)?, model.swap_remove_back(at))
                 } else {
                     (link.swap_remove_front(tx, at as u64)?, model.swap_remove_front(at))
@@ -192,14 +192,18 @@ impl<K: Kind> Subject for DequeOf<K> {
             }
             Rotate(by) => {
                 let by = place(*by, len);
-                let answer = if by % 2 == 0 {
+                let answer = if by.is_multiple_of(2) {
                     link.rotate_left(tx, by as u64)
                 } else {
                     link.rotate_right(tx, by as u64)
                 };
                 prop_assert_eq!(answer.is_ok(), by <= len);
                 if by <= len {
-                    if by % 2 == 0 { model.rotate_left(by) } else { model.rotate_right(by) }
+                    if by.is_multiple_of(2) {
+                        model.rotate_left(by);
+                    } else {
+                        model.rotate_right(by);
+                    }
                 }
             }
             Contiguous => {

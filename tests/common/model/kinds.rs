@@ -136,10 +136,17 @@ impl Kind for OfBytes {
 
     fn any() -> BoxedStrategy<Vec<u8>> {
         let byte = || prop_oneof![Just(0u8), Just(255), any::<u8>()];
+        // Few choices for many bytes: a choice for each would take most of the
+        // tests' time.
+        let long = |(first, len): (u8, usize)| {
+            let mut bytes = vec![255; len];
+            bytes[0] = first;
+            bytes
+        };
         prop_oneof![
             4 => prop::collection::vec(byte(), 0..3),
-            2 => prop::collection::vec(byte(), 20..28),
-            1 => prop::collection::vec(byte(), 100..300),
+            2 => (byte(), 20..28usize).prop_map(long),
+            1 => (byte(), 100..300usize).prop_map(long),
         ]
         .boxed()
     }
