@@ -94,7 +94,7 @@ pub fn run<S: Subject>() {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let config = Config {
-        cases: if is_long() { 50 } else { 2 },
+        cases: if is_long() { 50 } else { 1 },
         failure_persistence: None,
         max_shrink_iters: 500,
         ..Config::default()
