@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use flagstone::{Link, Store};
+use flagstone::{Link, Store, WriteTx, field};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::{Failure, on_file};
-use crate::postings::{self, File, Index};
+use crate::postings::{self, Index};
 use crate::source::{self, Stamp};
-use crate::table::{self, EntryLink};
 use crate::text::Text;
 
 /// What became of one file.
@@ -49,7 +48,7 @@ pub fn run(store_path: &Path, paths: &[PathBuf], out: &mut impl Write) -> Result
     let gathered = gather(store_path, paths)?;
     let store = crate::open(store_path, true)?;
     let mut tally = Tally { failed: gathered.failed, ..Tally::default() };
-    let index = store.update(|tx| postings::existing_or_new(tx, seed(&store)))?;
+    let index = store.update(postings::existing_or_new)?;
     tally.dropped = drop_vanished(&store, index, &gathered.roots, &gathered.files, gathered.gone)?;
     add_all(&store, index, &gathered.files, &mut tally)?;
     store.sync()?;
@@ -59,11 +58,6 @@ pub fn run(store_path: &Path, paths: &[PathBuf], out: &mut impl Write) -> Result
         0 => Ok(()),
         failed => Err(Failure::Incomplete(failed)),
     }
-}
-
-/// The seed of the tables: half of the store's own random key.
-fn seed(store: &Store) -> u64 {
-    u128::from_le_bytes(store.hash_key()) as u64
 }
 
 fn gather(store_path: &Path, paths: &[PathBuf]) -> Result<Gathered, Failure> {
@@ -117,15 +111,16 @@ fn vanished(
     index: Link<Index>,
     roots: &BTreeSet<PathBuf>,
     found: &BTreeSet<PathBuf>,
-) -> Result<Vec<(PathBuf, EntryLink<File>)>, Failure> {
+) -> Result<Vec<(PathBuf, u64)>, Failure> {
     let tx = store.read()?;
     let mut vanished = Vec::new();
-    for (link, file) in table::entries(&tx, tx.read(index)?.files)? {
-        let path = postings::path(&tx, file)?;
+    for file in tx.at(index)?.files.iter(&tx)? {
+        let (number, file) = file?;
+        let path = file.path(&tx)?;
         let was_asked_for = path.ancestors().any(|folder| roots.contains(folder));
         // A file that was not found may be in a folder that cannot be read now.
         if was_asked_for && !found.contains(path) && source::is_vanished(path) {
-            vanished.push((path.to_path_buf(), link));
+            vanished.push((path.to_path_buf(), *number));
         }
     }
     Ok(vanished)
@@ -191,7 +186,7 @@ fn add(store: &Store, index: Link<Index>, path: &Path) -> Result<Outcome, Failur
     match known {
         Some((file, old)) if old.is_content_of(&stamp) => {
             if old != stamp {
-                store.update(|tx| tx.at_mut(file).map(|file| file.value.stamp = stamp))?;
+                store.update(|tx| restamp(tx, index, file, stamp))?;
             }
             return Ok(Outcome::Unchanged);
         }
@@ -212,15 +207,26 @@ fn add(store: &Store, index: Link<Index>, path: &Path) -> Result<Outcome, Failur
     })
 }
 
-/// The file as the index knows it.
-fn known(
-    store: &Store,
+fn restamp(
+    tx: &mut WriteTx<'_>,
     index: Link<Index>,
-    path: &Path,
-) -> Result<Option<(EntryLink<File>, Stamp)>, Failure> {
+    number: u64,
+    stamp: Stamp,
+) -> Result<(), Failure> {
+    let files = index.field(field!(Index, files));
+    if let Some(file) = files.get_mut(tx, &number)? {
+        file.stamp = stamp;
+    }
+    Ok(())
+}
+
+/// The file as the index knows it: its number and its stamp.
+fn known(store: &Store, index: Link<Index>, path: &Path) -> Result<Option<(u64, Stamp)>, Failure> {
     let tx = store.read()?;
-    let link = postings::find_file(&tx, tx.read(index)?, path)?;
-    Ok(tx.get(link)?.map(|file| (link, file.value.stamp)))
+    let index = tx.at(index)?;
+    let Some(number) = postings::number_of(&tx, index, path)? else { return Ok(None) };
+    let file = index.files.get(&tx, &number)?;
+    Ok(file.map(|file| (number, file.stamp)))
 }
 
 impl Tally {

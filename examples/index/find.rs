@@ -11,7 +11,6 @@ use flagstone::{Image, Store};
 
 use crate::failure::{Failure, on_file};
 use crate::postings::{self, File, Index};
-use crate::table::{self, EntryLink};
 use crate::text;
 
 /// Lines of a file.
@@ -52,7 +51,7 @@ pub fn run(store: &Store, typed: &[String], out: &mut impl Write) -> Result<bool
 }
 
 /// The lines with all of `words`, by path.
-fn hits<'a>(image: &'a Image, index: Index, words: &[String]) -> Result<Vec<Hit<'a>>, Failure> {
+fn hits<'a>(image: &'a Image, index: &'a Index, words: &[String]) -> Result<Vec<Hit<'a>>, Failure> {
     let mut words = words.iter();
     let Some(first) = words.next() else {
         return Ok(Vec::new());
@@ -71,28 +70,33 @@ fn hits<'a>(image: &'a Image, index: Index, words: &[String]) -> Result<Vec<Hit<
     }
     let mut hits = common
         .into_iter()
-        .map(|(file, lines)| {
-            let entry = image.at(file)?;
-            let (path, file) = (postings::path(image, entry)?, &entry.value);
-            Ok(Hit { path, file, lines })
-        })
+        .filter_map(|(number, lines)| hit(image, index, number, lines).transpose())
         .collect::<Result<Vec<_>, Failure>>()?;
     hits.sort_by_key(|hit| hit.path);
     Ok(hits)
 }
 
-/// The lines of a word in each of its files.
+fn hit<'a>(
+    image: &'a Image,
+    index: &'a Index,
+    number: u64,
+    lines: Vec<u32>,
+) -> Result<Option<Hit<'a>>, Failure> {
+    let Some(file) = index.files.get(image, &number)? else { return Ok(None) };
+    Ok(Some(Hit { path: file.path(image)?, file, lines }))
+}
+
+/// The lines of a word in each of its files, by the file's number.
 fn lines_of<'a>(
     image: &'a Image,
-    index: Index,
+    index: &Index,
     word: &str,
-) -> Result<HashMap<EntryLink<File>, &'a [u32]>, Failure> {
+) -> Result<HashMap<u64, &'a [u32]>, Failure> {
     let mut lines = HashMap::new();
-    let word = table::find(image, index.words, word.as_bytes())?;
-    let mut at = image.get(word)?.map(|word| word.value.first).unwrap_or_default();
-    while let Some(block) = image.get(at)? {
-        lines.insert(block.file, image.at(block.lines)?);
-        at = block.next_of_word;
+    if let Some(word) = index.words.get(image, word)? {
+        for place in word.places.iter(image)? {
+            lines.insert(place.file, place.lines.as_slice(image)?);
+        }
     }
     Ok(lines)
 }
@@ -109,7 +113,7 @@ fn show(image: &Image, hit: &Hit<'_>, out: &mut impl Write) -> Result<(), Failur
     let name = short(path);
     let mut text = Vec::new();
     for &line in lines {
-        let (start, end) = postings::place_of_line(image, file, line)?;
+        let Some((start, end)) = file.place_of_line(image, line)? else { continue };
         text.resize(end.saturating_sub(start) as usize, 0);
         let read = source.read_exact_at(&mut text, start);
         read.map_err(on_file("read a line of the file", path))?;

@@ -2,7 +2,7 @@
 //!
 //! `index STORE add PATH…` takes files in, `index STORE find WORD…` answers as
 //! `grep -nwi WORD` does. Nothing is loaded or rebuilt when the program starts:
-//! a hash table of linked structs lies in the store, and is used where it lies.
+//! hash tables, a tree and vectors lie in the store, and are used where they lie.
 
 mod add;
 mod failure;
@@ -10,7 +10,6 @@ mod find;
 mod postings;
 mod report;
 mod source;
-mod table;
 mod text;
 
 use std::io::{BufWriter, ErrorKind, Write, stdout};

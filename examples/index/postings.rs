@@ -1,17 +1,17 @@
-//! What lies in the store: words, files, and the blocks between them.
+//! What lies in the store: words with their places, and files.
 //!
-//! A block says in which lines of one file one word stands. It hangs in two
-//! lists: its word's, which `find` follows, and its file's, by which all
-//! postings of a file are found again when the file goes.
+//! A place says in which lines of one file one word stands. It lies with its
+//! word, where `find` looks for it; a file knows its words, by which all its
+//! places are found again when the file goes.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use flagstone::{Image, Link, ReadTx, Result, WriteTx, persist};
+use flagstone::collections::{BTreeMap, HashMap, Vec};
+use flagstone::{Bytes, Image, Link, ReadTx, Result, Text as StoredText, WriteTx, field, persist};
 
 use crate::source::Stamp;
-use crate::table::{self, Entry, EntryLink, Table};
 use crate::text::{Occurrences, Text};
 
 /// The name of the root.
@@ -19,77 +19,75 @@ const ROOT: &str = "index";
 
 /// The root.
 #[persist]
-#[derive(Clone, Copy)]
+#[derive(Default)]
 pub struct Index {
-    pub words: Link<Table<Word>>,
-    /// By absolute path.
-    pub files: Link<Table<File>>,
-    /// Lines in all blocks.
+    pub words: HashMap<StoredText, Word>,
+    /// By number; numbers are not given twice.
+    pub files: BTreeMap<u64, File>,
+    /// The number of the file at an absolute path.
+    numbers: HashMap<Bytes, u64>,
+    last_number: u64,
+    /// Lines in all places.
     pub postings: u64,
 }
 
-/// The value of a word in the table.
+/// A word in all files.
 #[persist]
-#[derive(Clone, Copy)]
+#[derive(Default)]
 pub struct Word {
     pub occurrences: u64,
-    /// Files that it stands in.
-    pub files: u64,
-    pub first: Link<Block>,
+    /// Ascending by file.
+    pub places: Vec<Place>,
 }
 
-/// The value of a file in the table.
+/// A word in one file.
 #[persist]
-#[derive(Clone, Copy)]
-pub struct File {
-    pub stamp: Stamp,
-    /// Where each line begins, in bytes.
-    pub line_starts: Link<[u64]>,
-    first: Link<Block>,
-}
-
-/// The lines of one file in which one word stands.
-#[persist]
-#[derive(Clone, Copy)]
-pub struct Block {
-    word: EntryLink<Word>,
-    pub file: EntryLink<File>,
-    previous_of_word: Link<Block>,
-    pub next_of_word: Link<Block>,
-    next_of_file: Link<Block>,
+pub struct Place {
+    pub file: u64,
     occurrences: u64,
     /// Numbers from 1, ascending.
-    pub lines: Link<[u32]>,
+    pub lines: Vec<u32>,
+}
+
+/// A file.
+#[persist]
+pub struct File {
+    path: Bytes,
+    pub stamp: Stamp,
+    /// Where each line begins, in bytes.
+    line_starts: Vec<u64>,
+    words: Vec<StoredText>,
+}
+
+impl File {
+    /// The absolute path.
+    pub fn path<'a>(&'a self, image: &'a Image) -> Result<&'a Path> {
+        Ok(Path::new(OsStr::from_bytes(self.path.as_bytes(image)?)))
+    }
+
+    /// Where a line begins and ends, its newline included; `None` for a number
+    /// that only damage makes.
+    pub fn place_of_line(&self, image: &Image, number: u32) -> Result<Option<(u64, u64)>> {
+        let Some(index) = u64::from(number).checked_sub(1) else { return Ok(None) };
+        let Some(start) = self.line_starts.get(image, index)? else { return Ok(None) };
+        let next = self.line_starts.get(image, u64::from(number))?;
+        Ok(Some((*start, next.copied().unwrap_or(self.stamp.size_bytes))))
+    }
 }
 
 /// The index in the store; `None` if there is none.
-pub fn existing(tx: &ReadTx<'_>) -> Result<Option<Index>> {
-    Ok(tx.get(tx.root::<Index>(ROOT)?)?.copied())
+pub fn existing<'a>(tx: &'a ReadTx<'_>) -> Result<Option<&'a Index>> {
+    tx.get(tx.root::<Index>(ROOT)?)
 }
 
 /// The index in the store, made if there is none.
-pub fn existing_or_new(tx: &mut WriteTx<'_>, seed: u64) -> Result<Link<Index>> {
-    let index = tx.root::<Index>(ROOT)?;
-    if !index.is_null() {
-        return Ok(index);
-    }
-    let words = table::create(tx, seed)?;
-    let files = table::create(tx, seed)?;
-    let postings = 0;
-    let index = tx.alloc(Index { words, files, postings })?;
-    tx.set_root(ROOT, index)?;
-    Ok(index)
+pub fn existing_or_new(tx: &mut WriteTx<'_>) -> Result<Link<Index>> {
+    tx.root_or_insert_with(ROOT, Index::default)
 }
 
-/// The file at `path`; null if it is not in the index.
-pub fn find_file(image: &Image, index: Index, path: &Path) -> Result<EntryLink<File>> {
-    table::find(image, index.files, path.as_os_str().as_bytes())
-}
-
-/// The path of a file.
-pub fn path<'a>(image: &'a Image, file: &Entry<File>) -> Result<&'a Path> {
-    let bytes = table::key(image, file)?;
-    Ok(Path::new(OsStr::from_bytes(bytes)))
+/// The number of the file at `path`, if it is in the index.
+pub fn number_of(image: &Image, index: &Index, path: &Path) -> Result<Option<u64>> {
+    Ok(index.numbers.get(image, path.as_os_str().as_bytes())?.copied())
 }
 
 /// Adds a file that is not in the index.
@@ -100,103 +98,69 @@ pub fn add_file(
     stamp: Stamp,
     text: &Text,
 ) -> Result<()> {
-    let line_starts = tx.alloc_slice_copy(&text.line_starts)?;
-    let file = File { stamp, line_starts, first: Link::null() };
-    let files = tx.at(index)?.files;
-    let file = table::insert(tx, files, path.as_os_str().as_bytes(), file)?;
+    let path = path.as_os_str().as_bytes();
+    let number = tx.at(index)?.last_number + 1;
+    tx.at_mut(index)?.last_number = number;
+    index.field(field!(Index, numbers)).insert(tx, path, number)?;
+    let path = Bytes::new(tx, path)?;
+    let line_starts = Vec::from_iter(tx, text.line_starts.iter().copied())?;
+    let mut words = std::vec::Vec::new();
     for (word, occurrences) in &text.words {
-        add_block(tx, index, file, word, occurrences)?;
+        add_place(tx, index, number, word, occurrences)?;
+        words.push(StoredText::new(tx, word)?);
     }
+    let words = Vec::from_iter(tx, words)?;
+    let file = File { path, stamp, line_starts, words };
+    index.field(field!(Index, files)).insert(tx, &number, file)?;
     Ok(())
 }
 
-fn add_block(
+fn add_place(
     tx: &mut WriteTx<'_>,
     index: Link<Index>,
-    file: EntryLink<File>,
+    file: u64,
     word: &str,
     occurrences: &Occurrences,
 ) -> Result<()> {
-    let lines = tx.alloc_slice_copy(&occurrences.lines)?;
+    let lines = Vec::from_iter(tx, occurrences.lines.iter().copied())?;
     tx.at_mut(index)?.postings += lines.len();
-    let word = word_or_new(tx, index, word)?;
-    let next_of_word = tx.at(word)?.value.first;
-    let next_of_file = tx.at(file)?.value.first;
-    let block = tx.alloc(Block {
-        word,
-        file,
-        previous_of_word: Link::null(),
-        next_of_word,
-        next_of_file,
-        occurrences: occurrences.count,
-        lines,
-    })?;
-    if let Some(next) = tx.get_mut(next_of_word)? {
-        next.previous_of_word = block;
-    }
-    let word = &mut tx.at_mut(word)?.value;
-    word.first = block;
-    word.files += 1;
-    word.occurrences += occurrences.count;
-    tx.at_mut(file)?.value.first = block;
-    Ok(())
+    let words = index.field(field!(Index, words));
+    let word = words.entry(tx, word)?.link_or_insert_with(Word::default)?;
+    tx.at_mut(word)?.occurrences += occurrences.count;
+    let place = Place { file, occurrences: occurrences.count, lines };
+    word.field(field!(Word, places)).push(tx, place)
 }
 
-fn word_or_new(tx: &mut WriteTx<'_>, index: Link<Index>, word: &str) -> Result<EntryLink<Word>> {
-    let words = tx.at(index)?.words;
-    let found = table::find(tx, words, word.as_bytes())?;
-    if !found.is_null() {
-        return Ok(found);
-    }
-    let unused = Word { occurrences: 0, files: 0, first: Link::null() };
-    table::insert(tx, words, word.as_bytes(), unused)
-}
-
-/// Removes a file with its postings, and the words that stand in no other.
-pub fn remove_file(tx: &mut WriteTx<'_>, index: Link<Index>, file: EntryLink<File>) -> Result<()> {
-    let File { line_starts, first, .. } = tx.at(file)?.value;
-    let mut at = first;
-    while let Some(&block) = tx.get(at)? {
-        remove_from_word(tx, index, &block)?;
-        tx.at_mut(index)?.postings -= block.lines.len();
-        tx.free(block.lines)?;
-        tx.free(at)?;
-        at = block.next_of_file;
-    }
-    tx.free(line_starts)?;
-    let files = tx.at(index)?.files;
-    table::remove(tx, files, file)
-}
-
-fn remove_from_word(tx: &mut WriteTx<'_>, index: Link<Index>, block: &Block) -> Result<()> {
-    let (previous, next) = (block.previous_of_word, block.next_of_word);
-    if let Some(next) = tx.get_mut(next)? {
-        next.previous_of_word = previous;
-    }
-    let word = &mut tx.at_mut(block.word)?.value;
-    word.files -= 1;
-    word.occurrences -= block.occurrences;
-    if !previous.is_null() {
-        tx.at_mut(previous)?.next_of_word = next;
+/// Removes a file with its places, and the words that stand in no other.
+pub fn remove_file(tx: &mut WriteTx<'_>, index: Link<Index>, number: u64) -> Result<()> {
+    let Some(file) = index.field(field!(Index, files)).remove(tx, &number)? else {
         return Ok(());
+    };
+    let path = file.path.as_bytes(tx)?.to_vec();
+    index.field(field!(Index, numbers)).remove(tx, &path[..])?;
+    for at in 0..file.words.len() {
+        let Some(word) = file.words.get(tx, at)? else { break };
+        let word = word.as_str(tx)?.to_string();
+        remove_place(tx, index, number, &word)?;
     }
-    word.first = next;
-    if next.is_null() {
-        let words = tx.at(index)?.words;
-        table::remove(tx, words, block.word)?;
-    }
-    Ok(())
+    tx.release(file)
 }
 
-/// Where a line of a file begins and ends, its newline included.
-pub fn place_of_line(image: &Image, file: &File, number: u32) -> Result<(u64, u64)> {
-    // No line has the number 0; like any other number that only damage makes,
-    // it gives a null link, which is an error when it is followed.
-    let start = u64::from(number).checked_sub(1).and_then(|index| file.line_starts.index(index));
-    let start = image.read(start.unwrap_or_default())?;
-    let end = match file.line_starts.index(number.into()) {
-        Some(next) => image.read(next)?,
-        None => file.stamp.size_bytes,
+fn remove_place(tx: &mut WriteTx<'_>, index: Link<Index>, file: u64, word: &str) -> Result<()> {
+    let words = index.field(field!(Index, words));
+    let Some(found) = tx.at(words)?.link(tx, word)? else { return Ok(()) };
+    let places = found.field(field!(Word, places));
+    let Ok(at) = tx.at(places)?.binary_search_by_key(tx, &file, |place| place.file)? else {
+        return Ok(());
     };
-    Ok((start, end))
+    let place = places.remove(tx, at)?;
+    tx.at_mut(index)?.postings -= place.lines.len();
+    tx.at_mut(found)?.occurrences -= place.occurrences;
+    tx.release(place)?;
+    if tx.at(places)?.is_empty()
+        && let Some(word) = words.remove(tx, word)?
+    {
+        tx.release(word)?;
+    }
+    Ok(())
 }

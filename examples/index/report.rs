@@ -7,9 +7,8 @@ use flagstone::{ReadTx, Store};
 
 use crate::failure::Failure;
 use crate::postings::{self, Index};
-use crate::table;
 
-fn index(store: &Store, tx: &ReadTx<'_>) -> Result<Index, Failure> {
+fn index<'a>(store: &Store, tx: &'a ReadTx<'_>) -> Result<&'a Index, Failure> {
     postings::existing(tx)?.ok_or_else(|| Failure::NoIndex(store.path().to_path_buf()))
 }
 
@@ -17,12 +16,12 @@ fn index(store: &Store, tx: &ReadTx<'_>) -> Result<Index, Failure> {
 pub fn top(store: &Store, count: usize, out: &mut impl Write) -> Result<bool, Failure> {
     let tx = store.read()?;
     let mut words = Vec::new();
-    for (_, entry) in table::entries(&tx, index(store, &tx)?.words)? {
-        words.push((Reverse(entry.value.occurrences), table::key(&tx, entry)?, entry.value.files));
+    for entry in index(store, &tx)?.words.iter(&tx)? {
+        let (text, word) = entry?;
+        words.push((Reverse(word.occurrences), text.as_str(&tx)?, word.places.len()));
     }
     words.sort_unstable();
     for (Reverse(occurrences), word, files) in words.iter().take(count) {
-        let word = String::from_utf8_lossy(word);
         writeln!(out, "{occurrences:>10} in {files:>6} files  {word}")?;
     }
     Ok(!words.is_empty())
@@ -34,8 +33,8 @@ pub fn stats(store: &Store, out: &mut impl Write) -> Result<bool, Failure> {
     let index = index(store, &tx)?;
     let figures = store.stats()?;
     let rows = [
-        ("files", tx.at(index.files)?.count()),
-        ("words", tx.at(index.words)?.count()),
+        ("files", index.files.len()),
+        ("words", index.words.len()),
         ("postings", index.postings),
         ("live bytes", figures.live_bytes),
         ("file bytes", figures.file_bytes),
