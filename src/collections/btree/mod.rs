@@ -32,6 +32,8 @@ mod node;
 mod payload;
 mod retain;
 mod set;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use entry::{Entry, OccupiedEntry, VacantEntry};
