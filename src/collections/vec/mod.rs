@@ -244,9 +244,23 @@ impl<T: Persist> Vec<T> {
         tx: &Image,
         mut compare: impl FnMut(&T) -> Ordering,
     ) -> Result<std::result::Result<u64, u64>> {
+        self.binary_search_with(tx, |_, probe| Ok(compare(probe)))
+    }
+
+    /// As [`binary_search`](Self::binary_search), by a comparison that can read
+    /// what elements own or link to.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get), and an error of `compare`.
+    pub fn binary_search_with(
+        &self,
+        tx: &Image,
+        mut compare: impl FnMut(&Image, &T) -> Result<Ordering>,
+    ) -> Result<std::result::Result<u64, u64>> {
         array::search(self.len(), |index| {
             // `search` asks only below the length.
-            Ok(self.get(tx, index)?.map_or(Ordering::Greater, &mut compare))
+            self.get(tx, index)?.map_or(Ok(Ordering::Greater), |probe| compare(tx, probe))
         })
     }
 

@@ -202,7 +202,11 @@ impl<S: Subject> Case<S> {
 
     fn after(&self, store: Store, end: End) -> Outcome<Store> {
         match end {
-            End::Checkpoint => store.checkpoint()?,
+            End::Checkpoint => {
+                store.checkpoint()?;
+                // Nothing that no root reaches, and no link that dangles.
+                prop_assert!(store.check()?.is_clean(), "{:?}", store.check()?);
+            }
             End::Reopen { .. } => {
                 drop(store);
                 return Ok(open(Path::new(&self.path))?);

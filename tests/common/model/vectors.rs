@@ -178,6 +178,12 @@ impl<K: Kind> Subject for VecOf<K> {
                     K::load(tx, probe).is_ok_and(|probe| probe < *element)
                 })?;
                 prop_assert_eq!(place, model.partition_point(|probe| probe < element) as u64);
+                let found = tx
+                    .at(link)?
+                    .binary_search_with(tx, |tx, probe| Ok(K::load(tx, probe)?.cmp(element)))?;
+                prop_assert_eq!(found.is_ok(), model.binary_search(element).is_ok());
+                let place = found.unwrap_or_else(|place| place) as usize;
+                prop_assert!(model[..place].iter().all(|probe| probe <= element));
             }
             Rotate(by) => {
                 let by = place(*by, len);
