@@ -1,50 +1,18 @@
 //! Promise: the example programs do what their help says, and agree with `wc`
 //! and `grep` where they say so.
 
+mod common;
+
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use common::programs::{complains, example, output, says};
 use flagstone::{Store, persist};
 use tempfile::TempDir;
 
 type Tested = Result<(), Box<dyn Error>>;
-
-/// `cargo test` builds the examples beside the tests.
-fn example(name: &str) -> Command {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let build = test.ancestors().nth(2).expect("tests lie in deps/");
-    let program = build.join("examples").join(name);
-    let how = "run all of `cargo test`, or `cargo build --examples` first";
-    assert!(program.exists(), "there is no {}: {how}", program.display());
-    Command::new(program)
-}
-
-/// What a program prints; it must succeed.
-fn says(command: &mut Command) -> String {
-    let output = output(command);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {complaint}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// What a program complains of; it must fail, and say why in the words of its
-/// users.
-fn complains(command: &mut Command) -> String {
-    let output = output(command);
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code().is_some_and(|code| code != 0));
-    assert!(!complaint.is_empty(), "{command:?} fails without a word");
-    assert!(!complaint.contains("panicked"), "{command:?}: {complaint}");
-    complaint
-}
-
-fn output(command: &mut Command) -> Output {
-    // How grep and wc see text; the examples do not depend on it.
-    command.env("LC_ALL", "C.UTF-8");
-    command.output().expect("the program starts")
-}
 
 /// Opens a store that the test shares with the programs it runs, one at a time.
 fn open(file: &Path) -> flagstone::Result<Store> {
@@ -54,7 +22,7 @@ fn open(file: &Path) -> flagstone::Result<Store> {
 
 #[test]
 fn each_example_has_help() {
-    for name in ["integer", "window", "index"] {
+    for name in ["integer", "window", "index", "phonebook"] {
         let help = says(example(name).arg("--help"));
         assert!(help.contains("Usage:"), "{name}: {help}");
     }

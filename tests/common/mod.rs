@@ -5,6 +5,7 @@
 #![allow(unused_macros, unused_imports, reason = "as above")]
 
 pub mod forge;
+pub mod programs;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,0 +1,125 @@
+//! An address book in one file: people, their numbers, and who is whose friend.
+//!
+//! Nothing is loaded when the program starts and nothing is saved when it ends:
+//! vectors, texts and links lie in the store, and are used where they lie.
+
+mod book;
+mod failure;
+
+use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use flagstone::{OpenOptions, Store};
+
+use crate::failure::Failure;
+
+/// Keep an address book in a flagstone store.
+///
+/// Ends with 0 if something was found or done, with 1 if nobody was found, and
+/// with 2 after an error, which changes nothing.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The file that holds the book; `add` creates it.
+    store: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take a person in.
+    Add {
+        /// A name that nobody in the book has.
+        name: String,
+        /// Telephone numbers.
+        #[arg(value_name = "NUMBER")]
+        numbers: Vec<String>,
+    },
+    /// Add a telephone number to a person's.
+    Number { name: String, number: String },
+    /// Show the people whose names begin so.
+    Find { prefix: String },
+    /// Make two people each other's friends.
+    Befriend {
+        #[arg(value_name = "NAME")]
+        one: String,
+        #[arg(value_name = "OTHER")]
+        other: String,
+    },
+    /// Remove a person, who is nobody's friend any more.
+    Remove { name: String },
+    /// Show all people, by name.
+    List,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        // Whoever reads the answer has enough of it, such as `head`.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("phonebook: {failure}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether there was something to do or to show.
+fn run(arguments: &Arguments) -> Result<bool, Failure> {
+    let path = &arguments.store;
+    match &arguments.command {
+        Command::Add { name, numbers } => {
+            // Looked at first, so that a mistyped name does not create a store.
+            let name = book::as_name(name)?;
+            let numbers: Result<Vec<_>, _> = numbers.iter().map(|x| book::as_number(x)).collect();
+            let numbers = numbers?;
+            let store = open(path, true)?;
+            store.update(|tx| book::add(tx, name, &numbers))?;
+            store.close()?;
+        }
+        Command::Number { name, number } => {
+            let number = book::as_number(number)?;
+            change(path, |tx| book::add_number(tx, name, number))?;
+        }
+        Command::Befriend { one, other } => change(path, |tx| book::befriend(tx, one, other))?,
+        Command::Remove { name } => change(path, |tx| book::remove(tx, name))?,
+        Command::Find { prefix } => return show(path, prefix),
+        Command::List => return show(path, ""),
+    }
+    Ok(true)
+}
+
+/// Changes a book that there is: all of the change or nothing.
+fn change(
+    path: &Path,
+    change: impl FnOnce(&mut flagstone::WriteTx<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let store = open(path, false)?;
+    store.update(change)?;
+    Ok(store.close()?)
+}
+
+/// Shows the people whose names begin with `prefix`; whether there were some.
+fn show(path: &Path, prefix: &str) -> Result<bool, Failure> {
+    let store = open(path, false)?;
+    let tx = store.read()?;
+    let mut out = BufWriter::new(stdout().lock());
+    let found = book::found(&tx, tx.root(book::ROOT)?, prefix)?;
+    for person in found {
+        book::show(&tx, *person, &mut out)?;
+    }
+    out.flush()?;
+    Ok(!found.is_empty())
+}
+
+fn open(path: &Path, create: bool) -> Result<Store, Failure> {
+    let options = OpenOptions::new().create(create);
+    // SAFETY: nobody but this program is expected to change a file that its
+    // user names as its store; the store's lock keeps a second one out.
+    Ok(unsafe { options.open(path) }?)
+}
