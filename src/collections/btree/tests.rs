@@ -130,7 +130,7 @@ where
         let mut count = 0u64;
         map.retain(&mut tx, |_, _| {
             count += 1;
-            count % by != 0 && (by != 5 || !(100..400).contains(&count))
+            !count.is_multiple_of(by) && (by != 5 || !(100..400).contains(&count))
         })
         .unwrap();
         sound(&tx, map);
