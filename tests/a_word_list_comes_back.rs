@@ -1,0 +1,107 @@
+//! Maps from text hold a real word list, and hold it still after reopening.
+
+use std::collections::{BTreeMap as StdMap, BTreeSet as StdSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flagstone::collections::{BTreeMap, BTreeSet, HashMap};
+use flagstone::{Durability, Store, Text, persist};
+
+/// Debian's word list, from the packages `wamerican` and the like.
+const WORD_LIST: &str = "/usr/share/dict/words";
+
+/// Text that is read where there is no word list.
+const MOST_BYTES: usize = 8 << 20;
+
+#[persist]
+#[derive(Default)]
+struct Words {
+    hashed: HashMap<Text, u64>,
+    sorted: BTreeMap<Text, u64>,
+    set: BTreeSet<Text>,
+}
+
+/// The lines of the word list, or else the words of the toolchain's
+/// documentation, and where they are from.
+fn words() -> (String, PathBuf) {
+    if let Ok(list) = std::fs::read_to_string(WORD_LIST) {
+        return (list, WORD_LIST.into());
+    }
+    let rustc = Command::new("rustc").args(["--print", "sysroot"]).output().expect("rustc");
+    let folder = Path::new(String::from_utf8_lossy(&rustc.stdout).trim()).join("share/doc");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    for folder in [own.join("src"), own.join("README.md"), folder.clone()] {
+        for file in walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten() {
+            if text.len() < MOST_BYTES
+                && let Ok(content) = std::fs::read_to_string(file.path())
+            {
+                text += &content;
+            }
+        }
+    }
+    (text.split_whitespace().collect::<Vec<_>>().join("\n"), folder)
+}
+
+#[test]
+fn a_word_list_comes_back() {
+    let (list, source) = words();
+    let mut expected = StdMap::<&str, u64>::new();
+    for (line, word) in list.lines().enumerate() {
+        expected.insert(word, line as u64);
+    }
+    println!("{} words of {}", expected.len(), source.display());
+    assert!(expected.len() > 1000, "{} has too few words", source.display());
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    // SAFETY: nobody else knows the file.
+    let store = unsafe { Store::open(&path) }.unwrap();
+    let lines: Vec<_> = list.lines().enumerate().collect();
+    for part in lines.chunks(10_000) {
+        add(&store, part).unwrap();
+    }
+    store.close().unwrap();
+
+    // SAFETY: as above.
+    let store = unsafe { Store::open(&path) }.unwrap();
+    let tx = store.read().unwrap();
+    let words = tx.at(tx.root::<Words>("words").unwrap()).unwrap();
+    assert_eq!(words.hashed.len(), expected.len() as u64);
+    for (word, line) in &expected {
+        assert_eq!(words.hashed.get(&tx, *word).unwrap(), Some(line), "{word}");
+        assert_eq!(words.sorted.get(&tx, *word).unwrap(), Some(line), "{word}");
+        assert!(!words.hashed.contains_key(&tx, &format!("{word}\n")[..]).unwrap());
+    }
+    let sorted: Vec<_> = words
+        .sorted
+        .iter(&tx)
+        .unwrap()
+        .map(|entry| entry.map(|(word, line)| (word.as_str(&tx).unwrap(), *line)).unwrap())
+        .collect();
+    assert_eq!(sorted, expected.iter().map(|(word, line)| (*word, *line)).collect::<Vec<_>>());
+    let hashed: StdSet<_> =
+        words.hashed.keys(&tx).unwrap().map(|word| word.unwrap().as_str(&tx).unwrap()).collect();
+    assert!(hashed.iter().copied().eq(expected.keys().copied()));
+    let set: Vec<_> =
+        words.set.iter(&tx).unwrap().map(|word| word.unwrap().as_str(&tx).unwrap()).collect();
+    assert!(set.into_iter().eq(expected.keys().copied()));
+    drop(tx);
+    let report = store.check().unwrap().into_result().unwrap();
+    assert_eq!(report.unreachable.allocations, 0);
+}
+
+fn add(store: &Store, part: &[(usize, &str)]) -> flagstone::Result<()> {
+    let mut tx = store.write()?;
+    tx.set_durability(Durability::Deferred);
+    let words = tx.root_or_insert_with("words", Words::default)?;
+    let hashed = words.field(flagstone::field!(Words, hashed));
+    let sorted = words.field(flagstone::field!(Words, sorted));
+    let set = words.field(flagstone::field!(Words, set));
+    for (line, word) in part {
+        hashed.insert(&mut tx, *word, *line as u64)?;
+        sorted.insert(&mut tx, *word, *line as u64)?;
+        set.insert(&mut tx, *word)?;
+    }
+    tx.commit()
+}
