@@ -32,8 +32,10 @@ impl BuildHasher for SameHash {
     }
 }
 
-/// Rounds, each of which times both.
-const ROUNDS: usize = 31;
+/// Turns, each of which times both.
+const ROUNDS: usize = 301;
+/// Lookups in a turn.
+const STEPS: usize = 10_000;
 
 /// Entries such that each value names the next key of one long cycle.
 fn entries(count: usize) -> Vec<(u64, Value)> {
@@ -157,57 +159,65 @@ fn each_map(store: &Store, map: Link<Map>, keys: &[u64]) -> u64 {
     keys.iter().fold(0, |sum, key| sum.wrapping_add(value(key)))
 }
 
-fn compare(what: &str, steps: usize, ours: impl Fn() -> u64, theirs: impl Fn() -> u64) {
-    assert_eq!(ours(), theirs());
+/// Times both in short turns, each of which goes on where the last one ended, so
+/// that what else the machine does falls on both or stands out.
+fn compare(what: &str, len: usize, ours: impl Fn(usize) -> u64, theirs: impl Fn(usize) -> u64) {
     let mut ratios = Vec::new();
     let (mut a, mut b): (Vec<Duration>, Vec<Duration>) = Default::default();
-    for _ in 0..ROUNDS {
-        a.push(time(|| _ = black_box(ours())));
-        b.push(time(|| _ = black_box(theirs())));
-        ratios.push(a[a.len() - 1].as_secs_f64() / b[b.len() - 1].as_secs_f64());
+    for round in 0..ROUNDS {
+        let start = round * STEPS % (len - STEPS + 1);
+        let (mut x, mut y) = (0, 0);
+        a.push(time(|| x = black_box(ours(start))));
+        b.push(time(|| y = black_box(theirs(start))));
+        assert_eq!(x, y);
+        ratios.push(a[round].as_secs_f64() / b[round].as_secs_f64());
     }
     ratios.sort_by(f64::total_cmp);
+    let nanos = |times: &mut Vec<Duration>, part: usize| {
+        times.sort_unstable();
+        times[ROUNDS * part / 100].as_nanos() as f64 / STEPS as f64
+    };
+    let (fast, fast_std) = (nanos(&mut a, 10), nanos(&mut b, 10));
     println!(
-        "{what}: {:6.1} ns, std {:6.1} ns, ratio {:.3} ({:.3} to {:.3}; of the fastest {:.3})",
-        median(&mut a).as_nanos() as f64 / steps as f64,
-        median(&mut b).as_nanos() as f64 / steps as f64,
+        "{what}: median ratio {:.3} ({:.3} to {:.3}); fastest tenth {fast:.1} ns, std {fast_std:.1} ns, ratio {:.3}",
         ratios[ROUNDS / 2],
-        ratios[0],
-        ratios[ROUNDS - 1],
-        a[0].as_secs_f64() / b[0].as_secs_f64(),
+        ratios[ROUNDS / 4],
+        ratios[ROUNDS * 3 / 4],
+        fast / fast_std,
     );
 }
 
 fn lookups(Sides { store, map, std, entries }: &Sides) {
-    let steps = entries.len().min(300_000);
-    let first = entries[0].0;
     let count = entries.len();
+    // The chain's keys in its order.
+    let mut chain = vec![entries[0].0];
+    (1..count).for_each(|i| chain.push(std[&chain[i - 1]][0]));
     let dependent = |what: &str, walk: fn(&Store, Link<Map>, u64, usize) -> u64| {
         let what = format!("{count:>9} entries, dependent, {what}");
-        compare(&what, steps, || walk(store, *map, first, steps), || chain_std(std, first, steps));
+        let ours = |start: usize| walk(store, *map, chain[start], STEPS);
+        compare(&what, count, ours, |start| chain_std(std, chain[start], STEPS));
     };
     dependent("reader", chain_reader);
     dependent("map", chain_map);
     dependent("a read transaction each", chain_reads);
-    let keys: Vec<u64> = shuffled(count).into_iter().take(steps).map(|i| entries[i].0).collect();
     let independent = |what: &str, walk: fn(&Store, Link<Map>, &[u64]) -> u64| {
         let what = format!("{count:>9} entries, independent, {what}");
-        compare(&what, steps, || walk(store, *map, &keys), || each_std(std, &keys));
+        let ours = |start: usize| walk(store, *map, &chain[start..start + STEPS]);
+        compare(&what, count, ours, |start| each_std(std, &chain[start..start + STEPS]));
     };
     independent("reader", each_reader);
     independent("map", each_map);
-    let absent: Vec<u64> = keys.iter().map(|key| !key).collect();
+    let absent: Vec<u64> = chain.iter().map(|key| !key).collect();
     let tx = store.read().expect("a snapshot");
     let reader = tx.at(*map).expect("a map").reader(&tx).expect("a reader");
+    let is_there = |key: &u64| reader.get(key).expect("a sound map").is_some();
     let ours =
-        || absent.iter().filter(|key| reader.get(*key).expect("a sound map").is_some()).count();
-    let theirs = || absent.iter().filter(|key| std.get(*key).is_some()).count();
-    compare(
-        &format!("{count:>9} entries, absent keys"),
-        steps,
-        || ours() as u64,
-        || theirs() as u64,
-    );
+        |start: usize| absent[start..start + STEPS].iter().filter(|key| is_there(key)).count();
+    let theirs = |start: usize| {
+        absent[start..start + STEPS].iter().filter(|key| std.get(*key).is_some()).count()
+    };
+    let what = format!("{count:>9} entries, absent keys");
+    compare(&what, count, |start| ours(start) as u64, |start| theirs(start) as u64);
 }
 
 /// One insert a transaction: what each adds to the log.

@@ -10,7 +10,7 @@ use crate::persist::{Blocks, Element, Link, Persist};
 use crate::store::WriteTx;
 
 use super::parts::{HashEntry, SEGMENT, Segment, Shard, Table};
-use super::shard::{OpenShard, build};
+use super::shard::{OpenShard, Packed};
 use super::sizes;
 use crate::collections::key::StoredKey;
 
@@ -141,7 +141,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
 
     /// Gives a table without shards its first one, for `needed` entries.
     pub(super) fn begin(&mut self, tx: &mut WriteTx<'_>, needed: u64) -> Result<()> {
-        let shard = build(tx, needed, &[])?;
+        let shard = Packed::default().build(tx, needed, |_| true)?;
         self.push_shard(tx, shard)
     }
 
@@ -150,13 +150,12 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         &self,
         tx: &mut WriteTx<'_>,
         index: u64,
-        old: &OpenShard<K, V>,
+        old: OpenShard<K, V>,
         needed: u64,
     ) -> Result<()> {
-        let mut entries = Vec::new();
-        old.gather(tx, &mut entries)?;
-        let new = build(tx, needed, &entries)?;
-        old.shard.free(tx)?;
+        let mut entries = Packed::default();
+        old.pack_up(tx, &mut entries)?;
+        let new = entries.build(tx, needed, |_| true)?;
         self.set_shard(tx, index, new)
     }
 
@@ -164,14 +163,11 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
     pub(super) fn split(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         let level = level(self.shards);
         let index = self.shards - level;
-        let old = self.shard(tx, index)?.open(tx)?;
-        let mut entries = Vec::new();
-        old.gather(tx, &mut entries)?;
-        let (stay, go): (Vec<_>, Vec<_>) =
-            entries.into_iter().partition(|entry| entry.hash & level == 0);
-        let low = build(tx, sizes::grown(stay.len() as u64), &stay)?;
-        let high = build(tx, sizes::grown(go.len() as u64), &go)?;
-        old.shard.free(tx)?;
+        let mut entries = Packed::default();
+        self.shard(tx, index)?.open(tx)?.pack_up(tx, &mut entries)?;
+        let (stays, goes) = (|hash: u64| hash & level == 0, |hash: u64| hash & level != 0);
+        let low = entries.build(tx, sizes::grown(entries.count(stays)), stays)?;
+        let high = entries.build(tx, sizes::grown(entries.count(goes)), goes)?;
         self.set_shard(tx, index, low)?;
         self.push_shard(tx, high)
     }
@@ -180,13 +176,10 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
     pub(super) fn merge(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         let last = self.shards - 1;
         let index = last - level(last);
-        let (low, high) = (self.shard(tx, index)?.open(tx)?, self.shard(tx, last)?.open(tx)?);
-        let mut entries = Vec::new();
-        low.gather(tx, &mut entries)?;
-        high.gather(tx, &mut entries)?;
-        let new = build(tx, sizes::grown(entries.len() as u64), &entries)?;
-        low.shard.free(tx)?;
-        high.shard.free(tx)?;
+        let mut entries = Packed::default();
+        self.shard(tx, index)?.open(tx)?.pack_up(tx, &mut entries)?;
+        self.shard(tx, last)?.open(tx)?.pack_up(tx, &mut entries)?;
+        let new = entries.build(tx, sizes::grown(entries.count(|_| true)), |_| true)?;
         self.set_shard(tx, index, new)?;
         self.pop_shard(tx)
     }

@@ -7,7 +7,7 @@ use crate::store::WriteTx;
 
 use super::iter::{Iter, Keys, Values};
 use super::parts::Table;
-use super::read::{Reader, value_at};
+use super::read::{Reader, value_at, value_in};
 use crate::collections::key::{Key, StoredKey};
 
 /// A hash map, as `std::collections::HashMap`, whose entries lie in the store.
@@ -119,7 +119,7 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
     /// # Errors
     ///
     /// The map is damaged.
-    #[inline]
+    #[inline(always)]
     pub fn reader<'a>(&self, tx: &'a Image) -> Result<HashMapReader<'a, K, V>> {
         Ok(HashMapReader { reader: Reader::new(tx, &self.table)? })
     }
@@ -246,10 +246,8 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
     where
         K: Key<Q>,
     {
-        match self.reader.find(query)? {
-            Some(hit) => self.reader.tx.at(value_at::<K, V>(hit.offset)).map(Some),
-            None => Ok(None),
-        }
+        let Some(hit) = self.reader.find(query)? else { return Ok(None) };
+        value_in::<K, V>(self.reader.tx, hit.offset).map(Some)
     }
 
     /// As [`HashMap::get_key_value`].
@@ -263,7 +261,7 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
         K: Key<Q>,
     {
         let Some(hit) = self.reader.find(query)? else { return Ok(None) };
-        Ok(Some((hit.key, self.reader.tx.at(value_at::<K, V>(hit.offset))?)))
+        Ok(Some((hit.key, value_in::<K, V>(self.reader.tx, hit.offset)?)))
     }
 
     /// As [`HashMap::contains_key`].

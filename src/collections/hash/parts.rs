@@ -105,7 +105,7 @@ impl<K: Persist, V: Persist> Table<K, V> {
     }
 
     /// Refuses numbers that contradict each other.
-    #[inline]
+    #[inline(always)]
     pub(super) fn expect_sound(&self) -> Result<()> {
         let room = self.directory.len().saturating_mul(SEGMENT);
         let is_none = self.shards == 0;
@@ -145,19 +145,24 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     }
 
     /// Slots.
-    #[inline]
+    #[inline(always)]
     pub(super) fn capacity(&self) -> u64 {
         self.slots.count()
+    }
+
+    /// Whether the tags fit the slots.
+    #[inline(always)]
+    pub(super) fn is_sound(&self) -> bool {
+        let capacity = self.capacity();
+        // A capacity that is 0, or that wraps around, is too large here.
+        capacity.wrapping_sub(1) < 1 << 48
+            && self.tags.len() == ((capacity + (GROUP - 1)) & !(GROUP - 1)) + COUNTS
     }
 
     /// Refuses tags that do not fit the slots.
     #[inline]
     pub(super) fn expect_sound(&self) -> Result<()> {
-        let tag_bytes = self.capacity().saturating_add(GROUP - 1) / GROUP * GROUP + COUNTS;
-        if self.tags.len() == tag_bytes && self.capacity() != 0 {
-            return Ok(());
-        }
-        Err(self.unsound())
+        if self.is_sound() { Ok(()) } else { Err(self.unsound()) }
     }
 
     #[cold]
@@ -175,7 +180,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
 
     /// Where slot `slot` lies. Numbers of a damaged shard may give any offset;
     /// it is tested like each when it is followed.
-    #[inline]
+    #[inline(always)]
     pub(super) fn slot_offset(&self, slot: u64) -> u64 {
         let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
         self.slots.offset().wrapping_add(at)

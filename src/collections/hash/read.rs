@@ -1,5 +1,7 @@
 //! Finding an entry.
 
+use std::cell::Cell;
+
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{Link, Persist};
@@ -30,6 +32,7 @@ pub(super) struct Hit<'a, K> {
 impl<K: Persist, V: Persist> Table<K, V> {
     /// Linear hashing: as many low bits as number a shard or the one that it will
     /// be split into.
+    #[inline(always)]
     pub(super) fn mask(&self) -> u64 {
         u64::MAX >> self.shards.leading_zeros().min(63)
     }
@@ -40,25 +43,22 @@ impl<K: Persist, V: Persist> Table<K, V> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn shard_of(hash: u64, mask: u64, shards: u64) -> u64 {
     let index = hash & mask;
     if index < shards { index } else { hash & (mask >> 1) }
 }
 
 impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(tx: &'a Image, table: &Table<K, V>) -> Result<Self> {
         table.expect_sound()?;
-        let directory = if table.shards == 0 { &[] } else { tx.at(table.directory)? };
-        Ok(Self {
-            tx,
-            directory,
-            shards: table.shards,
-            mask: table.mask(),
-            seed: HashSeed::new(tx),
-            len: table.len,
-        })
+        let directory = match tx.quick(table.directory) {
+            Some(directory) => directory,
+            None => directory_of(tx, table)?,
+        };
+        let (shards, mask) = (table.shards, table.mask());
+        Ok(Self { tx, directory, shards, mask, seed: HashSeed::new(tx), len: table.len })
     }
 
     /// Number of shards.
@@ -66,7 +66,7 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
         self.shards
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn hash_of<Q: ?Sized>(&self, query: &Q) -> u64
     where
         K: Key<Q>,
@@ -74,13 +74,16 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
         self.seed.hash_query::<K, Q>(query)
     }
 
+    /// The link to shard `index`.
+    #[inline(always)]
+    fn link(&self, index: u64) -> Option<Link<Shard<K, V>>> {
+        let segment = self.directory.get((index / SEGMENT) as usize)?;
+        segment.shards.index(index % SEGMENT)
+    }
+
     /// The shard `index`, its shape tested.
-    #[inline]
     pub(super) fn shard(&self, index: u64) -> Result<&'a Shard<K, V>> {
-        let segment = self.directory.get((index / SEGMENT) as usize);
-        let Some(link) = segment.and_then(|segment| segment.shards.index(index % SEGMENT)) else {
-            return Err(self.no_shard(index));
-        };
+        let Some(link) = self.link(index) else { return Err(self.no_shard(index)) };
         let shard = self.tx.at(link)?;
         shard.expect_sound()?;
         Ok(shard)
@@ -93,18 +96,100 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
     }
 
     /// The entry that `query` asks for.
-    #[inline]
+    ///
+    /// The tests that each link needs would make a lookup three times as long,
+    /// and a processor overlaps the cache misses of as many lookups as it has
+    /// room for. So what quick tests cannot decide, an error too, is looked up
+    /// again by the careful ones.
+    #[inline(always)]
     pub(super) fn find<Q: ?Sized>(&self, query: &Q) -> Result<Option<Hit<'a, K>>>
+    where
+        K: Key<Q>,
+    {
+        self.find_hashed(self.hash_of(query), query)
+    }
+
+    /// The same, by the hash of `query`.
+    #[inline(always)]
+    pub(super) fn find_hashed<Q: ?Sized>(&self, hash: u64, query: &Q) -> Result<Option<Hit<'a, K>>>
+    where
+        K: Key<Q>,
+    {
+        match self.find_quickly(hash, query) {
+            Some(hit) => Ok(hit),
+            None => self.find_carefully(hash, query),
+        }
+    }
+
+    #[inline(always)]
+    fn find_quickly<Q: ?Sized>(&self, hash: u64, query: &Q) -> Option<Option<Hit<'a, K>>>
+    where
+        K: Key<Q>,
+    {
+        let link = self.link(shard_of(hash, self.mask, self.shards))?;
+        let shard = self.tx.quick(link)?;
+        if !shard.is_sound() {
+            return None;
+        }
+        let groups = self.tx.quick(shard.tags)?.as_chunks().0;
+        let key = |slot| self.tx.quick(shard.key_link(slot)?);
+        probe(groups, hash, key, |key| key.is(self.tx, query).ok())
+            .map(|found| found.map(|(slot, key)| shard.hit(slot, key)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_carefully<Q: ?Sized>(&self, hash: u64, query: &Q) -> Result<Option<Hit<'a, K>>>
     where
         K: Key<Q>,
     {
         if self.shards == 0 {
             return Ok(None);
         }
-        let hash = self.hash_of(query);
         let shard = self.shard(shard_of(hash, self.mask, self.shards))?;
         shard.find(self.tx, hash, query)
     }
+}
+
+/// Asked where quick tests cannot tell.
+#[cold]
+#[inline(never)]
+fn directory_of<'a, K: Persist, V: Persist>(
+    tx: &'a Image,
+    table: &Table<K, V>,
+) -> Result<&'a [Segment<K, V>]> {
+    if table.shards == 0 { Ok(&[]) } else { tx.at(table.directory) }
+}
+
+/// Probes for an entry: its slot and key; `None` in place of an answer as soon
+/// as one of the functions has none. Ends after each group was seen once,
+/// whatever the tags are.
+#[inline(always)]
+fn probe<'a, K: 'a>(
+    groups: &[[u8; 16]],
+    hash: u64,
+    key_in: impl Fn(u64) -> Option<&'a K>,
+    is_it: impl Fn(&K) -> Option<bool>,
+) -> Option<Option<(u64, &'a K)>> {
+    let tag = tags::tag_of(hash);
+    let mut at = tags::home(hash, groups.len());
+    for _ in 0..groups.len() {
+        let group = groups.get(at)?;
+        let mut hits = tags::matches(group, tag);
+        while hits != 0 {
+            let slot = at as u64 * GROUP + u64::from(hits.trailing_zeros());
+            hits &= hits - 1;
+            let key = key_in(slot)?;
+            if is_it(key)? {
+                return Some(Some((slot, key)));
+            }
+        }
+        if tags::matches(group, EMPTY) != 0 {
+            break;
+        }
+        at = tags::next(at, groups.len());
+    }
+    Some(None)
 }
 
 impl<K: Persist, V: Persist> Shard<K, V> {
@@ -114,54 +199,62 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Ok(tx.at(self.tags)?.as_chunks().0)
     }
 
-    /// The key in slot `slot`.
-    #[inline]
-    pub(super) fn key<'a>(&self, tx: &'a Image, slot: u64) -> Result<&'a K> {
-        if slot >= self.capacity() {
-            return Err(self.bad_tags("no tag behind the last slot", slot));
-        }
-        tx.at(Link::from_parts(self.slot_offset(slot), 1))
+    /// The link to the key in slot `slot`, if there is such a slot.
+    #[inline(always)]
+    fn key_link(&self, slot: u64) -> Option<Link<K>> {
+        (slot < self.capacity()).then(|| Link::from_parts(self.slot_offset(slot), 1))
     }
 
-    /// The entry with this hash that `query` asks for. Ends after each group
-    /// was seen once, whatever the tags are.
-    #[inline]
-    pub(super) fn find<'a, Q: ?Sized>(
-        &self,
-        tx: &'a Image,
-        hash: u64,
-        query: &Q,
-    ) -> Result<Option<Hit<'a, K>>>
+    /// The key in slot `slot`.
+    pub(super) fn key<'a>(&self, tx: &'a Image, slot: u64) -> Result<&'a K> {
+        match self.key_link(slot) {
+            Some(link) => tx.at(link),
+            None => Err(self.bad_tags("no tag behind the last slot", slot)),
+        }
+    }
+
+    #[inline(always)]
+    fn hit<'a>(&self, slot: u64, key: &'a K) -> Hit<'a, K> {
+        Hit { key, slot, offset: self.slot_offset(slot) }
+    }
+
+    /// The entry with this hash that `query` asks for, by the careful tests.
+    fn find<'a, Q: ?Sized>(&self, tx: &'a Image, hash: u64, query: &Q) -> Result<Option<Hit<'a, K>>>
     where
         K: Key<Q>,
     {
-        let groups = self.groups(tx)?;
-        let tag = tags::tag_of(hash);
-        let mut at = tags::home(hash, groups.len());
-        for _ in 0..groups.len() {
-            let Some(group) = groups.get(at) else { break };
-            let mut hits = tags::matches(group, tag);
-            while hits != 0 {
-                let slot = at as u64 * GROUP + u64::from(hits.trailing_zeros());
-                hits &= hits - 1;
-                let key = self.key(tx, slot)?;
-                if key.is(tx, query)? {
-                    return Ok(Some(Hit { key, slot, offset: self.slot_offset(slot) }));
-                }
+        let error = Cell::new(None);
+        let note = |new| error.set(Some(new));
+        let key = |slot| self.key(tx, slot).map_err(note).ok();
+        match probe(self.groups(tx)?, hash, key, |key| key.is(tx, query).map_err(note).ok()) {
+            Some(found) => Ok(found.map(|(slot, key)| self.hit(slot, key))),
+            None => {
+                Err(error.take().unwrap_or_else(|| self.bad_tags("a group to begin at", "none")))
             }
-            if tags::matches(group, EMPTY) != 0 {
-                break;
-            }
-            at = tags::next(at, groups.len());
         }
-        Ok(None)
     }
 }
 
 /// The link to the value of the entry at `offset`.
-#[inline]
+#[inline(always)]
 pub(super) fn value_at<K: Persist, V: Persist>(offset: u64) -> Link<V> {
     Link::from_parts(offset.wrapping_add(HashEntry::<K, V>::VALUE_AT), 1)
+}
+
+/// The value of the entry at `offset`.
+#[inline(always)]
+pub(super) fn value_in<K: Persist, V: Persist>(tx: &Image, offset: u64) -> Result<&V> {
+    let link = value_at::<K, V>(offset);
+    match tx.quick(link) {
+        Some(value) => Ok(value),
+        None => value_carefully(tx, link),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn value_carefully<V: Persist>(tx: &Image, link: Link<V>) -> Result<&V> {
+    tx.at(link)
 }
 
 impl<K: Persist, V: Persist> Clone for Reader<'_, K, V> {

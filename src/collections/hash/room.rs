@@ -54,7 +54,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
             let shard = self.shard(tx, index)?.open(tx)?;
             let needed = self.share(index, len);
             if sizes::most_used(shard.shard.capacity()) < needed {
-                self.rebuild(tx, index, &shard, needed)?;
+                self.rebuild(tx, index, shard, needed)?;
             }
         }
         Ok(())
@@ -69,7 +69,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
             let shard = self.shard(tx, index)?.open(tx)?;
             if shard.is_sparse() {
                 let needed = sizes::grown(u64::from(shard.counts.live));
-                self.rebuild(tx, index, &shard, needed)?;
+                self.rebuild(tx, index, shard, needed)?;
             }
         }
         Ok(())
@@ -89,7 +89,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
             let live = u64::from(shard.counts.live);
             let capacity = sizes::capacity_for(live, HashEntry::<K, V>::SIZE_BYTES);
             if capacity < shard.shard.capacity() {
-                self.rebuild(tx, index, &shard, live)?;
+                self.rebuild(tx, index, shard, live)?;
             }
         }
         Ok(())
@@ -120,14 +120,14 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         tx: &mut WriteTx<'_>,
         change: impl FnOnce(&mut Table<K, V>, &mut WriteTx<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut table = self.header(tx)?;
+        let mut table = *self.header(tx)?;
         change(&mut table, tx)?;
         tx.put(self, table)
     }
 
     /// Releases everything.
     pub(super) fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
-        let table = self.header(tx)?;
+        let table = *self.header(tx)?;
         tx.put(self, Table::new())?;
         tx.release(table)
     }

@@ -185,8 +185,9 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         self.set_counts(tx, Counts { live, used })
     }
 
-    /// Appends the hashes and places of all entries.
-    pub(super) fn gather(&self, tx: &Image, found: &mut Vec<Moved>) -> Result<()>
+    /// Copies all entries, and frees the blocks: the new ones can take their
+    /// place then, and what lies beside it.
+    pub(super) fn pack_up(self, tx: &mut WriteTx<'_>, packed: &mut Packed) -> Result<()>
     where
         K: StoredKey,
     {
@@ -196,48 +197,65 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
             let expected = format!("{} entries, as the counts say", self.counts.live);
             return Err(self.shard.bad_tags(&expected, slots.len()));
         }
-        found.reserve(slots.len());
+        packed.hashes.reserve(slots.len());
+        let len_bytes = self.shard.slots.len_bytes();
+        let block =
+            tx.bytes("slots of a flagstone::HashShard", self.shard.slots.offset(), len_bytes)?;
         for slot in slots {
             let mut hasher = seed.hasher();
             self.shard.key(tx, slot)?.hash(tx, &mut hasher)?;
-            let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-            found.push(Moved { area: self.slots, at, hash: hasher.finish() });
+            packed.hashes.push(hasher.finish());
+            let at = (slot * HashEntry::<K, V>::SIZE_BYTES) as usize;
+            let entry = block.get(at..at + HashEntry::<K, V>::SIZE_BYTES as usize);
+            packed.bytes.extend_from_slice(entry.unwrap_or_default());
         }
-        Ok(())
+        self.shard.free(tx)
     }
 }
 
-/// An entry that moves to other blocks.
-#[derive(Clone, Copy)]
-pub(super) struct Moved {
-    area: Area,
-    at: u64,
-    pub(super) hash: u64,
+/// Entries on their way to other blocks: hashes, and bytes side by side.
+#[derive(Default)]
+pub(super) struct Packed {
+    hashes: Vec<u64>,
+    bytes: Vec<u8>,
 }
 
-/// A new shard with copies of `entries`, and room for `needed` in all.
-pub(super) fn build<K: Persist, V: Persist>(
-    tx: &mut WriteTx<'_>,
-    needed: u64,
-    entries: &[Moved],
-) -> Result<Shard<K, V>> {
-    let size = HashEntry::<K, V>::SIZE_BYTES;
-    let capacity = sizes::capacity_for(needed.max(entries.len() as u64), size);
-    let slots: Blocks<HashEntry<K, V>> = tx.alloc_blocks(capacity)?;
-    let tag_bytes = capacity.next_multiple_of(GROUP);
-    let tag_blocks: Blocks<u8> = tx.alloc_blocks(tag_bytes + COUNTS)?;
-    let area = tx.area_of(slots)?;
-    // The tags are made in memory, and copied at once.
-    let mut groups = vec![[EMPTY; 16]; (tag_bytes / GROUP) as usize];
-    for entry in entries {
-        let slot = place(&mut groups, capacity, entry.hash);
-        tx.copy_in((entry.area, entry.at), (area, slot * size), size)?;
+impl Packed {
+    /// How many have this bit of their hash, or have it not.
+    pub(super) fn count(&self, choose: impl Fn(u64) -> bool) -> u64 {
+        self.hashes.iter().filter(|hash| choose(**hash)).count() as u64
     }
-    let live = u32::try_from(entries.len()).unwrap_or(u32::MAX);
-    let area = tx.area_of(tag_blocks)?;
-    tx.bytes_in_mut(area, 0, tag_bytes)?.copy_from_slice(groups.as_flattened());
-    tx.put_in(area, tag_bytes, [live, live])?;
-    Ok(Shard { tags: Link::from_parts(tag_blocks.offset(), tag_blocks.count()), slots })
+
+    /// A new shard with room for `needed` entries, and those of these in it that
+    /// are chosen by their hash.
+    pub(super) fn build<K: Persist, V: Persist>(
+        &self,
+        tx: &mut WriteTx<'_>,
+        needed: u64,
+        choose: impl Fn(u64) -> bool,
+    ) -> Result<Shard<K, V>> {
+        let size = HashEntry::<K, V>::SIZE_BYTES;
+        let count = self.count(&choose);
+        let capacity = sizes::capacity_for(needed.max(count), size);
+        let slots: Blocks<HashEntry<K, V>> = tx.alloc_blocks(capacity)?;
+        let tag_bytes = capacity.next_multiple_of(GROUP);
+        let tag_blocks: Blocks<u8> = tx.alloc_blocks(tag_bytes + COUNTS)?;
+        let mut groups = vec![[EMPTY; 16]; (tag_bytes / GROUP) as usize];
+        let area = tx.area_of(slots)?;
+        let block = tx.bytes_in_mut(area, 0, slots.len_bytes())?;
+        for (hash, entry) in self.hashes.iter().zip(self.bytes.chunks_exact(size as usize)) {
+            if !choose(*hash) {
+                continue;
+            }
+            let at = (place(&mut groups, capacity, *hash) * size) as usize;
+            block[at..at + size as usize].copy_from_slice(entry);
+        }
+        let live = u32::try_from(count).unwrap_or(u32::MAX);
+        let area = tx.area_of(tag_blocks)?;
+        tx.bytes_in_mut(area, 0, tag_bytes)?.copy_from_slice(groups.as_flattened());
+        tx.put_in(area, tag_bytes, [live, live])?;
+        Ok(Shard { tags: Link::from_parts(tag_blocks.offset(), tag_blocks.count()), slots })
+    }
 }
 
 /// Takes the first empty slot on a hash's way; there is one.

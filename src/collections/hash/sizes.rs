@@ -30,11 +30,11 @@ pub(super) const fn target(entry_bytes: u64) -> u64 {
 }
 
 /// Slots that may be used before a shard needs larger blocks. All of a single
-/// group, where each probe ends after it; else nine tenths, so that most probes
+/// group, where each probe ends after it; else fifteen sixteenths, so that most probes
 /// end in the group where they begin.
 #[inline]
 pub(super) fn most_used(capacity: u64) -> u64 {
-    if capacity <= GROUP { capacity } else { capacity - capacity / 10 }
+    if capacity <= GROUP { capacity } else { capacity - capacity / 16 }
 }
 
 /// Slots for a shard of `needed` entries, and for what fits into the same pages.
@@ -47,7 +47,7 @@ pub(super) fn capacity_for(needed: u64, entry_bytes: u64) -> u64 {
             .unwrap_or(GROUP)
             .min(GROUP);
     }
-    let mut slots = (needed + needed / 9).next_multiple_of(GROUP);
+    let mut slots = (needed + needed / 15).next_multiple_of(GROUP);
     if most_used(slots) < needed {
         slots += GROUP;
     }

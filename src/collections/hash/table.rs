@@ -1,7 +1,10 @@
 //! Changing a table: what maps and sets have in common.
 
+use std::mem::offset_of;
+
 use crate::error::{ErrorKind, Result};
-use crate::persist::{Element, Link, Owned, Persist};
+use crate::image::Image;
+use crate::persist::{Element, FieldOf, Link, Owned, Persist};
 use crate::store::WriteTx;
 
 use super::parts::{HashEntry, Shard, Table};
@@ -44,57 +47,77 @@ pub(super) struct Sought<K: Persist, V: Persist> {
 }
 
 impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
-    pub(super) fn header(self, tx: &WriteTx<'_>) -> Result<Table<K, V>> {
-        if self.is_null() {
-            return tx.at(self).map(|_| Table::new());
-        }
-        let table = tx.value(self)?;
+    /// The header, tested. What was just changed is read field by field: a
+    /// processor waits for all stores before it where a load is wider than they.
+    #[inline]
+    pub(super) fn header(self, tx: &Image) -> Result<&Table<K, V>> {
+        let table = tx.at(self)?;
         table.expect_sound()?;
         Ok(table)
     }
 
+    #[inline]
+    fn set_len(self, tx: &mut WriteTx<'_>, len: u64) -> Result<()> {
+        let field = FieldOf::new(offset_of!(Table<K, V>, len), |table: &Table<K, V>| &table.len);
+        tx.put(self.field(field), len)
+    }
+
     /// Looks for the entry that `query` asks for.
+    #[inline]
     pub(super) fn seek<Q: ?Sized>(self, tx: &WriteTx<'_>, query: &Q) -> Result<Sought<K, V>>
     where
         K: Key<Q>,
     {
         let table = self.header(tx)?;
-        let reader = Reader::new(tx, &table)?;
+        let reader = Reader::new(tx, table)?;
         let hash = reader.hash_of(query);
-        if table.shards == 0 {
+        let Some(hit) = reader.find_hashed(hash, query)? else {
             return Ok(Sought { hash, place: None });
-        }
+        };
         let index = table.shard_of(hash);
-        let shard = reader.shard(index)?;
-        let hit = shard.find(tx, hash, query)?;
-        let place =
-            hit.map(|hit| Place { index, shard: *shard, slot: hit.slot, offset: hit.offset });
-        Ok(Sought { hash, place })
+        let shard = *reader.shard(index)?;
+        Ok(Sought { hash, place: Some(Place { index, shard, slot: hit.slot, offset: hit.offset }) })
     }
 
     /// Makes room for one more entry, with this hash, which is then to be
     /// written. Moves other entries, at most those of two shards.
     pub(super) fn claim(self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
-        let mut table = self.header(tx)?;
+        let table = self.header(tx)?;
         let len = table.len.saturating_add(1);
+        if table.shards != 0 && !table.is_crowded(len) {
+            let index = table.shard_of(hash);
+            let mut shard = table.shard(tx, index)?.open(tx)?;
+            if !shard.is_full() {
+                let slot = shard.claim(tx, hash)?;
+                self.set_len(tx, len)?;
+                return Ok(slot);
+            }
+        }
+        self.claim_and_grow(tx, hash)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn claim_and_grow(self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
+        let mut table = *self.header(tx)?;
+        table.len = table.len.saturating_add(1);
         if table.shards == 0 {
             table.begin(tx, 1)?;
         }
         let mut index = table.shard_of(hash);
         let mut shard = table.shard(tx, index)?.open(tx)?;
         // One or the other, so that no insert moves more than it must.
-        let is_split = table.is_crowded(len) && !shard.is_full();
-        if is_split {
+        if table.is_crowded(table.len) && !shard.is_full() {
             table.split(tx)?;
             index = table.shard_of(hash);
             shard = table.shard(tx, index)?.open(tx)?;
         }
         if shard.is_full() {
-            table.rebuild(tx, index, &shard, sizes::grown(u64::from(shard.counts.live)) + 1)?;
+            let needed = sizes::grown(u64::from(shard.counts.live)) + 1;
+            table.rebuild(tx, index, shard, needed)?;
             shard = table.shard(tx, index)?.open(tx)?;
         }
         let slot = shard.claim(tx, hash)?;
-        table.len = len;
         tx.put(self, table)?;
         Ok(slot)
     }
@@ -102,7 +125,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
     /// Takes an entry out, whose key and value the caller has.
     pub(super) fn take(self, tx: &mut WriteTx<'_>, place: &Place<K, V>) -> Result<()> {
         self.vacate(tx, place)?;
-        let mut table = self.header(tx)?;
+        let mut table = *self.header(tx)?;
         if table.is_sparse() {
             table.merge(tx)?;
             return tx.put(self, table);
@@ -110,20 +133,18 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         let shard = table.shard(tx, place.index)?.open(tx)?;
         if shard.is_sparse() {
             let needed = sizes::grown(u64::from(shard.counts.live));
-            table.rebuild(tx, place.index, &shard, needed)?;
+            table.rebuild(tx, place.index, shard, needed)?;
         }
         Ok(())
     }
 
     /// The same, and the shards stay as they are.
     fn vacate(self, tx: &mut WriteTx<'_>, place: &Place<K, V>) -> Result<()> {
-        let mut table = self.header(tx)?;
-        let Some(len) = table.len.checked_sub(1) else {
+        let Some(len) = self.header(tx)?.len.checked_sub(1) else {
             return Err(ErrorKind::corrupt("flagstone::HashTable", self.offset(), "entries", 0));
         };
         place.shard.open(tx)?.vacate(tx, place.slot)?;
-        table.len = len;
-        tx.put(self, table)
+        self.set_len(tx, len)
     }
 
     /// Visits each entry as `(key, value)`, and takes out those for which
