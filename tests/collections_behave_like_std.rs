@@ -10,6 +10,7 @@ use flagstone::Store;
 use flagstone::collections::{Key, OrdKey};
 use model::deques::DequeOf;
 use model::kinds::{Colour, KeyKind, OfBytes, OfPair, OfText, OfVec, Place};
+use model::maps::{BTreeMapOf, HashMapOf};
 use model::run;
 use model::vectors::VecOf;
 use proptest::strategy::{Strategy, ValueTree};
@@ -67,6 +68,28 @@ fn a_text() {
 #[test]
 fn bytes() {
     run::<OfBytes>();
+}
+
+#[test]
+fn hash_maps() {
+    run::<HashMapOf<u64, u64>>();
+    run::<HashMapOf<i32, OfText>>();
+    run::<HashMapOf<[u8; 5], bool>>();
+    run::<HashMapOf<Place, OfVec<u64>>>();
+    run::<HashMapOf<OfText, OfBytes>>();
+    run::<HashMapOf<OfBytes, u64>>();
+    run::<HashMapOf<OfPair, OfText>>();
+}
+
+#[test]
+fn maps_in_order() {
+    run::<BTreeMapOf<u64, u64>>();
+    run::<BTreeMapOf<i32, OfText>>();
+    run::<BTreeMapOf<[u8; 5], bool>>();
+    run::<BTreeMapOf<Place, OfVec<u64>>>();
+    run::<BTreeMapOf<OfText, OfBytes>>();
+    run::<BTreeMapOf<OfBytes, u64>>();
+    run::<BTreeMapOf<OfPair, OfText>>();
 }
 
 /// Keys of a kind, each compared with each.

@@ -7,6 +7,7 @@
 pub mod deques;
 pub mod kinds;
 mod list;
+pub mod maps;
 pub mod strings;
 pub mod vectors;
 
