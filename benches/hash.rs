@@ -11,7 +11,7 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::time::Duration;
 
-use common::{Folder, Random, median, shuffled, time};
+use common::{Folder, Random, shuffled, time};
 use flagstone::collections::HashMap;
 use flagstone::{Durability, Link, OpenOptions, Store};
 use siphasher::sip::SipHasher13;
