@@ -425,6 +425,27 @@ fn sets_hold_what_std_holds() -> Result<()> {
     let text = found.get(&tx, &**model.first().unwrap())?.unwrap();
     assert_eq!(text.as_str(&tx)?, found.first(&tx)?.unwrap().as_str(&tx)?);
     assert_eq!(found.last(&tx)?.unwrap().as_str(&tx)?, model.last().unwrap());
+
+    let mut others = std::collections::BTreeSet::new();
+    let other = tx.alloc(BTreeSet::<Text>::new())?;
+    for n in (0..4000).step_by(3) {
+        other.insert(&mut tx, &*text_of(n))?;
+        others.insert(text_of(n));
+    }
+    let tx = &tx;
+    let (a, b) = (tx.at(set)?, tx.at(other)?);
+    let read = |keys: flagstone::collections::btree::SetPair<'_, Text>| {
+        let text = |key: Result<&Text>| key.and_then(|key| key.as_str(tx)).map(str::to_string);
+        keys.map(text).collect::<Result<Vec<_>>>()
+    };
+    assert_eq!(read(a.union(tx, b)?)?, Vec::from_iter(model.union(&others).cloned()));
+    let both = Vec::from_iter(model.intersection(&others).cloned());
+    assert_eq!(read(a.intersection(tx, b)?)?, both);
+    assert_eq!(read(a.difference(tx, b)?)?, Vec::from_iter(model.difference(&others).cloned()));
+    let one = Vec::from_iter(model.symmetric_difference(&others).cloned());
+    assert_eq!(read(b.symmetric_difference(tx, a)?)?, one);
+    assert!(a.is_subset(tx, a)? && !a.is_subset(tx, b)? && !a.is_superset(tx, b)?);
+    assert!(!a.is_disjoint(tx, b)? && a.is_disjoint(tx, &BTreeSet::new())?);
     Ok(())
 }
 

@@ -42,7 +42,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         key: &'q Q,
     ) -> Self {
         match place {
-            Some((path, true)) => Self::Occupied(OccupiedEntry { tx, map, tree, path }),
+            Some((path, true)) => Self::Occupied(OccupiedEntry::new(tx, map, tree, path)),
             place => {
                 let path = place.map(|(path, _)| path);
                 Self::Vacant(VacantEntry { tx, map, tree, path, key })
@@ -109,7 +109,16 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
     }
 }
 
-impl<'a, K: Persist, V: Persist> OccupiedEntry<'a, '_, K, V> {
+impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
+    pub(super) fn new(
+        tx: &'a mut WriteTx<'store>,
+        map: Link<BTreeMap<K, V>>,
+        tree: Tree<K, V>,
+        path: Path<K, V>,
+    ) -> Self {
+        Self { tx, map, tree, path }
+    }
+
     /// The stored key.
     ///
     /// # Errors

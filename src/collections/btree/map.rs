@@ -39,8 +39,24 @@ use crate::collections::key::{OrdKey, StoredKey};
 /// # Ok(()) }
 /// ```
 ///
-/// Memory is nodes of about 2 KiB that are linked as a B+ tree. An entry that is
-/// inserted moves half of its node's entries by a place.
+/// Entries lie in nodes of 2 KiB, larger only where fewer than four fit: a B+
+/// tree. What inserts or removes an entry moves half of its node's entries by a
+/// place, so that is about what a small transaction writes. Keys that come in
+/// order, from either end, fill the nodes; [`from_sorted`](Self::from_sorted) is
+/// the fastest way to a large map.
+///
+/// # What std has and this has not
+///
+/// | `std` | why not, and what instead |
+/// | --- | --- |
+/// | `Clone`, `PartialEq`, `Ord`, `Hash`, `Index` | they need the transaction; use [`iter`](Self::iter) and [`get`](Self::get) |
+/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
+/// | `IntoIterator`, `into_keys`, `into_values` | [`pop_first`](Link::pop_first) until it is empty |
+/// | `iter_mut`, `values_mut`, `range_mut` | one `&mut` at a time can be borrowed from a transaction; use [`retain`](Link::retain), or [`link`](Self::link) for each key |
+/// | `extract_if` | [`retain`](Link::retain), or [`remove`](Link::remove) for the keys that were found |
+/// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on, and [`entry`](Link::entry) |
+/// | `Entry::or_insert_with_key`, `Entry::key`, `insert_entry` | the query is at hand; `or_insert_with` |
+/// | `ExactSizeIterator` | the length is a number in a file; [`len`](Self::len) tells what it says |
 #[crate::persist(name = "flagstone::BTreeMap", crate = crate, owner = Self::own)]
 pub struct BTreeMap<K: Persist, V: Persist> {
     root: Block<Node<K, V>>,

@@ -7,7 +7,7 @@ use crate::persist::{Link, Persist};
 use crate::store::WriteTx;
 
 use super::build;
-use super::entry::Entry;
+use super::entry::{Entry, OccupiedEntry};
 use super::layout::Leaf;
 use super::map::BTreeMap;
 use super::node::{LeafAt, Tree};
@@ -144,24 +144,32 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(Entry::new(tx, self, tree, place, key))
     }
 
-    /// The value of the least key, to change it.
+    /// The entry with the least key, to look at it, change it or take it out.
     ///
     /// # Errors
     ///
     /// As [`remove`](Self::remove).
-    pub fn first_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut V>> {
-        let path = self.tree(tx)?.end(tx, false)?;
-        path.map(|path| path.leaf.value_mut(tx, path.index)).transpose()
+    pub fn first_entry<'a, 'store>(
+        self,
+        tx: &'a mut WriteTx<'store>,
+    ) -> Result<Option<OccupiedEntry<'a, 'store, K, V>>> {
+        let tree = self.tree(tx)?;
+        let path = tree.end(tx, false)?;
+        Ok(path.map(|path| OccupiedEntry::new(tx, self, tree, path)))
     }
 
-    /// The value of the greatest key, to change it.
+    /// The entry with the greatest key, to look at it, change it or take it out.
     ///
     /// # Errors
     ///
     /// As [`remove`](Self::remove).
-    pub fn last_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut V>> {
-        let path = self.tree(tx)?.end(tx, true)?;
-        path.map(|path| path.leaf.value_mut(tx, path.index)).transpose()
+    pub fn last_entry<'a, 'store>(
+        self,
+        tx: &'a mut WriteTx<'store>,
+    ) -> Result<Option<OccupiedEntry<'a, 'store, K, V>>> {
+        let tree = self.tree(tx)?;
+        let path = tree.end(tx, true)?;
+        Ok(path.map(|path| OccupiedEntry::new(tx, self, tree, path)))
     }
 
     /// Takes the entry with the least key out; it is the caller's then.

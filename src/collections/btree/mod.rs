@@ -20,6 +20,7 @@
 //! second time is the one where the walk began, which is looked for. Nothing
 //! trusts the length that the map states.
 
+mod algebra;
 mod build;
 mod change;
 mod edit;
@@ -36,6 +37,7 @@ mod set;
 mod tests;
 mod transfer;
 
+pub use algebra::SetPair;
 pub use entry::{Entry, OccupiedEntry, VacantEntry};
 pub use iter::KeyRange;
 pub use map::{BTreeMap, Iter, Keys, Values};

@@ -33,6 +33,18 @@ use crate::collections::key::{OrdKey, SortedKey};
 /// assert_eq!(small, [&2, &3]);
 /// # Ok(()) }
 /// ```
+///
+/// # What std has and this has not
+///
+/// | `std` | why not, and what instead |
+/// | --- | --- |
+/// | `Clone`, `PartialEq`, `Ord`, `Hash`, `BitOr` and the like | they need the transaction; use [`iter`](Self::iter) and [`union`](Self::union) |
+/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
+/// | `IntoIterator` | [`pop_first`](Link::pop_first) until it is empty |
+/// | `replace`, `get_or_insert_with`, `entry` | [`take`](Link::take), [`insert`](Link::insert), then [`get`](Self::get) |
+/// | `extract_if` | [`retain`](Link::retain), or `take` for the keys that were found |
+/// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on |
+/// | `ExactSizeIterator`; unions from the back | the length is a number in a file; [`iter`](Self::iter) goes both ways |
 #[crate::persist(name = "flagstone::BTreeSet", crate = crate, owner = Self::own)]
 pub struct BTreeSet<K: Persist> {
     root: Block<Node<K, Nothing>>,
