@@ -223,6 +223,30 @@ fn scans(what: &str, store: &Store, map: Link<Map>, std: &StdMap<u64, Record>) {
     compare(&format!("{what}: get"), 5, LOOKUPS as u64, lookups, lookups_std);
 }
 
+/// What a transaction that inserts one entry, or changes one value, takes in the log.
+fn log_bytes(store: &Store) {
+    const COMMITS: u64 = 2000;
+    let root = |tx: &flagstone::WriteTx<'_>| tx.root::<Map>("map").expect("the map");
+    let mut random = Random(4);
+    let mut each = |what: &str, change: &dyn Fn(&mut flagstone::WriteTx<'_>, Link<Map>, u64)| {
+        let position = || store.read().expect("a transaction").position();
+        let before = position();
+        for _ in 0..COMMITS {
+            let mut tx = store.write().expect("a transaction");
+            let map = root(&tx);
+            change(&mut tx, map, key(random.below(COUNT)));
+            tx.commit().expect("a commit");
+        }
+        println!("{what}: {} bytes of log for a commit", (position() - before) / COMMITS);
+    };
+    each("inserting one entry of 72 bytes", &|tx, map, key| {
+        map.insert(tx, &(key + 1), record(key + 1)).expect("an entry");
+    });
+    each("changing one word of a value", &|tx, map, key| {
+        map.get_mut(tx, &key).expect("a value").expect("a value").fields[3] ^= 1;
+    });
+}
+
 fn main() {
     let folder = Folder::new();
     let keys: Vec<u64> = shuffled(COUNT as usize).into_iter().map(|i| key(i as u64)).collect();
@@ -237,7 +261,8 @@ fn main() {
     let ours = || insert(&folder, "random", &keys);
     compare("insert in random order, durable commit", rounds, COUNT, ours, || insert_std(&keys));
 
-    let store = folder.open("random", &OpenOptions::new());
+    let store = folder.open("random", &OpenOptions::new().durability(Durability::Deferred));
+    log_bytes(&store);
     let map = store.read().expect("a transaction").root::<Map>("map").expect("the map");
     let mut std = StdMap::new();
     for key in &keys {

@@ -178,7 +178,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     ///
     /// As [`remove`](Self::remove).
     pub fn pop_first(self, tx: &mut WriteTx<'_>) -> Result<Option<(K, V)>> {
-        self.pop(tx, false)
+        self.pop_end(tx, false)
     }
 
     /// Takes the entry with the greatest key out; it is the caller's then.
@@ -187,10 +187,10 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     ///
     /// As [`remove`](Self::remove).
     pub fn pop_last(self, tx: &mut WriteTx<'_>) -> Result<Option<(K, V)>> {
-        self.pop(tx, true)
+        self.pop_end(tx, true)
     }
 
-    fn pop(self, tx: &mut WriteTx<'_>, is_last: bool) -> Result<Option<(K, V)>> {
+    fn pop_end(self, tx: &mut WriteTx<'_>, is_last: bool) -> Result<Option<(K, V)>> {
         let mut tree = self.tree(tx)?;
         let entry = tree.pop(tx, is_last)?;
         if entry.is_some() {

@@ -259,7 +259,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
     ///
     /// As [`remove`](Self::remove).
     pub fn pop_first(self, tx: &mut WriteTx<'_>) -> Result<Option<K>> {
-        self.pop(tx, false)
+        self.pop_end(tx, false)
     }
 
     /// Takes the greatest key out; it is the caller's then.
@@ -268,10 +268,10 @@ impl<K: Persist> Link<BTreeSet<K>> {
     ///
     /// As [`remove`](Self::remove).
     pub fn pop_last(self, tx: &mut WriteTx<'_>) -> Result<Option<K>> {
-        self.pop(tx, true)
+        self.pop_end(tx, true)
     }
 
-    fn pop(self, tx: &mut WriteTx<'_>, is_last: bool) -> Result<Option<K>> {
+    fn pop_end(self, tx: &mut WriteTx<'_>, is_last: bool) -> Result<Option<K>> {
         let mut tree = self.tree(tx)?;
         let Some((key, Nothing)) = tree.pop(tx, is_last)? else { return Ok(None) };
         self.set_tree(tx, tree)?;
