@@ -125,7 +125,7 @@ fn add_place(
     let lines = Vec::from_iter(tx, occurrences.lines.iter().copied())?;
     tx.at_mut(index)?.postings += lines.len();
     let words = index.field(field!(Index, words));
-    let word = words.entry(tx, word)?.link_or_insert_with(Word::default)?;
+    let word = words.entry(tx, word)?.or_insert_link(Word::default)?;
     tx.at_mut(word)?.occurrences += occurrences.count;
     let place = Place { file, occurrences: occurrences.count, lines };
     word.field(field!(Word, places)).push(tx, place)

@@ -126,6 +126,24 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         found.map(|(leaf, index)| leaf.value_mut(tx, index)).transpose()
     }
 
+    /// The link to the value of a key; where there is none, that of `make` is
+    /// inserted first. It is how a collection that is a value is changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn link_or_insert_with<Q: ?Sized>(
+        self,
+        tx: &mut WriteTx<'_>,
+        key: &Q,
+        make: impl FnOnce() -> V,
+    ) -> Result<Link<V>>
+    where
+        K: OrdKey<Q>,
+    {
+        self.entry(tx, key)?.or_insert_link(make)
+    }
+
     /// The place of a key, to look at it, fill it or empty it.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     where
         K: Key<Q>,
     {
-        self.entry(tx, query)?.link_or_insert_with(make)
+        self.entry(tx, query)?.or_insert_link(make)
     }
 
     /// Keeps the entries that `keep` says yes to, and releases the others with

@@ -112,7 +112,7 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
     /// # Errors
     ///
     /// As [`or_insert`](Self::or_insert).
-    pub fn link_or_insert_with(self, make: impl FnOnce() -> V) -> Result<Link<V>> {
+    pub fn or_insert_link(self, make: impl FnOnce() -> V) -> Result<Link<V>> {
         match self {
             Self::Occupied(entry) => Ok(entry.link()),
             Self::Vacant(entry) => entry.insert_link(make()),
