@@ -38,8 +38,10 @@ pub(super) struct Segment<K: Persist, V: Persist> {
 pub(super) struct Shard<K: Persist, V: Persist> {
     /// A tag for each slot, up to a multiple of 16; then the counts.
     pub(super) tags: Link<[u8]>,
-    /// The slots; those without an entry are zero.
-    pub(super) slots: Blocks<HashEntry<K, V>>,
+    /// The slots, in up to three allocations, so that the sizes of allocations
+    /// are few and what one shard leaves fits another; those without an entry
+    /// are zero.
+    pub(super) slots: [Blocks<HashEntry<K, V>>; 3],
 }
 
 /// A key and its value, one behind the other, each at its alignment.
@@ -141,13 +143,14 @@ impl<K: Persist, V: Persist> Segment<K, V> {
 
 impl<K: Persist, V: Persist> Shard<K, V> {
     pub(super) fn none() -> Self {
-        Self { tags: Link::null(), slots: Blocks::null() }
+        Self { tags: Link::null(), slots: [Blocks::null(); 3] }
     }
 
     /// Slots.
     #[inline(always)]
     pub(super) fn capacity(&self) -> u64 {
-        self.slots.count()
+        let [first, second, third] = self.slots.map(Blocks::count);
+        first.wrapping_add(second).wrapping_add(third)
     }
 
     /// Whether the tags fit the slots.
@@ -178,12 +181,23 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         )
     }
 
+    /// Which of the allocations slot `slot` is in, and its index there.
+    #[inline(always)]
+    pub(super) fn part_of(&self, slot: u64) -> (Blocks<HashEntry<K, V>>, u64) {
+        let first = self.slots[0].count();
+        let second = first.wrapping_add(self.slots[1].count());
+        let part = usize::from(slot >= first) + usize::from(slot >= second);
+        let before = if slot >= second { second } else { first };
+        let before = if slot >= first { before } else { 0 };
+        (self.slots[part], slot.wrapping_sub(before))
+    }
+
     /// Where slot `slot` lies. Numbers of a damaged shard may give any offset;
     /// it is tested like each when it is followed.
     #[inline(always)]
     pub(super) fn slot_offset(&self, slot: u64) -> u64 {
-        let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-        self.slots.offset().wrapping_add(at)
+        let (part, index) = self.part_of(slot);
+        part.offset().wrapping_add(index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES))
     }
 
     /// A tag at a slot that the shard does not have, or none where one must be.
@@ -197,7 +211,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         if let Some((offset, count)) = link_in(bytes, 0) {
             owned.array(Blocks::<u8>::new(offset, count), 0);
         }
-        if let Some((offset, count)) = link_in(bytes, 16) {
+        for (offset, count) in [16, 32, 48].into_iter().filter_map(|at| link_in(bytes, at)) {
             owned.array(Blocks::<HashEntry<K, V>>::new(offset, count), count);
         }
     }

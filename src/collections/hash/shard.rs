@@ -25,7 +25,6 @@ pub(super) struct OpenShard<K: Persist, V: Persist> {
     pub(super) shard: Shard<K, V>,
     pub(super) counts: Counts,
     tags: Area,
-    slots: Area,
 }
 
 /// A place for an entry, to write it.
@@ -88,8 +87,8 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     #[inline]
     pub(super) fn open(&self, tx: &mut WriteTx<'_>) -> Result<OpenShard<K, V>> {
         self.expect_sound()?;
-        let (tags, slots) = (tx.area_of(self.tag_blocks())?, tx.area_of(self.slots)?);
-        Ok(OpenShard { shard: *self, counts: self.counts(tx)?, tags, slots })
+        let tags = tx.area_of(self.tag_blocks())?;
+        Ok(OpenShard { shard: *self, counts: self.counts(tx)?, tags })
     }
 
     /// The slots with entries.
@@ -112,7 +111,10 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     /// Frees the blocks, and nothing that entries own.
     pub(super) fn free(&self, tx: &mut WriteTx<'_>) -> Result<()> {
         tx.free_blocks(self.tag_blocks())?;
-        tx.free_blocks(self.slots)
+        for part in self.slots.into_iter().filter(|part| !part.is_null()) {
+            tx.free_blocks(part)?;
+        }
+        Ok(())
     }
 }
 
@@ -131,9 +133,10 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
 
     /// Slot `slot`, to write it.
     #[inline]
-    pub(super) fn slot(&self, slot: u64) -> Slot {
-        let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-        Slot { area: self.slots, at, offset: self.shard.slot_offset(slot) }
+    pub(super) fn slot(&self, tx: &mut WriteTx<'_>, slot: u64) -> Result<Slot> {
+        let (part, index) = self.shard.part_of(slot);
+        let at = index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
+        Ok(Slot { area: tx.area_of(part)?, at, offset: self.shard.slot_offset(slot) })
     }
 
     /// Takes a slot for an entry with this hash, which is then to be written.
@@ -143,7 +146,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         let Counts { live, used } = self.counts;
         let used = if was == EMPTY { used.saturating_add(1) } else { used };
         self.set_counts(tx, Counts { live: live.saturating_add(1), used })?;
-        Ok(self.slot(slot))
+        self.slot(tx, slot)
     }
 
     /// The first slot on a hash's way that has no entry, and its tag.
@@ -179,8 +182,8 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         // through the slot.
         let ends_probes = tags::matches(&group, EMPTY) != 0;
         let (tag, used) = if ends_probes { (EMPTY, used - 1) } else { (GONE, used) };
-        let at = slot.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-        tx.bytes_in_mut(self.slots, at, HashEntry::<K, V>::SIZE_BYTES)?.fill(0);
+        let Slot { area, at, .. } = self.slot(tx, slot)?;
+        tx.bytes_in_mut(area, at, HashEntry::<K, V>::SIZE_BYTES)?.fill(0);
         tx.put_in(self.tags, slot, tag)?;
         self.set_counts(tx, Counts { live, used })
     }
@@ -198,16 +201,16 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
             return Err(self.shard.bad_tags(&expected, slots.len()));
         }
         packed.hashes.reserve(slots.len());
-        let len_bytes = self.shard.slots.len_bytes();
-        let block =
-            tx.bytes("slots of a flagstone::HashShard", self.shard.slots.offset(), len_bytes)?;
         for slot in slots {
             let mut hasher = seed.hasher();
             self.shard.key(tx, slot)?.hash(tx, &mut hasher)?;
             packed.hashes.push(hasher.finish());
-            let at = (slot * HashEntry::<K, V>::SIZE_BYTES) as usize;
-            let entry = block.get(at..at + HashEntry::<K, V>::SIZE_BYTES as usize);
-            packed.bytes.extend_from_slice(entry.unwrap_or_default());
+            let (at, size) = (self.shard.slot_offset(slot), HashEntry::<K, V>::SIZE_BYTES);
+            packed.bytes.extend_from_slice(tx.bytes(
+                "entry of a flagstone::HashShard",
+                at,
+                size,
+            )?);
         }
         self.shard.free(tx)
     }
@@ -236,37 +239,53 @@ impl Packed {
     ) -> Result<Shard<K, V>> {
         let size = HashEntry::<K, V>::SIZE_BYTES;
         let count = self.count(&choose);
-        let capacity = sizes::capacity_for(needed.max(count), size);
-        let slots: Blocks<HashEntry<K, V>> = tx.alloc_blocks(capacity)?;
+        let counts = sizes::parts_for(needed.max(count), size);
+        let mut shard = Shard::none();
+        for (part, count) in shard.slots.iter_mut().zip(counts).filter(|(_, count)| *count > 0) {
+            *part = tx.alloc_blocks(count)?;
+        }
+        let capacity = shard.capacity();
         let tag_bytes = capacity.next_multiple_of(GROUP);
         let tag_blocks: Blocks<u8> = tx.alloc_blocks(tag_bytes + COUNTS)?;
+        shard.tags = Link::from_parts(tag_blocks.offset(), tag_blocks.count());
         let mut groups = vec![[EMPTY; 16]; (tag_bytes / GROUP) as usize];
-        let area = tx.area_of(slots)?;
-        let block = tx.bytes_in_mut(area, 0, slots.len_bytes())?;
-        for (hash, entry) in self.hashes.iter().zip(self.bytes.chunks_exact(size as usize)) {
-            if !choose(*hash) {
-                continue;
+        // What there is no slot for is full for ever.
+        groups.as_flattened_mut()[capacity as usize..].fill(GONE);
+        let chosen = self.hashes.iter().enumerate().filter(|(_, hash)| choose(**hash));
+        let places: Vec<(usize, u64)> =
+            chosen.map(|(index, hash)| (index, place(&mut groups, *hash))).collect();
+        let mut first = 0;
+        for part in shard.slots.into_iter().filter(|part| !part.is_null()) {
+            let area = tx.area_of(part)?;
+            let block = tx.bytes_in_mut(area, 0, part.len_bytes())?;
+            for (index, slot) in &places {
+                // Wraps around for slots before this part.
+                let slot = slot.wrapping_sub(first);
+                if slot < part.count() {
+                    let (from, to) = (index * size as usize, (slot * size) as usize);
+                    let entry = &self.bytes[from..from + size as usize];
+                    block[to..to + size as usize].copy_from_slice(entry);
+                }
             }
-            let at = (place(&mut groups, capacity, *hash) * size) as usize;
-            block[at..at + size as usize].copy_from_slice(entry);
+            first += part.count();
         }
         let live = u32::try_from(count).unwrap_or(u32::MAX);
         let area = tx.area_of(tag_blocks)?;
         tx.bytes_in_mut(area, 0, tag_bytes)?.copy_from_slice(groups.as_flattened());
         tx.put_in(area, tag_bytes, [live, live])?;
-        Ok(Shard { tags: Link::from_parts(tag_blocks.offset(), tag_blocks.count()), slots })
+        Ok(shard)
     }
 }
 
 /// Takes the first empty slot on a hash's way; there is one.
-fn place(groups: &mut [[u8; 16]], capacity: u64, hash: u64) -> u64 {
+fn place(groups: &mut [[u8; 16]], hash: u64) -> u64 {
     let mut at = tags::home(hash, groups.len());
     loop {
         let empty = tags::matches(&groups[at], EMPTY);
-        let slot = at as u64 * GROUP + u64::from(empty.trailing_zeros());
-        if empty != 0 && slot < capacity {
-            groups[at][(slot % GROUP) as usize] = tags::tag_of(hash);
-            return slot;
+        if empty != 0 {
+            let index = empty.trailing_zeros();
+            groups[at][index as usize] = tags::tag_of(hash);
+            return at as u64 * GROUP + u64::from(index);
         }
         at = tags::next(at, groups.len());
     }

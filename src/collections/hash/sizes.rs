@@ -5,7 +5,7 @@ use super::tags::GROUP;
 /// Bytes of entries that a shard has on average. Shards have half to twice as
 /// much: small enough that the log takes one whole at once, large enough that
 /// the directory stays small.
-const SHARD_BYTES: u64 = 40 << 10;
+const SHARD_BYTES: u64 = 54 << 10;
 /// Entries that a shard has on average, at most and at least.
 const MOST_ENTRIES: u64 = 2048;
 const FEWEST_ENTRIES: u64 = 8;
@@ -16,6 +16,8 @@ pub(super) const SMALL: u64 = 32;
 /// Longest array that has a size class; others are whole pages.
 const MOST_CLASS_BYTES: u64 = 2048;
 const PAGE_BYTES: u64 = 4096;
+/// Pages of the parts of the smallest shard that has several.
+const FEWEST_PAGES: u64 = 4;
 
 /// Entries for each shard, from which on one is split.
 pub(super) const fn target(entry_bytes: u64) -> u64 {
@@ -30,8 +32,8 @@ pub(super) const fn target(entry_bytes: u64) -> u64 {
 }
 
 /// Slots that may be used before a shard needs larger blocks. All of a single
-/// group, where each probe ends after it; else fifteen sixteenths, so that most probes
-/// end in the group where they begin.
+/// group, where each probe ends after it; else 15 of 16, so that most probes end in the
+/// group where they begin.
 #[inline]
 pub(super) fn most_used(capacity: u64) -> u64 {
     if capacity <= GROUP { capacity } else { capacity - capacity / 16 }
@@ -39,30 +41,41 @@ pub(super) fn most_used(capacity: u64) -> u64 {
 
 /// Slots for a shard of `needed` entries, and for what fits into the same pages.
 pub(super) fn capacity_for(needed: u64, entry_bytes: u64) -> u64 {
+    parts_for(needed, entry_bytes).iter().sum()
+}
+
+/// The same slots as up to three allocations: of a power of two of pages each,
+/// but for the last, so that what a shard gives back fits what another takes.
+pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
     if needed <= GROUP {
         let first = (256 / entry_bytes).clamp(1, 8);
-        return (0..5)
-            .map(|step| first << step)
-            .find(|slots| *slots >= needed)
-            .unwrap_or(GROUP)
-            .min(GROUP);
+        let mut steps = (0..5).map(|step| first << step);
+        return [steps.find(|slots| *slots >= needed).unwrap_or(GROUP).min(GROUP), 0, 0];
     }
-    let mut slots = (needed + needed / 15).next_multiple_of(GROUP);
-    if most_used(slots) < needed {
-        slots += GROUP;
-    }
+    // As many that `most_used` of them are enough.
+    let slots = needed + needed.div_ceil(15);
     let len_bytes = slots.saturating_mul(entry_bytes);
     if len_bytes <= MOST_CLASS_BYTES {
-        return slots;
+        return [slots, 0, 0];
     }
-    let in_pages = len_bytes.next_multiple_of(PAGE_BYTES) / entry_bytes / GROUP * GROUP;
-    slots.max(in_pages)
+    let in_pages = |pages: u64| pages.saturating_mul(PAGE_BYTES) / entry_bytes;
+    let mut pages = FEWEST_PAGES;
+    while in_pages(pages).saturating_mul(3) < slots {
+        pages = pages.saturating_mul(2);
+    }
+    let full = in_pages(pages);
+    let mut left = slots;
+    [0; 3].map(|_| {
+        let some = left.min(full);
+        left -= some;
+        in_pages(some.saturating_mul(entry_bytes).div_ceil(PAGE_BYTES)).max(some)
+    })
 }
 
 /// Entries that new blocks are made for when `live` of them and one more no
 /// longer fit.
 pub(super) fn grown(live: u64) -> u64 {
-    if live <= 2 * GROUP { (live * 2).max(1) } else { live + live / 6 }
+    if live <= 2 * GROUP { (live * 2).max(1) } else { live + live / 8 }
 }
 
 #[cfg(test)]
@@ -78,7 +91,8 @@ mod tests {
                     most_used(capacity) >= needed.max(1),
                     "{needed} of {entry_bytes}: {capacity}"
                 );
-                assert!(capacity <= GROUP || capacity.is_multiple_of(GROUP));
+                let parts = parts_for(needed, entry_bytes);
+                assert!(parts[0] > 0 && (parts[1] > 0 || parts[2] == 0));
                 let larger = capacity_for(grown(needed), entry_bytes);
                 assert!(most_used(larger) > needed.min(1));
             }

@@ -36,7 +36,7 @@ impl<K: Persist, V: Persist> Place<K, V> {
 
     /// The entry, to write it.
     pub(super) fn open(&self, tx: &mut WriteTx<'_>) -> Result<Slot> {
-        Ok(self.shard.open(tx)?.slot(self.slot))
+        self.shard.open(tx)?.slot(tx, self.slot)
     }
 }
 
