@@ -64,11 +64,14 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
 
     /// Shard `index`.
     pub(super) fn shard(&self, tx: &Image, index: u64) -> Result<Shard<K, V>> {
+        Ok(*tx.at(self.shard_link(tx, index)?)?)
+    }
+
+    /// The link to shard `index`.
+    #[inline]
+    pub(super) fn shard_link(&self, tx: &Image, index: u64) -> Result<Link<Shard<K, V>>> {
         let segment = self.segment(tx, index / SEGMENT)?;
-        let Some(link) = segment.index(index % SEGMENT) else {
-            return Err(self.no_shard(index));
-        };
-        Ok(*tx.at(link)?)
+        segment.index(index % SEGMENT).ok_or_else(|| self.no_shard(index))
     }
 
     #[cold]

@@ -91,6 +91,49 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Ok(OpenShard { shard: *self, counts: self.counts(tx)?, tags })
     }
 
+    /// Takes a slot of the shard at `link` for an entry with this hash, which is
+    /// then to be written; `None` if the shard is full.
+    ///
+    /// The shard is not copied: a copy that was stored word by word and is loaded
+    /// by two at a time waits for all stores before it, also for those to entries
+    /// that are in no cache.
+    #[inline]
+    pub(super) fn claim(tx: &mut WriteTx<'_>, link: Link<Self>, hash: u64) -> Result<Option<Slot>> {
+        let shard = tx.at(link)?;
+        shard.expect_sound()?;
+        let Counts { live, used } = shard.counts(tx)?;
+        if is_full(used, shard.capacity()) {
+            return Ok(None);
+        }
+        let (slot, was) = shard.free_slot(tx, hash)?;
+        let (tags, counts_at) = (shard.tag_blocks(), shard.counts_at());
+        let ((part, index), offset) = (shard.part_of(slot), shard.slot_offset(slot));
+        let tags = tx.area_of(tags)?;
+        tx.put_in(tags, slot, tags::tag_of(hash))?;
+        let used = if was == EMPTY { used.saturating_add(1) } else { used };
+        tx.put_in(tags, counts_at, [live.saturating_add(1), used])?;
+        let at = index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
+        Ok(Some(Slot { area: tx.area_of(part)?, at, offset }))
+    }
+
+    /// The first slot on a hash's way that has no entry, and its tag.
+    #[inline]
+    fn free_slot(&self, tx: &Image, hash: u64) -> Result<(u64, u8)> {
+        let groups = self.groups(tx)?;
+        let mut at = tags::home(hash, groups.len());
+        for _ in 0..groups.len() {
+            let Some(group) = groups.get(at) else { break };
+            let free = !tags::entries(group) & 0xffff;
+            let index = free.trailing_zeros();
+            let slot = at as u64 * GROUP + u64::from(index);
+            if free != 0 && slot < self.capacity() {
+                return Ok((slot, group[index as usize]));
+            }
+            at = tags::next(at, groups.len());
+        }
+        Err(self.bad_tags("a free slot, as the counts say", "none"))
+    }
+
     /// The slots with entries.
     pub(super) fn live_slots(&self, tx: &Image) -> Result<Vec<u64>> {
         let mut slots = Vec::new();
@@ -118,11 +161,16 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     }
 }
 
+#[inline]
+fn is_full(used: u32, capacity: u64) -> bool {
+    u64::from(used) >= sizes::most_used(capacity)
+}
+
 impl<K: Persist, V: Persist> OpenShard<K, V> {
     /// Whether a new entry needs larger blocks first.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
-        u64::from(self.counts.used) >= sizes::most_used(self.shard.capacity())
+        is_full(self.counts.used, self.shard.capacity())
     }
 
     /// Whether far too many slots are empty.
@@ -137,33 +185,6 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         let (part, index) = self.shard.part_of(slot);
         let at = index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
         Ok(Slot { area: tx.area_of(part)?, at, offset: self.shard.slot_offset(slot) })
-    }
-
-    /// Takes a slot for an entry with this hash, which is then to be written.
-    pub(super) fn claim(&mut self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
-        let (slot, was) = self.free_slot(tx, hash)?;
-        tx.put_in(self.tags, slot, tags::tag_of(hash))?;
-        let Counts { live, used } = self.counts;
-        let used = if was == EMPTY { used.saturating_add(1) } else { used };
-        self.set_counts(tx, Counts { live: live.saturating_add(1), used })?;
-        self.slot(tx, slot)
-    }
-
-    /// The first slot on a hash's way that has no entry, and its tag.
-    fn free_slot(&self, tx: &Image, hash: u64) -> Result<(u64, u8)> {
-        let groups = self.shard.groups(tx)?;
-        let mut at = tags::home(hash, groups.len());
-        for _ in 0..groups.len() {
-            let Some(group) = groups.get(at) else { break };
-            let free = !tags::entries(group) & 0xffff;
-            let index = free.trailing_zeros();
-            let slot = at as u64 * GROUP + u64::from(index);
-            if free != 0 && slot < self.shard.capacity() {
-                return Ok((slot, group[index as usize]));
-            }
-            at = tags::next(at, groups.len());
-        }
-        Err(self.shard.bad_tags("a free slot, as the counts say", "none"))
     }
 
     fn set_counts(&mut self, tx: &mut WriteTx<'_>, counts: Counts) -> Result<()> {

@@ -85,10 +85,8 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         let table = self.header(tx)?;
         let len = table.len.saturating_add(1);
         if table.shards != 0 && !table.is_crowded(len) {
-            let index = table.shard_of(hash);
-            let mut shard = table.shard(tx, index)?.open(tx)?;
-            if !shard.is_full() {
-                let slot = shard.claim(tx, hash)?;
+            let link = table.shard_link(tx, table.shard_of(hash))?;
+            if let Some(slot) = Shard::claim(tx, link, hash)? {
                 self.set_len(tx, len)?;
                 return Ok(slot);
             }
@@ -115,9 +113,11 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         if shard.is_full() {
             let needed = sizes::grown(u64::from(shard.counts.live)) + 1;
             table.rebuild(tx, index, shard, needed)?;
-            shard = table.shard(tx, index)?.open(tx)?;
         }
-        let slot = shard.claim(tx, hash)?;
+        let link = table.shard_link(tx, index)?;
+        let Some(slot) = Shard::claim(tx, link, hash)? else {
+            return Err(table.shard(tx, index)?.bad_tags("a free slot in new blocks", "none"));
+        };
         tx.put(self, table)?;
         Ok(slot)
     }
