@@ -83,7 +83,7 @@ impl<K: Persist, P: Payload> Builder<K, P> {
 }
 
 /// A tree of entries whose keys ascend; the first that does not is an error, and
-/// then nothing stays behind.
+/// then nothing stays behind: the values behind it are released too.
 pub(super) fn from_sorted<K, P, Q: ?Sized, B>(
     tx: &mut WriteTx<'_>,
     entries: impl IntoIterator<Item = (B, P)>,
@@ -94,11 +94,15 @@ where
     B: std::borrow::Borrow<Q>,
 {
     let mut builder = Builder::<K, P>::new();
-    for (query, value) in entries {
+    let mut entries = entries.into_iter();
+    while let Some((query, value)) = entries.next() {
         let query = query.borrow();
         if builder.order_of_last(tx, query)? != Ordering::Less {
             let index = builder.tree.len;
             value.release(tx)?;
+            if P::OWNS {
+                entries.try_for_each(|(_, value)| value.release(tx))?;
+            }
             builder.tree.release(tx)?;
             return Err(ErrorKind::NotAscending { type_name: K::type_name(), index }.into());
         }

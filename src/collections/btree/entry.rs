@@ -50,13 +50,20 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         }
     }
 
-    /// The value, which is `value` if the key was not there.
+    /// The value, which is `value` if the key was not there. A `value` that is not
+    /// needed is released.
     ///
     /// # Errors
     ///
     /// The map or the value is damaged, or the file cannot grow.
     pub fn or_insert(self, value: V) -> Result<&'a mut V> {
-        self.or_insert_with(|| value)
+        match self {
+            Self::Occupied(entry) => {
+                entry.tx.release(value)?;
+                entry.into_mut()
+            }
+            Self::Vacant(entry) => entry.insert(value),
+        }
     }
 
     /// The value, which `make` makes if the key was not there.
