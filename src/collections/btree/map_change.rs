@@ -238,8 +238,9 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(())
     }
 
-    /// Keeps the entries that `keep` says yes to, and releases the others. All
-    /// values count as changed until the commit compares.
+    /// Keeps the entries that `keep` says yes to, and releases the others, after
+    /// it was asked about all of them. All values count as changed until the
+    /// commit compares.
     ///
     /// # Errors
     ///
@@ -250,15 +251,9 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         mut keep: impl FnMut(&K, &mut V) -> bool,
     ) -> Result<()> {
         let mut tree = self.tree(tx)?;
-        tree.retain(tx, |tx, leaf: LeafAt<K, V>, index| {
+        tree.retain(tx, |tx, leaf, index| {
             let key = tx.value(leaf.key_link(index))?;
-            if keep(&key, leaf.value_mut(tx, index)?) {
-                return Ok(true);
-            }
-            let (key, value) = leaf.take(tx, index)?;
-            tx.release(key)?;
-            tx.release(value)?;
-            Ok(false)
+            Ok(keep(&key, leaf.value_mut(tx, index)?))
         })?;
         self.set_tree(tx, tree)
     }

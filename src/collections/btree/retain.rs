@@ -13,13 +13,14 @@ use super::payload::Payload;
 ///
 /// Each leaf must name the one before it. So none comes twice, however the links
 /// between nodes are damaged, and the walk ends.
-struct Walk<F> {
+struct Walk {
     /// The leaf that came last.
     last: u64,
-    visit: F,
+    /// Which entries stay.
+    answers: std::vec::IntoIter<bool>,
 }
 
-impl<F> Walk<F> {
+impl Walk {
     fn expect_next<K: Persist, P: Payload>(&self, leaf: LeafAt<K, P>) -> Result<()> {
         if leaf.prev == self.last {
             return Ok(());
@@ -30,17 +31,25 @@ impl<F> Walk<F> {
 }
 
 impl<K: Persist, P: Payload> Tree<K, P> {
-    /// Keeps the entries for which `keep` says yes. It releases those for which it
-    /// says no.
+    /// Keeps the entries for which `keep` says yes, and releases the others. It is
+    /// asked about all of them before any goes, so that a panic of it leaves the
+    /// tree whole.
     pub(super) fn retain(
         &mut self,
         tx: &mut WriteTx<'_>,
-        keep: impl FnMut(&mut WriteTx<'_>, LeafAt<K, P>, u64) -> Result<bool>,
+        mut keep: impl FnMut(&mut WriteTx<'_>, LeafAt<K, P>, u64) -> Result<bool>,
     ) -> Result<()> {
         if self.root == 0 {
             return Ok(());
         }
-        let mut walk = Walk { last: 0, visit: keep };
+        let mut answers = Vec::new();
+        for offset in self.leaves(tx)? {
+            let leaf = LeafAt::open(tx, offset)?;
+            for index in 0..leaf.len {
+                answers.push(keep(tx, leaf, index)?);
+            }
+        }
+        let mut walk = Walk { last: 0, answers: answers.into_iter() };
         if self.retain_below(tx, (self.root, self.height), &mut walk)? > 0 {
             return self.lower(tx);
         }
@@ -50,15 +59,12 @@ impl<K: Persist, P: Payload> Tree<K, P> {
 
     /// `retain` at and below the node at an offset and a level: entries or
     /// children that are left in it; if there are none it was freed.
-    fn retain_below<F>(
+    fn retain_below(
         &mut self,
         tx: &mut WriteTx<'_>,
         (offset, level): (u64, u64),
-        walk: &mut Walk<F>,
-    ) -> Result<u64>
-    where
-        F: FnMut(&mut WriteTx<'_>, LeafAt<K, P>, u64) -> Result<bool>,
-    {
+        walk: &mut Walk,
+    ) -> Result<u64> {
         if level == 0 {
             return self.retain_in_leaf(tx, LeafAt::open(tx, offset)?, walk);
         }
@@ -98,19 +104,19 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(inner.len)
     }
 
-    fn retain_in_leaf<F>(
+    fn retain_in_leaf(
         &mut self,
         tx: &mut WriteTx<'_>,
         mut leaf: LeafAt<K, P>,
-        walk: &mut Walk<F>,
-    ) -> Result<u64>
-    where
-        F: FnMut(&mut WriteTx<'_>, LeafAt<K, P>, u64) -> Result<bool>,
-    {
+        walk: &mut Walk,
+    ) -> Result<u64> {
         walk.expect_next(leaf)?;
         let mut kept = 0;
         for index in 0..leaf.len {
-            if !(walk.visit)(tx, leaf, index)? {
+            if walk.answers.next() == Some(false) {
+                let (key, value) = leaf.take(tx, index)?;
+                tx.release(key)?;
+                value.release(tx)?;
                 continue;
             }
             if kept < index {

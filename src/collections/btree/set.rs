@@ -10,7 +10,7 @@ use crate::store::WriteTx;
 use super::build;
 use super::iter::{Entries, KeyRange};
 use super::layout::{Node, own_node};
-use super::node::{LeafAt, Tree};
+use super::node::Tree;
 use super::payload::Nothing;
 use crate::collections::key::{OrdKey, SortedKey};
 
@@ -301,14 +301,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
     /// The set, or what a key owns, is damaged.
     pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&K) -> bool) -> Result<()> {
         let mut tree = self.tree(tx)?;
-        tree.retain(tx, |tx, leaf: LeafAt<K, Nothing>, index| {
-            if keep(tx.at(leaf.key_link(index))?) {
-                return Ok(true);
-            }
-            let (key, Nothing) = leaf.take(tx, index)?;
-            tx.release(key)?;
-            Ok(false)
-        })?;
+        tree.retain(tx, |tx, leaf, index| Ok(keep(tx.at(leaf.key_link(index))?)))?;
         self.set_tree(tx, tree)
     }
 

@@ -52,6 +52,18 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         }
     }
 
+    /// All leaves in order, told before any of them changes: leaves that damage
+    /// ties to another tree must not become more while that tree takes entries.
+    pub(super) fn leaves(&self, tx: &Image) -> Result<Vec<u64>> {
+        let first = self.leaf(tx, |_| Ok(0))?;
+        let mut leaves = Leaves { first: first.offset, before: first.offset, next: first.next };
+        let mut offsets = vec![first.offset];
+        while let Some(leaf) = leaves.next::<K, P>(tx)? {
+            offsets.push(leaf.offset);
+        }
+        Ok(offsets)
+    }
+
     /// Takes all entries of `more`, whose nodes are freed.
     pub(super) fn append(&mut self, tx: &mut WriteTx<'_>, more: Self) -> Result<()>
     where
@@ -64,15 +76,12 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         if self.root == more.root {
             return Err(damaged(self.root, "a root of one tree", "one of two"));
         }
-        let first = more.leaf(tx, |_| Ok(0))?;
-        let mut leaves = Leaves { first: first.offset, before: first.offset, next: first.next };
-        let mut at = Some(first);
-        while let Some(leaf) = at {
+        for offset in more.leaves(tx)? {
+            let leaf = LeafAt::<K, P>::open(tx, offset)?;
             for index in 0..leaf.len {
                 let entry = leaf.take(tx, index)?;
                 self.adopt(tx, entry)?;
             }
-            at = leaves.next(tx)?;
         }
         more.free_nodes(tx)
     }
