@@ -7,7 +7,7 @@ use crate::image::Image;
 use crate::persist::{Link, Persist};
 
 use super::parts::Shard;
-use super::read::{Reader, value_at};
+use super::read::{Budget, Reader, value_at};
 use super::tags::{self, GROUP};
 
 /// Where the entries lie, one after the other. Ends after an error.
@@ -23,6 +23,7 @@ struct Places<'a, K: Persist, V: Persist> {
     entries: u32,
     /// Entries that are still to come.
     left: u64,
+    budget: Budget,
     is_over: bool,
 }
 
@@ -36,6 +37,7 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
             next_group: 0,
             entries: 0,
             left: reader.len,
+            budget: Budget::new(reader.tx),
             is_over: false,
         }
     }
@@ -47,6 +49,7 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
                 self.next_group += 1;
             } else if self.next_shard < self.reader.shards() {
                 let shard = self.reader.shard(self.next_shard)?;
+                self.budget.spend(shard)?;
                 self.groups = shard.groups(self.reader.tx)?;
                 self.shard = Some(shard);
                 self.next_group = 0;

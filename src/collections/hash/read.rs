@@ -49,6 +49,29 @@ fn shard_of(hash: u64, mask: u64, shards: u64) -> u64 {
     if index < shards { index } else { hash & (mask >> 1) }
 }
 
+/// What a heap has room for, less the shards that were seen. A directory may
+/// name the same shard any number of times: whoever walks through all of them
+/// would never come to the end.
+pub(super) struct Budget {
+    left_bytes: u64,
+}
+
+impl Budget {
+    pub(super) fn new(tx: &Image) -> Self {
+        Self { left_bytes: tx.heap_bytes() }
+    }
+
+    /// Takes the blocks of a shard off.
+    pub(super) fn spend<K: Persist, V: Persist>(&mut self, shard: &Shard<K, V>) -> Result<()> {
+        let len_bytes = shard.tags.len().saturating_add(shard.slots.len_bytes());
+        let Some(left_bytes) = self.left_bytes.checked_sub(len_bytes) else {
+            return Err(shard.bad_tags("shards that the heap has room for", "more"));
+        };
+        self.left_bytes = left_bytes;
+        Ok(())
+    }
+}
+
 impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
     #[inline(always)]
     pub(super) fn new(tx: &'a Image, table: &Table<K, V>) -> Result<Self> {

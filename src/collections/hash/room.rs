@@ -6,15 +6,20 @@ use crate::persist::{Element, Link, Persist};
 use crate::store::WriteTx;
 
 use super::parts::{HashEntry, Table};
-use super::read::{Reader, value_at};
+use super::read::{Budget, Reader, value_at};
 use super::sizes;
 use crate::collections::key::StoredKey;
 
 impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
     /// Entries that there is room for.
     pub(super) fn capacity(&self) -> Result<u64> {
-        let shards = (0..self.shards()).map(|index| self.shard(index));
-        shards.map(|shard| Ok(sizes::most_used(shard?.capacity()))).sum()
+        let mut budget = Budget::new(self.tx);
+        let room = |index| {
+            let shard = self.shard(index)?;
+            budget.spend(shard)?;
+            Ok(sizes::most_used(shard.capacity()))
+        };
+        (0..self.shards()).map(room).sum()
     }
 }
 
@@ -22,9 +27,11 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
     /// Refuses a number of entries that the shards contradict: what takes room
     /// for all of them must not trust it.
     fn expect_counted(&self, tx: &mut WriteTx<'_>) -> Result<()> {
-        let mut live = 0u64;
+        let (mut live, mut budget) = (0u64, Budget::new(tx));
         for index in 0..self.shards {
-            live += u64::from(self.shard(tx, index)?.open(tx)?.counts.live);
+            let shard = self.shard(tx, index)?.open(tx)?;
+            budget.spend(&shard.shard)?;
+            live += u64::from(shard.counts.live);
         }
         if live == self.len {
             return Ok(());
@@ -36,11 +43,13 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
     /// Makes room for `more` entries.
     pub(super) fn make_room(&mut self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         self.expect_counted(tx)?;
-        let Some(len) = self.len.checked_add(more) else {
-            let why = "a hash table counts its entries in 64 bits";
-            let size_bytes = HashEntry::<K, V>::SIZE_BYTES;
+        // Shards are made one by one: the first ones must not be made in vain.
+        let size_bytes = HashEntry::<K, V>::SIZE_BYTES;
+        let len = self.len.saturating_add(more);
+        if len > sizes::MOST_HEAP_BYTES / size_bytes {
+            let why = "a heap holds at most 1 TiB";
             return Err(ErrorKind::TooLarge { count: more, size_bytes, why }.into());
-        };
+        }
         if len == 0 {
             return Ok(());
         }
@@ -97,10 +106,11 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
 
     /// Where all entries lie.
     pub(super) fn offsets(&self, tx: &Image) -> Result<Vec<u64>> {
-        let mut offsets = Vec::new();
+        let (mut offsets, mut budget) = (Vec::new(), Budget::new(tx));
         for index in 0..self.shards {
             let shard = self.shard(tx, index)?;
             shard.expect_sound()?;
+            budget.spend(&shard)?;
             let slots = shard.live_slots(tx)?.into_iter();
             offsets.extend(slots.map(|slot| shard.slot_offset(slot)));
         }

@@ -19,6 +19,9 @@ const PAGE_BYTES: u64 = 4096;
 /// Pages of the parts of the smallest shard that has several.
 const FEWEST_PAGES: u64 = 4;
 
+/// More than all entries of a heap can take.
+pub(super) const MOST_HEAP_BYTES: u64 = 1 << 40;
+
 /// Entries for each shard, from which on one is split.
 pub(super) const fn target(entry_bytes: u64) -> u64 {
     let entries = SHARD_BYTES / entry_bytes;

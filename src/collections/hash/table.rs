@@ -8,7 +8,7 @@ use crate::persist::{Element, FieldOf, Link, Owned, Persist};
 use crate::store::WriteTx;
 
 use super::parts::{HashEntry, Shard, Table};
-use super::read::{Reader, value_at};
+use super::read::{Budget, Reader, value_at};
 use super::shard::Slot;
 use super::sizes;
 use crate::collections::key::{Key, StoredKey};
@@ -155,9 +155,11 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         mut keep: impl FnMut(&mut WriteTx<'_>, &Place<K, V>) -> Result<bool>,
     ) -> Result<()> {
         let shards = self.header(tx)?.shards;
+        let mut budget = Budget::new(tx);
         for index in 0..shards {
             let shard = self.header(tx)?.shard(tx, index)?;
             shard.expect_sound()?;
+            budget.spend(&shard)?;
             for slot in shard.live_slots(tx)? {
                 let place = Place { index, shard, slot, offset: shard.slot_offset(slot) };
                 if keep(tx, &place)? {
