@@ -46,8 +46,9 @@
 //! # Errors
 //!
 //! Each method returns an error for a struct, a node or a length that is
-//! damaged, instead of trusting it. A change that failed with such an error may
-//! be half done: roll the transaction back.
+//! damaged, instead of trusting it. A change that failed with such an error, or
+//! because the file could not grow, may be half done: roll the transaction back.
+//! The same holds for an `Ord` that panicked while trees were joined.
 
 #![deny(unsafe_code)]
 
