@@ -63,7 +63,8 @@ impl Budget {
 
     /// Takes the blocks of a shard off.
     pub(super) fn spend<K: Persist, V: Persist>(&mut self, shard: &Shard<K, V>) -> Result<()> {
-        let len_bytes = shard.tags.len().saturating_add(shard.slots.len_bytes());
+        let slots = shard.slots.iter().map(|part| part.len_bytes());
+        let len_bytes = slots.fold(shard.tags.len(), u64::saturating_add);
         let Some(left_bytes) = self.left_bytes.checked_sub(len_bytes) else {
             return Err(shard.bad_tags("shards that the heap has room for", "more"));
         };
