@@ -3,6 +3,8 @@
 //! Nothing here trusts what it reads: an offset that comes from the file is
 //! tested like a link.
 
+use std::hint::black_box;
+
 use zerocopy::little_endian::U32;
 
 use crate::error::{ErrorKind, Result};
@@ -114,6 +116,20 @@ impl Image {
     #[inline]
     pub(crate) fn descriptor(&self, page: u64) -> Result<&PageDescriptor> {
         self.pod("page descriptor", self.descriptor_offset(page)?)
+    }
+
+    /// Has memory bring all lines of an allocation and its page's descriptor at
+    /// once, before it is known which of them will be needed: otherwise each waits
+    /// for the one before. Nothing is tested.
+    #[inline]
+    pub(crate) fn fetch(&self, offset: u64, len_bytes: u64) {
+        const WORDS: usize = LINE_BYTES as usize / 8;
+        if let Ok(descriptor) = self.descriptor(offset / PAGE_BYTES) {
+            black_box(descriptor.kind_code());
+        }
+        if let Ok(words) = self.map.items::<u64>(offset, len_bytes / 8) {
+            black_box(words.iter().step_by(WORDS).fold(0, |all, word| all ^ word));
+        }
     }
 
     /// What a page is used for; past the heap's end it is free.

@@ -13,7 +13,7 @@ use super::payload::Payload;
 
 /// The size of a node, unless too few entries fit: two to a page. An insertion
 /// moves half of a leaf's entries, and each line that moves goes to the log.
-const NODE_BYTES: u64 = 2048;
+pub(super) const NODE_BYTES: u64 = 2048;
 /// Entries, or children, that a node has room for at least.
 const FEWEST: u64 = 4;
 /// Nodes are whole lines, so that a change of one touches no line of another.

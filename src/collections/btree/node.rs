@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{Link, Persist};
 
-use super::layout::{Inner, Leaf, MOST_LEVELS, PREV_AT};
+use super::layout::{Inner, Leaf, MOST_LEVELS, NODE_BYTES, PREV_AT};
 use super::payload::Payload;
 
 /// Where a key is in a sorted array, or where it would go.
@@ -167,10 +167,9 @@ fn search<K: Persist>(
     order: &impl Fn(&Image, &K) -> Result<Ordering>,
 ) -> Result<Place> {
     if K::ANY_BITS && len > 0 {
-        let step = size_of::<K>() as u64;
         let keys = tx.at(Link::<[K]>::from_parts(keys.offset(), len))?;
-        if step <= FEW_BYTES / 16 && len <= FEW_BYTES / step {
-            return count(keys, |key| order(tx, key));
+        if size_of::<K>() <= LINE_BYTES / 4 {
+            return count(keys, LINE_BYTES / size_of::<K>(), |key| order(tx, key));
         }
         return narrow(len, |index| order(tx, &keys[index as usize]));
     }
@@ -179,14 +178,24 @@ fn search<K: Persist>(
     narrow(len, |index| order(tx, tx.at(Link::from_parts(keys.offset() + index * step, 1))?))
 }
 
-/// Keys of so many bytes are faster counted than halved: memory brings all their
-/// lines at once, where halving waits for one to know the next.
-const FEW_BYTES: u64 = 512;
+/// Bytes that memory brings at once.
+const LINE_BYTES: usize = 64;
 
+/// Counts the short keys that are below: whole lines of them, by the last key of
+/// each, then those of one line. Memory brings all the lines that are looked at
+/// together, where halving waits for each to know the next.
 #[inline]
-fn count<K>(keys: &[K], mut order: impl FnMut(&K) -> Result<Ordering>) -> Result<Place> {
-    let mut below = 0;
-    for key in keys {
+fn count<K>(
+    keys: &[K],
+    line: usize,
+    mut order: impl FnMut(&K) -> Result<Ordering>,
+) -> Result<Place> {
+    let mut lines = 0;
+    for last in keys.iter().skip(line - 1).step_by(line) {
+        lines += usize::from(order(last)? == Ordering::Less);
+    }
+    let mut below = lines * line;
+    for key in keys.iter().skip(lines * line).take(line) {
         below += usize::from(order(key)? == Ordering::Less);
     }
     let is_found = match keys.get(below) {
@@ -274,14 +283,23 @@ impl<K: Persist, P: Payload> Tree<K, P> {
     pub(super) fn leaf(
         &self,
         tx: &Image,
-        mut choose: impl FnMut(InnerAt<K, P>) -> Result<u64>,
+        choose: impl FnMut(InnerAt<K, P>) -> Result<u64>,
     ) -> Result<LeafAt<K, P>> {
+        LeafAt::open(tx, self.leaf_offset(tx, choose)?)
+    }
+
+    #[inline]
+    fn leaf_offset(
+        &self,
+        tx: &Image,
+        mut choose: impl FnMut(InnerAt<K, P>) -> Result<u64>,
+    ) -> Result<u64> {
         let mut offset = self.root;
         for level in (1..=self.height).rev() {
             let inner = InnerAt::open(tx, offset, level)?;
             offset = inner.child(tx, choose(inner)?)?;
         }
-        LeafAt::open(tx, offset)
+        Ok(offset)
     }
 
     /// As `leaf`, and notes the way. The index is still 0.
@@ -292,12 +310,14 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         mut choose: impl FnMut(InnerAt<K, P>) -> Result<u64>,
     ) -> Result<Path<K, P>> {
         let mut steps = [Step::default(); MOST_LEVELS];
-        let leaf = self.leaf(tx, |inner| {
+        let offset = self.leaf_offset(tx, |inner| {
             let index = choose(inner)?;
             steps[inner.level as usize - 1] = Step { offset: inner.offset, index };
             Ok(index)
         })?;
-        Ok(Path { steps, leaf, index: 0 })
+        // Most ways lead to a change, which moves half of the leaf.
+        tx.fetch(offset, Leaf::<K, P>::PLAN.size_bytes.min(NODE_BYTES));
+        Ok(Path { steps, leaf: LeafAt::open(tx, offset)?, index: 0 })
     }
 
     /// The entry that `order` says is equal: its leaf and index.
