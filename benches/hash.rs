@@ -289,5 +289,5 @@ fn main() {
         lookups(&sides);
         bytes_at_all_sizes(&folder, &entries);
     }
-    log_of_inserts(&folder, 1_000_000);
+    log_of_inserts(&folder, 10_000_000);
 }

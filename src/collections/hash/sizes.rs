@@ -5,7 +5,7 @@ use super::tags::GROUP;
 /// Bytes of entries that a shard has on average. Shards have half to twice as
 /// much: small enough that the log takes one whole at once, large enough that
 /// the directory stays small.
-const SHARD_BYTES: u64 = 48 << 10;
+const SHARD_BYTES: u64 = 40 << 10;
 /// Entries that a shard has on average, at most and at least.
 const MOST_ENTRIES: u64 = 2048;
 const FEWEST_ENTRIES: u64 = 8;
@@ -35,11 +35,11 @@ pub(super) const fn target(entry_bytes: u64) -> u64 {
 }
 
 /// Slots that may be used before a shard needs larger blocks. All of a single
-/// group, where each probe ends after it; else nine tenths, so that most probes end in the
+/// group, where each probe ends after it; else 15 of 16, so that most probes end in the
 /// group where they begin.
 #[inline]
 pub(super) fn most_used(capacity: u64) -> u64 {
-    if capacity <= GROUP { capacity } else { capacity - capacity / 10 }
+    if capacity <= GROUP { capacity } else { capacity - capacity / 16 }
 }
 
 /// Slots for a shard of `needed` entries, and for what fits into the same pages.
@@ -56,7 +56,7 @@ pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
         return [steps.find(|slots| *slots >= needed).unwrap_or(GROUP).min(GROUP), 0, 0];
     }
     // As many that `most_used` of them are enough.
-    let slots = needed + needed.div_ceil(9);
+    let slots = needed + needed.div_ceil(15);
     let len_bytes = slots.saturating_mul(entry_bytes);
     if len_bytes <= MOST_CLASS_BYTES {
         return [slots, 0, 0];
@@ -78,7 +78,7 @@ pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
 /// Entries that new blocks are made for when `live` of them and one more no
 /// longer fit.
 pub(super) fn grown(live: u64) -> u64 {
-    if live <= 2 * GROUP { (live * 2).max(1) } else { live + live / 8 }
+    if live <= 2 * GROUP { (live * 2).max(1) } else { live + live / 5 }
 }
 
 #[cfg(test)]
