@@ -76,7 +76,13 @@ fn whoever_is_removed_is_nobodys_friend_and_leaves_no_memory() -> TestResult {
     says(&mut phonebook(&store, &["remove", "Anna"]));
     let rest = says(&mut phonebook(&store, &["list"]));
     assert!(!rest.contains("Anna") && rest.ends_with("Zoë\n  number 1\n"), "{rest}");
-    assert!(without()? < three);
+    let two = without()?;
+    assert!(two < three);
+    says(&mut phonebook(&store, &["remove", " Zoë "]));
+    says(&mut phonebook(&store, &["remove", "Anton with a name that is too long to lie inline"]));
+    let nobody = output(&mut phonebook(&store, &["list"]));
+    assert_eq!((nobody.status.code(), nobody.stdout.len()), (Some(1), 0));
+    assert!(without()? < two);
     Ok(())
 }
 

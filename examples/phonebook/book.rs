@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use flagstone::collections::Vec as StoreVec;
+use flagstone::collections::{BTreeMap, Vec as StoreVec};
 use flagstone::{Image, Link, Text, WriteTx, field, persist};
 
 use crate::failure::Failure;
@@ -10,13 +10,9 @@ use crate::failure::Failure;
 /// The name under which the store keeps the book.
 pub const ROOT: &str = "book";
 
-/// All people. A link owns nothing: each person is an object of its own, which
-/// stays where it is while the list changes, so that friends can link to it.
-#[persist]
-pub struct Book {
-    /// Sorted by name, and no name twice.
-    people: StoreVec<Link<Person>>,
-}
+/// All people by name. A link owns nothing: each person is an object of its own,
+/// which stays where it is while the map changes, so that friends can link to it.
+type Book = BTreeMap<Text, Link<Person>>;
 
 #[persist]
 pub struct Person {
@@ -42,44 +38,31 @@ pub fn as_number(typed: &str) -> Result<&str, Failure> {
     is_number.then_some(number).ok_or_else(|| Failure::NotANumber(typed.to_string()))
 }
 
-/// The index of the person called `name`, or where they would go.
-fn place(tx: &Image, book: &Book, name: &str) -> flagstone::Result<Result<u64, u64>> {
-    book.people.binary_search_with(tx, |tx, person| Ok(name_of(tx, *person)?.cmp(name)))
-}
-
-fn name_of(tx: &Image, person: Link<Person>) -> flagstone::Result<&str> {
-    tx.at(person)?.name.as_str(tx)
-}
-
-/// The book, and the place in it of the person called `name`.
-fn known(tx: &WriteTx<'_>, name: &str) -> Result<(Link<Book>, u64), Failure> {
-    let unknown = || Failure::Unknown(name.to_string());
+/// The book, and in it the person called `name`.
+fn known(tx: &WriteTx<'_>, name: &str) -> Result<(Link<Book>, Link<Person>), Failure> {
     let book = tx.root::<Book>(ROOT)?;
-    let content = tx.get(book)?.ok_or_else(unknown)?;
-    let index = place(tx, content, name.trim())?.map_err(|_| unknown())?;
-    Ok((book, index))
-}
-
-fn person(tx: &WriteTx<'_>, name: &str) -> Result<Link<Person>, Failure> {
-    let (book, index) = known(tx, name)?;
-    let found = tx.at(book)?.people.get(tx, index)?.copied();
-    found.ok_or_else(|| Failure::Unknown(name.to_string()))
+    let people = tx.get(book)?;
+    let person = people.map(|people| people.get(tx, name.trim())).transpose()?.flatten();
+    let person = person.ok_or_else(|| Failure::Unknown(name.to_string()))?;
+    Ok((book, *person))
 }
 
 pub fn add(tx: &mut WriteTx<'_>, name: &str, numbers: &[&str]) -> Result<(), Failure> {
-    let book = tx.root_or_insert_with(ROOT, || Book { people: StoreVec::new() })?;
-    let Err(index) = place(tx, tx.at(book)?, name)? else {
+    let book = tx.root_or_insert_with(ROOT, Book::new)?;
+    if tx.at(book)?.contains_key(tx, name)? {
         return Err(Failure::Known(name.to_string()));
-    };
+    }
+    // The name lies twice: friends are shown by their links, from which no way
+    // leads back to the key.
     let text = Text::new(tx, name)?;
     let (numbers_of, friends) = (StoreVec::new(), StoreVec::new());
     let person = tx.alloc(Person { name: text, numbers: numbers_of, friends })?;
-    book.field(field!(Book, people)).insert(tx, index, person)?;
+    book.insert(tx, name, person)?;
     numbers.iter().try_for_each(|number| add_number(tx, name, number))
 }
 
 pub fn add_number(tx: &mut WriteTx<'_>, name: &str, number: &str) -> Result<(), Failure> {
-    let person = person(tx, name)?;
+    let (_, person) = known(tx, name)?;
     for known in tx.at(person)?.numbers.iter(tx)? {
         if known.as_str(tx)? == number {
             let (name, number) = (name.to_string(), number.to_string());
@@ -93,7 +76,7 @@ pub fn add_number(tx: &mut WriteTx<'_>, name: &str, number: &str) -> Result<(), 
 
 /// Makes two people each other's friends; if they are, they stay it.
 pub fn befriend(tx: &mut WriteTx<'_>, one: &str, other: &str) -> Result<(), Failure> {
-    let (first, second) = (person(tx, one)?, person(tx, other)?);
+    let ((_, first), (_, second)) = (known(tx, one)?, known(tx, other)?);
     if first == second {
         return Err(Failure::OwnFriend(one.to_string()));
     }
@@ -106,8 +89,8 @@ pub fn befriend(tx: &mut WriteTx<'_>, one: &str, other: &str) -> Result<(), Fail
 }
 
 pub fn remove(tx: &mut WriteTx<'_>, name: &str) -> Result<(), Failure> {
-    let (book, index) = known(tx, name)?;
-    let person = book.field(field!(Book, people)).remove(tx, index)?;
+    let (book, person) = known(tx, name)?;
+    book.remove(tx, name.trim())?;
     let friends = tx.at(person)?.friends.as_slice(tx)?.to_vec();
     for friend in friends {
         friend.field(field!(Person, friends)).retain(tx, |other| *other != person)?;
@@ -118,24 +101,20 @@ pub fn remove(tx: &mut WriteTx<'_>, name: &str) -> Result<(), Failure> {
 }
 
 /// The people whose names begin with `prefix`, by name.
-pub fn found<'a>(
-    tx: &'a Image,
-    book: Link<Book>,
-    prefix: &str,
-) -> flagstone::Result<&'a [Link<Person>]> {
+pub fn found(tx: &Image, book: Link<Book>, prefix: &str) -> flagstone::Result<Vec<Link<Person>>> {
+    let mut found = Vec::new();
     let Some(book) = tx.get(book)? else {
-        return Ok(&[]);
+        return Ok(found);
     };
-    let start = place(tx, book, prefix)?.unwrap_or_else(|place| place);
-    let behind = book.people.get_range(tx, start..)?.unwrap_or_default();
-    let mut count = 0;
-    for person in behind {
-        if !name_of(tx, *person)?.starts_with(prefix) {
+    // No text is the last one that begins so: the range is open, and left early.
+    for entry in book.range(tx, prefix..)? {
+        let (name, person) = entry?;
+        if !name.as_str(tx)?.starts_with(prefix) {
             break;
         }
-        count += 1;
+        found.push(*person);
     }
-    Ok(&behind[..count])
+    Ok(found)
 }
 
 pub fn show(tx: &Image, person: Link<Person>, out: &mut impl Write) -> Result<(), Failure> {
@@ -145,7 +124,7 @@ pub fn show(tx: &Image, person: Link<Person>, out: &mut impl Write) -> Result<()
         writeln!(out, "  number {}", number.as_str(tx)?)?;
     }
     for friend in person.friends.iter(tx)? {
-        writeln!(out, "  friend {}", name_of(tx, *friend)?)?;
+        writeln!(out, "  friend {}", tx.at(*friend)?.name.as_str(tx)?)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! An address book in one file: people, their numbers, and who is whose friend.
 //!
 //! Nothing is loaded when the program starts and nothing is saved when it ends:
-//! vectors, texts and links lie in the store, and are used where they lie.
+//! maps, vectors, texts and links lie in the store, and are used where they lie.
 
 mod book;
 mod failure;
@@ -110,7 +110,7 @@ fn show(path: &Path, prefix: &str) -> Result<bool, Failure> {
     let tx = store.read()?;
     let mut out = BufWriter::new(stdout().lock());
     let found = book::found(&tx, tx.root(book::ROOT)?, prefix)?;
-    for person in found {
+    for person in &found {
         book::show(&tx, *person, &mut out)?;
     }
     out.flush()?;
