@@ -9,9 +9,10 @@ mod model;
 use flagstone::Store;
 use flagstone::collections::{Key, OrdKey};
 use model::deques::DequeOf;
-use model::kinds::{Colour, KeyKind, OfBytes, OfPair, OfText, OfVec, Place};
+use model::kinds::{Colour, KeyKind, OfBytes, OfHashMap, OfPair, OfText, OfVec, Place};
 use model::maps::{BTreeMapOf, HashMapOf};
 use model::run;
+use model::sets::{BTreeSetOf, HashSetOf};
 use model::vectors::VecOf;
 use proptest::strategy::{Strategy, ValueTree};
 
@@ -82,6 +83,12 @@ fn hash_maps() {
 }
 
 #[test]
+fn hash_maps_of_collections() {
+    run::<HashMapOf<OfText, OfVec<u64>>>();
+    run::<HashMapOf<u64, OfHashMap<OfText, OfText>>>();
+}
+
+#[test]
 fn maps_in_order() {
     run::<BTreeMapOf<u64, u64>>();
     run::<BTreeMapOf<i32, OfText>>();
@@ -90,6 +97,34 @@ fn maps_in_order() {
     run::<BTreeMapOf<OfText, OfBytes>>();
     run::<BTreeMapOf<OfBytes, u64>>();
     run::<BTreeMapOf<OfPair, OfText>>();
+}
+
+#[test]
+fn maps_in_order_of_collections() {
+    run::<BTreeMapOf<u64, OfHashMap<OfText, u64>>>();
+    run::<BTreeMapOf<OfText, OfVec<u64>>>();
+}
+
+#[test]
+fn hash_sets() {
+    run::<HashSetOf<u64>>();
+    run::<HashSetOf<i32>>();
+    run::<HashSetOf<[u8; 5]>>();
+    run::<HashSetOf<Place>>();
+    run::<HashSetOf<OfText>>();
+    run::<HashSetOf<OfBytes>>();
+    run::<HashSetOf<OfPair>>();
+}
+
+#[test]
+fn sets_in_order() {
+    run::<BTreeSetOf<u64>>();
+    run::<BTreeSetOf<i32>>();
+    run::<BTreeSetOf<[u8; 5]>>();
+    run::<BTreeSetOf<Place>>();
+    run::<BTreeSetOf<OfText>>();
+    run::<BTreeSetOf<OfBytes>>();
+    run::<BTreeSetOf<OfPair>>();
 }
 
 /// Keys of a kind, each compared with each.

@@ -1,11 +1,13 @@
 //! Kinds of elements, keys and values that collections are tested with: what
 //! each is in the store, and what it is in the model.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::ops::Bound;
 
-use flagstone::collections::{OrdKey, Vec as StoreVec};
-use flagstone::{Bytes, Image, Pair, Persist, Result, Text, WriteTx, persist};
+use flagstone::collections::{HashMap, OrdKey, Vec as StoreVec};
+use flagstone::{Bytes, Image, Link, Pair, Persist, Result, Text, WriteTx, persist};
 use proptest::prelude::*;
 
 /// A kind of element or value.
@@ -16,6 +18,25 @@ pub trait Kind: 'static {
     fn any() -> BoxedStrategy<Self::Model>;
     fn store(tx: &mut WriteTx<'_>, model: &Self::Model) -> Result<Self::Stored>;
     fn load(tx: &Image, stored: &Self::Stored) -> Result<Self::Model>;
+
+    /// Changes a value as far as that needs no transaction.
+    fn alter(_stored: &mut Self::Stored) {}
+
+    /// The same for the model.
+    fn alter_model(_model: &mut Self::Model) {}
+
+    /// Changes a value where it lies: adds `more`, if there is anything to add to.
+    fn grow(
+        tx: &mut WriteTx<'_>,
+        link: Link<Self::Stored>,
+        model: &mut Self::Model,
+        more: &Self::Model,
+    ) -> Result<()> {
+        let new = Self::store(tx, more)?;
+        let old = std::mem::replace(tx.at_mut(link)?, new);
+        model.clone_from(more);
+        tx.release(old)
+    }
 }
 
 /// A kind of key: `Key` is `Kind::Stored`. The strategy of each makes the same
@@ -26,11 +47,20 @@ pub trait KeyKind: Kind<Stored = Self::Key> {
 
     /// Lends the key in the form by which it is looked up.
     fn ask<R>(model: &Self::Model, ask: impl for<'a> FnOnce(&Self::Query<'a>) -> R) -> R;
+
+    /// Lends both ends of a range of keys.
+    fn ask_range<R>(
+        range: Bounds<&Self::Model>,
+        ask: impl for<'a> FnOnce(Bounds<&Self::Query<'a>>) -> R,
+    ) -> R;
 }
+
+/// Both ends of a range.
+pub type Bounds<T> = (Bound<T>, Bound<T>);
 
 /// Kinds that are the same in the store and in the model.
 macro_rules! plain {
-    ($($type:ty: $any:expr;)*) => {$(
+    ($($type:ty: $any:expr, |$value:ident| $altered:expr;)*) => {$(
         impl Kind for $type {
             type Stored = $type;
             type Model = $type;
@@ -46,6 +76,14 @@ macro_rules! plain {
             fn load(_tx: &Image, stored: &$type) -> Result<$type> {
                 Ok(*stored)
             }
+
+            fn alter($value: &mut $type) {
+                *$value = $altered;
+            }
+
+            fn alter_model(model: &mut $type) {
+                Self::alter(model);
+            }
         }
 
         impl KeyKind for $type {
@@ -54,6 +92,13 @@ macro_rules! plain {
 
             fn ask<R>(model: &$type, ask: impl for<'a> FnOnce(&$type) -> R) -> R {
                 ask(model)
+            }
+
+            fn ask_range<R>(
+                range: Bounds<&$type>,
+                ask: impl for<'a> FnOnce(Bounds<&$type>) -> R,
+            ) -> R {
+                ask(range)
             }
         }
     )*};
@@ -78,12 +123,15 @@ pub enum Colour {
 }
 
 plain! {
-    u64: prop_oneof![0..100u64, 0..3000u64, any::<u64>()];
-    i32: prop_oneof![-50..50, -2000..2000, any::<i32>()];
-    bool: any::<bool>();
-    [u8; 5]: prop::array::uniform5(prop_oneof![4 => 0..3u8, 1 => any::<u8>()]);
-    Place: (-9..9, 0..9u32).prop_map(|(row, column)| Place { row, column });
-    Colour: prop::sample::select(vec![Colour::Red, Colour::Green, Colour::Blue]);
+    u64: prop_oneof![0..100u64, 0..3000u64, any::<u64>()], |value| !*value;
+    i32: prop_oneof![-50..50, -2000..2000, any::<i32>()], |value| !*value;
+    bool: any::<bool>(), |value| !*value;
+    [u8; 5]: prop::array::uniform5(prop_oneof![4 => 0..3u8, 1 => any::<u8>()]),
+        |value| value.map(|byte| !byte);
+    Place: (-9..9, 0..9u32).prop_map(|(row, column)| Place { row, column }),
+        |value| Place { row: !value.row, ..*value };
+    Colour: prop::sample::select(vec![Colour::Red, Colour::Green, Colour::Blue]),
+        |value| if *value == Colour::Red { Colour::Blue } else { Colour::Red };
 }
 
 /// [`Text`], as a `String`.
@@ -116,6 +164,16 @@ impl Kind for OfText {
         assert_eq!(stored.len()?, stored.as_bytes(tx)?.len() as u64);
         Ok(stored.as_str(tx)?.to_string())
     }
+
+    fn grow(
+        tx: &mut WriteTx<'_>,
+        link: Link<Text>,
+        model: &mut String,
+        more: &String,
+    ) -> Result<()> {
+        model.push_str(more);
+        link.push_str(tx, more)
+    }
 }
 
 impl KeyKind for OfText {
@@ -124,6 +182,13 @@ impl KeyKind for OfText {
 
     fn ask<R>(model: &String, ask: impl for<'a> FnOnce(&str) -> R) -> R {
         ask(model)
+    }
+
+    fn ask_range<R>(
+        (start, end): Bounds<&String>,
+        ask: impl for<'a> FnOnce(Bounds<&str>) -> R,
+    ) -> R {
+        ask((start.map(|start| &**start), end.map(|end| &**end)))
     }
 }
 
@@ -167,6 +232,13 @@ impl KeyKind for OfBytes {
     fn ask<R>(model: &Vec<u8>, ask: impl for<'a> FnOnce(&[u8]) -> R) -> R {
         ask(model)
     }
+
+    fn ask_range<R>(
+        (start, end): Bounds<&Vec<u8>>,
+        ask: impl for<'a> FnOnce(Bounds<&[u8]>) -> R,
+    ) -> R {
+        ask((start.map(|start| &**start), end.map(|end| &**end)))
+    }
 }
 
 /// A [`Pair`] of a number and a text, as a tuple.
@@ -196,6 +268,15 @@ impl KeyKind for OfPair {
     fn ask<R>(model: &(u64, String), ask: impl for<'a> FnOnce(&(&'a u64, &'a str)) -> R) -> R {
         ask(&(&model.0, &model.1))
     }
+
+    fn ask_range<R>(
+        (start, end): Bounds<&(u64, String)>,
+        ask: impl for<'a> FnOnce(Bounds<&(&'a u64, &'a str)>) -> R,
+    ) -> R {
+        let start = start.map(|(number, text)| (number, &**text));
+        let end = end.map(|(number, text)| (number, &**text));
+        ask((start.as_ref(), end.as_ref()))
+    }
 }
 
 /// A vector as an element.
@@ -216,5 +297,63 @@ impl<K: Kind> Kind for OfVec<K> {
 
     fn load(tx: &Image, stored: &Self::Stored) -> Result<Vec<K::Model>> {
         stored.iter(tx)?.map(|element| K::load(tx, element)).collect()
+    }
+
+    fn grow(
+        tx: &mut WriteTx<'_>,
+        link: Link<Self::Stored>,
+        model: &mut Vec<K::Model>,
+        more: &Vec<K::Model>,
+    ) -> Result<()> {
+        model.extend(more.iter().cloned());
+        let more: Result<Vec<_>> = more.iter().map(|element| K::store(tx, element)).collect();
+        link.extend(tx, more?)
+    }
+}
+
+/// A hash map as a value.
+pub struct OfHashMap<K, V>(K, V);
+
+impl<K: KeyKind, V: Kind> Kind for OfHashMap<K, V> {
+    type Stored = HashMap<K::Key, V::Stored>;
+    type Model = BTreeMap<K::Model, V::Model>;
+
+    fn any() -> BoxedStrategy<Self::Model> {
+        prop::collection::btree_map(K::any(), V::any(), 0..6).boxed()
+    }
+
+    fn store(tx: &mut WriteTx<'_>, model: &Self::Model) -> Result<Self::Stored> {
+        let link = tx.alloc(HashMap::new())?;
+        Self::grow(tx, link, &mut Self::Model::new(), model)?;
+        // What it owns goes with it: only the header's own place is freed.
+        let map = std::mem::take(tx.at_mut(link)?);
+        tx.free(link)?;
+        Ok(map)
+    }
+
+    fn load(tx: &Image, stored: &Self::Stored) -> Result<Self::Model> {
+        let entries = stored.iter(tx)?.map(|entry| {
+            let (key, value) = entry?;
+            Ok((K::load(tx, key)?, V::load(tx, value)?))
+        });
+        let model = entries.collect::<Result<Self::Model>>()?;
+        assert_eq!(stored.len(), model.len() as u64);
+        Ok(model)
+    }
+
+    fn grow(
+        tx: &mut WriteTx<'_>,
+        link: Link<Self::Stored>,
+        model: &mut Self::Model,
+        more: &Self::Model,
+    ) -> Result<()> {
+        for (key, value) in more {
+            let value = V::store(tx, value)?;
+            if let Some(old) = K::ask(key, |query| link.insert(tx, query, value))? {
+                tx.release(old)?;
+            }
+        }
+        model.extend(more.iter().map(|(key, value)| (key.clone(), value.clone())));
+        Ok(())
     }
 }

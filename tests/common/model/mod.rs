@@ -8,6 +8,8 @@ pub mod deques;
 pub mod kinds;
 mod list;
 pub mod maps;
+mod ranges;
+pub mod sets;
 pub mod strings;
 pub mod vectors;
 
@@ -74,9 +76,9 @@ enum End {
     Reopen { commits: bool },
 }
 
-fn step<S: Subject>() -> impl Strategy<Value = Step<S::Op>> {
+fn step<Op: Clone + Debug + 'static>(op: BoxedStrategy<Op>) -> impl Strategy<Value = Step<Op>> {
     prop_oneof![
-        500 => S::op().prop_map(Step::Change),
+        500 => op.prop_map(Step::Change),
         4 => Just(Step::Savepoint),
         3 => any::<Index>().prop_map(Step::RollBackTo),
         6 => Just(Step::End(End::Commit(Durability::Deferred))),
@@ -90,6 +92,15 @@ fn step<S: Subject>() -> impl Strategy<Value = Step<S::Op>> {
 /// Runs cases from a seed, which it prints; `FLAGSTONE_SEED` sets another one,
 /// `FLAGSTONE_LONG` asks for many cases.
 pub fn run<S: Subject>() {
+    run_steps(S::op(), &Case::<S>::run);
+}
+
+/// Apart from `run`, for the compiler's sake: collections with the same changes
+/// share what makes and shrinks them.
+fn run_steps<Op: Clone + Debug + 'static>(
+    op: BoxedStrategy<Op>,
+    case: &dyn Fn(&[Step<Op>]) -> Outcome,
+) {
     let seed = seed(1);
     println!("FLAGSTONE_SEED={seed}");
     let mut bytes = [0; 32];
@@ -102,8 +113,8 @@ pub fn run<S: Subject>() {
     };
     let mut runner =
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let steps = proptest::collection::vec(step::<S>(), OPS);
-    match runner.run(&steps, |steps| Case::<S>::run(&steps)) {
+    let steps = proptest::collection::vec(step(op), OPS);
+    match runner.run(&steps, |steps| case(&steps)) {
         Ok(()) => {}
         Err(TestError::Fail(why, steps)) => {
             panic!("FLAGSTONE_SEED={seed}: {why}\n{} steps: {steps:#?}", steps.len())
