@@ -25,16 +25,6 @@ pub(super) const fn at<T>(index: u64) -> u64 {
     index.saturating_mul(size_of::<T>() as u64)
 }
 
-/// The first words of a header, in whatever state they are.
-pub(super) fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
-    let mut words = [0; N];
-    for (index, word) in words.iter_mut().enumerate() {
-        let bytes = bytes.get(index * 8..index * 8 + 8)?;
-        *word = u64::from_ne_bytes(bytes.try_into().ok()?);
-    }
-    Some(words)
-}
-
 /// Refuses a header whose numbers contradict each other.
 #[inline]
 pub(super) fn expect_header(

@@ -1,13 +1,11 @@
 //! An image, and following links in it.
 
-use std::sync::Arc;
-
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::HEAD_PAGES;
-use crate::map::{HasMap, Held, Misfit, PrivateMap};
+use crate::map::{HasMap, Misfit, PrivateMap};
 use crate::persist::{Link, Persist, Pointee};
 
 use super::PageSet;
@@ -60,12 +58,6 @@ impl Image {
         }
         let (touched, zeroed) = (PageSet::default(), PageSet::default());
         Self { map, position, touched, zeroed, traits }
-    }
-
-    /// Holds an image for a reader.
-    #[inline]
-    pub(crate) fn hold(image: Arc<Self>) -> Held<Self> {
-        Held::new(image)
     }
 
     /// The log position up to which this image follows the log: a later commit

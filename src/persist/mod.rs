@@ -27,7 +27,7 @@ pub(crate) use element::{Block, Blocks, Element, ElementRef};
 pub use field::FieldOf;
 pub use link::{Link, Pointee};
 pub use owned::Owned;
-pub(crate) use owned::Piece;
+pub(crate) use owned::{Piece, words};
 pub use schema::{Field, Reach, Schema, Shape};
 
 /// Largest alignment that a type in a store may ask for, in bytes: a page's.

@@ -85,3 +85,13 @@ impl Owned {
         self.pieces.push(piece);
     }
 }
+
+/// The first words of a value's bytes, in whatever state they are.
+pub(crate) fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
+    let mut words = [0; N];
+    for (index, word) in words.iter_mut().enumerate() {
+        let bytes = bytes.get(index * 8..index * 8 + 8)?;
+        *word = u64::from_ne_bytes(bytes.try_into().ok()?);
+    }
+    Some(words)
+}

@@ -33,7 +33,7 @@ impl Store {
     /// The log or the file is damaged, or there is no memory for an image.
     #[inline]
     pub fn read(&self) -> Result<ReadTx<'_>> {
-        Ok(ReadTx { store: self, image: Image::hold(self.core.snapshot()?) })
+        Ok(ReadTx { store: self, image: Held::new(self.core.snapshot()?) })
     }
 }
 

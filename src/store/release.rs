@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::alloc;
 use crate::error::{ErrorKind, Result};
-use crate::persist::{ElementRef, Link, Owned, Persist, Piece, bytes_of};
+use crate::persist::{Block, Link, Owned, Persist, Piece, bytes_of};
 
 use super::WriteTx;
 
@@ -58,14 +58,7 @@ impl WriteTx<'_> {
             return Err(ErrorKind::LinkNull { type_name: T::type_name() }.into());
         }
         let mut owned = Owned::default();
-        owned.push(Piece {
-            offset: link.offset(),
-            element: ElementRef::of::<T>(),
-            count: None,
-            used_bytes: if T::OWNS { size_of::<T>() as u64 } else { 0 },
-            look: |bytes, owned| owned.each::<T>(bytes),
-            is_begun: false,
-        });
+        owned.block(Block::<T>::new(link.offset(), 1));
         self.release_all(owned)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::persist::{Block, Link, Owned, Persist};
+use crate::persist::{Block, Link, Owned, Persist, words};
 
 use super::iter::{Entries, KeyRange};
 use super::layout::{Node, own_node};
@@ -88,10 +88,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
     }
 
     fn own(bytes: &[u8], owned: &mut Owned) {
-        let word = |at: usize| {
-            bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes)
-        };
-        if let (Some(root), Some(height)) = (word(0), word(16)) {
+        if let Some([root, _len, height]) = words(bytes) {
             own_node::<K, V>(root, height, owned);
         }
     }

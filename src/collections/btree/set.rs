@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::persist::{Block, Link, Owned, Persist};
+use crate::persist::{Block, Link, Owned, Persist, words};
 use crate::store::WriteTx;
 
 use super::build;
@@ -93,10 +93,7 @@ impl<K: Persist> BTreeSet<K> {
     }
 
     fn own(bytes: &[u8], owned: &mut Owned) {
-        let word = |at: usize| {
-            bytes.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes)
-        };
-        if let (Some(root), Some(height)) = (word(0), word(16)) {
+        if let Some([root, _len, height]) = words(bytes) {
             own_node::<K, Nothing>(root, height, owned);
         }
     }

@@ -11,7 +11,7 @@ use std::ops::RangeBounds;
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::persist::{Blocks, Link, Owned, Persist};
+use crate::persist::{Blocks, Link, Owned, Persist, words};
 use crate::store::WriteTx;
 
 use super::array;
@@ -293,7 +293,7 @@ impl<T: Persist> Deque<T> {
     }
 
     fn own(bytes: &[u8], owned: &mut Owned) {
-        if let Some([offset, capacity, head, len]) = array::words(bytes) {
+        if let Some([offset, capacity, head, len]) = words(bytes) {
             // Either the elements go round the end, or they stop here. What lies
             // before them is zero, and a value of zeros owns nothing.
             owned.array(Blocks::<T>::new(offset, capacity), head.saturating_add(len));

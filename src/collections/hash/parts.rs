@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use crate::error::{ErrorKind, Result};
-use crate::persist::{Blocks, Element, Field, Link, Owned, Persist, Reach};
+use crate::persist::{Blocks, Element, Field, Link, Owned, Persist, Reach, words};
 
 use super::tags::GROUP;
 
@@ -91,15 +91,6 @@ impl<K: Persist, V: Persist> Element for HashEntry<K, V> {
     const ELEMENT_OWNS: bool = K::OWNS || V::OWNS;
 }
 
-/// The link in the 16 bytes at `at`.
-fn link_in(bytes: &[u8], at: usize) -> Option<(u64, u64)> {
-    let word = |at: usize| {
-        let bytes = bytes.get(at..at + 8)?.try_into().ok()?;
-        Some(u64::from_ne_bytes(bytes))
-    };
-    Some((word(at)?, word(at + 8)?))
-}
-
 impl<K: Persist, V: Persist> Table<K, V> {
     /// No entries, and no allocation.
     pub(super) fn new() -> Self {
@@ -127,7 +118,7 @@ impl<K: Persist, V: Persist> Table<K, V> {
     }
 
     fn own(bytes: &[u8], owned: &mut Owned) {
-        if let Some((offset, count)) = link_in(bytes, 0) {
+        if let Some([offset, count]) = words(bytes) {
             owned.array(Blocks::<Segment<K, V>>::new(offset, count), count);
         }
     }
@@ -135,7 +126,7 @@ impl<K: Persist, V: Persist> Table<K, V> {
 
 impl<K: Persist, V: Persist> Segment<K, V> {
     fn own(bytes: &[u8], owned: &mut Owned) {
-        if let Some((offset, count)) = link_in(bytes, 0) {
+        if let Some([offset, count]) = words(bytes) {
             owned.array(Blocks::<Shard<K, V>>::new(offset, count), count);
         }
     }
@@ -208,10 +199,9 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     }
 
     fn own(bytes: &[u8], owned: &mut Owned) {
-        if let Some((offset, count)) = link_in(bytes, 0) {
-            owned.array(Blocks::<u8>::new(offset, count), 0);
-        }
-        for (offset, count) in [16, 32, 48].into_iter().filter_map(|at| link_in(bytes, at)) {
+        let Some([tags, tag_bytes, parts @ ..]) = words::<8>(bytes) else { return };
+        owned.array(Blocks::<u8>::new(tags, tag_bytes), 0);
+        for [offset, count] in parts.as_chunks().0.iter().copied() {
             owned.array(Blocks::<HashEntry<K, V>>::new(offset, count), count);
         }
     }

@@ -10,7 +10,7 @@ use std::ops::RangeBounds;
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::persist::{Blocks, Link, Owned, Persist};
+use crate::persist::{Blocks, Link, Owned, Persist, words};
 use crate::store::{Area, WriteTx};
 
 use super::array::{self, at};
@@ -368,7 +368,7 @@ impl<T: Persist> Vec<T> {
     }
 
     fn own(bytes: &[u8], owned: &mut Owned) {
-        if let Some([offset, len, capacity]) = array::words(bytes) {
+        if let Some([offset, len, capacity]) = words(bytes) {
             owned.array(Blocks::<T>::new(offset, capacity), len);
         }
     }
