@@ -20,6 +20,8 @@ mod image;
 mod log;
 mod map;
 pub mod persist;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod store;
 mod workspace;
 

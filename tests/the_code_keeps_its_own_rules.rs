@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first: a module imports only from those before it.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "error",
     "persist",
     "format",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 15] = [
     "check",
     "store",
     "collections",
+    "sim",
     "lib",
 ];
 

@@ -20,7 +20,7 @@ struct MemoryLog {
 
 impl MemoryDisk {
     /// A file with these bytes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
         Self { bytes: Arc::new(Mutex::new(bytes)) }
     }

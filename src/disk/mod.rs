@@ -18,7 +18,7 @@ use crate::map::PrivateMap;
 mod file;
 mod growth;
 mod memory;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 
 pub(crate) use file::{create_file, open_file};

@@ -13,11 +13,13 @@ const SECTOR_BYTES: usize = 512;
 
 /// A small generator of numbers (SplitMix64, Steele and others, 2014), so that
 /// a seed is all that a failure needs.
-#[derive(Clone)]
-pub(crate) struct Random(pub(crate) u64);
+#[derive(Clone, Debug)]
+pub struct Random(pub u64);
 
 impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
+    /// The next number.
+    #[expect(clippy::should_implement_trait, reason = "there is always a next one")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -25,7 +27,8 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+    /// A number below `limit`, which counts as 1 if it is 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
     }
 }
@@ -46,16 +49,16 @@ struct State {
     growths: u64,
 }
 
-/// A disk in memory that remembers what was not synced.
+/// A disk in memory that remembers what was not synced. A copy of it is the same disk.
 #[derive(Clone)]
-pub(crate) struct SimDisk {
+pub struct SimDisk {
     live: MemoryDisk,
     state: Arc<Mutex<State>>,
 }
 
 impl SimDisk {
     /// A disk that holds `bytes` durably.
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: Vec<u8>) -> Self {
         let live = MemoryDisk::of(bytes.clone());
         let state = State {
             durable: bytes,
@@ -73,23 +76,23 @@ impl SimDisk {
     }
 
     /// Lets `calls` more calls succeed that write, resize or sync.
-    pub(crate) fn fail_after(&self, calls: u64) {
+    pub fn fail_after(&self, calls: u64) {
         self.state().calls_left = calls;
     }
 
     /// Whether growing fails from now on.
-    pub(crate) fn set_full(&self, is_full: bool) {
+    pub fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
     }
 
     /// How often it was to grow so far.
-    pub(crate) fn growths(&self) -> u64 {
+    pub fn growths(&self) -> u64 {
         self.state().growths
     }
 
     /// What a power cut could leave now: what was synced, and of each sector
     /// written since any one of its contents; of the lengths any one.
-    pub(crate) fn crash(&self, random: &mut Random) -> Vec<u8> {
+    pub fn crash(&self, random: &mut Random) -> Vec<u8> {
         let state = self.state();
         let mut bytes = state.durable.clone();
         let pick = random.below(state.lengths.len() as u64 + 1) as usize;

@@ -1,12 +1,8 @@
 //! Power cuts on the simulated disk: whatever a cut leaves opens as exactly one
 //! committed state, and none older than the last durable one.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use super::{Durability, OpenOptions, Savepoint, Store, WriteTx};
-use crate::disk::sim::{Random, SimDisk};
-use crate::engine::create;
+use crate::sim::{Random, SimDisk};
 use crate::{ErrorKind, Link, Result};
 
 /// Slots of the table that the tests change.
@@ -29,15 +25,11 @@ fn options() -> OpenOptions {
 
 fn open(bytes: Vec<u8>) -> Result<(Store, SimDisk)> {
     let disk = SimDisk::new(bytes);
-    let store = options().start(Arc::new(disk.clone()), Path::new("sim"))?;
-    Ok((store, disk))
+    Ok((disk.open(&options())?, disk))
 }
 
 fn new_store() -> (Store, SimDisk) {
-    let disk = SimDisk::new(Vec::new());
-    create(&disk, 64 * 1024, [1, 2, 3, 4]).unwrap();
-    let store = options().start(Arc::new(disk.clone()), Path::new("sim")).unwrap();
-    (store, disk)
+    SimDisk::create(&options()).unwrap()
 }
 
 fn table(tx: &mut WriteTx<'_>) -> Result<Link<[Slot; SLOTS]>> {
@@ -148,15 +140,13 @@ fn verify(bytes: Vec<u8>, history: &History, random: &mut Random, depth: u32, se
     let disk = SimDisk::new(bytes);
     if depth > 0 {
         disk.fail_after(random.below(12));
-        let attempt = options().start(Arc::new(disk.clone()), Path::new("sim"));
+        let attempt = disk.open(&options());
         if let Ok(store) = attempt {
             let _ = store.write().map(|tx| tx.commit());
         }
         return verify(disk.crash(random), history, random, depth - 1, seed);
     }
-    let store = options()
-        .start(Arc::new(disk), Path::new("sim"))
-        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let store = disk.open(&options()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let found = contents(&store).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let candidates = &history.states[history.durable..];
     assert!(candidates.contains(&found), "seed {seed}: no committed state since the durable one");

@@ -184,7 +184,18 @@ impl OpenOptions {
         self.start(Arc::new(disk), Path::new(""))
     }
 
-    pub(super) fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
+    /// Makes a store on a disk that is empty, with keys that are always the same.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn create_on(&self, disk: &dyn Disk) -> Result<()> {
+        let created = create(disk, self.rounded_log_bytes()?, [1, 2, 3, 4]);
+        Ok(created.map_err(|source| ErrorKind::Io {
+            action: "make a store on a simulated disk",
+            path: Default::default(),
+            source,
+        })?)
+    }
+
+    pub(crate) fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
         let settings = Settings {
             link_tests: self.link_tests,
             memory_budget_bytes: self.memory_budget_bytes,
