@@ -80,7 +80,8 @@ fn imports(code: &str) -> Vec<String> {
 
 #[test]
 fn modules_import_only_from_those_before_them() {
-    for (path, layer, code) in files() {
+    // The tool is a program of its own, and sees what is public.
+    for (path, layer, code) in files().into_iter().filter(|(_, layer, _)| layer != "bin") {
         for import in imports(&code).iter().filter(|name| !name.is_empty() && *name != "persist") {
             assert!(
                 rank(import) <= rank(&layer),
@@ -103,7 +104,7 @@ fn unsafe_code_is_little_in_its_place_and_argued_for() {
                 continue;
             }
             // Passing the caller's own promise on is no argument of ours.
-            let passes_on = layer == "store" && code.contains(".open(path)");
+            let passes_on = ["store", "bin"].contains(&&*layer) && code.contains(".open(path)");
             count += usize::from(!passes_on);
             let place = format!("{}:{}", path.display(), index + 1);
             assert!(passes_on || UNSAFE_MODULES.contains(&&*layer), "{place}: unsafe code here");

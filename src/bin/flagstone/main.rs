@@ -1,0 +1,58 @@
+//! The command-line tool.
+//!
+//! **Owns** what its commands are called, what they print, and how they end. **Must
+//! not know** the bytes of a file: it uses what the crate makes public.
+
+#![deny(unsafe_code)]
+
+mod check;
+mod failure;
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Look after flagstone stores.
+///
+/// Ends with 0 if all is well, with 1 if something was found, and with 2 if a command
+/// could not do its work or was not understood.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A command; each is a file of its own.
+#[derive(Subcommand)]
+enum Command {
+    Check(check::Arguments),
+}
+
+/// How a command that did its work ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Sound,
+    Findings,
+}
+
+fn main() -> ExitCode {
+    let ended = match Arguments::parse().command {
+        Command::Check(arguments) => check::run(&arguments),
+    };
+    match ended {
+        Ok(Outcome::Sound) => ExitCode::SUCCESS,
+        Ok(Outcome::Findings) => ExitCode::from(1),
+        Err(failure) => {
+            // Whoever reads the answer has enough of it, such as `head`.
+            if !matches!(&failure, Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe)
+            {
+                eprintln!("flagstone: {failure}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
