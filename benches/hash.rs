@@ -1,6 +1,6 @@
 //! Hash maps of `u64` to 64 bytes against std's with the same hash function:
-//! lookups that wait for each other and such that do not, inserts, the bytes of
-//! the file, and the log of the slowest insert.
+//! lookups that wait for each other and such that do not, what a read transaction
+//! for each adds, inserts, the bytes of the file, and the log of the slowest insert.
 //!
 //! `cargo bench --bench hash [-- entries]`
 
@@ -200,6 +200,7 @@ fn lookups(Sides { store, map, std, entries }: &Sides) {
     dependent("reader", chain_reader);
     dependent("map", chain_map);
     dependent("a read transaction each", chain_reads);
+    begin_and_end(store, *map, &chain);
     let independent = |what: &str, walk: fn(&Store, Link<Map>, &[u64]) -> u64| {
         let what = format!("{count:>9} entries, independent, {what}");
         let ours = |start: usize| walk(store, *map, &chain[start..start + STEPS]);
@@ -220,9 +221,47 @@ fn lookups(Sides { store, map, std, entries }: &Sides) {
     compare(&what, count, |start| ours(start) as u64, |start| theirs(start) as u64);
 }
 
-/// One insert a transaction: what each adds to the log.
+/// What a read transaction for each lookup adds to one for all of them: the median
+/// of the differences of turns next to each other.
+fn begin_and_end(store: &Store, map: Link<Map>, chain: &[u64]) {
+    let mut nanos: Vec<f64> = (0..ROUNDS)
+        .map(|round| {
+            let key = chain[round * STEPS % (chain.len() - STEPS + 1)];
+            let (mut x, mut y) = (0, 0);
+            // The first ones bring the turn's lines for both, of which either comes first.
+            let warm = chain_map(store, map, key, STEPS);
+            black_box(chain_map(store, map, key, STEPS));
+            let mut turn = |is_each: bool| {
+                let sum = if is_each { &mut y } else { &mut x };
+                let walk = if is_each { chain_reads } else { chain_map };
+                time(|| *sum = black_box(walk(store, map, key, STEPS)))
+            };
+            let first = turn(round % 2 == 0);
+            let second = turn(round % 2 == 1);
+            let (each, one) = if round % 2 == 0 { (first, second) } else { (second, first) };
+            assert!(x == y && x == warm);
+            (each.as_nanos() as f64 - one.as_nanos() as f64) / STEPS as f64
+        })
+        .collect();
+    nanos.sort_by(f64::total_cmp);
+    println!(
+        "{:>9} entries, a read transaction each adds {:.1} ns ({:.1} to {:.1})",
+        chain.len(),
+        nanos[ROUNDS / 2],
+        nanos[ROUNDS / 4],
+        nanos[ROUNDS * 3 / 4],
+    );
+}
+
+/// One insert a transaction: what each adds to the log. The log has its length from
+/// the start: when it moves, it describes its new pages in a transaction of its own,
+/// which is no part of the insert that happens to come before.
 fn log_of_inserts(folder: &Folder, count: u64) {
-    let options = OpenOptions::new().durability(Durability::Deferred);
+    const LOG_BYTES: u64 = 16 << 20;
+    let options = OpenOptions::new()
+        .durability(Durability::Deferred)
+        .log_bytes(LOG_BYTES)
+        .most_log_bytes(LOG_BYTES);
     let store = folder.open("log", &options);
     let map = store.update(|tx| tx.root_or_insert_with("map", Map::new)).expect("a map");
     let mut random = Random(3);
@@ -252,7 +291,7 @@ fn log_of_inserts(folder: &Folder, count: u64) {
 /// The share of the file at many sizes, lucky and unlucky.
 fn bytes_at_all_sizes(folder: &Folder, entries: &[(u64, Value)]) {
     let options = OpenOptions::new().durability(Durability::Deferred);
-    let store = folder.open("sizes", &options);
+    let store = folder.open(&format!("sizes-{}", entries.len()), &options);
     let map = insert_all(&store, "map", &[]);
     let mut live: Vec<f64> = Vec::new();
     let mut done = 0;
