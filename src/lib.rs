@@ -20,6 +20,7 @@ mod image;
 mod log;
 mod map;
 pub mod persist;
+mod plant;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod store;

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::store::{OpenOptions, Store};
 
 pub use crate::disk::sim::{Random, SimDisk};
+pub use crate::plant::Plant;
 
 impl SimDisk {
     /// Makes a new, empty store, durably, and opens it. Its identity and its key for

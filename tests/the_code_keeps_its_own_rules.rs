@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first: a module imports only from those before it.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "error",
+    "plant",
     "persist",
     "format",
     "map",

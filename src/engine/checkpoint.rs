@@ -22,6 +22,7 @@ use crate::format::record::{Entries, Entry};
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet, open_image};
+use crate::plant::Plant;
 
 /// Pages to a positioned write.
 const PAGES_PER_WRITE: u64 = 64;
@@ -57,9 +58,14 @@ impl Core {
         let mut pages = PageSet::default();
         image.advance(&self.log_source(), end.position, &mut pages)?;
         self.keep_from_readers(end.position, &pages)?;
-        self.write_pages(&image, &pages)?;
+        if !self.planted(Plant::SuperblockBeforeHeap) {
+            self.write_pages(&image, &pages)?;
+        }
         self.write_superblock(checkpointer, |block| point_to(block, end))?;
         self.write_superblock(checkpointer, |_| ())?;
+        if self.planted(Plant::SuperblockBeforeHeap) {
+            self.write_pages(&image, &pages)?;
+        }
         self.free_log(checkpointer, end.position);
         self.cut_file(image.heap_bytes())?;
         if image.private_bytes() <= self.settings.memory_budget_bytes

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use super::{Core, EndOfLog, LogState, lock};
 use crate::error::{ErrorKind, Result};
+use crate::plant::Plant;
 
 impl Core {
     /// Returns when everything before `position` is durable. Whoever gets the
@@ -29,7 +30,7 @@ impl Core {
         let to = sealed.map_err(|error| self.poisoned_by("write the log", error))?;
         let end = EndOfLog { position: to, chain: log.tail.chain, heap_bytes: log.heap_bytes };
         drop(log);
-        if from < to {
+        if from < to && !self.planted(Plant::AcknowledgeBeforeFlush) {
             ring.flush(from, to).map_err(|error| self.poisoned_by("flush the log", error))?;
         }
         // A checkpoint's sync may have failed meanwhile and taken the error

@@ -39,6 +39,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats};
 use crate::log::{LogSource, Tail};
+use crate::plant::{Plant, Planted};
 use crate::workspace::Workspace;
 
 use heap_ends::HeapEnds;
@@ -52,6 +53,7 @@ pub(crate) struct Settings {
     pub(crate) memory_budget_bytes: u64,
     pub(crate) most_log_bytes: u64,
     pub(crate) salvage: bool,
+    pub(crate) planted: Planted,
 }
 
 impl Settings {
@@ -132,6 +134,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Core {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a test has planted this fault.
+    fn planted(&self, fault: Plant) -> bool {
+        self.settings.planted.has(fault)
     }
 
     /// The lock that makes its holder the writer.

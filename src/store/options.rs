@@ -8,6 +8,7 @@ use crate::engine::{Settings, create};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::image::LinkTests;
+use crate::plant::Planted;
 
 use super::Store;
 
@@ -48,6 +49,7 @@ pub struct OpenOptions {
     link_tests: LinkTests,
     verify: bool,
     salvage: bool,
+    planted: Planted,
 }
 
 impl Default for OpenOptions {
@@ -61,6 +63,7 @@ impl Default for OpenOptions {
             link_tests: LinkTests::Bounds,
             verify: false,
             salvage: false,
+            planted: Planted::default(),
         }
     }
 }
@@ -139,6 +142,15 @@ impl OpenOptions {
         self
     }
 
+    /// Plants a fault into the protocol of the store that is opened, so that a test
+    /// of crashes can show that it notices. Such a store loses data.
+    #[cfg(any(test, feature = "sim"))]
+    #[must_use]
+    pub fn plant(mut self, fault: crate::plant::Plant) -> Self {
+        self.planted = Planted::one(fault);
+        self
+    }
+
     /// Opens the store at `path`.
     ///
     /// # Safety
@@ -201,6 +213,7 @@ impl OpenOptions {
             memory_budget_bytes: self.memory_budget_bytes,
             most_log_bytes: self.most_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
+            planted: self.planted,
         };
         let store = Store::start(disk, path, settings, self.durability)?;
         if self.verify {
