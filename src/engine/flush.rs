@@ -1,28 +1,28 @@
 //! Making the log durable, for everything that was appended so far.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
+use super::turn::Turn;
 use super::{Core, EndOfLog, LogState, lock};
 use crate::error::{ErrorKind, Result};
 use crate::plant::Plant;
 
 impl Core {
     /// Returns when everything before `position` is durable. Whoever gets the
-    /// lock first flushes for all that wait behind it.
+    /// turn flushes for all that wait behind it.
     pub(crate) fn flush_to(&self, position: u64) -> Result<()> {
-        if self.durable.load(Acquire) >= position {
+        let is_durable = || self.durable.load(Acquire) >= position;
+        if is_durable() {
             return Ok(());
         }
-        let sync = lock(&self.sync);
-        if self.durable.load(Acquire) >= position {
-            return Ok(());
+        match self.syncs.take_unless(is_durable) {
+            Some(turn) => self.flush_all(&turn).map(|_| ()),
+            None => Ok(()),
         }
-        self.flush_all(&sync).map(|_| ())
     }
 
-    /// Makes everything appended so far durable; the caller holds the sync lock.
-    pub(super) fn flush_all(&self, _sync: &MutexGuard<'_, ()>) -> Result<EndOfLog> {
+    /// Makes everything appended so far durable; it is the caller's turn.
+    pub(super) fn flush_all(&self, _turn: &Turn<'_>) -> Result<EndOfLog> {
         self.refuse_poisoned()?;
         let mut log = lock(&self.log);
         let (from, ring) = (log.tail.durable, log.tail.ring.clone());
@@ -45,8 +45,8 @@ impl Core {
     /// Makes everything appended so far durable, and begins the window of a
     /// checkpoint there.
     pub(super) fn flush_for_checkpoint(&self) -> Result<EndOfLog> {
-        let sync = lock(&self.sync);
-        let end = self.flush_all(&sync)?;
+        let turn = self.syncs.take();
+        let end = self.flush_all(&turn)?;
         let mut log = lock(&self.log);
         // Records appended since the seal belong to the new window as well, so
         // it begins with the longer of the two.
@@ -64,7 +64,7 @@ impl Core {
 
     /// Syncs the heap's description. One sync at a time, and a failure poisons.
     pub(super) fn sync_heap(&self, action: &'static str) -> Result<()> {
-        let _sync = lock(&self.sync);
+        let _turn = self.syncs.take();
         self.refuse_poisoned()?;
         self.disk.sync().map_err(|error| self.poisoned_by(action, error))?;
         self.refuse_poisoned()

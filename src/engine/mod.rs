@@ -18,7 +18,7 @@
 //!
 //! # Locks, in the order in which they are taken
 //!
-//! writer, checkpointer, sync, pool, log.
+//! writer, checkpointer, the turn to sync, pool, log.
 
 mod checkpoint;
 mod close;
@@ -28,6 +28,7 @@ mod flush;
 mod heap_ends;
 mod open;
 mod relocate;
+mod turn;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -43,6 +44,7 @@ use crate::plant::{Plant, Planted};
 use crate::workspace::Workspace;
 
 use heap_ends::HeapEnds;
+use turn::Turns;
 
 pub(crate) use create::create;
 
@@ -71,7 +73,7 @@ pub(crate) struct Core {
     settings: Settings,
     writer: Mutex<Writer>,
     checkpointer: Mutex<Checkpointer>,
-    sync: Mutex<()>,
+    syncs: Turns,
     pool: Mutex<Pool>,
     log: Mutex<LogState>,
     /// `Tail::visible` and `Tail::durable`, to look at without the lock.

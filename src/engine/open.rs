@@ -88,7 +88,7 @@ impl Core {
             writer: Mutex::new(writer),
             pool: Mutex::new(Pool::new(from, settings.image_traits(&block))),
             checkpointer: Mutex::new(Checkpointer { image: None, last: block, slot, begun: false }),
-            sync: Mutex::new(()),
+            syncs: Default::default(),
             settings,
             log: Mutex::new(log),
             visible: end.position.into(),
