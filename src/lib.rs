@@ -33,4 +33,6 @@ pub use error::{Error, ErrorKind, Result};
 pub use flagstone_derive::persist;
 pub use image::{Image, LinkTests};
 pub use persist::{FieldOf, Link, Persist, Pointee};
-pub use store::{Durability, OpenOptions, PagesByUse, ReadTx, Savepoint, Stats, Store, WriteTx};
+pub use store::{
+    Checkpoints, Durability, OpenOptions, PagesByUse, ReadTx, Savepoint, Stats, Store, WriteTx,
+};

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::store::{OpenOptions, Store};
+use crate::store::{Checkpoints, OpenOptions, Store};
 
 pub use crate::disk::sim::{Random, SimDisk};
 pub use crate::plant::Plant;
@@ -25,12 +25,15 @@ impl SimDisk {
         Ok((disk.open(options)?, disk))
     }
 
-    /// Opens the store that the disk holds.
+    /// Opens the store that the disk holds. Its checkpoints are made by commits
+    /// ([`Checkpoints::ByCommits`]), so that a seed repeats a run; call
+    /// [`Store::checkpoint`] from another thread for one in the background.
     ///
     /// # Errors
     ///
     /// As [`Store::open`](crate::Store::open).
     pub fn open(&self, options: &OpenOptions) -> Result<Store> {
+        let options = options.clone().checkpoints(Checkpoints::ByCommits);
         options.start(Arc::new(self.clone()), Path::new("sim"))
     }
 }

@@ -38,7 +38,7 @@ impl Core {
     }
 
     /// As `checkpoint`, unless another thread is at it.
-    pub(super) fn checkpoint_if_idle(&self) -> Result<()> {
+    pub(crate) fn checkpoint_if_idle(&self) -> Result<()> {
         match self.checkpointer.try_lock() {
             Ok(mut checkpointer) => self.run_checkpoint(&mut checkpointer),
             Err(TryLockError::Poisoned(poisoned)) => {

@@ -26,7 +26,7 @@ pub(crate) struct Committed {
     /// Whether its caller waits until it is durable.
     durable: bool,
     /// Whether the log is so full that a checkpoint is due.
-    checkpoint_due: bool,
+    pub(crate) checkpoint_due: bool,
     /// The length that the log should be moved to, if it is due.
     pub(crate) log_bytes_wanted: Option<u64>,
 }
@@ -113,7 +113,7 @@ impl Core {
         let mut log = lock(&self.log);
         if !log.tail.fits(record.len() as u64) {
             drop(log);
-            self.checkpoint()?;
+            self.make_room(record.len() as u64)?;
             log = lock(&self.log);
         }
         if !log.tail.fits(record.len() as u64) {
@@ -126,10 +126,21 @@ impl Core {
         log.ends.note(heap_bytes);
         self.publish(&log);
         let since_checkpoint = position - log.checkpoint;
-        let checkpoint_due = since_checkpoint > log.tail.ring.len_bytes() / 4 * 3;
+        let checkpoint_due =
+            since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes());
         let durable = durable || log.tail.awaits_flush();
         let log_bytes_wanted = self.log_bytes_wanted(&log);
         Ok(Committed { position, durable, checkpoint_due, log_bytes_wanted })
+    }
+
+    /// Waits for the checkpoint that is on its way; if there is no room after it, or
+    /// there was none, makes one.
+    fn make_room(&self, len_bytes: u64) -> Result<()> {
+        let mut checkpointer = lock(&self.checkpointer);
+        if lock(&self.log).tail.fits(len_bytes) {
+            return Ok(());
+        }
+        self.run_checkpoint(&mut checkpointer)
     }
 
     /// A record larger than the log: its entries go to a run past all heaps,
@@ -167,11 +178,6 @@ impl Core {
                 Some(_) => self.commit_unknown(),
                 None => error,
             })?;
-        }
-        if committed.checkpoint_due {
-            // The commit stands. A checkpoint that failed is tried again by the
-            // next commit, or has poisoned the store, which that one will tell.
-            let _ = self.checkpoint_if_idle();
         }
         Ok(())
     }

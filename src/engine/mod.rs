@@ -55,10 +55,17 @@ pub(crate) struct Settings {
     pub(crate) memory_budget_bytes: u64,
     pub(crate) most_log_bytes: u64,
     pub(crate) salvage: bool,
+    /// Eighths of the log after which a checkpoint is due.
+    pub(crate) checkpoint_eighths: u64,
     pub(crate) planted: Planted,
 }
 
 impl Settings {
+    /// Bytes that are logged before a checkpoint is due.
+    fn checkpoint_after(&self, log_bytes: u64) -> u64 {
+        log_bytes / 8 * self.checkpoint_eighths
+    }
+
     /// The traits of images of the store that `block` is of.
     fn image_traits(&self, block: &Superblock) -> ImageTraits {
         ImageTraits { tests: self.link_tests, hash_key: block.hash_key }

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod background;
 mod blocks;
 mod log_growth;
 mod options;
@@ -27,8 +28,9 @@ use crate::disk::Disk;
 use crate::engine::{Core, Settings};
 use crate::error::Result;
 
+use background::Background;
 pub(crate) use blocks::Area;
-pub use options::{Durability, OpenOptions};
+pub use options::{Checkpoints, Durability, OpenOptions};
 pub use read::ReadTx;
 pub use savepoint::Savepoint;
 pub use stats::{PagesByUse, Stats};
@@ -44,12 +46,14 @@ pub use write::WriteTx;
 /// read transactions run beside one write transaction, and neither waits for
 /// the other.
 pub struct Store {
-    core: Core,
+    core: Arc<Core>,
     checked: CheckedTypes,
     numbers: std::sync::Mutex<TypeNumbers>,
     /// Which thread has the write transaction; 0 for none.
     writer_thread: AtomicU64,
     durability: Durability,
+    checkpoints: Checkpoints,
+    background: Background,
     is_closed: bool,
 }
 
@@ -90,13 +94,16 @@ impl Store {
         path: &Path,
         settings: Settings,
         durability: Durability,
+        checkpoints: Checkpoints,
     ) -> Result<Self> {
         Ok(Self {
-            core: Core::open(disk, path, settings)?,
+            core: Arc::new(Core::open(disk, path, settings)?),
             checked: CheckedTypes::default(),
             numbers: Default::default(),
             writer_thread: AtomicU64::new(0),
             durability,
+            checkpoints,
+            background: Background::default(),
             is_closed: false,
         })
     }
@@ -119,7 +126,7 @@ impl Store {
 
     /// Brings the heap in the file up to everything committed so far, and frees
     /// the log behind. Commits and reads go on meanwhile. It happens by itself
-    /// when the log fills up, and when the store is closed.
+    /// when the log fills up, as [`Checkpoints`] says, and when the store is closed.
     ///
     /// # Errors
     ///
@@ -168,13 +175,25 @@ impl Store {
     /// recovers it from the log.
     pub fn close(mut self) -> Result<()> {
         self.is_closed = true;
+        self.background.stop();
         self.core.close()
+    }
+
+    /// After a commit that found the log filling up.
+    fn checkpoint_due(&self) {
+        match self.checkpoints {
+            Checkpoints::Background => self.background.checkpoint(&self.core),
+            // The commit stands. A checkpoint that failed is tried again by the next
+            // commit, or has poisoned the store, which that one will tell.
+            Checkpoints::ByCommits => drop(self.core.checkpoint_if_idle()),
+        }
     }
 }
 
 impl Drop for Store {
     fn drop(&mut self) {
         if !self.is_closed {
+            self.background.stop();
             // Whoever wants to know calls `close`. What is in the log is safe.
             let _ = self.core.close();
         }

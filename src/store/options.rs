@@ -27,6 +27,32 @@ pub enum Durability {
     Deferred,
 }
 
+/// Who brings the heap in the file up to date when the log fills up.
+///
+/// Either way a commit that finds no room in the log waits for a checkpoint, so the
+/// log, and the time that recovery takes, stay bounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checkpoints {
+    /// A thread of the store's own, which begins when it is needed for the first time:
+    /// no commit pays for a checkpoint. It begins one when half of the log is used, so
+    /// that commits have the other half meanwhile.
+    #[default]
+    Background,
+    /// The thread whose commit finds three quarters of the log used, after that commit.
+    /// For programs that must not have threads which they did not begin, and call
+    /// [`Store::checkpoint`] where it suits them.
+    ByCommits,
+}
+
+impl Checkpoints {
+    fn eighths_of_log(self) -> u64 {
+        match self {
+            Self::Background => 4,
+            Self::ByCommits => 6,
+        }
+    }
+}
+
 /// Options of opening a store.
 ///
 /// ```
@@ -46,6 +72,7 @@ pub struct OpenOptions {
     most_log_bytes: u64,
     memory_budget_bytes: u64,
     durability: Durability,
+    checkpoints: Checkpoints,
     link_tests: LinkTests,
     verify: bool,
     salvage: bool,
@@ -60,6 +87,7 @@ impl Default for OpenOptions {
             most_log_bytes: 64 << 20,
             memory_budget_bytes: 256 << 20,
             durability: Durability::Durable,
+            checkpoints: Checkpoints::Background,
             link_tests: LinkTests::Bounds,
             verify: false,
             salvage: false,
@@ -115,6 +143,14 @@ impl OpenOptions {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Who brings the heap in the file up to date. Default:
+    /// [`Checkpoints::Background`].
+    #[must_use]
+    pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
+        self.checkpoints = checkpoints;
         self
     }
 
@@ -213,9 +249,10 @@ impl OpenOptions {
             memory_budget_bytes: self.memory_budget_bytes,
             most_log_bytes: self.most_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
+            checkpoint_eighths: self.checkpoints.eighths_of_log(),
             planted: self.planted,
         };
-        let store = Store::start(disk, path, settings, self.durability)?;
+        let store = Store::start(disk, path, settings, self.durability, self.checkpoints)?;
         if self.verify {
             store.check()?.into_result()?;
         }

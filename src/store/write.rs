@@ -444,8 +444,13 @@ impl WriteTx<'_> {
         if let Some(log_bytes) = committed.log_bytes_wanted {
             log_growth::try_to_grow(core, &mut self.writer.writer, log_bytes);
         }
+        let store = self.store;
         drop(self);
-        core.finish_commit(committed)
+        core.finish_commit(committed)?;
+        if committed.checkpoint_due {
+            store.checkpoint_due();
+        }
+        Ok(())
     }
 
     /// Takes everything back; the same as dropping the transaction.
