@@ -351,6 +351,19 @@ pub enum ErrorKind {
     )]
     SavepointGone,
 
+    /// Readers hold as many snapshots as the store may have.
+    #[error(
+        "readers hold {held} snapshots, as many as the store may have; the oldest was begun {age:?} ago at {begun_at}; end it sooner, or allow more (`most_snapshots`)"
+    )]
+    TooManySnapshots {
+        /// Snapshots that are held.
+        held: usize,
+        /// How long the oldest has been held.
+        age: std::time::Duration,
+        /// The call of `Store::read` that began it.
+        begun_at: &'static std::panic::Location<'static>,
+    },
+
     /// An earlier write or flush failed.
     #[error("{path}: an earlier write or flush failed ({cause}), so nothing more is written; reads go on; close the store and open it again to recover", path = .path.display())]
     Poisoned {

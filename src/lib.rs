@@ -31,8 +31,9 @@ pub use check::{Dangling, DanglingList, Finding, Report, Unreachable, Unreachabl
 pub use collections::{Bytes, Pair, Text};
 pub use error::{Error, ErrorKind, Result};
 pub use flagstone_derive::persist;
-pub use image::{Image, LinkTests};
+pub use image::{Image, LinkTests, OldReader};
 pub use persist::{FieldOf, Link, Persist, Pointee};
 pub use store::{
-    Checkpoints, Durability, OpenOptions, PagesByUse, ReadTx, Savepoint, Stats, Store, WriteTx,
+    Checkpoints, Durability, OpenOptions, OwnedReadTx, PagesByUse, PendingCommit, ReadTx,
+    Savepoint, Snapshot, Stats, Store, WriteTx,
 };

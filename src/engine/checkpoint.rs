@@ -13,6 +13,7 @@
 
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::{MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
 
 use zerocopy::little_endian::{U32, U64};
 
@@ -21,11 +22,16 @@ use crate::error::Result;
 use crate::format::record::{Entries, Entry};
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
-use crate::image::{Image, PageSet, open_image};
+use crate::image::{Image, PageSet, ReaderReport, open_image};
 use crate::plant::Plant;
 
 /// Pages to a positioned write.
 const PAGES_PER_WRITE: u64 = 64;
+/// How long a checkpoint waits for readers, where it has to, and how long between
+/// two looks.
+const PATIENCE: Duration = Duration::from_secs(5);
+const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+
 /// Pages to a sync: flushes of the log wait for no more than one slice.
 const PAGES_PER_SLICE: std::ops::RangeInclusive<u64> = 128..=2048;
 
@@ -73,6 +79,8 @@ impl Core {
         {
             checkpointer.image = Some(image);
         }
+        // Last, since it is the program's code, and may panic.
+        self.report_old_readers();
         Ok(())
     }
 
@@ -89,14 +97,33 @@ impl Core {
         }
     }
 
-    /// Step 2.
+    /// Step 2. Kernels before 5.14 cannot give a page to a held image; there the
+    /// checkpoint waits for the readers.
     fn keep_from_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let Err(error) = self.freeze_held(position, pages)? else { return Ok(()) };
+            if error.kind() != std::io::ErrorKind::InvalidInput || begun.elapsed() > PATIENCE {
+                return Err(self.io_error(
+                    "keep pages for a reader that holds an old snapshot (MADV_POPULATE_WRITE)",
+                    error,
+                ));
+            }
+            std::thread::sleep(BETWEEN_TRIES);
+        }
+    }
+
+    fn freeze_held(&self, position: u64, pages: &PageSet) -> Result<std::io::Result<()>> {
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
-        let source = self.log_source();
-        let frozen = pool.prepare_checkpoint(&source, visible, position, pages)?;
-        frozen
-            .map_err(|error| self.io_error("keep pages for a reader (MADV_POPULATE_WRITE)", error))
+        pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
+    }
+
+    /// Tells of readers that hold a snapshot for long.
+    fn report_old_readers(&self) {
+        let Some(ReaderReport { age, report }) = &self.settings.reader_report else { return };
+        let old = lock(&self.pool).take_old_readers(*age);
+        old.iter().for_each(|reader| report(reader));
     }
 
     /// Step 3.

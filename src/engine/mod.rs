@@ -30,6 +30,7 @@ mod open;
 mod relocate;
 mod turn;
 
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Acquire;
@@ -38,7 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::disk::{Disk, Growth};
 use crate::error::{ErrorKind, Result};
 use crate::format::superblock::Superblock;
-use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats};
+use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats, ReaderReport};
 use crate::log::{LogSource, Tail};
 use crate::plant::{Plant, Planted};
 use crate::workspace::Workspace;
@@ -46,6 +47,7 @@ use crate::workspace::Workspace;
 use heap_ends::HeapEnds;
 use turn::Turns;
 
+pub(crate) use commit::Committed;
 pub(crate) use create::create;
 
 /// What the engine has to know of the open options.
@@ -55,6 +57,9 @@ pub(crate) struct Settings {
     pub(crate) memory_budget_bytes: u64,
     pub(crate) most_log_bytes: u64,
     pub(crate) salvage: bool,
+    /// Images that readers may hold.
+    pub(crate) most_held_images: usize,
+    pub(crate) reader_report: Option<ReaderReport>,
     /// Eighths of the log after which a checkpoint is due.
     pub(crate) checkpoint_eighths: u64,
     pub(crate) planted: Planted,
@@ -167,14 +172,16 @@ impl Core {
         Ok(is_first)
     }
 
-    /// A snapshot at the visible position.
+    /// A snapshot at the visible position, for the caller's caller to hold.
     #[inline]
+    #[track_caller]
     pub(crate) fn snapshot(&self) -> Result<Arc<Image>> {
+        let caller = Location::caller();
         // Looked at under the pool's lock: an older position could be one behind
         // the pages that a checkpoint is writing.
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
-        pool.take(&|| self.log_source(), visible)
+        pool.take(&|| self.log_source(), visible, self.settings.most_held_images, caller)
     }
 
     fn log_source(&self) -> LogSource {

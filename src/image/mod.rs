@@ -14,13 +14,16 @@
 
 mod apply;
 mod heap;
+mod hold;
 mod page_set;
 mod pool;
 mod view;
 
+pub use hold::OldReader;
 pub use view::Image;
 
 pub(crate) use heap::Allocation;
+pub(crate) use hold::ReaderReport;
 pub(crate) use page_set::PageSet;
 pub(crate) use pool::{Checkpointed, Pool, PoolStats, open_image};
 pub(crate) use view::ImageTraits;

@@ -4,7 +4,9 @@
 //! place if nobody holds it; else an idle image catches up and takes its
 //! place, and the old one turns idle when its last reader leaves.
 
+use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::error::{ErrorKind, Result};
@@ -12,6 +14,7 @@ use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::LogSource;
 use crate::map::Hole;
 
+use super::hold::{Hold, OldReader};
 use super::{Image, ImageTraits, PageSet};
 
 /// Idle images that are kept: one for the readers and one to catch up is what
@@ -22,14 +25,23 @@ const MOST_IDLE: usize = 2;
 pub(crate) struct Pool {
     /// The image that the next reader gets.
     current: Option<Arc<Image>>,
+    /// Who took it first, of those who may hold it now.
+    hold: Option<Hold>,
     /// Images that were current; readers may hold them.
-    earlier: Vec<Arc<Image>>,
+    earlier: Vec<Earlier>,
     idle: Vec<Image>,
     checkpoint: Checkpointed,
     /// The log before this position is gone: an image behind it can follow no
     /// more.
     log_start: u64,
     traits: ImageTraits,
+}
+
+/// An image that was current.
+struct Earlier {
+    image: Arc<Image>,
+    hold: Hold,
+    is_reported: bool,
 }
 
 /// The state that the heap in the file is complete up to.
@@ -42,11 +54,12 @@ pub(crate) struct Checkpointed {
 }
 
 /// What `stats` says of the images.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PoolStats {
     pub(crate) held: usize,
     pub(crate) idle: usize,
-    pub(crate) oldest: Option<u64>,
+    pub(crate) oldest: Option<OldReader>,
+    pub(crate) held_private_bytes: u64,
     pub(crate) private_bytes: u64,
 }
 
@@ -54,6 +67,7 @@ impl Pool {
     pub(crate) fn new(checkpoint: Checkpointed, traits: ImageTraits) -> Self {
         Self {
             current: None,
+            hold: None,
             earlier: Vec::new(),
             idle: Vec::new(),
             checkpoint,
@@ -62,19 +76,78 @@ impl Pool {
         }
     }
 
-    /// An image at `visible`, for a reader to hold.
+    /// An image at `visible`, for a reader to hold that begins at `begun_at`; no
+    /// more than `most_held` are held at once.
     #[inline]
     pub(crate) fn take(
         &mut self,
         source: &dyn Fn() -> LogSource,
         visible: u64,
+        most_held: usize,
+        begun_at: &'static Location<'static>,
     ) -> Result<Arc<Image>> {
         if let Some(current) = &self.current
             && current.position >= visible
         {
-            return Ok(Arc::clone(current));
+            let image = Arc::clone(current);
+            // Nobody held it, so it is one more that is held.
+            if Arc::strong_count(&image) == 2 {
+                if self.earlier.len() >= most_held {
+                    drop(image);
+                    self.expect_room(most_held)?;
+                    return self.take(source, visible, most_held, begun_at);
+                }
+                self.hold = Some(Hold::begin(begun_at));
+            }
+            return Ok(image);
         }
-        self.advance(&source(), visible).map(Arc::clone)
+        self.expect_room(most_held)?;
+        let image = Arc::clone(self.advance(&source(), visible)?);
+        self.hold = Some(Hold::begin(begun_at));
+        Ok(image)
+    }
+
+    /// Refuses one more image where readers hold as many as they may.
+    fn expect_room(&mut self, most_held: usize) -> Result<()> {
+        self.collect();
+        let held = self.held().count();
+        if held < most_held {
+            return Ok(());
+        }
+        let Some(oldest) = self.oldest() else { return Ok(()) };
+        let OldReader { age, begun_at, .. } = oldest;
+        Err(ErrorKind::TooManySnapshots { held, age, begun_at }.into())
+    }
+
+    /// Images that readers hold, with the first of those readers.
+    fn held(&self) -> impl Iterator<Item = (&Image, Hold)> {
+        let current = self.current.iter().filter(|image| Arc::strong_count(image) > 1);
+        let current = current.zip(self.hold).map(|(image, hold)| (&**image, hold));
+        self.earlier.iter().map(|earlier| (&*earlier.image, earlier.hold)).chain(current)
+    }
+
+    fn oldest(&self) -> Option<OldReader> {
+        self.held().map(|(image, hold)| old_reader(image, hold)).max_by_key(|reader| reader.age)
+    }
+
+    /// Readers that hold an image for longer than `age`, each once: those whose image
+    /// a commit has made old, since the others cost nothing.
+    pub(crate) fn take_old_readers(&mut self, age: Duration) -> Vec<OldReader> {
+        self.collect();
+        let is_new = |earlier: &&mut Earlier| !earlier.is_reported && earlier.hold.age() >= age;
+        let tell = |earlier: &mut Earlier| {
+            earlier.is_reported = true;
+            old_reader(&earlier.image, earlier.hold)
+        };
+        self.earlier.iter_mut().filter(is_new).map(tell).collect()
+    }
+
+    /// Takes the current image out of use.
+    fn retire_current(&mut self) {
+        // An image that nobody has taken yet is held by nobody.
+        let hold = self.hold.take().unwrap_or_else(|| Hold::begin(Location::caller()));
+        let retired = self.current.take();
+        self.earlier.extend(retired.map(|image| Earlier { image, hold, is_reported: false }));
     }
 
     /// Makes the current image one at `visible`.
@@ -93,16 +166,16 @@ impl Pool {
             None => open_image(&*source.disk, self.checkpoint, self.traits)?,
         };
         image.advance(source, visible, &mut touched)?;
-        self.earlier.extend(self.current.take());
+        self.retire_current();
         Ok(self.current.insert(Arc::new(image)))
     }
 
     /// Moves images that readers have left to the idle ones.
     fn collect(&mut self) {
-        for image in std::mem::take(&mut self.earlier) {
-            match Arc::try_unwrap(image) {
+        for earlier in std::mem::take(&mut self.earlier) {
+            match Arc::try_unwrap(earlier.image) {
                 Ok(image) => self.idle.push(image),
-                Err(held) => self.earlier.push(held),
+                Err(image) => self.earlier.push(Earlier { image, ..earlier }),
             }
         }
         self.idle.retain(|image| image.position >= self.log_start);
@@ -126,8 +199,8 @@ impl Pool {
             self.advance(source, visible)?;
         }
         self.collect();
-        let mut behind = self.earlier.iter().filter(|image| image.position < position);
-        Ok(behind.try_for_each(|image| image.freeze(pages)))
+        let mut behind = self.earlier.iter().filter(|earlier| earlier.image.position < position);
+        Ok(behind.try_for_each(|earlier| earlier.image.freeze(pages)))
     }
 
     /// After a checkpoint: images begin from `position`, and the log before
@@ -137,13 +210,14 @@ impl Pool {
         self.log_start = start;
         self.collect();
         if self.current.as_ref().is_some_and(|image| image.position < start) {
-            self.earlier.extend(self.current.take());
+            self.retire_current();
         }
     }
 
     /// The largest length of the heap in any image.
     pub(crate) fn longest_heap_bytes(&self) -> u64 {
-        let held = self.earlier.iter().chain(&self.current).map(|image| image.heap_bytes());
+        let earlier = self.earlier.iter().map(|earlier| &earlier.image);
+        let held = earlier.chain(&self.current).map(|image| image.heap_bytes());
         held.chain(self.idle.iter().map(Image::heap_bytes)).max().unwrap_or(0)
     }
 
@@ -166,18 +240,25 @@ impl Pool {
 
     pub(crate) fn stats(&mut self) -> PoolStats {
         self.collect();
-        let held: Vec<_> = self
-            .earlier
-            .iter()
-            .chain(self.current.iter().filter(|image| Arc::strong_count(image) > 1))
-            .collect();
-        let all = self.earlier.iter().chain(&self.current).map(|image| image.private_bytes());
+        let held_private_bytes = self.held().map(|(image, _)| image.private_bytes()).sum();
+        let earlier = self.earlier.iter().map(|earlier| &earlier.image);
+        let all = earlier.chain(&self.current).map(|image| image.private_bytes());
         PoolStats {
-            held: held.len(),
+            held: self.held().count(),
             idle: self.idle.len(),
-            oldest: held.iter().map(|image| image.position).min(),
+            oldest: self.oldest(),
+            held_private_bytes,
             private_bytes: all.chain(self.idle.iter().map(Image::private_bytes)).sum(),
         }
+    }
+}
+
+fn old_reader(image: &Image, hold: Hold) -> OldReader {
+    OldReader {
+        age: hold.age(),
+        begun_at: hold.begun_at,
+        position: image.position,
+        private_bytes: image.private_bytes(),
     }
 }
 

@@ -31,10 +31,10 @@ use crate::error::Result;
 use background::Background;
 pub(crate) use blocks::Area;
 pub use options::{Checkpoints, Durability, OpenOptions};
-pub use read::ReadTx;
+pub use read::{OwnedReadTx, ReadTx, Snapshot};
 pub use savepoint::Savepoint;
 pub use stats::{PagesByUse, Stats};
-pub use write::WriteTx;
+pub use write::{PendingCommit, WriteTx};
 
 /// An open store.
 ///

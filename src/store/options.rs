@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::disk::{Disk, MemoryDisk, create_file, open_file};
 use crate::engine::{Settings, create};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
-use crate::image::LinkTests;
+use crate::image::{LinkTests, OldReader, ReaderReport};
 use crate::plant::Planted;
 
 use super::Store;
@@ -73,6 +74,8 @@ pub struct OpenOptions {
     memory_budget_bytes: u64,
     durability: Durability,
     checkpoints: Checkpoints,
+    most_snapshots: usize,
+    reader_report: Option<ReaderReport>,
     link_tests: LinkTests,
     verify: bool,
     salvage: bool,
@@ -88,6 +91,8 @@ impl Default for OpenOptions {
             memory_budget_bytes: 256 << 20,
             durability: Durability::Durable,
             checkpoints: Checkpoints::Background,
+            most_snapshots: 1000,
+            reader_report: None,
             link_tests: LinkTests::Bounds,
             verify: false,
             salvage: false,
@@ -151,6 +156,40 @@ impl OpenOptions {
     #[must_use]
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = checkpoints;
+        self
+    }
+
+    /// Snapshots of different states that readers may hold at once; the next reader
+    /// that needs another one gets [`ErrorKind::TooManySnapshots`], which says where
+    /// the oldest was begun. Readers of one state share a snapshot. Default: 1000.
+    #[must_use]
+    pub fn most_snapshots(mut self, most_snapshots: usize) -> Self {
+        self.most_snapshots = most_snapshots.max(1);
+        self
+    }
+
+    /// Calls `report` for each reader that holds a snapshot for longer than `age`, once:
+    /// after a checkpoint, on the thread that made it, since that is when an old
+    /// snapshot begins to cost memory. One that no commit has made old is not told.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::OpenOptions::new()
+    ///     .report_readers(Duration::from_secs(60), |reader| {
+    ///         eprintln!("a reader begun at {} is {:?} old", reader.begun_at, reader.age);
+    ///     })
+    ///     .open_in_memory()?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn report_readers(
+        mut self,
+        age: Duration,
+        report: impl Fn(&OldReader) + Send + Sync + 'static,
+    ) -> Self {
+        self.reader_report = Some(ReaderReport { age, report: Arc::new(report) });
         self
     }
 
@@ -249,6 +288,8 @@ impl OpenOptions {
             memory_budget_bytes: self.memory_budget_bytes,
             most_log_bytes: self.most_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
+            most_held_images: self.most_snapshots,
+            reader_report: self.reader_report.clone(),
             checkpoint_eighths: self.checkpoints.eighths_of_log(),
             planted: self.planted,
         };

@@ -1,6 +1,7 @@
 //! Read transactions.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::catalog::{self, RootInfo};
 use crate::error::Result;
@@ -14,11 +15,21 @@ use super::Store;
 /// it lives. It waits for nobody and nobody waits for it.
 ///
 /// It derefs to [`Image`], which follows links. A transaction that lives long
-/// costs memory: copies of the pages that change meanwhile.
-pub struct ReadTx<'store> {
-    store: &'store Store,
+/// costs memory: copies of the pages that change meanwhile. It may be sent to other
+/// threads and shared between them. There are two: [`ReadTx`] borrows the store,
+/// [`OwnedReadTx`] keeps it open.
+pub struct Snapshot<S> {
+    // Goes before the store, which may close when it is dropped.
     image: Held<Image>,
+    store: S,
 }
+
+/// A read transaction; see [`Snapshot`].
+pub type ReadTx<'store> = Snapshot<&'store Store>;
+
+/// A read transaction that keeps its store open, for threads and tasks that outlive the
+/// caller; see [`Store::read_owned`].
+pub type OwnedReadTx = Snapshot<Arc<Store>>;
 
 impl Store {
     /// Begins a read transaction at the last visible commit: one that is
@@ -30,14 +41,44 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The log or the file is damaged, or there is no memory for an image.
+    /// The log or the file is damaged, there is no memory for an image, or readers hold
+    /// too many ([`OpenOptions::most_snapshots`](super::OpenOptions::most_snapshots)).
     #[inline]
+    #[track_caller]
     pub fn read(&self) -> Result<ReadTx<'_>> {
-        Ok(ReadTx { store: self, image: Held::new(self.core.snapshot()?) })
+        Ok(Snapshot { image: Held::new(self.core.snapshot()?), store: self })
+    }
+
+    /// As [`read`](Self::read), for a store behind an `Arc`: what is returned borrows
+    /// nothing, and the store is closed when the last of its owners goes.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = Arc::new(flagstone::Store::in_memory()?);
+    /// let link = store.update(|tx| tx.alloc(7u64))?;
+    /// let tx = store.read_owned()?;
+    /// drop(store);
+    /// let seven = std::thread::spawn(move || tx.read(link)).join().expect("no panic")?;
+    /// assert_eq!(seven, 7);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// In an async task, long scans and durable commits belong to
+    /// `spawn_blocking` or the like, since they wait for memory and disk:
+    /// `spawn_blocking(move || scan(&tx))` takes the transaction along.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    #[track_caller]
+    pub fn read_owned(self: &Arc<Self>) -> Result<OwnedReadTx> {
+        Ok(Snapshot { image: Held::new(self.core.snapshot()?), store: Arc::clone(self) })
     }
 }
 
-impl ReadTx<'_> {
+impl<S: Deref<Target = Store>> Snapshot<S> {
     /// As [`Image::get`], with the bounds at hand.
     ///
     /// # Errors
@@ -101,7 +142,7 @@ impl ReadTx<'_> {
     }
 }
 
-impl Deref for ReadTx<'_> {
+impl<S> Deref for Snapshot<S> {
     type Target = Image;
 
     #[inline]
@@ -109,3 +150,9 @@ impl Deref for ReadTx<'_> {
         &self.image
     }
 }
+
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<ReadTx<'static>>();
+    is_send_and_sync::<OwnedReadTx>();
+};

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::heap::PageKind;
-use crate::image::Image;
+use crate::image::{Image, OldReader};
 
 use super::Store;
 
@@ -44,10 +44,12 @@ pub struct Stats {
     pub log_used_bytes: u64,
     /// Log position up to which everything is durable.
     pub durable_position: u64,
-    /// Log position of the oldest snapshot that a reader holds.
-    pub oldest_reader: Option<u64>,
+    /// The snapshot that has been held for the longest time.
+    pub oldest_reader: Option<OldReader>,
     /// Snapshots that readers hold.
     pub held_images: usize,
+    /// Memory that these may hold for themselves, at most.
+    pub held_private_bytes: u64,
     /// Images that wait to be used again.
     pub idle_images: usize,
     /// Memory that images of readers may hold for themselves, at most.
@@ -71,6 +73,7 @@ impl Store {
             durable_position: self.core.durable(),
             oldest_reader: pool.oldest,
             held_images: pool.held,
+            held_private_bytes: pool.held_private_bytes,
             idle_images: pool.idle,
             private_bytes: pool.private_bytes,
             ..Stats::default()

@@ -1,0 +1,182 @@
+//! A reader that holds an old snapshot waits for nobody; but it is seen, by whoever
+//! asks, and told where it was begun; and there are no more of them than the store may have.
+
+mod common;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::{TestResult, assert_refused};
+use flagstone::{Durability, Link, OpenOptions, Store};
+
+fn options() -> OpenOptions {
+    OpenOptions::new().durability(Durability::Deferred).log_bytes(64 * 1024)
+}
+
+/// A store with one array.
+fn open(path: &Path, options: &OpenOptions) -> flagstone::Result<(Store, Link<[u64]>)> {
+    let store = common::open_with(path, options)?;
+    let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 4096]))?;
+    Ok((store, array))
+}
+
+fn fill(store: &Store, array: Link<[u64]>, value: u64) -> flagstone::Result<()> {
+    store.update(|tx| Ok(tx.at_mut(array)?.fill(value)))
+}
+
+#[test]
+fn its_age_its_place_and_its_memory_are_told() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (store, array) = open(&folder.path().join("store"), &options())?;
+    assert!(store.stats()?.oldest_reader.is_none());
+    let (line, held) = (line!(), store.read()?);
+    std::thread::sleep(Duration::from_millis(30));
+    fill(&store, array, 1)?;
+    store.checkpoint()?;
+    let later = store.read()?;
+    let stats = store.stats()?;
+    let oldest = stats.oldest_reader.expect("a reader");
+    assert_eq!((oldest.begun_at.file(), oldest.begun_at.line()), (file!(), line));
+    assert!(oldest.age >= Duration::from_millis(20), "{:?}", oldest.age);
+    assert_eq!(oldest.position, held.position());
+    assert!(stats.held_private_bytes >= oldest.private_bytes);
+    drop(held);
+    drop(later);
+    assert!(store.stats()?.oldest_reader.is_none());
+    Ok(())
+}
+
+#[test]
+fn it_is_reported_once() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&told);
+    let report = move |reader: &flagstone::OldReader| {
+        notes.lock().expect("no panic").push((reader.begun_at.line(), reader.age));
+    };
+    let options = options().report_readers(Duration::from_millis(700), report);
+    let (store, array) = open(&folder.path().join("store"), &options)?;
+    let (line, held) = (line!(), store.read()?);
+    fill(&store, array, 1)?;
+    let young = store.read()?;
+    fill(&store, array, 2)?;
+    store.checkpoint()?;
+    assert!(told.lock().expect("no panic").is_empty(), "too young");
+    drop(young);
+    std::thread::sleep(Duration::from_millis(800));
+    for value in 3..6 {
+        fill(&store, array, value)?;
+        store.checkpoint()?;
+    }
+    let told = told.lock().expect("no panic");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, line);
+    assert!(told[0].1 >= Duration::from_millis(700));
+    assert_eq!(held.at(array)?[0], 0);
+    Ok(())
+}
+
+#[test]
+fn there_are_no_more_than_the_store_may_have() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (store, array) = open(&folder.path().join("store"), &options().most_snapshots(3))?;
+    let mut held = Vec::new();
+    let first = line!() + 3;
+    for value in 1..=3 {
+        fill(&store, array, value)?;
+        held.push(store.read()?);
+    }
+    fill(&store, array, 4)?;
+    let error = common::refusal(store.read());
+    let text = error.to_string();
+    assert!(text.contains(&format!("{}:{first}", file!())), "{text}");
+    assert_refused!(store.read(), TooManySnapshots { held: 3, .. });
+    // Commits and checkpoints go on.
+    fill(&store, array, 5)?;
+    store.checkpoint()?;
+    assert!((1..).zip(&held).all(|(value, tx)| tx.at(array).is_ok_and(|array| array[7] == value)));
+    held.remove(1);
+    assert_eq!(store.read()?.at(array)?[0], 5);
+    Ok(())
+}
+
+#[test]
+fn the_file_does_not_grow_with_it() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (store, array) = open(&path, &options())?;
+    let churn = |rounds| (0..rounds).try_for_each(|value| fill(&store, array, value));
+    churn(50)?;
+    store.checkpoint()?;
+    let before = std::fs::metadata(&path)?.len();
+    let held = store.read()?;
+    let seen = held.at(array)?[0];
+    churn(200)?;
+    store.checkpoint()?;
+    let grown = std::fs::metadata(&path)?.len();
+    // A log that moves is told apart: it takes an eighth of the heap at most.
+    let log_bytes = store.stats()?.log_bytes;
+    assert!(grown <= before + 2 * log_bytes, "{before} bytes, and then {grown}");
+    assert!(held.at(array)?.iter().all(|value| *value == seen));
+    Ok(())
+}
+
+#[test]
+fn an_owned_one_keeps_its_store_open() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (store, array) = open(&path, &options())?;
+    let store = Arc::new(store);
+    let tx = store.read_owned()?;
+    drop(store);
+    assert_refused!(common::open(&path), Locked { .. });
+    let thread = std::thread::spawn(move || tx.at(array).map(|array| array[5]));
+    assert_eq!(thread.join().expect("no panic")?, 0);
+    common::open(&path)?;
+    Ok(())
+}
+
+const CHILD: &str = "FLAGSTONE_OLD_KERNEL";
+
+/// As on a kernel before 5.14: the checkpoint waits for the reader. The child of this
+/// test runs under `strace`, which refuses the call.
+#[test]
+fn without_populate_write_the_checkpoint_waits_for_it() -> TestResult {
+    if let Some(path) = std::env::var_os(CHILD) {
+        return old_kernel(Path::new(&path));
+    }
+    let folder = tempfile::tempdir()?;
+    let name = "without_populate_write_the_checkpoint_waits_for_it";
+    let child = common::child(name, CHILD, &folder.path().join("store"));
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=madvise", "-e", "inject=madvise:error=EINVAL", "-o"]);
+    strace.arg("/dev/null").arg(child.get_program()).args(child.get_args());
+    strace.envs(child.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    let Ok(output) = strace.output() else {
+        println!("SKIP[old kernel]: strace is not installed");
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("waited"), "{text}");
+    Ok(())
+}
+
+fn old_kernel(path: &Path) -> TestResult {
+    let (store, array) = open(path, &options().log_bytes(1 << 20))?;
+    let held = store.read()?;
+    fill(&store, array, 1)?;
+    std::thread::scope(|scope| {
+        let checkpoint = scope.spawn(|| store.checkpoint());
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!checkpoint.is_finished(), "the page that the reader sees was written");
+        assert_eq!(held.at(array)?[0], 0);
+        // Commits go on meanwhile, and so do new readers.
+        fill(&store, array, 2)?;
+        assert_eq!(store.read()?.at(array)?[0], 2);
+        drop(held);
+        checkpoint.join().expect("no panic")?;
+        println!("waited");
+        Ok(())
+    })
+}
