@@ -22,7 +22,7 @@ fn open(path: &Path, options: &OpenOptions) -> flagstone::Result<(Store, Link<[u
 }
 
 fn fill(store: &Store, array: Link<[u64]>, value: u64) -> flagstone::Result<()> {
-    store.update(|tx| Ok(tx.at_mut(array)?.fill(value)))
+    store.update(|tx| tx.at_mut(array).map(|array| array.fill(value)))
 }
 
 #[test]
