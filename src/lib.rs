@@ -24,6 +24,7 @@ mod plant;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod store;
+mod sync;
 mod workspace;
 
 pub use catalog::RootInfo;

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first: a module imports only from those before it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "error",
     "plant",
+    "sync",
     "persist",
     "format",
     "map",

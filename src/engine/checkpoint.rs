@@ -11,8 +11,7 @@
 //! free: else half of it would always be kept for the older superblock, and
 //! checkpoints, which write every page that changed, would be twice as many.
 
-use std::sync::atomic::Ordering::Acquire;
-use std::sync::{MutexGuard, TryLockError};
+use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use zerocopy::little_endian::{U32, U64};
@@ -24,6 +23,8 @@ use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet, ReaderReport, open_image};
 use crate::plant::Plant;
+use crate::sync::atomic::Ordering::Acquire;
+use crate::sync::{MutexGuard, sleep};
 
 /// Pages to a positioned write.
 const PAGES_PER_WRITE: u64 = 64;
@@ -109,7 +110,7 @@ impl Core {
                     error,
                 ));
             }
-            std::thread::sleep(BETWEEN_TRIES);
+            sleep(BETWEEN_TRIES);
         }
     }
 

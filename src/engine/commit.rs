@@ -6,8 +6,6 @@
 //! 4. Give the writer's lock on (the caller does).
 //! 5. Flush if the commit is to be durable, or stands behind one that is.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
-
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
@@ -16,6 +14,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::{HEADER_BYTES, KIND_COMMIT, KIND_SPILL, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
 use crate::log::Append;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::workspace::Workspace;
 
 /// A record that was appended.

@@ -1,11 +1,10 @@
 //! Making the log durable, for everything that was appended so far.
 
-use std::sync::atomic::Ordering::{Acquire, Release};
-
 use super::turn::Turn;
 use super::{Core, EndOfLog, LogState, lock};
 use crate::error::{ErrorKind, Result};
 use crate::plant::Plant;
+use crate::sync::atomic::Ordering::{Acquire, Release};
 
 impl Core {
     /// Returns when everything before `position` is durable. Whoever gets the
@@ -56,10 +55,11 @@ impl Core {
         Ok(end)
     }
 
-    /// Shows the positions to those who look without the lock.
+    /// Shows the positions to those who look without the lock. `visible` comes first:
+    /// a commit returns when it finds itself durable, and readers must see it then.
     pub(super) fn publish(&self, log: &LogState) {
-        self.durable.store(log.tail.durable, Release);
         self.visible.store(log.tail.visible(), Release);
+        self.durable.store(log.tail.durable, Release);
     }
 
     /// Syncs the heap's description. One sync at a time, and a failure poisons.

@@ -32,9 +32,7 @@ mod turn;
 
 use std::panic::Location;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Acquire;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::disk::{Disk, Growth};
 use crate::error::{ErrorKind, Result};
@@ -42,6 +40,8 @@ use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats, ReaderReport};
 use crate::log::{LogSource, Tail};
 use crate::plant::{Plant, Planted};
+use crate::sync::atomic::{AtomicU64, Ordering::Acquire};
+use crate::sync::{Mutex, MutexGuard};
 use crate::workspace::Workspace;
 
 use heap_ends::HeapEnds;

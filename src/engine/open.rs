@@ -10,7 +10,7 @@
 //! A store that was closed in order is left as it is until the first write.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use zerocopy::little_endian::U64;
 
@@ -22,6 +22,7 @@ use crate::format::superblock::{HALF_MADE, MAGIC, SLOT_OFFSETS_BYTES, Superblock
 use crate::format::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
 use crate::log::{LogSource, RecoveredLog, Ring, Tail, recover};
+use crate::sync::Mutex;
 use crate::workspace::Workspace;
 
 use super::checkpoint::point_to;

@@ -5,7 +5,6 @@
 //! position, the end of the log, in the old region and then in the new one.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use zerocopy::little_endian::U64;
 
@@ -16,6 +15,7 @@ use crate::format::heap::{CHUNK_PAGES, PAGES_PER_SEGMENT};
 use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::{Ring, Tail};
+use crate::sync::atomic::Ordering::Relaxed;
 
 /// The log is moved after it was lapped this many times.
 const LAPS_BEFORE_MOVE: u64 = 4;

@@ -4,7 +4,7 @@
 //! commit to the next, each of which finds that it was flushed already; here the
 //! end of a sync wakes all of them at once.
 
-use std::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, Mutex};
 
 use super::lock;
 

@@ -7,6 +7,7 @@
 
 mod background;
 mod blocks;
+mod commit;
 mod log_growth;
 mod options;
 mod read;
@@ -20,21 +21,22 @@ mod crash_tests;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use crate::catalog::{CheckedTypes, TypeNumbers};
 use crate::check::{self, Report};
 use crate::disk::Disk;
 use crate::engine::{Core, Settings};
 use crate::error::Result;
+use crate::sync::{Mutex, atomic::AtomicU64};
 
 use background::Background;
 pub(crate) use blocks::Area;
+pub use commit::PendingCommit;
 pub use options::{Checkpoints, Durability, OpenOptions};
 pub use read::{OwnedReadTx, ReadTx, Snapshot};
 pub use savepoint::Savepoint;
 pub use stats::{PagesByUse, Stats};
-pub use write::{PendingCommit, WriteTx};
+pub use write::WriteTx;
 
 /// An open store.
 ///
@@ -48,7 +50,7 @@ pub use write::{PendingCommit, WriteTx};
 pub struct Store {
     core: Arc<Core>,
     checked: CheckedTypes,
-    numbers: std::sync::Mutex<TypeNumbers>,
+    numbers: Mutex<TypeNumbers>,
     /// Which thread has the write transaction; 0 for none.
     writer_thread: AtomicU64,
     durability: Durability,

@@ -1,0 +1,206 @@
+//! The protocol of images, the visible position, group commit and checkpoints under a
+//! checker of schedules: it runs threads one at a time, chooses at each lock and atomic
+//! who goes on, and so tries orders that a machine shows once in a million runs. A
+//! schedule in which all wait for each other is found as well.
+//!
+//! `.ci/schedules` runs it: with `--cfg shuttle` the locks of the protocol are the checker's
+//! (`src/sync.rs`). The promises, S1 to S6, are those of ARCHITECTURE.md. The checker takes
+//! each atomic for the strongest one, so it does not test memory orders.
+
+#![cfg(shuttle)]
+
+use std::sync::{Arc, Mutex};
+
+use flagstone::sim::{Plant, Random, SimDisk};
+use flagstone::{Durability, Link, OpenOptions, Store, persist};
+use shuttle::thread;
+
+/// Two objects on pages of their own, which each commit changes alike.
+#[persist]
+struct Pair {
+    left: Link<[u64]>,
+    right: Link<[u64]>,
+}
+
+/// Words of each: a page and more.
+const WORDS: usize = 600;
+
+struct Run {
+    store: Store,
+    disk: SimDisk,
+    pair: Link<Pair>,
+    /// The highest value that a durable commit has acknowledged.
+    acknowledged: Mutex<u64>,
+}
+
+fn options() -> OpenOptions {
+    OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(64 * 1024)
+}
+
+fn begin(options: &OpenOptions) -> Arc<Run> {
+    let (store, disk) = SimDisk::create(options).expect("a store");
+    let make = |tx: &mut flagstone::WriteTx<'_>| {
+        let left = tx.alloc_slice_copy(&[0; WORDS])?;
+        let right = tx.alloc_slice_copy(&[0; WORDS])?;
+        let pair = tx.alloc(Pair { left, right })?;
+        tx.set_root("pair", pair)?;
+        Ok::<_, flagstone::Error>(pair)
+    };
+    let pair = store.update(make).expect("a pair");
+    Arc::new(Run { store, disk, pair, acknowledged: Mutex::new(0) })
+}
+
+/// What a reader of one snapshot sees (S1).
+fn value(tx: &flagstone::Image, pair: Link<Pair>) -> u64 {
+    let pair = tx.at(pair).expect("a pair");
+    let (left, right) = (tx.at(pair.left).expect("left"), tx.at(pair.right).expect("right"));
+    let first = left[0];
+    assert!(left.iter().chain(right).all(|word| *word == first), "S1: half of a commit");
+    first
+}
+
+impl Run {
+    /// Changes both to the next value, and says which it is.
+    fn change(&self, tx: &mut flagstone::WriteTx<'_>) -> u64 {
+        let next = value(tx, self.pair) + 1;
+        let pair = tx.at(self.pair).expect("a pair");
+        let (left, right) = (pair.left, pair.right);
+        tx.at_mut(left).expect("left").fill(next);
+        tx.at_mut(right).expect("right").fill(next);
+        next
+    }
+
+    fn commit(&self, durability: Durability) {
+        let mut tx = self.store.write().expect("a transaction");
+        let next = self.change(&mut tx);
+        tx.set_durability(durability);
+        tx.commit().expect("a commit");
+        self.committed(next, durability);
+    }
+
+    fn commit_later(&self) {
+        let mut tx = self.store.write().expect("a transaction");
+        let next = self.change(&mut tx);
+        let pending = tx.commit_later().expect("a commit");
+        thread::yield_now();
+        pending.wait().expect("a flush");
+        self.committed(next, Durability::Durable);
+    }
+
+    /// After a commit returned: readers see it (S2), and it survives a cut (S4).
+    fn committed(&self, next: u64, durability: Durability) {
+        if durability == Durability::Durable {
+            let mut acknowledged = self.acknowledged.lock().expect("no panic");
+            *acknowledged = next.max(*acknowledged);
+        }
+        let seen = value(&self.store.read().expect("a snapshot"), self.pair);
+        assert!(seen >= next, "S2: a commit returned that readers do not see");
+        self.cut();
+    }
+
+    /// Whatever a power cut leaves now is a whole commit, none older than acknowledged.
+    fn cut(&self) {
+        let least = *self.acknowledged.lock().expect("no panic");
+        let found = self.after_cut(least.wrapping_mul(7919));
+        assert!(found >= least, "S4: {found} after a cut, {least} was acknowledged");
+    }
+
+    fn after_cut(&self, seed: u64) -> u64 {
+        let disk = SimDisk::new(self.disk.crash(&mut Random(seed)));
+        let store = disk.open(&options()).expect("a store after the cut");
+        let tx = store.read().expect("a snapshot");
+        let pair = tx.root::<Pair>("pair").expect("the root");
+        assert!(!pair.is_null(), "S4: the first commit is gone");
+        value(&tx, pair)
+    }
+
+    /// Reads twice, and holds the first snapshot meanwhile (S2, S5).
+    fn look(&self, all_are_durable: bool) {
+        let tx = self.store.read().expect("a snapshot");
+        let first = value(&tx, self.pair);
+        if all_are_durable {
+            assert!(self.after_cut(first) >= first, "S3: a reader saw what a cut takes back");
+        }
+        thread::yield_now();
+        let later = value(&self.store.read().expect("a snapshot"), self.pair);
+        assert!(later >= first, "S2: a reader went back");
+        assert_eq!(value(&tx, self.pair), first, "S5: a snapshot changed");
+    }
+}
+
+/// Runs the parts as threads in many schedules: random ones, and such that differ from
+/// a fixed order in a few places, which finds what needs just one thread to be slow.
+fn check(parts: &'static [fn(&Run)]) {
+    check_with(options(), parts);
+}
+
+fn check_with(options: OpenOptions, parts: &'static [fn(&Run)]) {
+    let run = move || {
+        let run = begin(&options);
+        let threads: Vec<_> = parts
+            .iter()
+            .map(|part| {
+                let run = Arc::clone(&run);
+                thread::spawn(move || part(&run))
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        run.cut();
+        let report = run.store.check().expect("a look");
+        assert!(report.is_clean(), "{:?}", report.findings);
+    };
+    let schedules = if std::env::var_os("FLAGSTONE_LONG").is_some() { 100_000 } else { 300 };
+    shuttle::check_random(run.clone(), schedules);
+    shuttle::check_pct(run, schedules, 3);
+}
+
+#[test]
+fn with_durable_commits() {
+    check(&[
+        |run| (0..2).for_each(|_| run.commit(Durability::Durable)),
+        |run| run.commit(Durability::Durable),
+        |run| run.look(true),
+        |run| run.look(true),
+    ]);
+}
+
+#[test]
+fn with_checkpoints_in_between() {
+    check(&[
+        |run| (0..2).for_each(|_| run.commit(Durability::Durable)),
+        |run| (0..2).for_each(|_| run.store.checkpoint().expect("a checkpoint")),
+        |run| run.look(true),
+        |run| run.look(true),
+    ]);
+}
+
+#[test]
+fn with_commits_of_all_kinds() {
+    check(&[
+        |run| run.commit(Durability::Deferred),
+        |run| run.commit_later(),
+        |run| run.commit(Durability::Durable),
+        |run| run.store.checkpoint().expect("a checkpoint"),
+        |run| run.look(false),
+    ]);
+}
+
+#[test]
+fn with_a_log_that_is_full_now_and_then() {
+    check(&[
+        |run| (0..4).for_each(|_| run.commit(Durability::Deferred)),
+        |run| (0..3).for_each(|_| run.commit(Durability::Deferred)),
+        |run| run.look(false),
+        |run| run.store.sync().expect("a sync"),
+    ]);
+}
+
+/// The checker would notice.
+#[test]
+#[should_panic(expected = "S")]
+fn a_commit_that_is_acknowledged_too_early_is_found() {
+    check_with(
+        options().plant(Plant::AcknowledgeBeforeFlush),
+        &[|run| run.commit(Durability::Durable), |run| run.look(true)],
+    );
+}
