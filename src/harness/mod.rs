@@ -148,6 +148,7 @@ mod replay;
 mod run;
 mod session;
 mod shrink;
+pub mod structures;
 mod subject;
 mod survivor;
 mod violation;
