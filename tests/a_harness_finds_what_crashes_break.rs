@@ -11,7 +11,7 @@ use flagstone::harness::{
     Choices, Failure, Harness, Kills, Subject, Summary, Verdict, ViolationKind,
 };
 use flagstone::sim::Plant;
-use flagstone::{Image, Link, OpenOptions, ReadTx, WriteTx, persist};
+use flagstone::{Image, Link, ReadTx, WriteTx, persist};
 
 /// What all subjects here keep: a number, and how often it was added to.
 #[persist]
@@ -98,14 +98,14 @@ fn a_sound_structure_survives_power_cuts() {
     let summary = Harness::new().runs(50).run(|| Keeps(Sound)).unwrap();
     println!("{summary}");
     assert_eq!(summary.runs, 50);
-    assert!(summary.power_cuts > 2000 && summary.openings > 1500);
+    assert!(summary.power_cuts > 2000 && summary.images > 1500);
 }
 
 #[test]
 fn a_sound_structure_survives_sigkills() {
     let summary = Harness::new().kills(Kills::Sigkill).runs(8).run(|| Keeps(Sound)).unwrap();
     println!("{summary}");
-    assert!(summary.sigkills > 40 && summary.openings > 40);
+    assert!(summary.sigkills > 40 && summary.reopenings > 40);
 }
 
 /// Its sum lies in a static, which a new process does not have.
@@ -315,14 +315,10 @@ fn a_file_that_is_there_is_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
 }
 
-fn planted(fault: Plant) -> Harness {
-    let options = OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(512 * 1024);
-    Harness::new().options(options.plant(fault))
-}
-
 #[test]
 fn a_commit_acknowledged_before_its_flush_is_found() {
-    let failure = expect_failure(planted(Plant::AcknowledgeBeforeFlush).run(|| Keeps(Sound)));
+    let failure =
+        expect_failure(Harness::new().plant(Plant::AcknowledgeBeforeFlush).run(|| Keeps(Sound)));
     assert_eq!(failure.violation().kind, ViolationKind::Lost);
     assert_eq!(failure.steps(), 0);
     assert!(failure.history().len() <= 4, "{failure}");
@@ -330,14 +326,19 @@ fn a_commit_acknowledged_before_its_flush_is_found() {
 
 #[test]
 fn a_superblock_written_before_the_heap_is_found() {
-    let failure = expect_failure(planted(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
+    let failure =
+        expect_failure(Harness::new().plant(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
     assert!(failure.steps() <= 1 && failure.history().len() <= 12, "{failure}");
 }
 
 #[test]
 fn a_seed_repeats_a_failure_exactly() {
-    let first = expect_failure(planted(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
-    let again =
-        planted(Plant::SuperblockBeforeHeap).seed(first.seed()).runs(1).run(|| Keeps(Sound));
+    let first =
+        expect_failure(Harness::new().plant(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
+    let again = Harness::new()
+        .plant(Plant::SuperblockBeforeHeap)
+        .seed(first.seed())
+        .runs(1)
+        .run(|| Keeps(Sound));
     assert_eq!(expect_failure(again).to_string(), first.to_string());
 }

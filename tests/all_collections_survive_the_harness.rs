@@ -25,7 +25,7 @@ fn run_all(kills: Kills, runs: u64) -> Summary {
 #[test]
 fn power_cuts() {
     let all = run_all(Kills::PowerCuts, 12);
-    assert!(all.power_cuts > 2000 && all.openings > 1500, "{all}");
+    assert!(all.power_cuts > 2000 && all.images > 1500, "{all}");
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         };
         let number = examine(&store, &(self.setup.make)(), &self.ledger, self.setup.rules)?;
         self.ledger.go_back_to(number);
+        self.notes.reopenings += 1;
         self.opened(&store, number)?;
         Ok(store)
     }
@@ -170,7 +171,6 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         let address = place(store)?;
         self.address = Some(address);
         let notes = &mut self.notes;
-        notes.openings += 1;
         notes.address = address as u64;
         if notes.found == 0 {
             notes.found = number as u64 + 1;

@@ -19,10 +19,11 @@ pub struct Summary {
     pub power_cuts: u64,
     /// Child processes that died by SIGKILL.
     pub sigkills: u64,
-    /// Openings after a kill or in order, each with an examination: the state
-    /// is one that was committed, none that was acknowledged is lost, the
-    /// subject's invariant holds, and `check` is content.
-    pub openings: u64,
+    /// States in which a power cut could have left the disk: each opened, and
+    /// found to be one of the committed states and sound.
+    pub images: u64,
+    /// Other reopenings, after SIGKILLs and in order, with the same result.
+    pub reopenings: u64,
 }
 
 impl Summary {
@@ -37,17 +38,18 @@ impl std::ops::AddAssign for Summary {
         self.transactions += other.transactions;
         self.power_cuts += other.power_cuts;
         self.sigkills += other.sigkills;
-        self.openings += other.openings;
+        self.images += other.images;
+        self.reopenings += other.reopenings;
     }
 }
 
 impl Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { runs, transactions, power_cuts, sigkills, openings } = self;
+        let Self { runs, transactions, power_cuts, sigkills, images, reopenings } = self;
         write!(
             f,
             "{runs} runs, {transactions} transactions, {power_cuts} power cuts, \
-             {sigkills} SIGKILLs, {openings} openings examined"
+             {sigkills} SIGKILLs, {images} images checked, {reopenings} reopenings"
         )
     }
 }
@@ -113,7 +115,7 @@ impl Display for Failure {
             writeln!(f, "the history that leads there, shrunk {shrunk}:")?;
             history.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
         }
-        write!(f, "FLAGSTONE_SEED={seed} repeats it")
+        write!(f, "seed {seed} repeats it")
     }
 }
 

@@ -125,10 +125,11 @@
 //!         Push(0)
 //!         Pop
 //!         commit, durable: state 1
-//! FLAGSTONE_SEED=30 repeats it
+//! seed 30 repeats it
 //! ```
 //!
-//! It is an error to unwrap in a test, and reads like this there too.
+//! It is an error to unwrap in a test, and reads like this there too. The seed
+//! goes to [`Harness::seed`] or into the environment variable `FLAGSTONE_SEED`.
 //!
 //! **Owns** runs of a subject: plans, sessions, kills, examination, shrinking.
 //! **Must not know** the protocol, nor how the simulated disk works: whatever it

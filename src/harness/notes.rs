@@ -63,7 +63,7 @@ pub(super) struct Notes {
     pub(super) acknowledged: u64,
     /// Figures for the summary.
     pub(super) transactions: u64,
-    pub(super) openings: u64,
+    pub(super) reopenings: u64,
     /// The plan is done, and the store closed.
     pub(super) done: u64,
 }

@@ -120,12 +120,14 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
             self.summary.power_cuts += 1;
             disk.crash(&mut Random(interruption.seed))
         });
+        self.summary.images += 1;
         self.open(bytes)
     }
 
     fn reopen(&mut self, store: Store, disk: &SimDisk) -> Result<(Store, SimDisk), Violation> {
         store.close().map_err(failed(ViolationKind::Refused, "close the store"))?;
         self.ledger.acknowledge_all();
+        self.summary.reopenings += 1;
         // The power may go at once.
         let (store, disk, number) = self.open(disk.crash(&mut Random(0)))?;
         self.ledger.go_back_to(number);
@@ -148,7 +150,6 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
             }
             assert_ne!(address, self.address, "the store could not be opened elsewhere");
             self.address = address;
-            self.summary.openings += 1;
             let number = examine(&store, &(self.setup.make)(), &self.ledger, self.setup.rules)?;
             return Ok((store, disk, number));
         }

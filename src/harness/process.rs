@@ -81,7 +81,8 @@ pub(super) fn run(again: &Again, plan: &Plan) -> Ran {
             return Ran { openings: Vec::new(), summary, violation };
         }
     };
-    let violation = parent.whole_plan().err();
+    let remove = |()| remove_if_there(&again.store).map_err(|error| (0, not_run(error)));
+    let violation = parent.whole_plan().and_then(remove).err();
     Ran { openings: parent.job.openings, summary: parent.summary, violation }
 }
 
@@ -191,7 +192,7 @@ impl<'a> Parent<'a> {
     /// Takes over what a child noted before it ended.
     fn learn(&mut self, notes: &Notes) {
         self.summary.transactions += notes.transactions;
-        self.summary.openings += notes.openings;
+        self.summary.reopenings += notes.reopenings;
         let Some(found) = notes.found.checked_sub(1) else {
             return;
         };

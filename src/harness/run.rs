@@ -15,6 +15,7 @@ use super::shrink::{Shrunk, shrink};
 use super::survivor::Rules;
 use super::violation::quietly;
 use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process};
+use crate::sim::Plant;
 use crate::store::OpenOptions;
 
 /// How processes end in a run.
@@ -47,7 +48,7 @@ pub struct Harness {
 impl Default for Harness {
     fn default() -> Self {
         Self {
-            seed: 1,
+            seed: seed_from_environment().unwrap_or(1),
             runs: 20,
             steps: 200,
             kills: Kills::PowerCuts,
@@ -84,9 +85,8 @@ impl Harness {
         Self::default()
     }
 
-    /// The seed of the first run; each later one adds 1. The environment
-    /// variable `FLAGSTONE_SEED` goes before it, so that a failure can be
-    /// repeated without a change of the test. Default: 1.
+    /// The seed of the first run; each later one adds 1. Default: what the
+    /// environment variable `FLAGSTONE_SEED` says, else 1.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -119,6 +119,13 @@ impl Harness {
     #[must_use]
     pub fn options(mut self, options: OpenOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Plants a fault into the protocol of the stores, which is to be found then.
+    #[must_use]
+    pub fn plant(mut self, fault: Plant) -> Self {
+        self.options = self.options.plant(fault);
         self
     }
 
@@ -158,7 +165,7 @@ impl Harness {
     }
 
     /// Where the store of runs with SIGKILLs lies: a path at which there is
-    /// nothing. It is removed after a run, and left there when one has failed.
+    /// nothing. It is removed after each run, and left there by one that fails.
     /// Default: in a temporary folder.
     #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
@@ -181,13 +188,13 @@ impl Harness {
             Role::Bystander => return Ok(Summary::default()),
             Role::Parent { ordinal } => ordinal,
         };
-        let first = seed_from_environment().unwrap_or(self.seed);
-        let temporary = tempfile::tempdir().map_err(|error| not_run(first, error))?;
-        let again = self.again(ordinal, temporary.path()).map_err(|error| not_run(first, error))?;
-        let course = Course { setup, again };
+        let refused = |error| not_run(self.seed, error);
+        let temporary = tempfile::tempdir().map_err(refused)?;
+        let course =
+            Course { setup, again: self.again(ordinal, temporary.path()).map_err(refused)? };
         let mut summary = Summary::default();
         for run in 0..self.runs {
-            summary += self.run_one(&course, first.wrapping_add(run))?;
+            summary += self.run_one(&course, self.seed.wrapping_add(run))?;
         }
         Ok(summary)
     }
@@ -249,6 +256,8 @@ impl Harness {
         };
         let Shrunk { plan, replays } = quietly(|| shrink(plan, pinned, most, replay));
         let steps = plan.steps();
+        // Once more, so that the file is the one that this history leaves.
+        let last = quietly(|| course.replay(&plan, violation.kind)).or(last);
         let Failing { violation, history, .. } = last.unwrap_or_else(|| Failing {
             recorded: plan,
             violation,
