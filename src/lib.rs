@@ -16,6 +16,8 @@ mod disk;
 mod engine;
 mod error;
 mod format;
+#[cfg(feature = "harness")]
+pub mod harness;
 mod image;
 mod log;
 mod map;

@@ -8,6 +8,7 @@
 
 /// A fault of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
 pub enum Plant {
     /// A durable commit returns without an `msync` of its record.

@@ -80,6 +80,11 @@ impl SimDisk {
         self.state().calls_left = calls;
     }
 
+    /// Whether the calls that [`fail_after`](Self::fail_after) allowed are used up.
+    pub fn is_off(&self) -> bool {
+        self.state().calls_left == 0
+    }
+
     /// Whether growing fails from now on.
     pub fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;

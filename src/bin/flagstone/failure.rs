@@ -8,6 +8,10 @@ pub enum Failure {
     #[error(transparent)]
     Store(#[from] flagstone::Error),
 
+    /// The harness could not do its work.
+    #[error("{0}")]
+    Harness(String),
+
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
 }

@@ -7,6 +7,7 @@
 
 mod check;
 mod failure;
+mod torture;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Torture(torture::Arguments),
 }
 
 /// How a command that did its work ends.
@@ -42,6 +44,7 @@ enum Outcome {
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Torture(arguments) => torture::run(&arguments),
     };
     match ended {
         Ok(Outcome::Sound) => ExitCode::SUCCESS,

@@ -1,0 +1,173 @@
+//! `flagstone torture`: does the store survive crashes on this machine?
+
+use std::ffi::OsString;
+use std::io::{self, Write, stdout};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+use flagstone::harness::structures::{ALL, Structure};
+use flagstone::harness::{self, Harness, Summary, ViolationKind};
+use flagstone::sim::Plant;
+use indicatif::{ProgressBar, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::Outcome;
+use crate::failure::Failure;
+
+/// Steps in a run: few, so that a run ends soon after Ctrl-C.
+const STEPS: u64 = 100;
+
+/// Crash structures of all kinds, reopen them, and look at what is there.
+///
+/// A list of links and all collections are changed at random, one after the other:
+/// each run is a history with commits, rollbacks, savepoints, held snapshots,
+/// checkpoints and kills. A SIGKILL ends a child process that works on STORE; a power
+/// cut is simulated in memory. After each, the store must hold one committed state,
+/// none older than the last that was acknowledged, and be sound.
+///
+/// Ends with 0 if it always was, and with 1 if not: then the seed and a short history
+/// that leads there are shown, and STORE is left as it was found after a SIGKILL.
+#[derive(Args)]
+pub struct Arguments {
+    /// Where the store of runs with SIGKILLs is to lie: a path at which there is
+    /// nothing. It is removed again, unless something was found.
+    store: PathBuf,
+
+    /// How long.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+
+    /// The seed of the first run; each later one adds 1. Default: a random one.
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// What ends a process.
+    #[arg(long, value_enum, default_value_t = Kills::Both)]
+    kills: Kills,
+
+    /// Only this structure; can be given more than once.
+    #[arg(long = "structure", value_parser = PossibleValuesParser::new(ALL.map(|one| one.name)))]
+    structures: Vec<String>,
+
+    /// Plants a fault into the protocol, which is to be found then: a test that
+    /// cannot fail shows nothing.
+    #[arg(long, value_enum, value_name = "FAULT")]
+    plant: Option<Plant>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kills {
+    /// Simulated power cuts.
+    Power,
+    /// SIGKILLs of child processes.
+    Kill,
+    /// Power cuts in runs with an even seed, SIGKILLs in the others.
+    Both,
+}
+
+impl From<Kills> for harness::Kills {
+    fn from(kills: Kills) -> Self {
+        match kills {
+            Kills::Power => Self::PowerCuts,
+            Kills::Kill => Self::Sigkill,
+            Kills::Both => Self::Both,
+        }
+    }
+}
+
+pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let is_over = ctrl_c()?;
+    let seed = arguments.seed.map_or_else(random_seed, Ok)?;
+    let wanted = |one: &Structure| {
+        arguments.structures.is_empty() || arguments.structures.iter().any(|name| name == one.name)
+    };
+    let structures: Vec<Structure> = ALL.into_iter().filter(wanted).collect();
+    let (begun, limit) = (Instant::now(), Duration::from_secs(arguments.seconds));
+    let bar = progress(limit);
+    let mut all = Summary::default();
+    for (seed, structure) in (seed..).zip(structures.iter().cycle()) {
+        if begun.elapsed() >= limit || is_over.load(Relaxed) {
+            break;
+        }
+        match structure.run(&harness(arguments, structure, seed)) {
+            Ok(summary) => all += summary,
+            Err(failure) => {
+                bar.finish_and_clear();
+                return tell(structure, &failure, &all);
+            }
+        }
+        bar.set_position(begun.elapsed().as_secs());
+        bar.set_message(all.to_string());
+    }
+    bar.finish_and_clear();
+    let took = begun.elapsed().as_secs_f64();
+    let names = structures.len();
+    writeln!(
+        stdout(),
+        "{all}\nno violation in {took:.1} s, {names} structures, from seed {seed} on"
+    )?;
+    Ok(Outcome::Sound)
+}
+
+/// Becomes true with the first Ctrl-C; a second one ends the program at once.
+fn ctrl_c() -> io::Result<Arc<AtomicBool>> {
+    let is_over = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&is_over))?;
+        signal_hook::flag::register(signal, Arc::clone(&is_over))?;
+    }
+    Ok(is_over)
+}
+
+/// Short enough to be typed.
+fn random_seed() -> Result<u64, Failure> {
+    let seed = getrandom::u32().map_err(|error| Failure::Harness(error.to_string()))?;
+    Ok(seed.into())
+}
+
+fn progress(limit: Duration) -> ProgressBar {
+    let style = ProgressStyle::with_template("{pos}/{len} s  {wide_msg}");
+    ProgressBar::new(limit.as_secs())
+        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// One run. A child is this program with arguments that lead to it alone.
+fn harness(arguments: &Arguments, structure: &Structure, seed: u64) -> Harness {
+    let mut child = vec!["torture".into(), arguments.store.clone().into_os_string()];
+    child.extend(["--kills=kill", "--structure", structure.name].map(OsString::from));
+    child.extend(arguments.plant.map(plant_argument));
+    let harness = Harness::new()
+        .seed(seed)
+        .runs(1)
+        .steps(STEPS)
+        .kills(arguments.kills.into())
+        .file(&arguments.store)
+        .child_arguments(child);
+    arguments.plant.map_or(harness.clone(), |fault| harness.plant(fault))
+}
+
+/// As it is typed.
+fn plant_argument(fault: Plant) -> OsString {
+    let name = fault.to_possible_value().map(|value| value.get_name().to_string());
+    format!("--plant={}", name.unwrap_or_default()).into()
+}
+
+fn tell(
+    structure: &Structure,
+    failure: &harness::Failure,
+    before: &Summary,
+) -> Result<Outcome, Failure> {
+    let violation = failure.violation();
+    if violation.kind == ViolationKind::NotRun {
+        let what = "give a path at which there is nothing, in a folder that can be written to";
+        return Err(Failure::Harness(format!("{violation} ({what})")));
+    }
+    let mut out = stdout().lock();
+    writeln!(out, "{before}, and then in `{}`:", structure.name)?;
+    writeln!(out, "{failure}, with --structure {} and the same options", structure.name)?;
+    Ok(Outcome::Findings)
+}

@@ -1,0 +1,160 @@
+//! Where a subject's steps come from.
+//!
+//! **Owns** the recording of choices: a step is drawn at random once, and drawn
+//! again from what was recorded whenever a history is replayed, in this process
+//! or in a child. **Must not know** what is chosen.
+//!
+//! A recorded choice is a number, and a smaller number is simpler. So the
+//! shrinker works on numbers alone, and whatever it makes of them is a step that
+//! the subject itself could have drawn: no step needs a rule for shrinking it.
+
+use std::ops::RangeInclusive;
+
+use crate::sim::Random;
+
+/// A source of choices that remembers what it gave.
+///
+/// The first answer that a method can give is the simplest one: shrinking leads
+/// there. So put the plainest kind of step first, and let 0 stand for little.
+///
+/// ```
+/// use flagstone::harness::Choices;
+///
+/// let mut choices = Choices::from_seed(7);
+/// let kind = *choices.pick(&["push", "pop", "clear"]);
+/// let value = choices.between(1..=6);
+/// assert!(["push", "pop", "clear"].contains(&kind) && (1..=6).contains(&value));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Choices {
+    recorded: Vec<u64>,
+    /// Choices given so far.
+    given: usize,
+    /// What comes after the recorded choices; zeros if there is none.
+    more: Option<Random>,
+}
+
+impl Choices {
+    /// Choices that follow from `seed`.
+    #[must_use]
+    pub fn from_seed(seed: u64) -> Self {
+        Self::replay(Vec::new(), Some(seed))
+    }
+
+    /// The recorded choices once more, and then others.
+    pub(super) fn replay(recorded: Vec<u64>, seed: Option<u64>) -> Self {
+        Self { recorded, given: 0, more: seed.map(Random) }
+    }
+
+    /// What was given, to be recorded.
+    pub(super) fn into_given(mut self) -> Vec<u64> {
+        self.recorded.truncate(self.given);
+        self.recorded
+    }
+
+    /// A number up to `most`. What was recorded may be larger, where the step
+    /// before it was shrunk.
+    fn up_to(&mut self, most: u64) -> u64 {
+        if self.given == self.recorded.len() {
+            let next = match &mut self.more {
+                None => 0,
+                Some(random) if most == u64::MAX => random.next(),
+                Some(random) => random.below(most + 1),
+            };
+            self.recorded.push(next);
+        }
+        let value = self.recorded[self.given].min(most);
+        self.recorded[self.given] = value;
+        self.given += 1;
+        value
+    }
+
+    /// Any number.
+    pub fn any(&mut self) -> u64 {
+        self.up_to(u64::MAX)
+    }
+
+    /// A number below `limit`, which counts as 1 if it is 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.up_to(limit.saturating_sub(1))
+    }
+
+    /// A number in `range`; its start if it is empty.
+    pub fn between(&mut self, range: RangeInclusive<u64>) -> u64 {
+        let (start, end) = range.into_inner();
+        start + self.up_to(end.saturating_sub(start))
+    }
+
+    /// A place among `len` ones; 0 if there is none.
+    pub fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    /// Whether one chance in `of` came up; no is simpler.
+    pub fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) + 1 == of
+    }
+
+    /// One of `from`.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.index(from.len())]
+    }
+
+    /// One of `from`, in proportion to the weights.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    pub fn weighted<'a, T>(&mut self, from: &'a [(u32, T)]) -> &'a T {
+        let mut left = self.below(from.iter().map(|(weight, _)| u64::from(*weight)).sum());
+        for (weight, item) in from {
+            match left.checked_sub(u64::from(*weight)) {
+                None => return item,
+                Some(rest) => left = rest,
+            }
+        }
+        &from[0].1
+    }
+
+    /// A length within `len`, and as many bytes.
+    pub fn bytes(&mut self, len: RangeInclusive<u64>) -> Vec<u8> {
+        (0..self.between(len)).map(|_| self.below(256) as u8).collect()
+    }
+
+    /// A length within `len`, and as many small letters.
+    pub fn letters(&mut self, len: RangeInclusive<u64>) -> String {
+        (0..self.between(len)).map(|_| char::from(b'a' + self.below(26) as u8)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draw(choices: &mut Choices) -> (u64, bool, char, Vec<u8>, u64) {
+        let kind = *choices.weighted(&[(3, 'a'), (0, 'b'), (1, 'c')]);
+        (choices.below(10), choices.one_in(3), kind, choices.bytes(1..=4), choices.any())
+    }
+
+    #[test]
+    fn what_was_recorded_is_given_again_and_can_be_anything() {
+        for seed in 0..200 {
+            let mut first = Choices::from_seed(seed);
+            let drawn = draw(&mut first);
+            assert!(drawn.2 != 'b', "it has no weight");
+            let recorded = first.into_given();
+            assert_eq!(draw(&mut Choices::replay(recorded.clone(), None)), drawn);
+            let mut damaged = recorded;
+            damaged.iter_mut().for_each(|choice| *choice ^= seed << 5);
+            damaged.truncate(seed as usize % 5);
+            let (below, _, _, bytes, _) = draw(&mut Choices::replay(damaged, None));
+            assert!(below < 10 && (1..=4).contains(&bytes.len()));
+        }
+        let simplest = draw(&mut Choices::replay(Vec::new(), None));
+        assert_eq!(simplest, (0, false, 'a', vec![0], 0));
+    }
+}

@@ -1,0 +1,128 @@
+//! What a run comes to: a summary, or a failure to read.
+//!
+//! **Owns** how both are written out. **Must not know** how they came about.
+
+use std::fmt::{self, Debug, Display};
+
+use super::Violation;
+use super::plan::Event;
+
+/// What was done, summed up over runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Histories.
+    pub runs: u64,
+    /// Transactions, those that were rolled back or killed among them.
+    pub transactions: u64,
+    /// Simulated power cuts, those during recoveries among them.
+    pub power_cuts: u64,
+    /// Child processes that died by SIGKILL.
+    pub sigkills: u64,
+    /// States in which a power cut could have left the disk: each opened, and
+    /// found to be one of the committed states and sound.
+    pub images: u64,
+    /// Other reopenings, after SIGKILLs and in order, with the same result.
+    pub reopenings: u64,
+}
+
+impl Summary {
+    pub(super) fn count(&mut self, event: &Event) {
+        self.transactions += u64::from(event.is_transaction());
+    }
+}
+
+impl std::ops::AddAssign for Summary {
+    fn add_assign(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.transactions += other.transactions;
+        self.power_cuts += other.power_cuts;
+        self.sigkills += other.sigkills;
+        self.images += other.images;
+        self.reopenings += other.reopenings;
+    }
+}
+
+impl Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { runs, transactions, power_cuts, sigkills, images, reopenings } = self;
+        write!(
+            f,
+            "{runs} runs, {transactions} transactions, {power_cuts} power cuts, \
+             {sigkills} SIGKILLs, {images} images checked, {reopenings} reopenings"
+        )
+    }
+}
+
+/// A promise that was broken, with the shortest history that was found to break
+/// it.
+///
+/// Its `Debug` is for reading as well: it is what a test shows that unwraps a
+/// run.
+#[derive(Clone)]
+pub struct Failure(Box<Parts>);
+
+/// What a failure consists of.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub(super) seed: u64,
+    pub(super) violation: Violation,
+    pub(super) history: Vec<String>,
+    pub(super) steps: usize,
+    /// Turns and steps before shrinking.
+    pub(super) from: (usize, usize),
+    pub(super) replays: u32,
+}
+
+impl Failure {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self(Box::new(parts))
+    }
+
+    /// The seed of the run that failed: a run from it fails in the same way.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// What was broken at the end of the history.
+    #[must_use]
+    pub fn violation(&self) -> &Violation {
+        &self.0.violation
+    }
+
+    /// The history that leads there, a line for each thing that was done.
+    #[must_use]
+    pub fn history(&self) -> &[String] {
+        &self.0.history
+    }
+
+    /// The subject's steps in that history.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.0.steps
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Parts { seed, violation, history, from: (turns, steps), replays, .. } = &*self.0;
+        writeln!(f, "{:?}: {violation}", violation.kind)?;
+        if history.is_empty() {
+            writeln!(f, "in a history of {turns} turns with {steps} steps")?;
+        } else {
+            let shrunk = format_args!("from {turns} turns with {steps} steps in {replays} replays");
+            writeln!(f, "the history that leads there, shrunk {shrunk}:")?;
+            history.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
+        }
+        write!(f, "seed {seed} repeats it")
+    }
+}
+
+impl Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{self}")
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,247 @@
+//! What a run does, apart from the subject's own steps.
+//!
+//! **Owns** plans: transactions, readers, checkpoints, reopenings and kills, as
+//! data that can be drawn from a seed, sent to a child, shrunk and replayed.
+//! **Must not know** subjects or stores. A step is here the numbers that the
+//! subject draws it from.
+
+use serde::{Deserialize, Serialize};
+
+use super::Choices;
+
+/// Disk calls of one turn, of a recovery included, that a cut may come after.
+const CALLS: u64 = 40;
+/// The longest time from a chosen point to a kill.
+const DELAY_MICROS: u64 = 3000;
+
+/// Everything that a run does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) ending: Ending,
+    pub(super) turns: Vec<Turn>,
+}
+
+/// One thing after the other; the last thing that a turn can do is to end in a
+/// kill.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Turn {
+    pub(super) event: Event,
+    pub(super) kill: Option<Kill>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Event {
+    Transaction(Transaction),
+    Checkpoint,
+    Sync,
+    /// A reader takes a snapshot, and holds it.
+    Hold,
+    /// One of the held snapshots is looked at and let go.
+    Release(usize),
+    /// The store is closed in order, and opened again.
+    Reopen,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Transaction {
+    pub(super) actions: Vec<Action>,
+    pub(super) end: End,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Action {
+    Step(Draw),
+    Savepoint,
+    /// Back to one of the savepoints.
+    RollBackTo(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum End {
+    Durable,
+    Deferred,
+    RollBack,
+}
+
+/// What a step is drawn from: recorded choices, and what follows them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Draw {
+    pub(super) recorded: Vec<u64>,
+    pub(super) seed: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Kill {
+    Power(Cut),
+    Signal(Signal),
+}
+
+/// A power cut.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Cut {
+    /// Disk calls of the turn that are still done; `None` to cut after all of them.
+    pub(super) calls: Option<u64>,
+    /// What the disk holds then.
+    pub(super) remains: Remains,
+    /// What it might hold instead, to be looked at before.
+    pub(super) others: Vec<Remains>,
+}
+
+/// One of the states in which a cut may leave the disk, and further cuts while
+/// the store is being opened from there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Remains {
+    pub(super) seed: u64,
+    pub(super) again: Vec<Interruption>,
+}
+
+/// A cut after some disk calls of an opening, and what it leaves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Interruption {
+    pub(super) calls: u64,
+    pub(super) seed: u64,
+}
+
+/// A SIGKILL.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Signal {
+    /// Actions of the transaction that are done before the kill; `None` to kill
+    /// when the turn is over.
+    pub(super) actions: Option<usize>,
+    /// How long the child goes on from there. `None` if it waits to be killed,
+    /// so that the kill comes at the same place each time.
+    pub(super) delay_micros: Option<u64>,
+    /// How long after their beginning the next openings are killed.
+    pub(super) openings_micros: Vec<u64>,
+}
+
+/// How processes end in a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ending {
+    Power,
+    Signal,
+}
+
+impl Plan {
+    /// A plan with `steps` steps.
+    pub(super) fn draw(seed: u64, steps: u64, ending: Ending) -> Self {
+        let mut choices = Choices::from_seed(seed);
+        let mut plan = Self { ending, turns: Vec::new() };
+        let mut left = steps;
+        while left > 0 {
+            let event = draw_event(&mut choices, &mut left);
+            let kill = choices.one_in(6).then(|| draw_kill(&mut choices, ending, &event));
+            plan.turns.push(Turn { event, kill });
+        }
+        plan
+    }
+
+    /// The same plan up to the turn that failed, with kills where they came: each
+    /// waits to be killed, so that time plays no part.
+    pub(super) fn pinned(&self, failed: usize, came: impl Fn(usize) -> bool) -> Self {
+        let mut plan = self.clone();
+        plan.turns.truncate(failed + 1);
+        if plan.ending == Ending::Power {
+            return plan;
+        }
+        for (index, turn) in plan.turns.iter_mut().enumerate() {
+            let kill = match turn.kill.take() {
+                Some(Kill::Signal(signal)) => Signal { delay_micros: None, ..signal },
+                _ => Signal { actions: None, delay_micros: None, openings_micros: Vec::new() },
+            };
+            turn.kill = (index == failed || came(index)).then_some(Kill::Signal(kill));
+        }
+        plan
+    }
+
+    /// Steps in all transactions.
+    pub(super) fn steps(&self) -> usize {
+        self.draws().count()
+    }
+
+    fn draws(&self) -> impl Iterator<Item = &Draw> {
+        self.turns.iter().flat_map(|turn| turn.event.actions()).filter_map(|action| match action {
+            Action::Step(draw) => Some(draw),
+            _ => None,
+        })
+    }
+}
+
+impl Event {
+    pub(super) fn is_transaction(&self) -> bool {
+        matches!(self, Event::Transaction(_))
+    }
+
+    /// What a transaction does; nothing for other events.
+    pub(super) fn actions(&self) -> &[Action] {
+        match self {
+            Event::Transaction(transaction) => &transaction.actions,
+            _ => &[],
+        }
+    }
+}
+
+fn draw_event(choices: &mut Choices, left: &mut u64) -> Event {
+    match choices.below(30) {
+        0..20 => Event::Transaction(draw_transaction(choices, left)),
+        20..22 => Event::Checkpoint,
+        22..24 => Event::Sync,
+        24..27 => Event::Hold,
+        27..29 => Event::Release(choices.index(8)),
+        _ => Event::Reopen,
+    }
+}
+
+fn draw_transaction(choices: &mut Choices, left: &mut u64) -> Transaction {
+    let actions = (0..choices.below(8)).map(|_| match choices.below(10) {
+        0 => Action::Savepoint,
+        1 => Action::RollBackTo(choices.index(4)),
+        _ => {
+            *left = left.saturating_sub(1);
+            Action::Step(Draw { recorded: Vec::new(), seed: Some(choices.any()) })
+        }
+    });
+    let actions = actions.collect();
+    let end = *choices.weighted(&[(4, End::Durable), (4, End::Deferred), (1, End::RollBack)]);
+    Transaction { actions, end }
+}
+
+fn draw_kill(choices: &mut Choices, ending: Ending, event: &Event) -> Kill {
+    match ending {
+        Ending::Power => Kill::Power(draw_cut(choices)),
+        Ending::Signal => Kill::Signal(draw_signal(choices, event)),
+    }
+}
+
+fn draw_cut(choices: &mut Choices) -> Cut {
+    let calls = choices.one_in(2).then(|| draw_calls(choices));
+    let remains = draw_remains(choices);
+    let others = (0..choices.below(4)).map(|_| draw_remains(choices)).collect();
+    Cut { calls, remains, others }
+}
+
+fn draw_remains(choices: &mut Choices) -> Remains {
+    let seed = choices.any();
+    let again = (0..choices.below(3))
+        .map(|_| Interruption { calls: draw_calls(choices), seed: choices.any() });
+    Remains { seed, again: again.collect() }
+}
+
+/// Few calls more often than many, since a small transaction has few.
+fn draw_calls(choices: &mut Choices) -> u64 {
+    let limit = choices.between(1..=CALLS);
+    choices.below(limit)
+}
+
+fn draw_signal(choices: &mut Choices, event: &Event) -> Signal {
+    let actions = event.actions().len();
+    let within = actions > 0 && choices.one_in(2);
+    Signal {
+        actions: within.then(|| choices.index(actions + 1)),
+        delay_micros: choices.one_in(2).then(|| choices.below(DELAY_MICROS)),
+        openings_micros: match choices.below(6) {
+            0 => (0..choices.between(1..=2)).map(|_| choices.below(DELAY_MICROS)).collect(),
+            _ => Vec::new(),
+        },
+    }
+}

@@ -1,0 +1,193 @@
+//! Plans on a simulated disk, with power cuts.
+//!
+//! **Owns** what a power cut is: the disk's calls fail from some point on, and
+//! the store is opened from what the disk may hold then. **Must not know** how
+//! the disk decides what that is.
+
+use super::ledger::Ledger;
+use super::plan::{Cut, Kill, Plan, Remains, Turn};
+use super::replay::Opening;
+use super::run::{Ran, Setup};
+use super::session::{Session, Stop, Watch};
+use super::survivor::{begin, examine, place};
+use super::violation::failed;
+use super::{Subject, Summary, Violation, ViolationKind};
+use crate::sim::{Random, SimDisk};
+use crate::store::{Durability, Store};
+
+/// Tries to get the store to another address.
+const MOST_TRIES: usize = 8;
+
+type Found<T = ()> = Result<T, (usize, Violation)>;
+
+struct PowerRun<'a, S: Subject, F> {
+    setup: &'a Setup<'a, F>,
+    plan: &'a Plan,
+    ledger: Ledger<S::Model>,
+    openings: Vec<Opening>,
+    summary: Summary,
+    /// Where the store's number lay in memory when it was opened last.
+    address: usize,
+}
+
+/// Runs a plan whose kills are power cuts.
+pub(super) fn run<S: Subject, F: Fn() -> S>(setup: &Setup<'_, F>, plan: &Plan) -> Ran {
+    let mut run = PowerRun {
+        setup,
+        plan,
+        ledger: Ledger::<S::Model>::new(),
+        openings: Vec::new(),
+        summary: Summary { runs: 1, ..Summary::default() },
+        address: 0,
+    };
+    let violation = run.whole_plan().err();
+    Ran { openings: run.openings, summary: run.summary, violation }
+}
+
+impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
+    fn whole_plan(&mut self) -> Found {
+        let (mut store, mut disk) = self.create().map_err(|violation| (0, violation))?;
+        let mut first = 0;
+        loop {
+            let subject = (self.setup.make)();
+            let watch = &mut PowerWatch { disk: &disk, cut: None, summary: &mut self.summary };
+            let session = Session {
+                subject: &subject,
+                store: &store,
+                ledger: &mut self.ledger,
+                watch,
+                rules: self.setup.rules,
+                readers: Vec::new(),
+            };
+            let stop = session.run(self.plan, first)?;
+            let last = self.plan.turns.len().saturating_sub(1);
+            let (turn, next) = match stop {
+                Stop::Killed(turn) => (turn, self.cut(turn, store, &disk)),
+                Stop::Reopen(turn) => (turn, self.reopen(store, &disk)),
+                Stop::Done => {
+                    return self.reopen(store, &disk).map(drop).map_err(|found| (last, found));
+                }
+            };
+            (store, disk) = next.map_err(|violation| (turn, violation))?;
+            first = turn + 1;
+        }
+    }
+
+    fn create(&mut self) -> Result<(Store, SimDisk), Violation> {
+        let created = SimDisk::create(self.setup.options);
+        let (store, disk) = created.map_err(failed(ViolationKind::Refused, "create the store"))?;
+        begin(&store, &(self.setup.make)())?;
+        self.address = place(&store)?;
+        Ok((store, disk))
+    }
+
+    /// The power is off: looks at some of the states that the disk may be in,
+    /// and goes on from the last one.
+    fn cut(
+        &mut self,
+        turn: usize,
+        store: Store,
+        disk: &SimDisk,
+    ) -> Result<(Store, SimDisk), Violation> {
+        let Some(Kill::Power(Cut { remains, others, .. })) = &self.plan.turns[turn].kill else {
+            unreachable!("only a power cut stops a session on a simulated disk");
+        };
+        self.summary.power_cuts += 1;
+        for other in others {
+            self.open_what(disk, other)?;
+        }
+        // The old store keeps its place in memory until the new one has its own.
+        let (opened, disk, number) = self.open_what(disk, remains)?;
+        drop(store);
+        let store = opened;
+        self.ledger.go_back_to(number);
+        self.openings.push(Opening { after_turn: turn, number });
+        Ok((store, disk))
+    }
+
+    /// Opens what a cut leaves, after further cuts while it is being opened.
+    fn open_what(
+        &mut self,
+        disk: &SimDisk,
+        remains: &Remains,
+    ) -> Result<(Store, SimDisk, usize), Violation> {
+        let bytes = disk.crash(&mut Random(remains.seed));
+        let bytes = remains.again.iter().fold(bytes, |bytes, interruption| {
+            let disk = SimDisk::new(bytes);
+            disk.fail_after(interruption.calls);
+            // With its first transaction, before which some things are put off.
+            let _ = disk.open(self.setup.options).map(|store| store.write().map(|tx| tx.commit()));
+            self.summary.power_cuts += 1;
+            disk.crash(&mut Random(interruption.seed))
+        });
+        self.summary.images += 1;
+        self.open(bytes)
+    }
+
+    fn reopen(&mut self, store: Store, disk: &SimDisk) -> Result<(Store, SimDisk), Violation> {
+        store.close().map_err(failed(ViolationKind::Refused, "close the store"))?;
+        self.ledger.acknowledge_all();
+        self.summary.reopenings += 1;
+        // The power may go at once.
+        let (store, disk, number) = self.open(disk.crash(&mut Random(0)))?;
+        self.ledger.go_back_to(number);
+        Ok((store, disk))
+    }
+
+    /// Opens a store from these bytes, in another place of the memory, and
+    /// examines it.
+    fn open(&mut self, bytes: Vec<u8>) -> Result<(Store, SimDisk, usize), Violation> {
+        // Each holds its place until one has another place than before.
+        let mut tried = Vec::new();
+        loop {
+            let disk = SimDisk::new(bytes.clone());
+            let opened = disk.open(self.setup.options);
+            let store = opened.map_err(failed(ViolationKind::CannotOpen, "open the store"))?;
+            let address = place(&store)?;
+            if address == self.address && tried.len() < MOST_TRIES {
+                tried.push(store);
+                continue;
+            }
+            assert_ne!(address, self.address, "the store could not be opened elsewhere");
+            self.address = address;
+            let number = examine(&store, &(self.setup.make)(), &self.ledger, self.setup.rules)?;
+            return Ok((store, disk, number));
+        }
+    }
+}
+
+/// Cuts the power at the disk's calls.
+struct PowerWatch<'a> {
+    disk: &'a SimDisk,
+    cut: Option<Option<u64>>,
+    summary: &'a mut Summary,
+}
+
+impl Watch for PowerWatch<'_> {
+    fn begin(&mut self, _index: usize, turn: &Turn) {
+        self.summary.count(&turn.event);
+        self.cut = match &turn.kill {
+            Some(Kill::Power(cut)) => Some(cut.calls),
+            _ => None,
+        };
+        if let Some(Some(calls)) = self.cut {
+            self.disk.fail_after(calls);
+        }
+    }
+
+    fn reached(&mut self, _actions: usize) {}
+
+    fn committing(&mut self, _last: usize, _acknowledged: usize) {}
+
+    fn ends(&mut self) -> bool {
+        self.cut.is_some()
+    }
+
+    fn is_down(&self) -> bool {
+        self.disk.is_off()
+    }
+
+    fn survives(&self, durability: Durability) -> bool {
+        durability == Durability::Durable
+    }
+}

@@ -1,0 +1,250 @@
+//! Plans on a real file, with SIGKILLs.
+//!
+//! **Owns** the parent's side: it runs children one after the other, each the
+//! same program again, kills each where the plan says so, and tells the next one
+//! what must have survived. No process is forked: a fork of a process with
+//! several threads may call next to nothing. **Must not know** subjects; all that
+//! concerns them is done in the children, as in a program that begins anew.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::child::make_child;
+use super::notes::{Folder, Job, Notes};
+use super::plan::{Kill, Plan, Signal};
+use super::replay::Opening;
+use super::run::Ran;
+use super::{Summary, Violation, ViolationKind};
+
+/// How often a child's notes are looked at.
+const PULSE: Duration = Duration::from_micros(100);
+/// How long a child may be at one thing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const SIGKILL: i32 = 9;
+
+/// How this program is run again.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// The arguments that lead to the same run.
+    pub(super) arguments: Vec<OsString>,
+    /// The how manyth run of its thread it is.
+    pub(super) ordinal: usize,
+    /// Where the store is to lie.
+    pub(super) store: PathBuf,
+    /// Where parent and children meet.
+    pub(super) folder: PathBuf,
+}
+
+/// Arguments by which this program comes to the calling test again. A test's
+/// thread has its name; another program is run with the arguments that it has.
+pub(super) fn own_arguments() -> Vec<OsString> {
+    let thread = std::thread::current();
+    match thread.name() {
+        Some(test) if test != "main" => {
+            let how = ["--exact", "--nocapture", "--include-ignored"];
+            std::iter::once(test).chain(how).map(OsString::from).collect()
+        }
+        _ => std::env::args_os().skip(1).collect(),
+    }
+}
+
+type Found<T = ()> = Result<T, (usize, Violation)>;
+
+struct Parent<'a> {
+    again: &'a Again,
+    folder: Folder,
+    job: Job,
+    summary: Summary,
+    /// How long after their beginning the next openings are killed.
+    openings_micros: Vec<u64>,
+}
+
+/// How a child ended.
+enum End {
+    Killed,
+    ByItself(ExitStatus),
+}
+
+/// Runs a plan whose kills are signals.
+pub(super) fn run(again: &Again, plan: &Plan) -> Ran {
+    let summary = Summary { runs: 1, ..Summary::default() };
+    let mut parent = match Parent::new(again, plan.clone(), summary) {
+        Ok(parent) => parent,
+        Err(error) => {
+            let violation = Some((0, not_run(error)));
+            return Ran { openings: Vec::new(), summary, violation };
+        }
+    };
+    let remove = |()| remove_if_there(&again.store).map_err(|error| (0, not_run(error)));
+    let violation = parent.whole_plan().and_then(remove).err();
+    Ran { openings: parent.job.openings, summary: parent.summary, violation }
+}
+
+fn not_run(error: impl std::fmt::Display) -> Violation {
+    Violation::new(ViolationKind::NotRun, format_args!("a child cannot be run: {error}"))
+}
+
+impl<'a> Parent<'a> {
+    fn new(again: &'a Again, plan: Plan, summary: Summary) -> io::Result<Self> {
+        remove_if_there(&again.store)?;
+        remove_if_there(&again.folder.join("violation"))?;
+        let job = Job {
+            ordinal: again.ordinal,
+            plan,
+            store: again.store.clone().into_os_string(),
+            openings: Vec::new(),
+            first: 0,
+            last: 0,
+            acknowledged: 0,
+            address: None,
+        };
+        let folder = Folder::open(&again.folder)?;
+        Ok(Self { again, folder, job, summary, openings_micros: Vec::new() })
+    }
+
+    fn whole_plan(&mut self) -> Found {
+        loop {
+            let before = self.job.first.saturating_sub(1);
+            let (end, notes) = self.one_child().map_err(|violation| (before, violation))?;
+            self.learn(&notes);
+            match end {
+                End::Killed => self.summary.sigkills += 1,
+                End::ByItself(status) => {
+                    self.expect_done(status, &notes)?;
+                    let turns = self.job.plan.turns.len();
+                    if self.job.first == turns {
+                        return Ok(());
+                    }
+                    // One more looks at what the last one left.
+                    self.job.first = turns;
+                }
+            }
+        }
+    }
+
+    /// Runs one child until it ends or is killed.
+    fn one_child(&mut self) -> Result<(End, Notes), Violation> {
+        self.folder.begin(&self.job).map_err(not_run)?;
+        let mut child = self.spawn().map_err(not_run)?;
+        let end = self.watch(&mut child);
+        if end.is_err() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let notes = self.folder.notes().map_err(not_run)?;
+        Ok((end?, notes))
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let output = self.folder.output()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        make_child(&mut command, self.folder.path());
+        command
+            .args(&self.again.arguments)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+    }
+
+    /// Waits until a kill is due, and kills.
+    fn watch(&mut self, child: &mut Child) -> Result<End, Violation> {
+        let mut opening = self.openings_micros.pop();
+        let (mut last, mut since) = (Notes::default(), Instant::now());
+        loop {
+            if let Some(status) = child.try_wait().map_err(not_run)? {
+                return Ok(End::ByItself(status));
+            }
+            let notes = self.folder.notes().map_err(not_run)?;
+            let delay = match (self.due(&notes), opening.take_if(|_| notes.begun != 0)) {
+                (Some(signal), _) => Some(signal.delay_micros.unwrap_or(0)),
+                (None, opening) => opening,
+            };
+            if let Some(delay) = delay {
+                sleep(Duration::from_micros(delay));
+                return kill(child).map_err(not_run);
+            }
+            if notes != last {
+                (last, since) = (notes, Instant::now());
+            } else if since.elapsed() > PATIENCE {
+                let what = format!("nothing happened for {} s", PATIENCE.as_secs());
+                return Err(Violation::new(ViolationKind::ChildHangs, what));
+            }
+            sleep(PULSE);
+        }
+    }
+
+    /// The kill that is due.
+    fn due(&self, notes: &Notes) -> Option<&Signal> {
+        let turn = self.job.plan.turns.get(notes.due.checked_sub(1)? as usize)?;
+        match turn.kill.as_ref()? {
+            Kill::Signal(signal) => Some(signal),
+            Kill::Power(_) => None,
+        }
+    }
+
+    /// Takes over what a child noted before it ended.
+    fn learn(&mut self, notes: &Notes) {
+        self.summary.transactions += notes.transactions;
+        self.summary.reopenings += notes.reopenings;
+        let Some(found) = notes.found.checked_sub(1) else {
+            return;
+        };
+        let job = &mut self.job;
+        if let Some(after_turn) = job.first.checked_sub(1) {
+            job.openings.push(Opening { after_turn, number: found as usize });
+        }
+        (job.last, job.acknowledged) = (notes.last as usize, notes.acknowledged as usize);
+        job.address = Some(notes.address as usize);
+        if notes.turn == 0 {
+            return;
+        }
+        job.first = notes.turn as usize;
+        let kill = &job.plan.turns[job.first - 1].kill;
+        if let Some(Kill::Signal(signal)) = kill {
+            self.openings_micros.clone_from(&signal.openings_micros);
+        }
+    }
+
+    /// A child that was not killed has done all that was left.
+    fn expect_done(&self, status: ExitStatus, notes: &Notes) -> Found {
+        if let Some(found) = self.folder.violation() {
+            return Err(found);
+        }
+        if status.success() && notes.done != 0 {
+            return Ok(());
+        }
+        let words = self.folder.last_words();
+        let violation = if notes.begun == 0 {
+            let arguments = &self.again.arguments;
+            not_run(format_args!(
+                "this program, run again with the arguments {arguments:?}, did not come to this \
+                 run ({status}); `Harness::child_arguments` says how it does. It printed: {words}"
+            ))
+        } else {
+            let what = format!("the child ended with {status}; it printed: {words}");
+            Violation::new(ViolationKind::ChildDied, what)
+        };
+        Err((notes.turn.saturating_sub(1) as usize, violation))
+    }
+}
+
+/// Kills a child, unless it has ended by itself just before.
+fn kill(child: &mut Child) -> io::Result<End> {
+    child.kill()?;
+    let status = child.wait()?;
+    Ok(if status.signal() == Some(SIGKILL) { End::Killed } else { End::ByItself(status) })
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,310 @@
+//! Runs: one plan after the other, and what to do with one that fails.
+//!
+//! **Owns** the harness's options. **Must not know** how a plan is carried out.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::child::{Role, serve};
+use super::failure::Parts;
+use super::plan::{Ending, Plan};
+use super::process::{Again, own_arguments};
+use super::replay::{Opening, Replay};
+use super::shrink::{Shrunk, shrink};
+use super::survivor::Rules;
+use super::violation::quietly;
+use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process};
+use crate::sim::Plant;
+use crate::store::OpenOptions;
+
+/// How processes end in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kills {
+    /// The power goes: the store is on a simulated disk, which keeps what was
+    /// synced and any part of what was written since. Fast: no process ends.
+    #[default]
+    PowerCuts,
+    /// A child process that works on a real file is killed.
+    Sigkill,
+    /// Power cuts with even seeds, SIGKILLs with odd ones.
+    Both,
+}
+
+/// Runs a [`Subject`] through random histories with crashes.
+#[derive(Clone, Debug)]
+pub struct Harness {
+    seed: u64,
+    runs: u64,
+    steps: u64,
+    kills: Kills,
+    options: OpenOptions,
+    rules: Rules,
+    most_replays: u32,
+    child_arguments: Option<Vec<OsString>>,
+    file: Option<PathBuf>,
+}
+
+impl Default for Harness {
+    fn default() -> Self {
+        Self {
+            seed: seed_from_environment().unwrap_or(1),
+            runs: 20,
+            steps: 200,
+            kills: Kills::PowerCuts,
+            // So that the log is lapped and moved.
+            options: OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(512 * 1024),
+            rules: Rules { allow_unreachable: false, allow_dangling: false },
+            most_replays: 2000,
+            child_arguments: None,
+            file: None,
+        }
+    }
+}
+
+/// What carries out plans, the same for all plans of a run.
+pub(super) struct Setup<'a, F> {
+    pub(super) make: F,
+    pub(super) options: &'a OpenOptions,
+    pub(super) rules: Rules,
+}
+
+/// What became of a plan.
+pub(super) struct Ran {
+    /// The states at which the store was opened.
+    pub(super) openings: Vec<Opening>,
+    pub(super) summary: Summary,
+    /// What was found, and in or after which turn.
+    pub(super) violation: Option<(usize, Violation)>,
+}
+
+impl Harness {
+    /// The defaults that each method names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The seed of the first run; each later one adds 1. Default: what the
+    /// environment variable `FLAGSTONE_SEED` says, else 1.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How many histories are run. Default: 20.
+    #[must_use]
+    pub fn runs(mut self, runs: u64) -> Self {
+        self.runs = runs;
+        self
+    }
+
+    /// How many steps a history has, over all its transactions. Default: 200.
+    #[must_use]
+    pub fn steps(mut self, steps: u64) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// How processes end. Default: [`Kills::PowerCuts`].
+    #[must_use]
+    pub fn kills(mut self, kills: Kills) -> Self {
+        self.kills = kills;
+        self
+    }
+
+    /// How stores are opened. Default: a log of 64 KiB that grows up to 512 KiB,
+    /// so that it is lapped and moved often.
+    #[must_use]
+    pub fn options(mut self, options: OpenOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Plants a fault into the protocol of the stores, which is to be found then.
+    #[must_use]
+    pub fn plant(mut self, fault: Plant) -> Self {
+        self.options = self.options.plant(fault);
+        self
+    }
+
+    /// Allocations that no root reaches are no violation. By default they are:
+    /// nothing would ever find and free them.
+    #[must_use]
+    pub fn allow_unreachable(mut self) -> Self {
+        self.rules.allow_unreachable = true;
+        self
+    }
+
+    /// Links that lead to nothing live are no violation. By default they are.
+    #[must_use]
+    pub fn allow_dangling(mut self) -> Self {
+        self.rules.allow_dangling = true;
+        self
+    }
+
+    /// How many replays shrinking may take at most. Default: 2000.
+    #[must_use]
+    pub fn most_replays(mut self, most_replays: u32) -> Self {
+        self.most_replays = most_replays;
+        self
+    }
+
+    /// Arguments with which this program, run again as a child, comes to this run
+    /// before any other one with children. By default, a test is run again by its
+    /// name, which its thread has; and another program with the arguments that it
+    /// was given itself.
+    #[must_use]
+    pub fn child_arguments<A: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Self {
+        self.child_arguments = Some(arguments.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Where the store of runs with SIGKILLs lies: a path at which there is
+    /// nothing. It is removed after each run, and left there by one that fails.
+    /// Default: in a temporary folder.
+    #[must_use]
+    pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.file = Some(path.into());
+        self
+    }
+
+    /// Runs the subject that `make` gives, once for each history and again
+    /// whenever the store is opened: a crash takes what is in memory.
+    ///
+    /// In a child process it does what the parent asks for, and does not return.
+    ///
+    /// # Errors
+    ///
+    /// The first violation, shrunk.
+    pub fn run<S: Subject>(&self, make: impl Fn() -> S) -> Result<Summary, Failure> {
+        let setup = Setup { make, options: &self.options, rules: self.rules };
+        let ordinal = match Role::of_next_run(self.kills) {
+            Role::Child(folder, job) => serve(&setup, folder, job),
+            Role::Bystander => return Ok(Summary::default()),
+            Role::Parent { ordinal } => ordinal,
+        };
+        let refused = |error| not_run(self.seed, error);
+        let temporary = tempfile::tempdir().map_err(refused)?;
+        let course =
+            Course { setup, again: self.again(ordinal, temporary.path()).map_err(refused)? };
+        let mut summary = Summary::default();
+        for run in 0..self.runs {
+            summary += self.run_one(&course, self.seed.wrapping_add(run))?;
+        }
+        Ok(summary)
+    }
+
+    /// How children are run.
+    fn again(&self, ordinal: usize, folder: &Path) -> io::Result<Again> {
+        let (arguments, ordinal) = match &self.child_arguments {
+            Some(arguments) => (arguments.clone(), 0),
+            None => (own_arguments(), ordinal),
+        };
+        let store = self.file.clone().unwrap_or_else(|| folder.join("store.flag"));
+        if store.try_exists()? {
+            let why = "the harness makes the store itself, and does not touch what is there";
+            let error = io::ErrorKind::AlreadyExists;
+            return Err(io::Error::new(error, format!("{}: {why}", store.display())));
+        }
+        Ok(Again { arguments, ordinal, store, folder: folder.to_path_buf() })
+    }
+
+    fn run_one<S: Subject, F: Fn() -> S>(
+        &self,
+        course: &Course<'_, F>,
+        seed: u64,
+    ) -> Result<Summary, Failure> {
+        let ending = match self.kills {
+            Kills::PowerCuts => Ending::Power,
+            Kills::Sigkill => Ending::Signal,
+            Kills::Both if seed.is_multiple_of(2) => Ending::Power,
+            Kills::Both => Ending::Signal,
+        };
+        let plan = Plan::draw(seed, self.steps, ending);
+        let ran = course.run(&plan);
+        match ran.violation {
+            None => Ok(ran.summary),
+            Some((turn, violation)) => {
+                let came = |turn| ran.openings.iter().any(|opening| opening.after_turn == turn);
+                let pinned = plan.pinned(turn, came);
+                Err(self.fail(course, seed, [plan, pinned], violation))
+            }
+        }
+    }
+
+    /// Shrinks a plan that fails, and tells its history.
+    fn fail<S: Subject, F: Fn() -> S>(
+        &self,
+        course: &Course<'_, F>,
+        seed: u64,
+        [plan, pinned]: [Plan; 2],
+        violation: Violation,
+    ) -> Failure {
+        let from = (plan.turns.len(), plan.steps());
+        let most = if violation.kind == ViolationKind::NotRun { 0 } else { self.most_replays };
+        let mut last: Option<Failing> = None;
+        let replay = |plan: &Plan| {
+            let failing = course.replay(plan, violation.kind)?;
+            let recorded = failing.recorded.clone();
+            last = Some(failing);
+            Some(recorded)
+        };
+        let Shrunk { plan, replays } = quietly(|| shrink(plan, pinned, most, replay));
+        let steps = plan.steps();
+        // Once more, so that the file is the one that this history leaves.
+        let last = quietly(|| course.replay(&plan, violation.kind)).or(last);
+        let Failing { violation, history, .. } = last.unwrap_or_else(|| Failing {
+            recorded: plan,
+            violation,
+            // It did not fail in this way when it was run again.
+            history: Vec::new(),
+        });
+        Failure::new(Parts { seed, violation, history, steps, from, replays })
+    }
+}
+
+/// All that it takes to carry out plans.
+struct Course<'a, F> {
+    setup: Setup<'a, F>,
+    again: Again,
+}
+
+/// A plan that fails.
+struct Failing {
+    recorded: Plan,
+    violation: Violation,
+    history: Vec<String>,
+}
+
+impl<S: Subject, F: Fn() -> S> Course<'_, F> {
+    fn run(&self, plan: &Plan) -> Ran {
+        match plan.ending {
+            Ending::Power => power::run(&self.setup, plan),
+            Ending::Signal => process::run(&self.again, plan),
+        }
+    }
+
+    /// Runs a plan; what it comes to if it fails with this kind of violation.
+    fn replay(&self, plan: &Plan, kind: ViolationKind) -> Option<Failing> {
+        let ran = self.run(plan);
+        let (turn, violation) = ran.violation.filter(|(_, violation)| violation.kind == kind)?;
+        let subject = (self.setup.make)();
+        let replay = Replay::of(&subject, plan, &ran.openings, turn + 1).ok()?;
+        Some(Failing { recorded: replay.recorded, violation, history: replay.lines })
+    }
+}
+
+fn not_run(seed: u64, error: io::Error) -> Failure {
+    let violation = Violation::new(ViolationKind::NotRun, error);
+    let (history, steps, from, replays) = (Vec::new(), 0, (0, 0), 0);
+    Failure::new(Parts { seed, violation, history, steps, from, replays })
+}
+
+fn seed_from_environment() -> Option<u64> {
+    std::env::var("FLAGSTONE_SEED").ok()?.parse().ok()
+}

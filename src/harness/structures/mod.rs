@@ -1,0 +1,85 @@
+//! Structures to run: a list of links, the collections, and what is made of them.
+//!
+//! **Owns** a [`Subject`] for each; `flagstone torture` runs them, and they show
+//! how subjects are written. **Must not know** how a subject is run.
+//!
+//! ```
+//! use flagstone::harness::{Harness, structures};
+//!
+//! let harness = Harness::new().runs(2);
+//! for structure in structures::ALL {
+//!     println!("{}: {}", structure.name, structure.run(&harness)?);
+//! }
+//! # Ok::<(), flagstone::harness::Failure>(())
+//! ```
+
+mod arrays;
+mod list;
+mod maps;
+mod nested;
+mod sequences;
+mod sets;
+mod strings;
+
+use super::{Choices, Failure, Harness, Subject, Summary, Verdict};
+
+pub use arrays::Arrays;
+pub use list::List;
+pub use maps::{HashMaps, OrderedMaps};
+pub use nested::Nested;
+pub use sequences::{Deques, Vectors};
+pub use sets::Sets;
+pub use strings::Strings;
+
+/// A structure by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Structure {
+    /// What it is called.
+    pub name: &'static str,
+    run: fn(&Harness) -> Result<Summary, Failure>,
+}
+
+/// All structures.
+pub const ALL: [Structure; 9] = [
+    Structure::of::<List>("list"),
+    Structure::of::<Arrays>("arrays"),
+    Structure::of::<Vectors>("vec"),
+    Structure::of::<Deques>("deque"),
+    Structure::of::<Strings>("strings"),
+    Structure::of::<HashMaps>("hash-map"),
+    Structure::of::<OrderedMaps>("btree-map"),
+    Structure::of::<Sets>("sets"),
+    Structure::of::<Nested>("nested"),
+];
+
+impl Structure {
+    const fn of<S: Subject + Default>(name: &'static str) -> Self {
+        Self { name, run: |harness| harness.run(S::default) }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Harness::run`].
+    pub fn run(&self, harness: &Harness) -> Result<Summary, Failure> {
+        (self.run)(harness)
+    }
+}
+
+/// The root of each structure here.
+const ROOT: &str = "structure";
+
+/// What was found is what must be there.
+fn expect_same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Verdict {
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("{what}: found {found:?}, expected {expected:?}").into())
+}
+
+/// A text: mostly short, sometimes too long to lie inline, seldom of pages.
+fn any_text(choices: &mut Choices) -> String {
+    let longest = *choices.weighted(&[(12, 8), (6, 100), (1, 9000)]);
+    choices.letters(0..=longest)
+}

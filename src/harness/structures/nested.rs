@@ -1,0 +1,156 @@
+//! Collections in collections.
+
+use std::collections::BTreeMap as Model;
+
+use super::{ROOT, any_text, expect_same};
+use crate::collections::{BTreeMap, Deque, HashMap, Text, Vec as StoreVec};
+use crate::error::Result;
+use crate::field;
+use crate::harness::{Choices, Subject, Verdict};
+use crate::image::Image;
+use crate::persist::Link;
+use crate::store::{ReadTx, WriteTx};
+
+/// A map of shelves, each with a map of books by title; a book has chapters, and
+/// the numbers of its readers. What is removed takes along all that it owns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nested;
+
+#[crate::persist(crate = crate)]
+#[derive(Default)]
+struct Shelf {
+    books: HashMap<Text, Book>,
+}
+
+#[crate::persist(crate = crate)]
+#[derive(Default)]
+struct Book {
+    chapters: StoreVec<Text>,
+    readers: Deque<u64>,
+}
+
+type Shelves = BTreeMap<u64, Shelf>;
+
+/// A book as the model has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookModel {
+    chapters: Vec<String>,
+    readers: Vec<u64>,
+}
+
+/// A change; the first parts are the shelf and the title.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A chapter at the end of a book, which comes if it is new.
+    Write(u64, String, String),
+    /// A reader of a book, which comes if it is new.
+    Read(u64, String, u64),
+    /// A book goes.
+    Discard(u64, String),
+    /// A shelf goes.
+    Clear(u64),
+}
+
+impl Subject for Nested {
+    type Model = Model<u64, Model<String, BookModel>>;
+    type Step = Step;
+
+    fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
+        tx.root_or_insert_with(ROOT, Shelves::new)?;
+        Ok(())
+    }
+
+    fn choose(&self, choices: &mut Choices, _model: &Self::Model) -> Step {
+        let (shelf, title) = (choices.below(6), choices.letters(0..=1));
+        match choices.below(20) {
+            0..9 => Step::Write(shelf, title, any_text(choices)),
+            9..14 => Step::Read(shelf, title, choices.below(100)),
+            14..18 => Step::Discard(shelf, title),
+            _ => Step::Clear(shelf),
+        }
+    }
+
+    fn apply(&self, tx: &mut WriteTx<'_>, step: &Step, _model: &Self::Model) -> Verdict {
+        let shelves = tx.root::<Shelves>(ROOT)?;
+        match step {
+            Step::Write(shelf, title, chapter) => {
+                let book = book(tx, shelves, *shelf, title)?;
+                let chapter = Text::new(tx, chapter)?;
+                book.field(field!(Book, chapters)).push(tx, chapter)?;
+            }
+            Step::Read(shelf, title, reader) => {
+                let book = book(tx, shelves, *shelf, title)?;
+                book.field(field!(Book, readers)).push_back(tx, *reader)?;
+            }
+            Step::Discard(shelf, title) => {
+                let Some(shelf) = tx.at(shelves)?.link(tx, shelf)? else { return Ok(()) };
+                let books = shelf.field(field!(Shelf, books));
+                if let Some(book) = books.remove(tx, title.as_str())? {
+                    tx.release(book)?;
+                }
+            }
+            Step::Clear(shelf) => {
+                if let Some(shelf) = shelves.remove(tx, shelf)? {
+                    tx.release(shelf)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&self, model: &mut Self::Model, step: &Step) {
+        match step {
+            Step::Write(shelf, title, chapter) => {
+                book_in(model, *shelf, title).chapters.push(chapter.clone());
+            }
+            Step::Read(shelf, title, reader) => book_in(model, *shelf, title).readers.push(*reader),
+            Step::Discard(shelf, title) => {
+                model.entry(*shelf).and_modify(|books| drop(books.remove(title)));
+            }
+            Step::Clear(shelf) => drop(model.remove(shelf)),
+        }
+    }
+
+    fn verify(&self, tx: &ReadTx<'_>, model: &Self::Model) -> Verdict {
+        let shelves = tx.at(tx.root::<Shelves>(ROOT)?)?;
+        let mut found = Self::Model::new();
+        for entry in shelves.iter(tx)? {
+            let (number, shelf) = entry?;
+            found.insert(*number, books_on(tx, shelf)?);
+        }
+        expect_same("shelves", &found, model)
+    }
+}
+
+fn book_in<'a>(
+    model: &'a mut Model<u64, Model<String, BookModel>>,
+    shelf: u64,
+    title: &str,
+) -> &'a mut BookModel {
+    model.entry(shelf).or_default().entry(title.to_string()).or_default()
+}
+
+/// A book that is there, or comes.
+fn book(
+    tx: &mut WriteTx<'_>,
+    shelves: Link<Shelves>,
+    shelf: u64,
+    title: &str,
+) -> Result<Link<Book>> {
+    let shelf = shelves.link_or_insert_with(tx, &shelf, Shelf::default)?;
+    shelf.field(field!(Shelf, books)).link_or_insert_with(tx, title, Book::default)
+}
+
+fn books_on(tx: &Image, shelf: &Shelf) -> Result<Model<String, BookModel>> {
+    let mut found = Model::new();
+    for entry in shelf.books.iter(tx)? {
+        let (title, book) = entry?;
+        let text = |text: &Text| text.as_str(tx).map(str::to_string);
+        let book = BookModel {
+            chapters: book.chapters.iter(tx)?.map(text).collect::<Result<_>>()?,
+            readers: book.readers.iter(tx)?.copied().collect(),
+        };
+        found.insert(title.as_str(tx)?.to_string(), book);
+    }
+    Ok(found)
+}

@@ -1,0 +1,344 @@
+//! Promise: the harness passes what is sound, finds what crashes break, in a
+//! user's structure and in the protocol, and shows a short history that leads
+//! there, the same one each time.
+
+#![cfg(feature = "harness")]
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
+use flagstone::harness::{
+    Choices, Failure, Harness, Kills, Subject, Summary, Verdict, ViolationKind,
+};
+use flagstone::sim::Plant;
+use flagstone::{Image, Link, ReadTx, WriteTx, persist};
+
+/// What all subjects here keep: a number, and how often it was added to.
+#[persist]
+#[derive(Clone, Copy, Default)]
+struct Account {
+    sum: u64,
+    additions: u64,
+    /// Where the account lay in memory when somebody last looked.
+    address: u64,
+    note: Link<u64>,
+}
+
+const ROOT: &str = "account";
+
+#[derive(Debug)]
+struct Add(u64);
+
+/// What differs between subjects: how they add.
+trait Adds {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict;
+
+    fn verify(&self, _tx: &ReadTx<'_>, _account: &Account) -> Verdict {
+        Ok(())
+    }
+}
+
+struct Keeps<A>(A);
+
+impl<A: Adds> Subject for Keeps<A> {
+    /// The sum, and how many additions it is of.
+    type Model = (u64, u64);
+    type Step = Add;
+
+    fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
+        tx.root_or_insert_with(ROOT, Account::default)?;
+        Ok(())
+    }
+
+    fn choose(&self, choices: &mut Choices, _model: &(u64, u64)) -> Add {
+        Add(choices.below(100))
+    }
+
+    fn apply(&self, tx: &mut WriteTx<'_>, step: &Add, _model: &(u64, u64)) -> Verdict {
+        let account = tx.root(ROOT)?;
+        self.0.add(tx, account, step.0)
+    }
+
+    fn advance(&self, model: &mut (u64, u64), step: &Add) {
+        model.0 += step.0;
+        model.1 += 1;
+    }
+
+    fn verify(&self, tx: &ReadTx<'_>, model: &(u64, u64)) -> Verdict {
+        let account = tx.at(tx.root::<Account>(ROOT)?)?;
+        self.0.verify(tx, account)?;
+        let found = (account.sum, account.additions);
+        let why = || format!("found {found:?}, expected {model:?}").into();
+        (found == *model).then_some(()).ok_or_else(why)
+    }
+}
+
+fn add(account: &mut Account, number: u64) {
+    account.sum += number;
+    account.additions += 1;
+}
+
+struct Sound;
+
+impl Adds for Sound {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        add(tx.at_mut(account)?, number);
+        Ok(())
+    }
+}
+
+fn expect_failure(run: Result<Summary, Failure>) -> Failure {
+    let failure = run.expect_err("there is something to be found");
+    println!("{failure}");
+    failure
+}
+
+#[test]
+fn a_sound_structure_survives_power_cuts() {
+    let summary = Harness::new().runs(50).run(|| Keeps(Sound)).unwrap();
+    println!("{summary}");
+    assert_eq!(summary.runs, 50);
+    assert!(summary.power_cuts > 2000 && summary.images > 1500);
+}
+
+#[test]
+fn a_sound_structure_survives_sigkills() {
+    let summary = Harness::new().kills(Kills::Sigkill).runs(8).run(|| Keeps(Sound)).unwrap();
+    println!("{summary}");
+    assert!(summary.sigkills > 40 && summary.reopenings > 40);
+}
+
+/// Its sum lies in a static, which a new process does not have.
+struct SumInAStatic;
+
+static SUM: AtomicU64 = AtomicU64::new(0);
+
+impl Adds for SumInAStatic {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        add(tx.at_mut(account)?, number);
+        let sum = SUM.fetch_add(number, SeqCst) + number;
+        tx.at_mut(account)?.sum = sum;
+        Ok(())
+    }
+}
+
+#[test]
+fn what_lies_in_a_static_is_missed_after_a_sigkill() {
+    let failure = expect_failure(Harness::new().kills(Kills::Sigkill).run(|| Keeps(SumInAStatic)));
+    assert!(failure.steps() <= 2, "{failure}");
+}
+
+/// Counts an addition when the next one comes: two parts in two transactions.
+#[derive(Default)]
+struct CountsLater {
+    not_yet_counted: Cell<u64>,
+}
+
+impl Adds for CountsLater {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let account = tx.at_mut(account)?;
+        account.sum += number;
+        account.additions += self.not_yet_counted.replace(1);
+        Ok(())
+    }
+
+    fn verify(&self, _tx: &ReadTx<'_>, account: &Account) -> Verdict {
+        let all = account.additions + self.not_yet_counted.get();
+        (all == account.additions).then_some(()).ok_or_else(|| "not all are counted".into())
+    }
+}
+
+#[test]
+fn what_is_written_later_is_missed() {
+    let failure = expect_failure(Harness::new().run(|| Keeps(CountsLater::default())));
+    assert_eq!(failure.steps(), 1);
+}
+
+/// Refuses numbers over 50, when it has added them already.
+struct CommitsHalf;
+
+impl Adds for CommitsHalf {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let account = tx.at_mut(account)?;
+        account.sum += number;
+        if number > 50 {
+            return Ok(());
+        }
+        account.additions += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn half_of_a_change_is_found_and_its_number_is_the_smallest() {
+    let failure = expect_failure(Harness::new().run(|| Keeps(CommitsHalf)));
+    assert_eq!((failure.violation().kind, failure.steps()), (ViolationKind::Disagrees, 1));
+    let history = ["transaction", "    Add(51)", "    commit, durable: state 1"];
+    assert_eq!(failure.history(), history);
+}
+
+/// Keeps the address of what it added to.
+struct KeepsAnAddress;
+
+fn address_of(tx: &Image, account: Link<Account>) -> flagstone::Result<u64> {
+    Ok(std::ptr::from_ref(tx.at(account)?).addr() as u64)
+}
+
+impl Adds for KeepsAnAddress {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let known = tx.at(account)?.address;
+        let now = address_of(tx, account)?;
+        if known != 0 && known != now {
+            return Err("the account is not where it was".into());
+        }
+        let account = tx.at_mut(account)?;
+        account.address = now;
+        add(account, number);
+        Ok(())
+    }
+}
+
+fn expect_a_kept_address(kills: Kills) {
+    let failure = expect_failure(Harness::new().kills(kills).run(|| Keeps(KeepsAnAddress)));
+    assert_eq!((failure.violation().kind, failure.steps()), (ViolationKind::Refused, 2));
+    assert!(failure.violation().what.contains("is not where it was"));
+}
+
+#[test]
+fn an_address_does_not_outlive_a_power_cut() {
+    expect_a_kept_address(Kills::PowerCuts);
+}
+
+#[test]
+fn an_address_does_not_outlive_a_sigkill() {
+    expect_a_kept_address(Kills::Sigkill);
+}
+
+/// Allocates a note for each addition, and forgets the one before.
+struct Leaks;
+
+impl Adds for Leaks {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let note = tx.alloc(number)?;
+        let account = tx.at_mut(account)?;
+        account.note = note;
+        add(account, number);
+        Ok(())
+    }
+}
+
+#[test]
+fn leaks_are_found_unless_they_are_meant() {
+    let failure = expect_failure(Harness::new().run(|| Keeps(Leaks)));
+    assert_eq!((failure.violation().kind, failure.steps()), (ViolationKind::Unreachable, 2));
+    Harness::new().runs(3).allow_unreachable().run(|| Keeps(Leaks)).unwrap();
+}
+
+/// Frees its note, and keeps the link.
+struct LeavesALink;
+
+impl Adds for LeavesALink {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let note = tx.alloc(number)?;
+        let account = tx.at_mut(account)?;
+        account.note = note;
+        add(account, number);
+        Ok(tx.free(note)?)
+    }
+}
+
+#[test]
+fn links_to_nothing_are_found_unless_they_are_meant() {
+    let failure = expect_failure(Harness::new().run(|| Keeps(LeavesALink)));
+    assert_eq!((failure.violation().kind, failure.steps()), (ViolationKind::Dangling, 1));
+    Harness::new().runs(3).allow_dangling().run(|| Keeps(LeavesALink)).unwrap();
+}
+
+/// Panics at the third addition.
+struct Panics;
+
+impl Adds for Panics {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let account = tx.at_mut(account)?;
+        assert!(account.additions < 2, "that is enough");
+        add(account, number);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_is_a_finding_with_its_message() {
+    let failure = expect_failure(Harness::new().run(|| Keeps(Panics)));
+    assert_eq!((failure.violation().kind, failure.steps()), (ViolationKind::Panicked, 3));
+    assert!(failure.violation().what.contains("that is enough"));
+}
+
+/// Ends its process at the third addition.
+struct Exits;
+
+impl Adds for Exits {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let account = tx.at_mut(account)?;
+        if account.additions == 2 {
+            eprintln!("that is enough");
+            std::process::abort();
+        }
+        add(account, number);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_child_that_dies_by_itself_is_a_finding_with_its_last_words() {
+    let failure = expect_failure(Harness::new().kills(Kills::Sigkill).run(|| Keeps(Exits)));
+    assert_eq!((failure.violation().kind, failure.steps()), (ViolationKind::ChildDied, 3));
+    let what = &failure.violation().what;
+    assert!(what.contains("that is enough") && what.contains("SIGABRT"), "{what}");
+}
+
+#[test]
+fn a_program_that_does_not_come_to_the_run_again_is_told_so() {
+    let harness = Harness::new().kills(Kills::Sigkill).child_arguments(["--list"]);
+    let failure = expect_failure(harness.run(|| Keeps(Sound)));
+    assert_eq!(failure.violation().kind, ViolationKind::NotRun);
+    assert!(failure.violation().what.contains("child_arguments"));
+}
+
+#[test]
+fn a_file_that_is_there_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mine");
+    std::fs::write(&path, "mine").unwrap();
+    let failure =
+        expect_failure(Harness::new().kills(Kills::Sigkill).file(&path).run(|| Keeps(Sound)));
+    assert_eq!(failure.violation().kind, ViolationKind::NotRun);
+    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+}
+
+#[test]
+fn a_commit_acknowledged_before_its_flush_is_found() {
+    let failure =
+        expect_failure(Harness::new().plant(Plant::AcknowledgeBeforeFlush).run(|| Keeps(Sound)));
+    assert_eq!(failure.violation().kind, ViolationKind::Lost);
+    assert_eq!(failure.steps(), 0);
+    assert!(failure.history().len() <= 4, "{failure}");
+}
+
+#[test]
+fn a_superblock_written_before_the_heap_is_found() {
+    let failure =
+        expect_failure(Harness::new().plant(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
+    assert!(failure.steps() <= 1 && failure.history().len() <= 12, "{failure}");
+}
+
+#[test]
+fn a_seed_repeats_a_failure_exactly() {
+    let first =
+        expect_failure(Harness::new().plant(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
+    let again = Harness::new()
+        .plant(Plant::SuperblockBeforeHeap)
+        .seed(first.seed())
+        .runs(1)
+        .run(|| Keeps(Sound));
+    assert_eq!(expect_failure(again).to_string(), first.to_string());
+}

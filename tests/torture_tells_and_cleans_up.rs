@@ -1,0 +1,121 @@
+//! Promise: `flagstone torture` runs structures through crashes, tells what it did,
+//! finds what is planted, and leaves nothing behind but what was found.
+
+#![cfg(feature = "cli")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A folder for the store and for temporary files, and the command in it.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("temporary")).expect("a folder in it");
+        Self { folder }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("torture.flag")
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.folder.path().join("temporary")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
+        command.arg("torture").arg(self.store()).args(arguments).env("TMPDIR", self.temporary());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        told(&self.command(arguments).output().expect("the tool starts"))
+    }
+
+    /// Nothing is there that was not before.
+    fn expect_clean(&self) {
+        let left = |folder: &Path| {
+            let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+            entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(self.folder.path()), ["temporary"]);
+        assert!(left(&self.temporary()).is_empty());
+    }
+}
+
+fn told(output: &Output) -> (Option<i32>, String) {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    println!("{text}");
+    (output.status.code(), text)
+}
+
+/// The number before a word of the summary.
+fn figure(text: &str, word: &str) -> u64 {
+    let before = text.split(word).next().unwrap_or_default();
+    before.split_whitespace().last().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn sound_structures_are_run_and_nothing_is_left() {
+    let bench = Bench::new();
+    let (code, text) = bench.run(&["--seconds", "3"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("no violation"));
+    for what in ["runs", "transactions", "power cuts", "SIGKILLs", "images checked", "reopenings"] {
+        assert!(figure(&text, what) > 0, "{what}");
+    }
+    bench.expect_clean();
+}
+
+#[test]
+fn a_planted_fault_is_found_and_the_seed_repeats_it() {
+    let bench = Bench::new();
+    let plant = ["--kills", "power", "--plant", "acknowledge-before-flush", "--structure", "list"];
+    let (code, first) = bench.run(&[&plant[..], &["--seed", "1"]].concat());
+    assert_eq!(code, Some(1));
+    assert!(first.contains("Lost: ") && first.contains("POWER CUT"));
+    let seed = figure(&first, " repeats it").to_string();
+    let (code, again) = bench.run(&[&plant[..], &["--seed", &seed]].concat());
+    assert_eq!(code, Some(1));
+    let history = |text: &str| text.split_once('\n').map(|(_, history)| history.to_string());
+    assert_eq!(history(&again), history(&first));
+    bench.expect_clean();
+}
+
+#[test]
+fn a_file_that_is_there_is_refused_and_left_alone() {
+    let bench = Bench::new();
+    std::fs::write(bench.store(), "mine").unwrap();
+    let (code, text) = bench.run(&["--kills", "kill"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("give a path at which there is nothing"));
+    assert_eq!(std::fs::read(bench.store()).unwrap(), b"mine");
+    let (code, _) = bench.run(&["--kills", "kill", "--structure", "no such"]);
+    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn ctrl_c_ends_it_in_order() {
+    let bench = Bench::new();
+    let mut command = bench.command(&["--seconds", "100", "--kills", "kill"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let begun = Instant::now();
+    while !bench.store().exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it comes to its store");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = rustix::process::Pid::from_raw(child.id() as i32).expect("an id");
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("a signal");
+    let (code, text) = told(&child.wait_with_output().expect("its end"));
+    assert_eq!(code, Some(0));
+    assert!(text.contains("no violation") && begun.elapsed() < Duration::from_secs(60));
+    bench.expect_clean();
+}
