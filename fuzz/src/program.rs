@@ -133,16 +133,16 @@ pub fn use_file(shelf: &Shelf, disk: &MemoryDisk, bits: u8, program: &[u8], beli
     }
 }
 
-/// Runs one transaction; `None` behind the last step. The models are what the store says.
+/// Runs one transaction; `None` behind the last step.
 fn transact(shelf: &Shelf, store: &Store, steps: &mut impl Iterator<Item = Step>) -> Option<End> {
     let mut step = steps.next()?;
-    let mut state = shelf.readable(&store.read().ok()?);
+    let mut state = shelf.empty();
     let Ok(mut tx) = store.write() else { return Some(End::Rollback) };
     let mut savepoints = Vec::new();
     let end = loop {
         match step {
             Step::Change { place, number } => {
-                let _ = shelf.change(&mut state, place, number, &mut tx);
+                let _ = shelf.change_any(place, number, &mut tx);
             }
             Step::Clear { place } => drop(shelf.clear(&mut state, place, &mut tx)),
             Step::Discard { place } => drop(shelf.discard(&mut state, place, &mut tx)),

@@ -19,7 +19,7 @@ unsafe extern "C" {
 /// Blocks from this size on are kept.
 const LEAST_BYTES: usize = 64 * 1024;
 /// Larger ones are rare.
-const MOST_BYTES: usize = 512 * 1024;
+const MOST_BYTES: usize = 2 << 20;
 /// Blocks are a multiple of this long, and aligned to a page.
 const STEP_BYTES: usize = 64 * 1024;
 const CLASSES: usize = MOST_BYTES / STEP_BYTES + 1;

@@ -1,7 +1,6 @@
 //! Stores with everything in them, to be damaged.
 
 use std::cell::OnceCell;
-use std::ops::Range;
 
 use flagstone::sim::{Random, SimDisk};
 use flagstone::{Durability, Result, Store};
@@ -18,7 +17,7 @@ pub struct Sample {
     /// Where a word that is not zero lies, outside of the log.
     pub words: Vec<u32>,
     /// Where the log lies.
-    pub log: Range<usize>,
+    pub log: std::ops::Range<usize>,
 }
 
 /// How a sample was left.
@@ -79,32 +78,30 @@ fn empty(shelf: &Shelf) -> (Vec<u8>, State) {
 
 /// A small store that was left so.
 fn sample(shelf: &Shelf, left: Left) -> Sample {
+    let changes = changes(shelf).expect("changes of new collections");
     match left {
-        Left::Closed => attempt(shelf, left, u64::MAX),
-        Left::Logged => attempt(shelf, left, 0),
+        Left::Closed => attempt(shelf, &changes, left, u64::MAX),
+        Left::Logged => attempt(shelf, &changes, left, 0),
         // Where a spill's record is on the disk, and a checkpoint half done, is tried out.
-        Left::Spilled | Left::HalfWritten => (4..200).find_map(|calls| attempt(shelf, left, calls)),
+        Left::Spilled | Left::HalfWritten => {
+            (4..200).find_map(|calls| attempt(shelf, &changes, left, calls))
+        }
     }
     .expect("a store can be left so")
 }
 
 /// A store whose disk fails `calls` calls after it was filled; `None` if that does not
 /// leave what was asked for.
-fn attempt(shelf: &Shelf, left: Left, calls: u64) -> Option<Sample> {
+fn attempt(shelf: &Shelf, changes: &[Changes], left: Left, calls: u64) -> Option<Sample> {
     let (store, disk) = SimDisk::create(&options(0)).expect("a store");
     let mut states = vec![shelf.empty()];
     store.update(|tx| shelf.make(tx)).expect("roots");
-    for round in 0..4 {
-        if round == 2 {
+    for (round, changes) in changes.iter().enumerate() {
+        if round == ROUNDS / 2 {
             store.checkpoint().expect("a checkpoint");
         }
-        let places = 0..shelf.places();
-        let before = &states[states.len() - 1];
-        states.push(fill(shelf, &store, before, places, round).expect("a commit"));
+        states.push(fill(shelf, &store, &states[states.len() - 1], changes).expect("a commit"));
     }
-    // A small one, after which no log is so full that a checkpoint empties it.
-    let before = &states[states.len() - 1];
-    states.push(fill(shelf, &store, before, 0..1, 4).expect("a commit"));
     disk.fail_after(calls);
     match left {
         Left::Closed => store.close().expect("it is closed"),
@@ -133,35 +130,33 @@ fn mixed_crash(disk: &SimDisk) -> Option<Vec<u8>> {
     images.iter().find(comes_once).cloned()
 }
 
-/// One transaction with a change or two of each collection. A sample is copied for each
-/// input, so there is nothing large in it.
-fn fill(
-    shelf: &Shelf,
-    store: &Store,
-    before: &State,
-    places: Range<usize>,
-    round: u16,
-) -> Result<State> {
-    let mut state = before.clone();
-    let mut tx = store.write()?;
-    for place in places {
-        for number in small_changes(shelf, place, round)? {
-            shelf.change(&mut state, place, number, &mut tx).expect("a change");
+/// Changes of one transaction: of which collection, and which.
+type Changes = Vec<(usize, u16)>;
+
+/// Transactions that fill a sample; and a small one, after which no log is so full that a
+/// checkpoint has emptied it.
+const ROUNDS: usize = 4;
+
+/// For each transaction a few changes that add something to each collection, but not much:
+/// a sample is copied for each input.
+fn changes(shelf: &Shelf) -> Result<Vec<Changes>> {
+    let mut changes = vec![Changes::new(); ROUNDS + 1];
+    for place in 0..shelf.places() {
+        for (i, number) in small_changes(shelf, place, 2 * ROUNDS)?.into_iter().enumerate() {
+            changes[i / 2].push((place, number));
         }
     }
-    tx.set_durability(Durability::Durable);
-    tx.commit()?;
-    Ok(state)
+    changes[ROUNDS] = changes[0][..1].to_vec();
+    Ok(changes)
 }
 
-/// The numbers of two changes that add something to a collection, but not much.
-fn small_changes(shelf: &Shelf, place: usize, round: u16) -> Result<Vec<u16>> {
+fn small_changes(shelf: &Shelf, place: usize, count: usize) -> Result<Vec<u16>> {
     let (store, _) = SimDisk::create(&options(0))?;
     store.update(|tx| shelf.make(tx))?;
     let mut state = shelf.empty();
     let mut live = store.stats()?.live_bytes;
     let mut small = Vec::new();
-    for number in round * 100..round * 100 + 100 {
+    for number in 0..2000 {
         let mut tx = store.write()?;
         shelf.change(&mut state, place, number, &mut tx).expect("a change");
         tx.commit()?;
@@ -169,9 +164,22 @@ fn small_changes(shelf: &Shelf, place: usize, round: u16) -> Result<Vec<u16>> {
         if (before + 1..before + 1500).contains(&live) {
             small.push(number);
         }
+        if small.len() == count {
+            break;
+        }
     }
-    small.truncate(2);
     Ok(small)
+}
+
+fn fill(shelf: &Shelf, store: &Store, before: &State, changes: &Changes) -> Result<State> {
+    let mut state = before.clone();
+    let mut tx = store.write()?;
+    for (place, number) in changes {
+        shelf.change(&mut state, *place, *number, &mut tx).expect("a change");
+    }
+    tx.set_durability(Durability::Durable);
+    tx.commit()?;
+    Ok(state)
 }
 
 impl Sample {

@@ -80,9 +80,11 @@ impl<S: Subject> Kept for Of<S> {
 
     fn change(&self, model: &mut Model, number: u16, tx: &mut WriteTx<'_>) -> Outcome {
         let link = tx.root_or_insert_with(self.name, S::Stored::default)?;
-        let mut changed = of::<S>(model).clone();
-        let outcome = S::apply(&self.op(number), &mut changed, link, tx);
-        *model = Rc::new(changed);
+        // Copied only if a savepoint or an earlier state has it too.
+        let own = std::mem::replace(model, Rc::new(()));
+        let mut own = own.downcast::<S::Model>().expect("models of one place are of one type");
+        let outcome = S::apply(&self.op(number), Rc::make_mut(&mut own), link, tx);
+        *model = own;
         outcome
     }
 
@@ -93,6 +95,9 @@ impl<S: Subject> Kept for Of<S> {
 
     fn discard(&self, tx: &mut WriteTx<'_>) -> Result<()> {
         let link = tx.root::<S::Stored>(self.name)?;
+        if link.is_null() {
+            return Ok(());
+        }
         tx.remove_root(self.name)?;
         tx.free_deep(link)
     }
@@ -197,6 +202,13 @@ impl Shelf {
     ) -> Outcome {
         let place = place % self.places();
         self.kept[place].change(&mut state[place], number, tx)
+    }
+
+    /// Changes one collection that may be damaged, beside a model of what can be read.
+    pub fn change_any(&self, place: usize, number: u16, tx: &mut WriteTx<'_>) -> Outcome {
+        let kept = &self.kept[place % self.places()];
+        let mut model = kept.contents_in(tx).unwrap_or_else(|_| kept.empty());
+        kept.change(&mut model, number, tx)
     }
 
     /// Empties one collection.
