@@ -17,12 +17,13 @@ pub use crate::plant::Plant;
 #[cfg(feature = "sim")]
 impl MemoryDisk {
     /// Opens the store that the disk holds. For runs in which the power stays on:
-    /// nothing is noted of what is written.
+    /// nothing is noted of what is written. Checkpoints are as with a simulated disk.
     ///
     /// # Errors
     ///
     /// As [`Store::open`](crate::Store::open).
     pub fn open(&self, options: &OpenOptions) -> Result<Store> {
+        let options = options.clone().checkpoints(Checkpoints::ByCommits);
         options.start(Arc::new(self.clone()), Path::new("memory"))
     }
 }
