@@ -9,8 +9,24 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::store::{Checkpoints, OpenOptions, Store};
 
+#[cfg(feature = "sim")]
+pub use crate::disk::MemoryDisk;
 pub use crate::disk::sim::{Random, SimDisk};
 pub use crate::plant::Plant;
+
+#[cfg(feature = "sim")]
+impl MemoryDisk {
+    /// Opens the store that the disk holds. For runs in which the power stays on:
+    /// nothing is noted of what is written. Checkpoints are as with a simulated disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`](crate::Store::open).
+    pub fn open(&self, options: &OpenOptions) -> Result<Store> {
+        let options = options.clone().checkpoints(Checkpoints::ByCommits);
+        options.start(Arc::new(self.clone()), Path::new("memory"))
+    }
+}
 
 impl SimDisk {
     /// Makes a new, empty store, durably, and opens it. Its identity and its key for

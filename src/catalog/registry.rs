@@ -187,15 +187,18 @@ fn schema_of(element: &ElementRef, all: &[Schema]) -> Schema {
 }
 
 /// The number of a type, if the store knows it; an error if the store knows
-/// another layout under its name.
+/// another layout under its name. Names are read only where no identity is the
+/// type's: a store has many types, and nearly all that are asked for are known.
 fn find(image: &Image, schema: &Schema) -> Result<Option<u32>> {
     let text = schema.to_string();
     let identity = checksum::plain(text.as_bytes());
-    for number in TYPE_FIRST_USER..image.registry()?.len.get() {
-        let entry = entry(image, number)?;
-        if entry.identity.get() == identity {
+    let numbers = TYPE_FIRST_USER..image.registry()?.len.get();
+    for number in numbers.clone() {
+        if entry(image, number)?.identity.get() == identity {
             return Ok(Some(number));
         }
+    }
+    for number in numbers {
         if type_name(image, number)? == Some(&schema.name) {
             let found = schema_text(image, number)?;
             let (type_name, expected) = (schema.name.clone(), text);

@@ -7,9 +7,10 @@ use super::{Disk, LogRegion};
 use crate::format::HEAP_START_BYTES;
 use crate::map::{Hole, PrivateMap};
 
-/// A file that is a vector. Images of it are copies.
+/// A file that is a vector, and remembers nothing of how it came about. Images of it
+/// are copies. A copy of the disk is the same disk.
 #[derive(Clone, Default)]
-pub(crate) struct MemoryDisk {
+pub struct MemoryDisk {
     bytes: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -21,8 +22,16 @@ struct MemoryLog {
 impl MemoryDisk {
     /// A file with these bytes.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
         Self { bytes: Arc::new(Mutex::new(bytes)) }
+    }
+
+    /// The file as it is now.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.bytes().clone()
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {

@@ -23,7 +23,7 @@ pub(crate) mod sim;
 
 pub(crate) use file::{create_file, open_file};
 pub(crate) use growth::Growth;
-pub(crate) use memory::MemoryDisk;
+pub use memory::MemoryDisk;
 
 /// A store's file, or what stands in for it.
 ///

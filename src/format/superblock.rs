@@ -17,7 +17,7 @@ pub(crate) const SLOT_OFFSETS_BYTES: [u64; 2] = [0, PAGE_BYTES];
 pub(crate) const FLAG_CLEAN: u32 = 1;
 
 /// Shortest and longest ring that any log has.
-const LOG_BYTES: std::ops::RangeInclusive<u64> = PAGE_BYTES * 8..=1 << 30;
+pub(crate) const LOG_BYTES: std::ops::RangeInclusive<u64> = PAGE_BYTES * 8..=1 << 30;
 
 /// Reads as this number on a machine with the byte order that wrote the file.
 const BYTE_ORDER_MARK: u32 = 0x0102_0304;

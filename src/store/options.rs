@@ -8,6 +8,8 @@ use crate::disk::{Disk, MemoryDisk, create_file, open_file};
 use crate::engine::{Settings, create};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
+#[cfg(any(test, feature = "sim"))]
+use crate::format::superblock;
 use crate::image::{LinkTests, OldReader, ReaderReport};
 use crate::plant::Planted;
 
@@ -271,10 +273,14 @@ impl OpenOptions {
         self.start(Arc::new(disk), Path::new(""))
     }
 
-    /// Makes a store on a disk that is empty, with keys that are always the same.
+    /// Makes a store on a disk that is empty, with keys that are always the same. Its log
+    /// may be as short as the format allows: then runs come to its end, and to spills and
+    /// checkpoints, after a few transactions.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn create_on(&self, disk: &dyn Disk) -> Result<()> {
-        let created = create(disk, self.rounded_log_bytes()?, [1, 2, 3, 4]);
+        let is_least = self.log_bytes == *superblock::LOG_BYTES.start();
+        let log_bytes = if is_least { self.log_bytes } else { self.rounded_log_bytes()? };
+        let created = create(disk, log_bytes, [1, 2, 3, 4]);
         Ok(created.map_err(|source| ErrorKind::Io {
             action: "make a store on a simulated disk",
             path: Default::default(),

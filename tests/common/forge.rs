@@ -33,22 +33,26 @@ fn newest(bytes: &[u8]) -> usize {
 }
 
 /// The records of the log from the newest superblock's position on: the bytes
-/// of the file that the checksum of each covers.
+/// of the file that the checksum of each covers. They end where the bytes make no sense.
 pub fn records(bytes: &[u8]) -> Vec<Range<usize>> {
     let [log, log_bytes, base, mut position] =
         [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
     let mut records = Vec::new();
-    loop {
-        let at = (log + (position - base) % log_bytes) as usize;
-        let len = number(bytes, at) >> 32;
-        let is_record = &bytes[at..at + 3] == b"flr" && number(bytes, at + 8) == position;
-        if !is_record || len < RECORD_HEADER as u64 {
+    let most = log_bytes / RECORD_HEADER as u64;
+    while (records.len() as u64) < most.min(bytes.len() as u64) {
+        let at = log.wrapping_add(position.wrapping_sub(base) % log_bytes) as usize;
+        let header = bytes.get(at..).and_then(|rest| rest.get(..RECORD_HEADER));
+        let Some(header) = header else { return records };
+        let len = number(header, 0) >> 32;
+        let is_record = &header[..3] == b"flr" && number(header, 8) == position;
+        if !is_record || len < RECORD_HEADER as u64 || len > (bytes.len() - at) as u64 {
             return records;
         }
-        let is_skip = bytes[at + 3] == 2;
+        let is_skip = header[3] == 2;
         records.push(at..at + if is_skip { RECORD_HEADER } else { len as usize });
-        position += len;
+        position = position.wrapping_add(len);
     }
+    records
 }
 
 /// Makes the checksums of all records right again.

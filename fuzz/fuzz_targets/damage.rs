@@ -1,0 +1,39 @@
+//! Promise: a store that was damaged in any way, and is then used in any way, gives values
+//! or errors; and where `check` finds nothing and no checksum was forged, it holds a state
+//! that was committed, and works.
+
+#![no_main]
+
+use arbitrary::Arbitrary;
+use flagstone::sim::MemoryDisk;
+use flagstone_fuzz::damage::{Edit, damaged};
+use flagstone_fuzz::program::use_file;
+use flagstone_fuzz::repair::Repair;
+use flagstone_fuzz::samples::Ground;
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    shelf: u8,
+    sample: u8,
+    options: u8,
+    repair: u8,
+    edits: Vec<Edit>,
+    program: Vec<[u8; 4]>,
+}
+
+thread_local! {
+    static GROUND: Ground = Ground::default();
+}
+
+fuzz_target!(|input: Input| {
+    GROUND.with(|ground| {
+        let shelf = ground.shelf(input.shelf.into());
+        let sample = ground.sample(input.shelf.into(), input.sample.into());
+        let repair = Repair::from_bits(input.repair);
+        let file = damaged(sample, &input.edits, repair);
+        let believed = if repair.is_none() { &sample.states[..] } else { &[] };
+        let disk = MemoryDisk::of(file);
+        use_file(shelf, &disk, input.options, input.program.as_flattened(), believed);
+    });
+});

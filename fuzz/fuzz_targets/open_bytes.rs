@@ -1,0 +1,43 @@
+//! Promise: whatever the bytes of a file are, opening, checking, reading and changing it
+//! gives values or errors: no undefined behaviour, panic, hang, or allocation without
+//! bounds.
+//!
+//! Input: a byte of flags (of which the highest three name a shelf), one of options, and the file: as it is, or in the short form
+//! of `flagstone_fuzz::sparse`. A file in the short form can have its checksums made
+//! right, so that what lies behind them is reached; a program of calls precedes it.
+
+#![no_main]
+
+use std::collections::BTreeSet;
+
+use flagstone::sim::MemoryDisk;
+use flagstone_fuzz::program::use_file;
+use flagstone_fuzz::repair::Repair;
+use flagstone_fuzz::samples::Ground;
+use flagstone_fuzz::sparse::expand;
+use libfuzzer_sys::fuzz_target;
+
+/// Bytes of the program before a file in the short form.
+const PROGRAM_BYTES: usize = 24;
+
+thread_local! {
+    static GROUND: Ground = Ground::default();
+}
+
+fuzz_target!(|input: &[u8]| {
+    let [flags, bits, rest @ ..] = input else { return };
+    let (program, file) = match flags & 1 {
+        0 => (&[][..], rest.to_vec()),
+        _ => {
+            let (program, file) = rest.split_at(rest.len().min(PROGRAM_BYTES));
+            let mut file = expand(file);
+            let pages: BTreeSet<usize> = (0..file.len() / 4096).collect();
+            Repair::from_bits(flags >> 1).run(&mut file, &pages);
+            (program, file)
+        }
+    };
+    GROUND.with(|ground| {
+        let shelf = ground.shelf((flags >> 5).into());
+        use_file(shelf, &MemoryDisk::of(file), *bits, program, &[]);
+    });
+});

@@ -1,0 +1,47 @@
+//! Writes the seed corpus: `cargo run --manifest-path fuzz/Cargo.toml --bin seeds`.
+//!
+//! What `Arbitrary` reads from bytes has no inverse, so those targets begin with bytes from
+//! a generator; they are long enough for all parts of an input.
+
+use std::path::Path;
+
+use flagstone_fuzz::common::Random;
+use flagstone_fuzz::samples::Ground;
+use flagstone_fuzz::sparse::shorten;
+
+/// Shelves that have a seed: those whose files are short.
+const SHELVES: [u8; 3] = [0, 1, 3];
+
+fn main() -> std::io::Result<()> {
+    let ground = Ground::default();
+    for shelf in 0..flagstone_fuzz::shelf::SHELVES {
+        let sizes = [0, 1, 2, 3].map(|kind| ground.sample(shelf, kind).bytes.len());
+        println!("shelf {shelf}: {sizes:?} bytes");
+    }
+    for shelf in SHELVES {
+        let samples = (0..4).map(|kind| &ground.sample(shelf.into(), kind).bytes);
+        for (kind, file) in samples.enumerate() {
+            // Short, with all checksums repaired.
+            let program = Random(shelf.into()).bytes(24);
+            let seed = [&[0b1111 | shelf << 5, 0][..], &program, &shorten(file)].concat();
+            if kind == usize::from(shelf % 4) {
+                put("open_bytes", &format!("shelf-{shelf}-kind-{kind}"), &seed)?;
+            }
+        }
+    }
+    for target in ["damage", "log", "ops"] {
+        for (number, len) in [40, 80, 160, 320, 640, 1280].into_iter().enumerate() {
+            let seed = Random(number as u64).bytes(len);
+            put(target, &format!("random-{len}"), &seed)?;
+        }
+    }
+    Ok(())
+}
+
+fn put(target: &str, name: &str, seed: &[u8]) -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join(name), seed)?;
+    println!("{target}/{name}: {} bytes", seed.len());
+    Ok(())
+}

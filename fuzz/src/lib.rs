@@ -1,0 +1,25 @@
+//! What the fuzz targets share. The models of collections and the forging of files
+//! are the tests' own.
+
+#[path = "../../tests/common/mod.rs"]
+pub mod common;
+#[path = "../../tests/common/model/mod.rs"]
+pub mod model;
+
+pub mod blobs;
+pub mod damage;
+pub mod forged_log;
+pub mod power;
+pub mod program;
+pub mod repair;
+pub mod samples;
+pub mod shelf;
+pub mod sparse;
+
+// cargo-fuzz sets this; the generator of seeds runs without a sanitizer.
+#[cfg(fuzzing)]
+mod reuse;
+
+#[cfg(fuzzing)]
+#[global_allocator]
+static MEMORY: reuse::Reuse = reuse::Reuse::new();

@@ -1,0 +1,258 @@
+//! A program of calls over a sound store, beside its models, with power cuts and failing
+//! disks.
+
+use flagstone::sim::{Random, SimDisk};
+use flagstone::{Durability, OpenOptions, Savepoint, Store};
+
+use crate::program::{End, Step, options, steps};
+use crate::shelf::{Shelf, State};
+
+/// Steps of one run.
+const STEPS: usize = 256;
+/// Cuts that one run looks at: they take longer than all the rest.
+const CUTS: u32 = 8;
+
+/// What may be found after a power cut.
+struct History {
+    /// The states that were committed.
+    states: Vec<State>,
+    /// The last of them that was reported durable.
+    durable: usize,
+}
+
+/// One run of a program.
+struct Run<'a, S> {
+    shelf: &'a Shelf,
+    options: OpenOptions,
+    steps: S,
+    history: History,
+    disk: SimDisk,
+    cuts_left: u32,
+}
+
+/// Runs a program over the store that `bytes` are the file of, which holds `state`.
+pub fn run(shelf: &Shelf, bits: u8, bytes: Vec<u8>, state: State, program: &[u8]) {
+    // Nothing is to be salvaged here.
+    let options = options(bits & !2);
+    let disk = SimDisk::new(bytes);
+    let mut store = disk.open(&options).expect("a sound store opens");
+    let history = History { states: vec![state], durable: 0 };
+    let steps = steps(program, STEPS);
+    let mut run = Run { shelf, options, steps, history, disk, cuts_left: CUTS };
+    while let Some(end) = run.transaction(&store) {
+        store = run.after(store, end);
+    }
+    run.compare(&store);
+}
+
+impl<S: Iterator<Item = Step>> Run<'_, S> {
+    /// Runs one transaction; `None` behind the last step.
+    fn transaction(&mut self, store: &Store) -> Option<End> {
+        let mut step = self.steps.next()?;
+        let mut state = self.history.states[self.history.states.len() - 1].clone();
+        let mut tx = store.write().expect("nobody else writes");
+        let mut saved: Vec<(Savepoint, State)> = Vec::new();
+        let mut changed = 0;
+        let end = loop {
+            match step {
+                Step::Change { place, number } => {
+                    changed = place % self.shelf.places();
+                    let outcome = self.shelf.change(&mut state, place, number, &mut tx);
+                    outcome.expect("it does what its model does");
+                }
+                Step::Clear { place } => {
+                    self.shelf.clear(&mut state, place, &mut tx).expect("it can be emptied");
+                }
+                Step::Discard { place } => {
+                    self.shelf.discard(&mut state, place, &mut tx).expect("it can be freed");
+                }
+                Step::Savepoint => {
+                    saved.push((tx.savepoint().expect("a savepoint"), state.clone()));
+                }
+                Step::RollBackTo(index) if !saved.is_empty() => {
+                    saved.truncate(index % saved.len() + 1);
+                    let (savepoint, earlier) = &saved[saved.len() - 1];
+                    tx.rollback_to(*savepoint).expect("it can be rolled back");
+                    state.clone_from(earlier);
+                    let found = self.shelf.contents_in(&tx, changed).expect("it can be read");
+                    assert!(self.shelf.is_same(changed, &found, &state[changed]), "rolled back");
+                }
+                Step::RollBackTo(_) => {}
+                Step::End(end) => break end,
+            }
+            let Some(next) = self.steps.next() else { break End::Commit(Durability::Durable) };
+            step = next;
+        };
+        if matches!(end, End::Rollback) {
+            tx.rollback();
+            return Some(end);
+        }
+        let durability = match end {
+            End::Commit(durability) => durability,
+            _ => Durability::Deferred,
+        };
+        tx.set_durability(durability);
+        self.history.states.push(state);
+        tx.commit().expect("a commit on a sound disk");
+        if matches!(durability, Durability::Durable) {
+            self.all_is_durable();
+        }
+        Some(end)
+    }
+
+    fn after(&mut self, store: Store, end: End) -> Store {
+        match end {
+            End::Commit(_) | End::Rollback => {}
+            End::Checkpoint => {
+                store.checkpoint().expect("a checkpoint");
+                self.all_is_durable();
+            }
+            End::Sync => {
+                store.sync().expect("a sync");
+                self.all_is_durable();
+            }
+            End::Reopen => {
+                store.close().expect("it can be closed");
+                self.all_is_durable();
+                let store = self.disk.open(&self.options).expect("what was closed opens");
+                self.compare(&store);
+                return store;
+            }
+            End::LookAtCut { seed } => self.look_at_cut(seed),
+            End::Cut { seed } => return self.cut(store, seed),
+            End::Fail { calls } => return self.fail(store, calls),
+            End::Hold => self.hold(&store),
+            End::Check => {
+                self.compare(&store);
+                let report = store.check().expect("it can be looked at");
+                assert!(report.is_clean(), "{:?}", report.findings);
+            }
+        }
+        store
+    }
+
+    fn all_is_durable(&mut self) {
+        self.history.durable = self.history.states.len() - 1;
+    }
+
+    fn compare(&self, store: &Store) {
+        let found = self.shelf.contents(store).expect("it can be read");
+        let expected = &self.history.states[self.history.states.len() - 1];
+        assert!(self.shelf.are_same(&found, expected), "it holds what was committed last");
+    }
+
+    fn look_at_cut(&mut self, seed: u64) {
+        if self.cuts_left == 0 {
+            return;
+        }
+        self.cuts_left -= 1;
+        let mut random = Random(seed);
+        let depth = random.below(4);
+        let disk = self.after_cuts(self.disk.crash(&mut random), &mut random, depth);
+        self.expect_committed(&disk);
+    }
+
+    /// Opens what a cut left, and cuts again while that opening is on its way.
+    fn after_cuts(&self, mut bytes: Vec<u8>, random: &mut Random, depth: u64) -> SimDisk {
+        for _ in 0..depth {
+            let disk = SimDisk::new(bytes);
+            disk.fail_after(random.below(12));
+            if let Ok(store) = disk.open(&self.options) {
+                let _ = store.write().map(|tx| tx.commit());
+            }
+            bytes = disk.crash(random);
+        }
+        SimDisk::new(bytes)
+    }
+
+    /// Opens a disk; which of the states is there, none older than the durable one.
+    fn expect_committed(&self, disk: &SimDisk) -> (Store, usize) {
+        let store = disk.open(&self.options).expect("what a cut leaves opens");
+        let found = self.shelf.contents(&store).expect("it can be read");
+        let states = &self.history.states;
+        let is_found = |index: &usize| self.shelf.are_same(&states[*index], &found);
+        let index = (self.history.durable..states.len()).rev().find(is_found);
+        let report = store.check().expect("it can be looked at");
+        assert!(report.is_clean(), "{:?}", report.findings);
+        (store, index.expect("a state that was committed since the last durable one"))
+    }
+
+    fn cut(&mut self, store: Store, seed: u64) -> Store {
+        if self.cuts_left == 0 {
+            return store;
+        }
+        self.cuts_left -= 1;
+        let mut random = Random(seed);
+        let bytes = self.disk.crash(&mut random);
+        drop(store);
+        self.go_on_with(SimDisk::new(bytes))
+    }
+
+    fn go_on_with(&mut self, disk: SimDisk) -> Store {
+        let (store, index) = self.expect_committed(&disk);
+        self.disk = disk;
+        // Opening has made it durable.
+        self.history.states.truncate(index + 1);
+        self.history.durable = index;
+        store
+    }
+
+    /// Goes on until the disk fails, and then with what it holds.
+    fn fail(&mut self, store: Store, calls: u64) -> Store {
+        self.disk.fail_after(calls);
+        let failed = self.until_failure(&store);
+        let mut random = Random(calls);
+        // Reads go on from memory; what was not acknowledged may be there.
+        self.shelf.contents(&store).expect("it can still be read");
+        let bytes = self.disk.crash(&mut random);
+        drop(store);
+        let _ = failed;
+        self.go_on_with(SimDisk::new(bytes))
+    }
+
+    fn until_failure(&mut self, store: &Store) -> flagstone::Result<()> {
+        let mut state = self.history.states[self.history.states.len() - 1].clone();
+        let mut tx = store.write()?;
+        while let Some(step) = self.steps.next() {
+            match step {
+                Step::Change { place, number } => {
+                    // An error may be the disk's; a mismatch is found elsewhere.
+                    if self.shelf.change(&mut state, place, number, &mut tx).is_err() {
+                        return Ok(());
+                    }
+                }
+                Step::Clear { place } => self.shelf.clear(&mut state, place, &mut tx)?,
+                Step::End(End::Fail { .. }) => return Ok(()),
+                Step::End(end) => {
+                    let is_durable = matches!(end, End::Commit(Durability::Durable));
+                    if is_durable {
+                        tx.set_durability(Durability::Durable);
+                    }
+                    self.history.states.push(state.clone());
+                    tx.commit()?;
+                    if is_durable {
+                        self.all_is_durable();
+                    }
+                    if matches!(end, End::Checkpoint) {
+                        store.checkpoint()?;
+                        self.all_is_durable();
+                    }
+                    tx = store.write()?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A snapshot stays as it is while a transaction and a checkpoint run.
+    fn hold(&mut self, store: &Store) {
+        let held = store.read().expect("a snapshot");
+        let before = self.history.states[self.history.states.len() - 1].clone();
+        let _ = self.transaction(store);
+        store.checkpoint().expect("a checkpoint");
+        self.all_is_durable();
+        let found = self.shelf.readable(&held);
+        assert!(self.shelf.are_same(&found, &before), "a snapshot that was held has changed");
+    }
+}

@@ -1,0 +1,179 @@
+//! A program of calls, read from bytes: four of them a step, so that inputs can be cut
+//! and joined anywhere. And a run of such a program over a store that may be damaged.
+
+use flagstone::sim::MemoryDisk;
+use flagstone::{Durability, LinkTests, OpenOptions, Result, Store};
+
+use crate::shelf::{Shelf, State};
+
+/// Bytes of a step.
+pub const STEP_BYTES: usize = 4;
+
+/// A call.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Change { place: usize, number: u16 },
+    Clear { place: usize },
+    Discard { place: usize },
+    Savepoint,
+    RollBackTo(usize),
+    End(End),
+}
+
+/// How a transaction ends, and what comes after it.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    Commit(Durability),
+    Rollback,
+    Checkpoint,
+    Sync,
+    Reopen,
+    /// Looks at what a power cut would leave, and goes on without one.
+    LookAtCut {
+        seed: u64,
+    },
+    /// Goes on with what a power cut leaves.
+    Cut {
+        seed: u64,
+    },
+    /// From so many calls on, the disk fails.
+    Fail {
+        calls: u64,
+    },
+    /// A snapshot that is held while the next transaction and a checkpoint run.
+    Hold,
+    Check,
+}
+
+impl Step {
+    fn of(bytes: &[u8; STEP_BYTES]) -> Self {
+        let number = u16::from_le_bytes([bytes[2], bytes[3]]);
+        let (place, seed) = (usize::from(bytes[1]), u64::from(number) << 8 | u64::from(bytes[1]));
+        match bytes[0] % 64 {
+            0..=43 => Self::Change { place, number },
+            44 => Self::Clear { place },
+            45 => Self::Discard { place },
+            46 | 47 => Self::Savepoint,
+            48 => Self::RollBackTo(place),
+            49..=52 => Self::End(End::Commit(Durability::Deferred)),
+            53 | 54 => Self::End(End::Commit(Durability::Durable)),
+            55 => Self::End(End::Rollback),
+            56 => Self::End(End::Checkpoint),
+            57 => Self::End(End::Sync),
+            58 => Self::End(End::Reopen),
+            59 => Self::End(End::LookAtCut { seed }),
+            60 => Self::End(End::Cut { seed }),
+            61 => Self::End(End::Fail { calls: seed % 80 }),
+            62 => Self::End(End::Hold),
+            _ => Self::End(End::Check),
+        }
+    }
+}
+
+/// The steps that `bytes` stand for, at most `most`.
+pub fn steps(bytes: &[u8], most: usize) -> impl Iterator<Item = Step> {
+    let (steps, _) = bytes.as_chunks::<STEP_BYTES>();
+    steps.iter().take(most).map(Step::of)
+}
+
+/// A bit of a run's options: without `check`, which takes longer than all the rest.
+const UNCHECKED: u8 = 16;
+
+/// The options of all runs, varied by bits. The log is as short as can be.
+pub fn options(bits: u8) -> OpenOptions {
+    let tests = if bits & 1 == 0 { LinkTests::Bounds } else { LinkTests::Live };
+    OpenOptions::new()
+        .log_bytes(32 * 1024)
+        .most_log_bytes(512 * 1024)
+        .durability(Durability::Deferred)
+        .link_tests(tests)
+        .salvage(bits & 2 != 0)
+        .verify(bits & 4 != 0)
+        .memory_budget_bytes(if bits & 8 == 0 { 256 << 20 } else { 0 })
+}
+
+/// Opens what a disk holds, checks it, reads everything, runs a program, closes it, and
+/// opens it again. Errors are as good as answers. But if `check` finds nothing in a file
+/// whose checksums were not forged, it must hold one of `believed`, and stay clean.
+pub fn use_file(shelf: &Shelf, disk: &MemoryDisk, bits: u8, program: &[u8], believed: &[State]) {
+    let options = &options(bits);
+    let Ok(mut store) = disk.open(options) else { return };
+    let is_checked = bits & UNCHECKED == 0;
+    let is_clean = is_checked && store.check().is_ok_and(|report| report.is_clean());
+    let is_believed = is_clean && !believed.is_empty();
+    if is_believed {
+        let found = shelf.contents(&store).expect("a clean store can be read");
+        let is_committed = believed.iter().any(|state| shelf.are_same(state, &found));
+        assert!(is_committed, "clean, but never committed");
+    }
+    let _ = store.stats();
+    let _ = store.read().and_then(|tx| tx.roots());
+    let mut steps = steps(program, 64);
+    while let Some(end) = transact(shelf, &store, &mut steps) {
+        match end {
+            End::Checkpoint => drop(store.checkpoint()),
+            End::Sync => drop(store.sync()),
+            End::Hold => drop(hold(shelf, &store, &mut steps)),
+            End::Check => drop(store.check()),
+            End::Reopen => {
+                let _ = store.close();
+                let Ok(again) = disk.open(options) else { return };
+                store = again;
+            }
+            _ => {}
+        }
+    }
+    if is_believed {
+        let report = store.check().expect("a clean store can be looked at");
+        assert!(report.is_clean(), "clean before the program, not after: {:?}", report.findings);
+    }
+    let _ = store.close();
+    if let Ok(store) = disk.open(options) {
+        let _ = store.read().map(|tx| shelf.readable(&tx));
+    }
+}
+
+/// Runs one transaction; `None` behind the last step.
+fn transact(shelf: &Shelf, store: &Store, steps: &mut impl Iterator<Item = Step>) -> Option<End> {
+    let mut step = steps.next()?;
+    let mut state = shelf.empty();
+    let Ok(mut tx) = store.write() else { return Some(End::Rollback) };
+    let mut savepoints = Vec::new();
+    let end = loop {
+        match step {
+            Step::Change { place, number } => {
+                let _ = shelf.change_any(place, number, &mut tx);
+            }
+            Step::Clear { place } => drop(shelf.clear(&mut state, place, &mut tx)),
+            Step::Discard { place } => drop(shelf.discard(&mut state, place, &mut tx)),
+            Step::Savepoint => savepoints.extend(tx.savepoint()),
+            Step::RollBackTo(index) if !savepoints.is_empty() => {
+                savepoints.truncate(index % savepoints.len() + 1);
+                let _ = tx.rollback_to(savepoints[savepoints.len() - 1]);
+            }
+            Step::RollBackTo(_) => {}
+            Step::End(end) => break end,
+        }
+        let Some(next) = steps.next() else { break End::Commit(Durability::Deferred) };
+        step = next;
+    };
+    if let End::Commit(durability) = end {
+        tx.set_durability(durability);
+    }
+    match end {
+        End::Rollback => tx.rollback(),
+        _ => drop(tx.commit()),
+    }
+    Some(end)
+}
+
+/// Holds a snapshot while a transaction and a checkpoint run: it must not change.
+fn hold(shelf: &Shelf, store: &Store, steps: &mut impl Iterator<Item = Step>) -> Result<()> {
+    let held = store.read()?;
+    let before = shelf.readable(&held);
+    let _ = transact(shelf, store, steps);
+    let _ = store.checkpoint();
+    let is_same = shelf.are_same(&before, &shelf.readable(&held));
+    assert!(is_same, "a snapshot that was held has changed");
+    Ok(())
+}

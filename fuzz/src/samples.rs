@@ -1,0 +1,198 @@
+//! Stores with everything in them, to be damaged.
+
+use std::cell::OnceCell;
+
+use flagstone::sim::{Random, SimDisk};
+use flagstone::{Durability, Result, Store};
+
+use crate::common::forge;
+use crate::program::options;
+use crate::shelf::{SHELVES, Shelf, State};
+
+/// A store's file, and the states that it may hold.
+pub struct Sample {
+    pub bytes: Vec<u8>,
+    /// All that were committed.
+    pub states: Vec<State>,
+    /// Where a word that is not zero lies, outside of the log.
+    pub words: Vec<u32>,
+    /// Where the log lies.
+    pub log: std::ops::Range<usize>,
+}
+
+/// How a sample was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// Closed in order.
+    Closed,
+    /// As a power cut leaves it, with records in the log.
+    Logged,
+    /// With a record whose entries lie behind the heap.
+    Spilled,
+    /// In the middle of a checkpoint: pages of both ages.
+    HalfWritten,
+}
+
+/// What targets begin with, each part made when it is first needed.
+#[derive(Default)]
+pub struct Ground {
+    shelves: [OnceCell<Shelf>; SHELVES],
+    empty: [OnceCell<(Vec<u8>, State)>; SHELVES],
+    samples: [[OnceCell<Sample>; KINDS]; SHELVES],
+}
+
+/// Kinds of samples.
+const KINDS: usize = 4;
+
+impl Ground {
+    /// One of the shelves.
+    pub fn shelf(&self, number: usize) -> &Shelf {
+        self.shelves[number % SHELVES].get_or_init(|| Shelf::new(number))
+    }
+
+    /// A new store with the roots of a shelf.
+    pub fn empty(&self, shelf: usize) -> &(Vec<u8>, State) {
+        self.empty[shelf % SHELVES].get_or_init(|| empty(self.shelf(shelf)))
+    }
+
+    /// A store of a shelf that was closed.
+    pub fn closed(&self, shelf: usize) -> &Sample {
+        self.sample(shelf, 0)
+    }
+
+    /// A store of a shelf that was left in one of the ways.
+    pub fn sample(&self, shelf: usize, kind: usize) -> &Sample {
+        let left = [Left::Closed, Left::Logged, Left::Spilled, Left::HalfWritten][kind % KINDS];
+        let place = &self.samples[shelf % SHELVES][kind % KINDS];
+        place.get_or_init(|| sample(self.shelf(shelf), left))
+    }
+}
+
+/// A new store with all roots, closed: its file and what it holds.
+fn empty(shelf: &Shelf) -> (Vec<u8>, State) {
+    let (store, disk) = SimDisk::create(&options(0)).expect("a store");
+    store.update(|tx| shelf.make(tx)).expect("roots");
+    store.close().expect("it is closed");
+    (disk.crash(&mut Random(0)), shelf.empty())
+}
+
+/// A small store that was left so.
+fn sample(shelf: &Shelf, left: Left) -> Sample {
+    let changes = changes(shelf).expect("changes of new collections");
+    match left {
+        Left::Closed => attempt(shelf, &changes, left, u64::MAX),
+        Left::Logged => attempt(shelf, &changes, left, 0),
+        // Where a spill's record is on the disk, and a checkpoint half done, is tried out.
+        Left::Spilled | Left::HalfWritten => {
+            (4..200).find_map(|calls| attempt(shelf, &changes, left, calls))
+        }
+    }
+    .expect("a store can be left so")
+}
+
+/// A store whose disk fails `calls` calls after it was filled; `None` if that does not
+/// leave what was asked for.
+fn attempt(shelf: &Shelf, changes: &[Changes], left: Left, calls: u64) -> Option<Sample> {
+    let (store, disk) = SimDisk::create(&options(0)).expect("a store");
+    let mut states = vec![shelf.empty()];
+    store.update(|tx| shelf.make(tx)).expect("roots");
+    for (round, changes) in changes.iter().enumerate() {
+        if round == ROUNDS / 2 {
+            store.checkpoint().expect("a checkpoint");
+        }
+        states.push(fill(shelf, &store, &states[states.len() - 1], changes).expect("a commit"));
+    }
+    disk.fail_after(calls);
+    match left {
+        Left::Closed => store.close().expect("it is closed"),
+        Left::Logged => {}
+        Left::Spilled => drop(store.update(|tx| tx.alloc_slice_copy(&[7u8; 20_000]))),
+        Left::HalfWritten => drop(store.checkpoint()),
+    }
+    let bytes = match left {
+        Left::HalfWritten => mixed_crash(&disk)?,
+        _ => disk.crash(&mut Random(0)),
+    };
+    let records = forge::records(&bytes);
+    let is_as_wanted = match left {
+        Left::Closed => true,
+        Left::Logged | Left::HalfWritten => !records.is_empty(),
+        Left::Spilled => records.iter().any(|record| bytes[record.start + 3] == 3),
+    };
+    is_as_wanted.then(|| Sample::of(bytes, states))
+}
+
+/// What a cut leaves of which some sectors were written and others not: unlike those of
+/// which all were, or none, it does not come twice.
+fn mixed_crash(disk: &SimDisk) -> Option<Vec<u8>> {
+    let images: Vec<_> = (0..12).map(|seed| disk.crash(&mut Random(seed))).collect();
+    let comes_once = |image: &&Vec<u8>| images.iter().filter(|other| other == image).count() == 1;
+    images.iter().find(comes_once).cloned()
+}
+
+/// Changes of one transaction: of which collection, and which.
+type Changes = Vec<(usize, u16)>;
+
+/// Transactions that fill a sample; and a small one, after which no log is so full that a
+/// checkpoint has emptied it.
+const ROUNDS: usize = 4;
+
+/// For each transaction a few changes that add something to each collection, but not much:
+/// a sample is copied for each input.
+fn changes(shelf: &Shelf) -> Result<Vec<Changes>> {
+    let mut changes = vec![Changes::new(); ROUNDS + 1];
+    for place in 0..shelf.places() {
+        for (i, number) in small_changes(shelf, place, 2 * ROUNDS)?.into_iter().enumerate() {
+            changes[i / 2].push((place, number));
+        }
+    }
+    changes[ROUNDS] = changes[0][..1].to_vec();
+    Ok(changes)
+}
+
+fn small_changes(shelf: &Shelf, place: usize, count: usize) -> Result<Vec<u16>> {
+    let (store, _) = SimDisk::create(&options(0))?;
+    store.update(|tx| shelf.make(tx))?;
+    let mut state = shelf.empty();
+    let mut live = store.stats()?.live_bytes;
+    let mut small = Vec::new();
+    for number in 0..2000 {
+        let mut tx = store.write()?;
+        shelf.change(&mut state, place, number, &mut tx).expect("a change");
+        tx.commit()?;
+        let before = std::mem::replace(&mut live, store.stats()?.live_bytes);
+        if (before + 1..before + 1500).contains(&live) {
+            small.push(number);
+        }
+        if small.len() == count {
+            break;
+        }
+    }
+    Ok(small)
+}
+
+fn fill(shelf: &Shelf, store: &Store, before: &State, changes: &Changes) -> Result<State> {
+    let mut state = before.clone();
+    let mut tx = store.write()?;
+    for (place, number) in changes {
+        shelf.change(&mut state, *place, *number, &mut tx).expect("a change");
+    }
+    tx.set_durability(Durability::Durable);
+    tx.commit()?;
+    Ok(state)
+}
+
+impl Sample {
+    fn of(bytes: Vec<u8>, states: Vec<State>) -> Self {
+        let newest =
+            if forge::number(&bytes, 4096 + 64) > forge::number(&bytes, 64) { 4096 } else { 0 };
+        let [start, len] = [80, 88].map(|field| forge::number(&bytes, newest + field) as usize);
+        let log = start..start + len;
+        let is_live = |at: &u32| {
+            let at = *at as usize;
+            !log.contains(&at) && forge::number(&bytes, at) != 0
+        };
+        let words = (0..bytes.len() as u32 / 8).map(|word| word * 8).filter(is_live).collect();
+        Self { bytes, states, words, log }
+    }
+}

@@ -1,0 +1,52 @@
+//! Files as short inputs: any bytes can be written so, and those of a small store, which
+//! are zero for the most part, in a few hundred.
+
+/// A file may be this long.
+const MOST_BYTES: usize = 1 << 20;
+/// Words that one token holds at most.
+const MOST_WORDS: usize = 128;
+
+/// The file that an input stands for: a byte `n` below 128 and `n + 1` words; or a byte
+/// from 128 on, a second one, and as many zero words as both say.
+pub fn expand(mut input: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    while let [token, rest @ ..] = input {
+        let token = usize::from(*token);
+        if file.len() >= MOST_BYTES {
+            break;
+        }
+        if token < MOST_WORDS {
+            let words = rest.len().min((token + 1) * 8);
+            file.extend_from_slice(&rest[..words]);
+            input = &rest[words..];
+            continue;
+        }
+        let [more, rest @ ..] = rest else { break };
+        let zeros = (token - MOST_WORDS) << 8 | usize::from(*more);
+        file.resize(file.len() + (zeros + 1) * 8, 0);
+        input = rest;
+    }
+    file
+}
+
+/// An input that stands for a file.
+pub fn shorten(file: &[u8]) -> Vec<u8> {
+    let mut input = Vec::new();
+    let words: Vec<&[u8]> = file.chunks(8).collect();
+    let is_zero = |word: &&[u8]| **word == [0; 8];
+    let mut rest = &words[..];
+    while !rest.is_empty() {
+        let zeros = rest.iter().take_while(|word| is_zero(word)).count();
+        if zeros > 0 {
+            let zeros = zeros.min(1 << 15);
+            input.extend([(MOST_WORDS + ((zeros - 1) >> 8)) as u8, (zeros - 1) as u8]);
+            rest = &rest[zeros..];
+            continue;
+        }
+        let words = rest.iter().take_while(|word| !is_zero(word)).count().min(MOST_WORDS);
+        input.push((words - 1) as u8);
+        rest[..words].iter().for_each(|word| input.extend_from_slice(word));
+        rest = &rest[words..];
+    }
+    input
+}
