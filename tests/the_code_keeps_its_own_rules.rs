@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// The layers, lowest first: a module imports only from those before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: &[&str] = &[
     "error",
     "plant",
     "sync",
