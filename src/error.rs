@@ -364,6 +364,13 @@ pub enum ErrorKind {
         begun_at: &'static std::panic::Location<'static>,
     },
 
+    /// The store was opened before this process was forked from another.
+    #[error("{path}: the store belongs to the process that opened it, of which this one is a forked child; open the store after forking, or in the parent alone", path = .path.display())]
+    Forked {
+        /// The store's file.
+        path: PathBuf,
+    },
+
     /// An earlier write or flush failed.
     #[error("{path}: an earlier write or flush failed ({cause}), so nothing more is written; reads go on; close the store and open it again to recover", path = .path.display())]
     Poisoned {

@@ -40,6 +40,7 @@ impl Core {
     /// Brings the heap in the file up to everything committed so far. Commits
     /// go on meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<()> {
+        self.expect_own_process()?;
         let mut checkpointer = lock(&self.checkpointer);
         self.run_checkpoint(&mut checkpointer)
     }

@@ -11,6 +11,7 @@ impl Core {
     /// Brings the file to rest. Nothing is written if nothing was changed since
     /// the store was opened.
     pub(crate) fn close(&self) -> Result<()> {
+        self.expect_own_process()?;
         let mut checkpointer = lock(&self.checkpointer);
         if !checkpointer.begun {
             return Ok(());

@@ -171,6 +171,7 @@ impl Core {
 
     /// Step 5, without the writer's lock.
     pub(crate) fn finish_commit(&self, committed: Committed) -> Result<()> {
+        self.expect_own_process()?;
         let is_visible = self.visible.load(Acquire) >= committed.position;
         if committed.durable || !is_visible {
             self.flush_to(committed.position).map_err(|error| match self.poison.get() {
@@ -183,6 +184,7 @@ impl Core {
 
     /// Makes all commits so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
+        self.expect_own_process()?;
         self.refuse_poisoned()?;
         let appended = lock(&self.log).tail.appended;
         self.flush_to(appended)

@@ -39,6 +39,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats, ReaderReport};
 use crate::log::{LogSource, Tail};
+use crate::map::Birth;
 use crate::plant::{Plant, Planted};
 use crate::sync::atomic::{AtomicU64, Ordering::Acquire};
 use crate::sync::{Mutex, MutexGuard};
@@ -92,6 +93,7 @@ pub(crate) struct Core {
     visible: AtomicU64,
     durable: AtomicU64,
     poison: OnceLock<String>,
+    birth: Birth,
     /// The longest record that always fits into the ring; others are spilled.
     longest_record_bytes: AtomicU64,
 }
@@ -177,6 +179,7 @@ impl Core {
     #[track_caller]
     pub(crate) fn snapshot(&self) -> Result<Arc<Image>> {
         let caller = Location::caller();
+        self.expect_own_process()?;
         // Looked at under the pool's lock: an older position could be one behind
         // the pages that a checkpoint is writing.
         let mut pool = lock(&self.pool);
@@ -234,6 +237,23 @@ impl Core {
         let _ = self.poison.set(format!("take a transaction back: {cause}"));
     }
 
+    /// Refuses a store that was inherited from a parent process. Asked before any
+    /// lock is taken: a thread that the child does not have may hold it.
+    #[inline]
+    pub(crate) fn expect_own_process(&self) -> Result<()> {
+        if self.birth.is_here() { Ok(()) } else { Err(self.forked()) }
+    }
+
+    /// Whether this process opened the store.
+    pub(crate) fn is_own_process(&self) -> bool {
+        self.birth.is_here()
+    }
+
+    #[cold]
+    fn forked(&self) -> crate::Error {
+        ErrorKind::Forked { path: self.path.clone() }.into()
+    }
+
     /// Refuses to write where an earlier write failed.
     pub(crate) fn refuse_poisoned(&self) -> Result<()> {
         match self.poison.get() {
@@ -262,6 +282,7 @@ impl Core {
 
     /// Length of the file.
     pub(crate) fn file_bytes(&self) -> Result<u64> {
+        self.expect_own_process()?;
         self.disk.len_bytes().map_err(|source| self.io_error("look at the file's length", source))
     }
 

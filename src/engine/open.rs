@@ -22,6 +22,7 @@ use crate::format::superblock::{HALF_MADE, MAGIC, SLOT_OFFSETS_BYTES, Superblock
 use crate::format::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
 use crate::log::{LogSource, RecoveredLog, Ring, Tail, recover};
+use crate::map::Birth;
 use crate::sync::Mutex;
 use crate::workspace::Workspace;
 
@@ -95,6 +96,7 @@ impl Core {
             visible: end.position.into(),
             durable: end.position.into(),
             poison: OnceLock::new(),
+            birth: Birth::here(),
             longest_record_bytes,
         };
         if !was_closed {

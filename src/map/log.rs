@@ -6,11 +6,24 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use super::Birth;
 
 /// A log region, mapped shared and writable.
 pub(crate) struct LogMap {
-    map: MmapRaw,
+    /// There until it is dropped.
+    map: Option<MmapRaw>,
+    birth: Birth,
+}
+
+impl Drop for LogMap {
+    /// In a forked child there is nothing to unmap (M7).
+    fn drop(&mut self) {
+        if !self.birth.is_here() {
+            std::mem::forget(self.map.take());
+        }
+    }
 }
 
 impl LogMap {
@@ -18,7 +31,8 @@ impl LogMap {
     pub(crate) fn new(file: &File, offset: u64, len_bytes: u64) -> io::Result<Self> {
         let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
         let map = MmapOptions::new().offset(offset).len(len).map_raw(file)?;
-        Ok(Self { map })
+        map.advise(Advice::DontFork)?;
+        Ok(Self { map: Some(map), birth: Birth::here() })
     }
 
     /// Copies `bytes` to `at` bytes from the region's start.
@@ -44,14 +58,17 @@ impl LogMap {
     /// Makes `len_bytes` from `at` on durable: `msync(MS_SYNC)`.
     pub(crate) fn flush(&self, at: u64, len_bytes: u64) -> io::Result<()> {
         self.address(at, len_bytes as usize)?;
-        self.map.flush_range(at as usize, len_bytes as usize)
+        let Some(map) = &self.map else { return Ok(()) };
+        map.flush_range(at as usize, len_bytes as usize)
     }
 
     fn address(&self, at: u64, len: usize) -> io::Result<*mut u8> {
         let end = usize::try_from(at).ok().and_then(|at| at.checked_add(len));
-        if end.is_none_or(|end| end > self.map.len()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the log region"));
+        match &self.map {
+            Some(map) if end.is_some_and(|end| end <= map.len()) => {
+                Ok(map.as_mut_ptr().wrapping_add(at as usize))
+            }
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the log region")),
         }
-        Ok(self.map.as_mut_ptr().wrapping_add(at as usize))
     }
 }

@@ -22,11 +22,15 @@
 //! `M5` The file is never cut below what a map's `limit` covers.
 //! `M6` While an `Arc` holds what has a map, nobody gets a `&mut` to it, and
 //! nothing changes a map's view through `&`: a copy of its bounds stays true.
+//! `M7` A mapping is used, and unmapped, in the process that made it alone: a forked
+//! child does not have it ([`Birth`]).
 
+mod birth;
 mod log;
 mod private;
 mod window;
 
+pub(crate) use birth::Birth;
 pub(crate) use log::LogMap;
 pub(crate) use private::{Hole, Misfit, PrivateMap};
 pub(crate) use window::{HasMap, Held};

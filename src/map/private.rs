@@ -5,7 +5,8 @@ use std::io;
 
 use memmap2::{Advice, MmapOptions, MmapRaw, RemapOptions, UncheckedAdvice};
 
-use super::window::Window;
+use super::Birth;
+use super::window::{Base, Window};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::persist::{Persist, assert_object};
 
@@ -41,7 +42,7 @@ pub(crate) enum Misfit {
 
 /// The heap in memory that belongs to one image alone.
 pub(crate) struct PrivateMap {
-    base: *mut u8,
+    base: Base,
     /// Bytes from `base` on that may be borrowed, outside of `holes`.
     limit: u64,
     /// Where objects may lie without further tests: the longest stretch below
@@ -57,15 +58,17 @@ pub(crate) struct PrivateMap {
     holes: [Hole; 2],
     len_bytes: u64,
     owner: Owner,
+    birth: Birth,
 }
 
-// SAFETY: M1: the memory belongs to this value alone, wherever it is moved to,
-// and nothing in it is tied to a thread.
-unsafe impl Send for PrivateMap {}
-
-// SAFETY: M3: through `&self` the bytes are only read, and `madvise` with
-// MADV_POPULATE_WRITE changes none.
-unsafe impl Sync for PrivateMap {}
+impl Drop for PrivateMap {
+    /// In a forked child there is nothing to unmap (M7).
+    fn drop(&mut self) {
+        if !self.birth.is_here() {
+            std::mem::forget(std::mem::replace(&mut self.owner, Owner::Memory(Vec::new())));
+        }
+    }
+}
 
 impl PrivateMap {
     /// Maps `len_bytes` of the heap of `file`, copy-on-write.
@@ -75,8 +78,11 @@ impl PrivateMap {
         options.offset(HEAP_START_BYTES).len(len).no_reserve_swap();
         // SAFETY: M4 and M5: the opener of the store promised that nothing but
         // flagstone changes the file, and flagstone keeps the two.
-        let map = unsafe { options.map_copy(file) }?;
-        Ok(Self::new(Owner::File(MmapRaw::from(map)), len_bytes))
+        let map = MmapRaw::from(unsafe { options.map_copy(file) }?);
+        if len > 0 {
+            map.advise(Advice::DontFork)?;
+        }
+        Ok(Self::new(Owner::File(map), len_bytes))
     }
 
     /// `len_bytes` of zeroed memory.
@@ -95,7 +101,7 @@ impl PrivateMap {
         };
         let holes = [Hole::default(); 2];
         Self {
-            base,
+            base: Base(base),
             limit: 0,
             quick_start: 0,
             quick_bytes: 0,
@@ -103,6 +109,7 @@ impl PrivateMap {
             holes,
             len_bytes,
             owner,
+            birth: Birth::here(),
         }
     }
 
@@ -147,7 +154,7 @@ impl PrivateMap {
         // SAFETY: M1, M3: `&mut self` proves that no reference into the map is
         // alive, and `base` is renewed right below.
         unsafe { map.remap(len, options) }?;
-        self.base = map.as_mut_ptr();
+        self.base = Base(map.as_mut_ptr());
         self.len_bytes = len_bytes;
         self.set_view(self.limit, self.holes);
         Ok(())
@@ -209,7 +216,7 @@ impl PrivateMap {
         if !offset.is_multiple_of(align_of::<T>() as u64) {
             return Err(Misfit::Misaligned);
         }
-        Ok(self.base.wrapping_add(offset as usize).cast())
+        Ok(self.base.0.wrapping_add(offset as usize).cast())
     }
 
     /// Whether the bytes are `count` values of `T`.

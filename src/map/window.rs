@@ -8,21 +8,26 @@ use std::sync::Arc;
 use super::PrivateMap;
 use crate::persist::{Persist, assert_object};
 
+/// Where a map begins.
+#[derive(Clone, Copy)]
+pub(super) struct Base(pub(super) *mut u8);
+
+// SAFETY: an address, which is tied to no thread; whoever turns it into references argues
+// where that happens that nothing else may touch the bytes (M1, M3).
+unsafe impl Send for Base {}
+
+// SAFETY: as for `Send`; through `&PrivateMap` the bytes are only read, and `madvise` with
+// MADV_POPULATE_WRITE changes none.
+unsafe impl Sync for Base {}
+
 /// Where objects may lie without further tests: `[start, start + bytes)` from
 /// `base`, within the view and clear of holes. It never holds offset 0.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
-    pub(super) base: *mut u8,
+    pub(super) base: Base,
     pub(super) start: u64,
     pub(super) bytes: u64,
 }
-
-// SAFETY: a window is an address and two numbers; whoever turns it into
-// references argues that they are good where that happens.
-unsafe impl Send for Window {}
-
-// SAFETY: as for `Send`.
-unsafe impl Sync for Window {}
 
 impl Window {
     /// Whether `count` values may begin at `offset`, as far as bounds and
@@ -46,7 +51,7 @@ impl Window {
     /// taken from is neither changed nor dropped during `'a`.
     #[inline]
     pub(super) unsafe fn items<'a, T: Persist>(self, offset: u64, count: u64) -> &'a [T] {
-        let address = self.base.wrapping_add(offset as usize).cast();
+        let address = self.base.0.wrapping_add(offset as usize).cast();
         // SAFETY: bounds (M1, M2, M5), alignment (`base` is aligned to a page,
         // no type asks for more: P4) and bits (P2, P3) are the caller's promise,
         // as is that nothing changes them during `'a` (M3, M4).

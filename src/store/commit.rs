@@ -57,6 +57,7 @@ impl<'store> WriteTx<'store> {
 
     fn append(mut self, durability: Durability) -> Result<PendingCommit<'store>> {
         let store = self.store;
+        store.core.expect_own_process()?;
         let durable = durability == Durability::Durable;
         let committed = store.core.append_commit(&mut self.writer.writer, durable)?;
         self.writer.numbers.committed();

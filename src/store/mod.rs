@@ -47,6 +47,12 @@ pub use write::WriteTx;
 /// A store can be shared between threads by reference or `Arc`. Any number of
 /// read transactions run beside one write transaction, and neither waits for
 /// the other.
+///
+/// A store belongs to the process that opened it: in a forked child every call is
+/// [`ErrorKind::Forked`](crate::ErrorKind::Forked), and what was borrowed from it before is
+/// no longer mapped, so that touching it ends the child. Dropping it there does nothing.
+/// Descriptors are closed by `exec`; a child that does not `exec` keeps the lock of a parent
+/// that is killed until it ends itself.
 pub struct Store {
     core: Arc<Core>,
     checked: CheckedTypes,
@@ -194,6 +200,13 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
+        if !self.core.is_own_process() {
+            // The parent's: its thread is not here, its locks may be held for ever, and
+            // nothing of it may be given back.
+            std::mem::forget(std::mem::take(&mut self.background));
+            std::mem::forget(Arc::clone(&self.core));
+            return;
+        }
         if !self.is_closed {
             self.background.stop();
             // Whoever wants to know calls `close`. What is in the log is safe.

@@ -64,6 +64,7 @@ impl Store {
     ///
     /// The allocator's structures are damaged.
     pub fn stats(&self) -> Result<Stats> {
+        self.core.expect_own_process()?;
         let pool = self.core.pool_stats();
         let (log_used_bytes, log_bytes) = self.core.log_use();
         let mut stats = Stats {

@@ -50,6 +50,7 @@ impl Store {
     /// This thread has one already; or an earlier write failed and nothing more
     /// is written.
     pub fn write(&self) -> Result<WriteTx<'_>> {
+        self.core.expect_own_process()?;
         let thread = this_thread();
         if self.writer_thread.load(Acquire) == thread {
             return Err(ErrorKind::WriterOnThisThread.into());
@@ -431,6 +432,9 @@ impl<'store> WriteTx<'store> {
 
 impl Drop for WriteTx<'_> {
     fn drop(&mut self) {
+        if !self.store.core.is_own_process() {
+            return;
+        }
         self.writer.numbers.rolled_back();
         // A failure shows at the next transaction.
         let _ = self.store.core.take_back(&mut self.writer.writer.workspace);
