@@ -364,6 +364,13 @@ pub enum ErrorKind {
         begun_at: &'static std::panic::Location<'static>,
     },
 
+    /// The store was opened to read.
+    #[error("{path}: the store was opened to read alone; open it with `open` to change it, or with `open_private` to change a copy", path = .path.display())]
+    ReadOnly {
+        /// The store's file.
+        path: PathBuf,
+    },
+
     /// The store was opened before this process was forked from another.
     #[error("{path}: the store belongs to the process that opened it, of which this one is a forked child; open the store after forking, or in the parent alone", path = .path.display())]
     Forked {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
+use super::lock::LockedFile;
 use super::{Disk, LogRegion};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
@@ -15,46 +16,58 @@ use crate::map::{LogMap, PrivateMap};
 
 /// A file behind two descriptions of its own (D1).
 pub(crate) struct FileDisk {
-    heap: File,
+    heap: LockedFile,
     log: File,
-    /// The process that took the lock.
-    owner: u32,
 }
 
-impl Drop for FileDisk {
-    /// Gives the lock back at once. Closing the descriptor would do so only when
-    /// no child that was just forked holds a copy of it; and a child that drops
-    /// its copy must not give back its parent's lock.
-    fn drop(&mut self) {
-        if self.owner == std::process::id() {
-            let _ = fs2::FileExt::unlock(&self.heap);
-        }
-    }
-}
-
-fn io_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> ErrorKind + 'a {
+pub(super) fn io_error<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> ErrorKind + 'a {
     move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
 }
 
 /// Opens the store's file at `path` and locks it; `None` if there is none.
 pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
+    let action = "open the file for reading and writing";
+    let Some(heap) = open_locked(path, &read_and_write(), action, LockedFile::exclusive)? else {
+        return Ok(None);
+    };
+    let log = read_and_write().open(path).map_err(io_error("open the file a second time", path))?;
+    same_file(&heap, &log, path)?;
+    Ok(Some(FileDisk { heap, log }))
+}
+
+/// Opens what must be a regular file, and locks it; `None` if there is none.
+pub(super) fn open_locked(
+    path: &Path,
+    options: &OpenOptions,
+    action: &'static str,
+    lock: fn(File, &Path) -> Result<LockedFile>,
+) -> Result<Option<LockedFile>> {
     // Judged before opening: opening a FIFO for both ways would succeed.
     match std::fs::metadata(path) {
         Ok(found) => refuse_special(path, found.file_type())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("look at the file", path)(error).into()),
     }
-    let heap = open_once(path).map_err(io_error("open the file for reading and writing", path))?;
-    refuse_special(path, heap.metadata().map_err(io_error("look at the file", path))?.file_type())?;
-    lock(&heap, path)?;
-    let log = open_once(path).map_err(io_error("open the file a second time", path))?;
-    same_file(&heap, &log, path)?;
-    Ok(Some(FileDisk { heap, log, owner: std::process::id() }))
+    let file = options.open(path).map_err(io_error(action, path))?;
+    refuse_special(path, file.metadata().map_err(io_error("look at the file", path))?.file_type())?;
+    lock(file, path).map(Some)
 }
 
-fn open_once(path: &Path) -> io::Result<File> {
+/// Options to read what may, for an instant, be no regular file.
+pub(super) fn to_read() -> OpenOptions {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    OpenOptions::new().read(true).write(true).custom_flags(flags.bits() as i32).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(flags.bits() as i32);
+    options
+}
+
+fn read_and_write() -> OpenOptions {
+    let mut options = to_read();
+    options.write(true);
+    options
 }
 
 fn refuse_special(path: &Path, kind: FileType) -> Result<()> {
@@ -66,16 +79,6 @@ fn refuse_special(path: &Path, kind: FileType) -> Result<()> {
         _ => "a device",
     };
     Err(ErrorKind::NotAFile { path: path.to_path_buf(), found }.into())
-}
-
-fn lock(file: &File, path: &Path) -> Result<()> {
-    match fs2::FileExt::try_lock_exclusive(file) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
-            Err(ErrorKind::Locked { path: path.to_path_buf() }.into())
-        }
-        Err(error) => Err(io_error("lock the file", path)(error).into()),
-    }
 }
 
 /// Both descriptions must be of one file, also if somebody moved another one
@@ -115,9 +118,10 @@ fn finish(
     heap: File,
     fill: impl FnOnce(&FileDisk) -> io::Result<()>,
 ) -> Result<FileDisk> {
-    lock(&heap, path)?;
-    let log = open_once(draft).map_err(io_error("open the new file a second time", path))?;
-    let disk = FileDisk { heap, log, owner: std::process::id() };
+    let heap = LockedFile::exclusive(heap, path)?;
+    let log =
+        read_and_write().open(draft).map_err(io_error("open the new file a second time", path))?;
+    let disk = FileDisk { heap, log };
     fill(&disk).map_err(io_error("write the new file", path))?;
     give_name(draft, path).map_err(io_error("give the new file its name", path))?;
     sync_folder(path).map_err(io_error("sync the folder of the new file", path))?;
@@ -147,6 +151,23 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+impl FileDisk {
+    /// Two descriptions of one new file, which is locked here.
+    pub(super) fn new(heap: File, log: File, path: &Path) -> Result<Self> {
+        Ok(Self { heap: LockedFile::exclusive(heap, path)?, log })
+    }
+
+    /// Sets the length of a file that takes no space of its own for it.
+    pub(super) fn set_len(&self, len_bytes: u64) -> io::Result<()> {
+        self.heap.set_len(len_bytes)
+    }
+
+    /// A log region that is not mapped.
+    pub(super) fn open_positioned_log(&self, offset: u64) -> io::Result<Box<dyn LogRegion>> {
+        Ok(Box::new(PositionedLog { file: self.log.try_clone()?, start: offset }))
+    }
+}
+
 impl Disk for FileDisk {
     fn len_bytes(&self) -> io::Result<u64> {
         Ok(self.heap.metadata()?.len())
@@ -166,7 +187,7 @@ impl Disk for FileDisk {
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
         let flags = FallocateFlags::empty();
-        let grown = match rustix::fs::fallocate(&self.heap, flags, from, to - from) {
+        let grown = match rustix::fs::fallocate(&*self.heap, flags, from, to - from) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(&self.heap, from, to),
             other => other.map_err(io::Error::from),
         };
@@ -182,10 +203,10 @@ impl Disk for FileDisk {
     }
 
     fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        let file = self.log.try_clone()?;
-        if copies_on_write(&file)? {
-            return Ok(Box::new(PositionedLog { file, start: offset }));
+        if copies_on_write(&self.log)? {
+            return self.open_positioned_log(offset);
         }
+        let file = self.log.try_clone()?;
         let map = LogMap::new(&file, offset, len_bytes)?;
         Ok(Box::new(MappedLog { map, file, start: offset }))
     }

@@ -15,15 +15,22 @@ use std::io;
 
 use crate::map::PrivateMap;
 
+mod anonymous;
 mod file;
 mod growth;
+mod lock;
 mod memory;
+mod mirror;
+mod read_only;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 
-pub(crate) use file::{create_file, open_file};
+pub(crate) use anonymous::{anonymous, copy_of};
+pub(crate) use file::{FileDisk, create_file, open_file};
 pub(crate) use growth::Growth;
 pub use memory::MemoryDisk;
+pub(crate) use mirror::Mirror;
+pub(crate) use read_only::open_to_read;
 
 /// A store's file, or what stands in for it.
 ///

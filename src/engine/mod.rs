@@ -58,12 +58,21 @@ pub(crate) struct Settings {
     pub(crate) memory_budget_bytes: u64,
     pub(crate) most_log_bytes: u64,
     pub(crate) salvage: bool,
+    pub(crate) access: Access,
     /// Images that readers may hold.
     pub(crate) most_held_images: usize,
     pub(crate) reader_report: Option<ReaderReport>,
     /// Eighths of the log after which a checkpoint is due.
     pub(crate) checkpoint_eighths: u64,
     pub(crate) planted: Planted,
+}
+
+/// What an opening may do to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing: records are applied in memory alone.
+    Read,
+    Write,
 }
 
 impl Settings {
@@ -94,6 +103,8 @@ pub(crate) struct Core {
     durable: AtomicU64,
     poison: OnceLock<String>,
     birth: Birth,
+    /// Log bytes that opening applied, since the store was not closed in order.
+    replayed_bytes: u64,
     /// The longest record that always fits into the ring; others are spilled.
     longest_record_bytes: AtomicU64,
 }
@@ -164,6 +175,9 @@ impl Core {
 
     /// Gets ready for a write transaction; whether it is the first one.
     pub(crate) fn begin_write(&self, writer: &mut Writer) -> Result<bool> {
+        if self.settings.access == Access::Read {
+            return Err(ErrorKind::ReadOnly { path: self.path.clone() }.into());
+        }
         self.refuse_poisoned()?;
         let is_first = !writer.has_begun;
         if is_first {
@@ -278,6 +292,11 @@ impl Core {
     /// Log position up to which everything is durable.
     pub(crate) fn durable(&self) -> u64 {
         self.durable.load(Acquire)
+    }
+
+    /// Log bytes that opening applied, since the store was not closed in order.
+    pub(crate) fn replayed_bytes(&self) -> u64 {
+        self.replayed_bytes
     }
 
     /// Length of the file.

@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use zerocopy::little_endian::U64;
 
-use super::{Checkpointer, Core, EndOfLog, HeapEnds, LogState, Settings, Writer, lock};
+use super::{Access, Checkpointer, Core, EndOfLog, HeapEnds, LogState, Settings, Writer, lock};
 use crate::disk::{Disk, Growth};
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::{PageKind, RegionRef};
@@ -97,9 +97,10 @@ impl Core {
             durable: end.position.into(),
             poison: OnceLock::new(),
             birth: Birth::here(),
+            replayed_bytes: end.position - from.position,
             longest_record_bytes,
         };
-        if !was_closed {
+        if !was_closed && core.settings.access == Access::Write {
             core.make_recovered_state_last(&replayed.pages, end)?;
         }
         Ok(core)

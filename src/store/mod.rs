@@ -9,6 +9,7 @@ mod background;
 mod blocks;
 mod commit;
 mod log_growth;
+mod open;
 mod options;
 mod read;
 mod release;

@@ -4,12 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::disk::{Disk, MemoryDisk, create_file, open_file};
-use crate::engine::{Settings, create};
+use crate::disk::Disk;
+use crate::engine::{Access, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
-#[cfg(any(test, feature = "sim"))]
-use crate::format::superblock;
 use crate::image::{LinkTests, OldReader, ReaderReport};
 use crate::plant::Planted;
 
@@ -70,8 +68,8 @@ impl Checkpoints {
 /// ```
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    create: bool,
-    log_bytes: u64,
+    pub(super) create: bool,
+    pub(super) log_bytes: u64,
     most_log_bytes: u64,
     memory_budget_bytes: u64,
     durability: Durability,
@@ -228,68 +226,14 @@ impl OpenOptions {
         self
     }
 
-    /// Opens the store at `path`.
-    ///
-    /// # Safety
-    ///
-    /// As [`Store::open`]: nothing but flagstone may change the file while it
-    /// is open.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::open`]; and an option that makes no sense.
-    #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
-    pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Store> {
-        let path = path.as_ref();
-        let log_bytes = self.rounded_log_bytes()?;
-        expect_machine()?;
-        let disk: Arc<dyn Disk> = match open_file(path)? {
-            Some(disk) => Arc::new(disk),
-            None if !self.create => {
-                let path = path.to_path_buf();
-                return Err(ErrorKind::NoSuchFile { path }.into());
-            }
-            None => {
-                let random = random()?;
-                Arc::new(create_file(path, |disk| create(disk, log_bytes, random))?)
-            }
-        };
-        self.start(disk, path)
-    }
-
-    /// A store in memory, without a file; see [`Store::in_memory`].
-    ///
-    /// # Errors
-    ///
-    /// No memory, or no random numbers for its keys.
-    pub fn open_in_memory(&self) -> Result<Store> {
-        let disk = MemoryDisk::default();
-        let created = create(&disk, self.rounded_log_bytes()?, random()?);
-        created.map_err(|source| ErrorKind::Io {
-            action: "make a store in memory",
-            path: Default::default(),
-            source,
-        })?;
-        self.start(Arc::new(disk), Path::new(""))
-    }
-
-    /// Makes a store on a disk that is empty, with keys that are always the same. Its log
-    /// may be as short as the format allows: then runs come to its end, and to spills and
-    /// checkpoints, after a few transactions.
-    #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn create_on(&self, disk: &dyn Disk) -> Result<()> {
-        let is_least = self.log_bytes == *superblock::LOG_BYTES.start();
-        let log_bytes = if is_least { self.log_bytes } else { self.rounded_log_bytes()? };
-        let created = create(disk, log_bytes, [1, 2, 3, 4]);
-        Ok(created.map_err(|source| ErrorKind::Io {
-            action: "make a store on a simulated disk",
-            path: Default::default(),
-            source,
-        })?)
-    }
-
+    /// Opens the store on `disk`.
     pub(crate) fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
-        let settings = Settings {
+        self.start_with(disk, path, self.settings())
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        Settings {
+            access: Access::Write,
             link_tests: self.link_tests,
             memory_budget_bytes: self.memory_budget_bytes,
             most_log_bytes: self.most_log_bytes.min(*LOG_BYTES.end()),
@@ -298,7 +242,15 @@ impl OpenOptions {
             reader_report: self.reader_report.clone(),
             checkpoint_eighths: self.checkpoints.eighths_of_log(),
             planted: self.planted,
-        };
+        }
+    }
+
+    pub(super) fn start_with(
+        &self,
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Store> {
         let store = Store::start(disk, path, settings, self.durability, self.checkpoints)?;
         if self.verify {
             store.check()?.into_result()?;
@@ -306,7 +258,7 @@ impl OpenOptions {
         Ok(store)
     }
 
-    fn rounded_log_bytes(&self) -> Result<u64> {
+    pub(super) fn rounded_log_bytes(&self) -> Result<u64> {
         if LOG_BYTES.contains(&self.log_bytes) {
             return Ok(self.log_bytes.next_multiple_of(PAGE_BYTES));
         }
@@ -314,27 +266,4 @@ impl OpenOptions {
         let why = format!("{} is not between {least} and {most}", self.log_bytes);
         Err(ErrorKind::BadOption { option: "log_bytes", why }.into())
     }
-}
-
-fn random() -> Result<[u64; 4]> {
-    let mut random = [0; 4];
-    for number in &mut random {
-        *number = getrandom::u64().map_err(|error| ErrorKind::Io {
-            action: "get random numbers for a new store",
-            path: Default::default(),
-            source: std::io::Error::other(error.to_string()),
-        })?;
-    }
-    Ok(random)
-}
-
-/// Private pages are given back and frozen one by one, so the machine's pages
-/// must be the file's.
-fn expect_machine() -> Result<()> {
-    let found = rustix::param::page_size();
-    if found as u64 == PAGE_BYTES {
-        return Ok(());
-    }
-    let expected = "memory pages of 4096 bytes";
-    Err(ErrorKind::Unsupported { expected, found: format!("pages of {found} bytes") }.into())
 }

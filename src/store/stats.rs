@@ -42,6 +42,9 @@ pub struct Stats {
     pub log_bytes: u64,
     /// Log bytes that hold records which are still needed.
     pub log_used_bytes: u64,
+    /// Log bytes that opening applied to the heap, since the store had not been closed in
+    /// order. Opening to read does so each time; opening to write recovers the file.
+    pub replayed_bytes: u64,
     /// Log position up to which everything is durable.
     pub durable_position: u64,
     /// The snapshot that has been held for the longest time.
@@ -71,6 +74,7 @@ impl Store {
             file_bytes: self.core.file_bytes()?,
             log_bytes,
             log_used_bytes,
+            replayed_bytes: self.core.replayed_bytes(),
             durable_position: self.core.durable(),
             oldest_reader: pool.oldest,
             held_images: pool.held,

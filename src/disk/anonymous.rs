@@ -1,0 +1,39 @@
+//! A file without a name, in memory: what stands in for a store's file where none is to
+//! be mapped, or written.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use rustix::fs::MemfdFlags;
+
+use super::{Disk, FileDisk};
+
+/// Bytes that are copied at a time.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// An empty file in memory. It is gone with the last of its mappings.
+pub(crate) fn anonymous() -> io::Result<FileDisk> {
+    let file = File::from(rustix::fs::memfd_create("flagstone", MemfdFlags::CLOEXEC)?);
+    // Memory has no write errors that one description could take from the other.
+    let log = file.try_clone()?;
+    FileDisk::new(file, log, Path::new("")).map_err(io::Error::other)
+}
+
+/// An anonymous file with the bytes of `from`. Takes memory for all that is not zero.
+pub(crate) fn copy_of(from: &dyn Disk) -> io::Result<FileDisk> {
+    let copy = anonymous()?;
+    let len_bytes = from.len_bytes()?;
+    copy.set_len(len_bytes)?;
+    let mut piece = Vec::new();
+    let mut at = 0;
+    while at < len_bytes {
+        piece.resize((len_bytes - at).min(PIECE_BYTES) as usize, 0);
+        from.read_at(at, &mut piece)?;
+        if piece.iter().any(|byte| *byte != 0) {
+            copy.write_at(at, &piece)?;
+        }
+        at += piece.len() as u64;
+    }
+    Ok(copy)
+}

@@ -1,0 +1,57 @@
+//! The lock that keeps two programs from one store.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+
+use super::file::io_error;
+use crate::error::{ErrorKind, Result};
+
+/// A file and its lock, which is advisory and belongs to the file, not its name.
+pub(super) struct LockedFile {
+    file: File,
+    /// The process that took the lock.
+    owner: u32,
+}
+
+impl LockedFile {
+    /// Nobody else has the store open.
+    pub(super) fn exclusive(file: File, path: &Path) -> Result<Self> {
+        Self::taken(fs2::FileExt::try_lock_exclusive(&file), file, path)
+    }
+
+    /// Nobody else has the store open to write.
+    pub(super) fn shared(file: File, path: &Path) -> Result<Self> {
+        Self::taken(fs2::FileExt::try_lock_shared(&file), file, path)
+    }
+
+    fn taken(taken: io::Result<()>, file: File, path: &Path) -> Result<Self> {
+        match taken {
+            Ok(()) => Ok(Self { file, owner: std::process::id() }),
+            Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
+                Err(ErrorKind::Locked { path: path.to_path_buf() }.into())
+            }
+            Err(error) => Err(io_error("lock the file", path)(error).into()),
+        }
+    }
+}
+
+impl Deref for LockedFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for LockedFile {
+    /// Gives the lock back at once. Closing the descriptor would do so only when
+    /// no child that was just forked holds a copy of it; and a child that drops
+    /// its copy must not give back its parent's lock.
+    fn drop(&mut self) {
+        if self.owner == std::process::id() {
+            let _ = fs2::FileExt::unlock(&self.file);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A store's file that is only looked at.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::file::{open_locked, to_read};
+use super::lock::LockedFile;
+use super::{Disk, LogRegion};
+use crate::map::PrivateMap;
+
+/// A file that was opened for reading alone, under a shared lock. Images of it
+/// are private, so records can be applied to them; a write is refused, here and
+/// by the kernel.
+pub(crate) struct ReadOnlyDisk {
+    file: LockedFile,
+}
+
+/// Opens the store's file at `path` to look at it; `None` if there is none.
+pub(crate) fn open_to_read(path: &Path) -> crate::Result<Option<ReadOnlyDisk>> {
+    let file = open_locked(path, &to_read(), "open the file for reading", LockedFile::shared)?;
+    Ok(file.map(|file| ReadOnlyDisk { file }))
+}
+
+fn refused<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the file was opened for reading alone"))
+}
+
+impl Disk for ReadOnlyDisk {
+    fn len_bytes(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, offset)
+    }
+
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> io::Result<()> {
+        refused()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        refused()
+    }
+
+    fn grow(&self, _from: u64, _to: u64) -> io::Result<()> {
+        refused()
+    }
+
+    fn truncate(&self, _len_bytes: u64) -> io::Result<()> {
+        refused()
+    }
+
+    fn open_log(&self, offset: u64, _len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
+        Ok(Box::new(ReadOnlyLog { file: self.file.try_clone()?, start: offset }))
+    }
+
+    fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
+        PrivateMap::of_file(&self.file, len_bytes)
+    }
+}
+
+/// A log that is read.
+struct ReadOnlyLog {
+    file: File,
+    start: u64,
+}
+
+impl LogRegion for ReadOnlyLog {
+    fn store(&self, _at: u64, _bytes: &[u8]) -> io::Result<()> {
+        refused()
+    }
+
+    fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, self.start + at)
+    }
+
+    fn flush(&self, _at: u64, _len_bytes: u64) -> io::Result<()> {
+        refused()
+    }
+}

@@ -1,0 +1,176 @@
+//! The ways to open a store.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{
+    Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file, open_file, open_to_read,
+};
+use crate::engine::{Access, Settings, create};
+use crate::error::{ErrorKind, Result};
+use crate::format::PAGE_BYTES;
+#[cfg(any(test, feature = "sim"))]
+use crate::format::superblock;
+
+use super::{OpenOptions, Store};
+
+impl OpenOptions {
+    /// Opens the store at `path`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Store::open`]: nothing but flagstone may change the file while it
+    /// is open.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`]; and an option that makes no sense.
+    #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
+    pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        self.start(Arc::new(self.open_disk(path)?), path)
+    }
+
+    /// Opens the store at `path` to read it: no byte of the file is written, also where
+    /// the file system could not be written. Records of a store that was not closed in
+    /// order are applied in memory alone, at each such opening; only opening to
+    /// write recovers the file. Any number of programs can have a store open to read at
+    /// once, and none to write meanwhile. A write transaction is
+    /// [`ErrorKind::ReadOnly`].
+    ///
+    /// # Safety
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and there is no store at `path`.
+    #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
+    pub unsafe fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        expect_machine()?;
+        let Some(file) = open_to_read(path)? else { return Err(no_such_file(path)) };
+        let settings = Settings { access: Access::Read, ..self.settings() };
+        self.start_with(Arc::new(file), path, settings)
+    }
+
+    /// Opens the store at `path` without mapping its file: the whole store is copied into
+    /// memory under the file's lock, and what is written goes to both. It needs no
+    /// promise, and so no `unsafe`: no other program can change bytes behind a reference.
+    ///
+    /// Opening takes time and memory in proportion to the store; everything else is as
+    /// with [`open`](Self::open), durability too. The file is locked as there.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("store");
+    /// let store = flagstone::OpenOptions::new().open_copy(&path)?;
+    /// store.update(|tx| tx.root_or_insert_with("visits", || 0u64).map(drop))?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), and no memory for the copy.
+    pub fn open_copy(&self, path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        let mirror = Mirror::new(self.open_disk(path)?);
+        self.start(Arc::new(mirror.map_err(failed("copy the file into memory", path))?), path)
+    }
+
+    /// Opens a private copy of the store at `path`, in memory: transactions, commits and
+    /// snapshots work, and nothing reaches the file. The file is locked only while it is
+    /// copied, so any number of programs can have copies, and change them, at once; a
+    /// copy shows the store as it was when it was opened. Like
+    /// [`open_copy`](Self::open_copy) it takes time and memory in proportion to the store,
+    /// and needs no `unsafe`.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open); there is no store at `path`; or no memory for the copy.
+    pub fn open_private(&self, path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        expect_machine()?;
+        let Some(file) = open_to_read(path)? else { return Err(no_such_file(path)) };
+        let copy = copy_of(&file).map_err(failed("copy the file into memory", path))?;
+        self.start(Arc::new(copy), path)
+    }
+
+    fn open_disk(&self, path: &Path) -> Result<FileDisk> {
+        let log_bytes = self.rounded_log_bytes()?;
+        expect_machine()?;
+        match open_file(path)? {
+            Some(disk) => Ok(disk),
+            None if !self.create => Err(no_such_file(path)),
+            None => {
+                let random = random()?;
+                create_file(path, |disk| create(disk, log_bytes, random))
+            }
+        }
+    }
+
+    /// A store in memory, without a file; see [`Store::in_memory`].
+    ///
+    /// # Errors
+    ///
+    /// No memory, or no random numbers for its keys.
+    pub fn open_in_memory(&self) -> Result<Store> {
+        let no_path = Path::new("");
+        // Miri has no mappings.
+        let disk: Arc<dyn Disk> = match cfg!(miri) {
+            true => Arc::new(MemoryDisk::default()),
+            false => Arc::new(anonymous().map_err(failed("make a file in memory", no_path))?),
+        };
+        create(&*disk, self.rounded_log_bytes()?, random()?)
+            .map_err(failed("make a store in memory", no_path))?;
+        self.start(disk, no_path)
+    }
+
+    /// Makes a store on a disk that is empty, with keys that are always the same. Its log
+    /// may be as short as the format allows: then runs come to its end, and to spills and
+    /// checkpoints, after a few transactions.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn create_on(&self, disk: &dyn Disk) -> Result<()> {
+        let is_least = self.log_bytes == *superblock::LOG_BYTES.start();
+        let log_bytes = if is_least { self.log_bytes } else { self.rounded_log_bytes()? };
+        let created = create(disk, log_bytes, [1, 2, 3, 4]);
+        Ok(created.map_err(|source| ErrorKind::Io {
+            action: "make a store on a simulated disk",
+            path: Default::default(),
+            source,
+        })?)
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ErrorKind {
+    move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
+}
+
+fn no_such_file(path: &Path) -> crate::Error {
+    ErrorKind::NoSuchFile { path: path.to_path_buf() }.into()
+}
+
+fn random() -> Result<[u64; 4]> {
+    let mut random = [0; 4];
+    for number in &mut random {
+        *number = getrandom::u64().map_err(|error| ErrorKind::Io {
+            action: "get random numbers for a new store",
+            path: Default::default(),
+            source: std::io::Error::other(error.to_string()),
+        })?;
+    }
+    Ok(random)
+}
+
+/// Private pages are given back and frozen one by one, so the machine's pages
+/// must be the file's.
+fn expect_machine() -> Result<()> {
+    let found = rustix::param::page_size();
+    if found as u64 == PAGE_BYTES {
+        return Ok(());
+    }
+    let expected = "memory pages of 4096 bytes";
+    Err(ErrorKind::Unsupported { expected, found: format!("pages of {found} bytes") }.into())
+}
