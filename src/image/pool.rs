@@ -42,6 +42,26 @@ struct Earlier {
     image: Arc<Image>,
     hold: Hold,
     is_reported: bool,
+    /// Pages that checkpoints gave it while readers held it.
+    frozen: PageSet,
+}
+
+impl Earlier {
+    /// Gives it pages of its own, before the file's are written.
+    fn freeze(&mut self, pages: &PageSet) -> std::io::Result<()> {
+        self.image.freeze(pages)?;
+        for page in pages.iter() {
+            self.frozen.insert(page);
+        }
+        Ok(())
+    }
+
+    fn old_reader(&self) -> OldReader {
+        let frozen_bytes = self.frozen.len() * PAGE_BYTES;
+        let mut reader = old_reader(&self.image, self.hold);
+        reader.private_bytes += frozen_bytes;
+        reader
+    }
 }
 
 /// The state that the heap in the file is complete up to.
@@ -110,7 +130,7 @@ impl Pool {
     /// Refuses one more image where readers hold as many as they may.
     fn expect_room(&mut self, most_held: usize) -> Result<()> {
         self.collect();
-        let held = self.held().count();
+        let held = self.held().len();
         if held < most_held {
             return Ok(());
         }
@@ -119,15 +139,15 @@ impl Pool {
         Err(ErrorKind::TooManySnapshots { held, age, begun_at }.into())
     }
 
-    /// Images that readers hold, with the first of those readers.
-    fn held(&self) -> impl Iterator<Item = (&Image, Hold)> {
+    /// The first readers of the images that readers hold.
+    fn held(&self) -> Vec<OldReader> {
         let current = self.current.iter().filter(|image| Arc::strong_count(image) > 1);
-        let current = current.zip(self.hold).map(|(image, hold)| (&**image, hold));
-        self.earlier.iter().map(|earlier| (&*earlier.image, earlier.hold)).chain(current)
+        let current = current.zip(self.hold).map(|(image, hold)| old_reader(image, hold));
+        self.earlier.iter().map(Earlier::old_reader).chain(current).collect()
     }
 
     fn oldest(&self) -> Option<OldReader> {
-        self.held().map(|(image, hold)| old_reader(image, hold)).max_by_key(|reader| reader.age)
+        self.held().into_iter().max_by_key(|reader| reader.age)
     }
 
     /// Readers that hold an image for longer than `age`, each once: those whose image
@@ -137,7 +157,7 @@ impl Pool {
         let is_new = |earlier: &&mut Earlier| !earlier.is_reported && earlier.hold.age() >= age;
         let tell = |earlier: &mut Earlier| {
             earlier.is_reported = true;
-            old_reader(&earlier.image, earlier.hold)
+            earlier.old_reader()
         };
         self.earlier.iter_mut().filter(is_new).map(tell).collect()
     }
@@ -147,7 +167,12 @@ impl Pool {
         // An image that nobody has taken yet is held by nobody.
         let hold = self.hold.take().unwrap_or_else(|| Hold::begin(Location::caller()));
         let retired = self.current.take();
-        self.earlier.extend(retired.map(|image| Earlier { image, hold, is_reported: false }));
+        self.earlier.extend(retired.map(|image| Earlier {
+            image,
+            hold,
+            is_reported: false,
+            frozen: PageSet::default(),
+        }));
     }
 
     /// Makes the current image one at `visible`.
@@ -174,7 +199,10 @@ impl Pool {
     fn collect(&mut self) {
         for earlier in std::mem::take(&mut self.earlier) {
             match Arc::try_unwrap(earlier.image) {
-                Ok(image) => self.idle.push(image),
+                Ok(mut image) => {
+                    earlier.frozen.iter().for_each(|page| image.touch(page));
+                    self.idle.push(image);
+                }
                 Err(image) => self.earlier.push(Earlier { image, ..earlier }),
             }
         }
@@ -199,8 +227,9 @@ impl Pool {
             self.advance(source, visible)?;
         }
         self.collect();
-        let mut behind = self.earlier.iter().filter(|earlier| earlier.image.position < position);
-        Ok(behind.try_for_each(|earlier| earlier.image.freeze(pages)))
+        let mut behind =
+            self.earlier.iter_mut().filter(|earlier| earlier.image.position < position);
+        Ok(behind.try_for_each(|earlier| earlier.freeze(pages)))
     }
 
     /// After a checkpoint: images begin from `position`, and the log before
@@ -240,15 +269,19 @@ impl Pool {
 
     pub(crate) fn stats(&mut self) -> PoolStats {
         self.collect();
-        let held_private_bytes = self.held().map(|(image, _)| image.private_bytes()).sum();
+        let held = self.held();
+        let frozen_bytes = self.earlier.iter().map(|earlier| earlier.frozen.len() * PAGE_BYTES);
         let earlier = self.earlier.iter().map(|earlier| &earlier.image);
         let all = earlier.chain(&self.current).map(|image| image.private_bytes());
         PoolStats {
-            held: self.held().count(),
+            held: held.len(),
             idle: self.idle.len(),
-            oldest: self.oldest(),
-            held_private_bytes,
-            private_bytes: all.chain(self.idle.iter().map(Image::private_bytes)).sum(),
+            held_private_bytes: held.iter().map(|reader| reader.private_bytes).sum(),
+            oldest: held.into_iter().max_by_key(|reader| reader.age),
+            private_bytes: all
+                .chain(self.idle.iter().map(Image::private_bytes))
+                .chain(frozen_bytes)
+                .sum(),
         }
     }
 }
