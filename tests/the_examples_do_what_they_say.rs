@@ -22,7 +22,7 @@ fn open(file: &Path) -> flagstone::Result<Store> {
 
 #[test]
 fn each_example_has_help() {
-    for name in ["integer", "window", "index", "phonebook"] {
+    for name in ["integer", "window", "index", "phonebook", "dashboard"] {
         let help = says(example(name).arg("--help"));
         assert!(help.contains("Usage:"), "{name}: {help}");
     }
@@ -381,5 +381,23 @@ fn index_refuses_what_makes_no_sense() -> Tested {
     fs::copy(indexed.file("letter"), &store)?;
     complains(&mut indexed.command(&["add", "files"]));
     assert_eq!(fs::read(&store)?, b"dear somebody");
+    Ok(())
+}
+
+#[test]
+fn the_dashboard_goes_on_with_the_same_file() -> Tested {
+    let folder = TempDir::new()?;
+    let file = folder.path().join("samples");
+    let mut kept = 0;
+    for _ in 0..2 {
+        let said = says(example("dashboard").arg(&file).args(["--seconds", "1", "--readers", "2"]));
+        assert!(said.starts_with("commits "), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        let now: u64 = last.split(' ').next().and_then(|count| count.parse().ok()).expect(&said);
+        assert!(now > kept, "{now} after {kept}");
+        kept = now;
+    }
+    assert!(open(&file)?.check()?.is_clean());
+    assert!(complains(example("dashboard").arg(folder.path())).contains("a directory"));
     Ok(())
 }
