@@ -3,19 +3,27 @@
 //! everything that was committed is there afterwards.
 //!
 //! A limit on the length of files stands in for a full disk, in a child since it
-//! holds for a process; the same runs on a small tmpfs where one can be mounted.
+//! holds for a process; the same runs on small file systems where they can be
+//! mounted, which have room again at last.
 
 mod common;
+#[path = "common/power/mod.rs"]
+mod power;
 
+use std::fs::File;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode, Stdio};
 
 use common::{TestResult, assert_refused, child, open, open_with};
 use flagstone::{
     Durability, ErrorKind, Link, OpenOptions, Report, Result, Store, WriteTx, persist,
 };
+use power::Test;
+use power::bench::{Bench, Kind, mount_memory, probe};
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 const CHILD: &str = "FLAGSTONE_FULL_DISK";
+const LIMIT: &str = "a limit of the file's length";
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A list of what was committed, newest first.
@@ -156,53 +164,172 @@ fn fill_and_look_again(path: &Path) -> TestResult {
     Ok(())
 }
 
-#[test]
-fn a_limit_of_the_files_length_is_a_full_disk() -> TestResult {
+fn a_limit_of_the_files_length() -> TestResult {
     if let Some(path) = std::env::var_os(CHILD) {
         return fill_and_look_again(Path::new(&path));
     }
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
-    let child = child("a_limit_of_the_files_length_is_a_full_disk", CHILD, &path);
+    let child = child(LIMIT, CHILD, &path);
     // The limit counts blocks of 1024 bytes. It comes with a signal, which a
     // program that sets such a limit ignores.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", MOST_BYTES / 1024);
     let mut limited = Command::new("bash");
     limited.args(["-c", &script, "limited"]).arg(child.get_program()).args(child.get_args());
-    assert!(limited.env(CHILD, &path).status()?.success(), "the child failed, see above");
+    limited.env(CHILD, &path).stdout(Stdio::null());
+    assert!(limited.status()?.success(), "the child failed, see above");
     let store = open(&path)?;
     let State { entries, .. } = state(&store)?;
     store.update(|tx| push(tx, entries, MOST_BYTES as usize))?;
     Ok(())
 }
 
-/// A small file system in memory, gone when it is dropped.
-struct Tmpfs(tempfile::TempDir);
+/// Another file, which takes the space of a disk but for `left_bytes`.
+struct Ballast<'a> {
+    folder: &'a Path,
+}
 
-impl Tmpfs {
-    fn mount() -> TestResult<Self> {
-        let folder = tempfile::tempdir()?;
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={MOST_BYTES}"), "tmpfs"]);
-        let done = mount.arg(folder.path()).output()?;
-        match done.status.success() {
-            true => Ok(Self(folder)),
-            false => Err(String::from_utf8_lossy(&done.stderr).trim().into()),
+impl<'a> Ballast<'a> {
+    fn leave(folder: &'a Path, left_bytes: u64) -> TestResult<Self> {
+        let ballast = Self { folder };
+        let file = File::create(ballast.path())?;
+        // What a file system takes for the file itself shows only afterwards.
+        let mut len = 0;
+        while let Some(more @ 1..) = free_bytes(folder)?.checked_sub(left_bytes) {
+            fallocate(&file, FallocateFlags::empty(), len, more)?;
+            len += more;
         }
+        Ok(ballast)
+    }
+
+    /// Takes whatever can be had.
+    fn take_all(folder: &'a Path) -> TestResult<Self> {
+        let ballast = Self { folder };
+        let file = File::create(ballast.path())?;
+        let mut len = 0;
+        for piece in [16 << 20, 1 << 20, 64 << 10, 4 << 10] {
+            while fallocate(&file, FallocateFlags::empty(), len, piece).is_ok() {
+                len += piece;
+            }
+        }
+        Ok(ballast)
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.join("ballast")
+    }
+
+    fn remove(self) -> TestResult {
+        // Cut first: xfs frees the space of a file that was removed at its leisure.
+        File::options().write(true).open(self.path())?.set_len(0)?;
+        Ok(std::fs::remove_file(self.path())?)
     }
 }
 
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
+fn free_bytes(folder: &Path) -> TestResult<u64> {
+    let found = statvfs(folder)?;
+    Ok(found.f_bavail * found.f_frsize)
 }
 
-#[test]
-fn a_small_file_system_is_a_full_disk() -> TestResult {
-    match Tmpfs::mount() {
-        Ok(tmpfs) => fill_and_look_again(&tmpfs.0.path().join("store"))?,
-        Err(reason) => println!("SKIP[tmpfs]: {reason}"),
-    }
+/// Fills the file system of a folder with a store, and makes room again.
+fn fill_a_file_system(folder: &Path) -> TestResult {
+    refuse_a_new_store(folder)?;
+    let ballast = Ballast::leave(folder, MOST_BYTES)?;
+    let path = folder.join("store");
+    fill_and_look_again(&path)?;
+    let store = open(&path)?;
+    let mut state = state(&store)?;
+    fill(&store, &mut state, 3000)?;
+    refuse_what_needs_space(&store)?;
+    ballast.remove()?;
+    store.update(|tx| push(tx, state.entries, MOST_BYTES as usize))?;
+    state.entries += 1;
+    expect_sound(&store, state);
+    store.close()?;
+    expect_sound(&open(&path)?, state);
     Ok(())
+}
+
+/// Where there is no room for a new store, nothing is left of it.
+fn refuse_a_new_store(folder: &Path) -> TestResult {
+    let ballast = Ballast::leave(folder, 256 * 1024)?;
+    let before = names(folder)?;
+    assert_refused!(open(&folder.join("new")), Io { .. });
+    assert_eq!(names(folder)?, before);
+    ballast.remove()
+}
+
+fn names(folder: &Path) -> TestResult<Vec<std::ffi::OsString>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        names.push(entry?.file_name());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn a_small_tmpfs() -> TestResult {
+    let bench = Bench::new()?;
+    let mounted = mount_memory(&bench.folder("small")?, 4 * MOST_BYTES)?;
+    fill_a_file_system(mounted.path())?;
+    mounted.unmount()
+}
+
+fn a_small_disk(kind: Kind) -> TestResult {
+    let bench = Bench::new()?;
+    let image = bench.make_image(kind)?;
+    let mounted = bench.mount_image(kind, &image)?;
+    fill_a_file_system(mounted.path())?;
+    mounted.unmount()
+}
+
+/// btrfs never writes over what is there, so on a full disk a commit may fail that
+/// needs no longer file. Then the store is poisoned; nothing that was acknowledged is
+/// lost, and reopening where there is room again goes on.
+fn a_full_disk_that_copies_on_write() -> TestResult {
+    let bench = Bench::new()?;
+    let image = bench.make_image(Kind::Btrfs)?;
+    let mounted = bench.mount_image(Kind::Btrfs, &image)?;
+    let (folder, path) = (mounted.path(), mounted.path().join("store"));
+    let store = open(&path)?;
+    store.update(|tx| {
+        let values = tx.alloc_slice_copy(&[0u64; 1000])?;
+        tx.set_root("values", values)
+    })?;
+    let ballast = Ballast::take_all(folder)?;
+    let mut state = State::default();
+    let failed = loop {
+        match store.update(|tx| push(tx, state.entries, 3000)) {
+            Ok(()) => state.entries += 1,
+            full if is_full(&full) => break store.checkpoint(),
+            failed => break failed,
+        }
+    };
+    println!("a full btrfs: {} commits, then {failed:?}", state.entries);
+    expect_sound(&store, state);
+    drop(store);
+    ballast.remove()?;
+    let store = open(&path)?;
+    let found = self::state(&store)?;
+    // A commit that failed is there or not.
+    state.entries = found.entries.clamp(state.entries, state.entries + 1);
+    expect_sound(&store, state);
+    store.update(|tx| push(tx, state.entries, MOST_BYTES as usize))?;
+    store.close()?;
+    mounted.unmount()
+}
+
+fn main() -> ExitCode {
+    let test = |name: &str, probe: fn() -> TestResult, run: fn() -> TestResult| Test {
+        name: name.to_string(),
+        probe: Box::new(probe),
+        run: Box::new(run),
+    };
+    power::main(vec![
+        test(LIMIT, || Ok(()), a_limit_of_the_files_length),
+        test("a small tmpfs", || Bench::new().map(drop), a_small_tmpfs),
+        test("a small ext4", || probe(Kind::Ext4), || a_small_disk(Kind::Ext4)),
+        test("a small xfs", || probe(Kind::Xfs), || a_small_disk(Kind::Xfs)),
+        test("a full btrfs", || probe(Kind::Btrfs), a_full_disk_that_copies_on_write),
+    ])
 }

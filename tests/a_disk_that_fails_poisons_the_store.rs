@@ -1,0 +1,203 @@
+//! Promise: where the disk fails a write or a flush, no commit that needed it is
+//! acknowledged, nothing more is written, reads go on, and reopening finds exactly
+//! one committed state with all that was acknowledged: after a power cut, and also
+//! without one, where the kernel shows bytes in memory that the disk does not have.
+
+mod common;
+#[path = "common/power/mod.rs"]
+mod power;
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use common::{Random, TestResult, assert_refused, is_long, seed};
+use power::Test;
+use power::bench::{Bench, Kind};
+use power::cuts::cached::{Cached, probe_disk};
+use power::cuts::campaign::Machine;
+use power::cuts::disk::Keep;
+use power::cuts::life::Life;
+use power::cuts::processes::wait_until;
+use power::cuts::writer::open;
+use rustix::ioctl::{Updater, ioctl, opcode};
+
+/// Times that a disk fails; ten times as often in the long mode.
+const FAILURES: u64 = 6;
+/// Most commits before the disk fails.
+const MOST_COMMITS: u64 = 100;
+const PAGE_BYTES: u64 = 4096;
+
+/// What fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Flushes,
+    /// All writes to the disk.
+    Writes,
+    /// Writes to the log of the store, wherever its file lies on the disk.
+    Log,
+    /// Writes to the rest of its file, but for the superblocks.
+    Heap,
+    Superblocks,
+}
+
+/// `FIBMAP`: which block of the disk a block of a file lies in.
+const BLOCK_OF_FILE: rustix::ioctl::Opcode = opcode::none(0, 1);
+
+/// The places on the disk of the bytes of a file.
+fn on_disk(file: &File, bytes: Range<u64>) -> TestResult<Vec<Range<u64>>> {
+    let block_bytes = rustix::fs::fstatfs(file)?.f_bsize as u64;
+    let mut places: Vec<Range<u64>> = Vec::new();
+    for block in bytes.start / block_bytes..bytes.end.div_ceil(block_bytes) {
+        let mut found = i32::try_from(block)?;
+        // SAFETY: the call reads and writes a number of 32 bits.
+        let map = unsafe { Updater::<BLOCK_OF_FILE, i32>::new(&mut found) };
+        // SAFETY: as above.
+        unsafe { ioctl(file, map) }?;
+        let at = found as u64 * block_bytes;
+        match places.last_mut() {
+            // Space that was taken and not written yet has no place to be told.
+            _ if at == 0 => {}
+            Some(last) if last.end == at => last.end += block_bytes,
+            _ => places.push(at..at + block_bytes),
+        }
+    }
+    Ok(places)
+}
+
+/// Where the log lies in a store's file, by the newer superblock.
+fn log_bytes(file: &File) -> TestResult<Range<u64>> {
+    let number = |at| -> TestResult<u64> {
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, at)?;
+        Ok(u64::from_le_bytes(bytes))
+    };
+    let newer = if number(64)? >= number(PAGE_BYTES + 64)? { 0 } else { PAGE_BYTES };
+    let (start, len) = (number(newer + 80)?, number(newer + 88)?);
+    Ok(start..start + len)
+}
+
+/// Makes the disk fail.
+fn fail(machine: &mut Cached<'_>, fault: Fault, store: &Path) -> TestResult {
+    let file = File::open(store)?;
+    let log = log_bytes(&file)?;
+    match fault {
+        Fault::Flushes => machine.disk()?.fail_flushes(),
+        Fault::Writes => machine.disk()?.fail_writes(0..u64::MAX),
+        Fault::Log => fail_writes(machine, &file, log),
+        Fault::Superblocks => fail_writes(machine, &file, 0..2 * PAGE_BYTES),
+        Fault::Heap => {
+            fail_writes(machine, &file, 4 * PAGE_BYTES..log.start)?;
+            fail_writes(machine, &file, log.end..file.metadata()?.len())
+        }
+    }
+}
+
+fn fail_writes(machine: &mut Cached<'_>, file: &File, bytes: Range<u64>) -> TestResult {
+    let places = on_disk(file, bytes)?;
+    places.into_iter().try_for_each(|place| machine.disk()?.fail_writes(place))
+}
+
+/// One store from its creation to what is left after the disk failed it.
+fn fail_once(
+    machine: &mut Cached<'_>,
+    fault: Fault,
+    bench: &Bench,
+    random: &mut Random,
+) -> TestResult {
+    machine.format()?;
+    let mut life = Life::new(bench, random.next(), None)?;
+    let store = machine.power_on()?.join("store");
+    let mut sufferer = life.start("sufferer", &store)?;
+    let enough = random.below(MOST_COMMITS);
+    wait_until(|| Ok(sufferer.has_ended()?.is_some() || life.told()?.begun > enough))?;
+    // What the log's place is must not change meanwhile.
+    sufferer.pause()?;
+    fail(machine, fault, &store)?;
+    sufferer.go_on()?;
+    sufferer.expect_success()?;
+    life.hold_to(life.told()?);
+    let goes_on = matches!(fault, Fault::Log | Fault::Heap | Fault::Superblocks);
+    if goes_on && random.one_in(2) {
+        // The file system lives on. What it shows is not what the disk has.
+        machine.disk()?.mend()?;
+        let mut writer = life.start("writer", &store)?;
+        wait_until(|| Ok(life.told()?.is_open || writer.has_ended()?.is_some()))?;
+        let enough = life.told()?.begun + random.below(MOST_COMMITS);
+        wait_until(|| Ok(life.told()?.begun >= enough || writer.has_ended()?.is_some()))?;
+        life.hold_to(life.told()?);
+        if let Some(words) = writer.has_ended()? {
+            return Err(format!("the store cannot be used again: {words}").into());
+        }
+        machine.cut(random)?;
+    } else {
+        machine.cut(random)?;
+        machine.disk()?.mend()?;
+    }
+    machine.clear_away()?;
+    let store = machine.power_on()?.join("store");
+    life.look_at(&store)??;
+    machine.clear_away()
+}
+
+fn poisons(kind: Kind, fault: Fault) -> Test {
+    let name = format!("{}, {fault:?} fail", kind.name());
+    let label = name.clone();
+    let run = move || {
+        let (bench, seed) = (Bench::new()?, seed(1));
+        let mut random = Random(seed);
+        let mut machine = Cached::new(kind, Keep::Nothing, &bench);
+        let begun = Instant::now();
+        let times = if is_long() { FAILURES * 10 } else { FAILURES };
+        for time in 1..=times {
+            fail_once(&mut machine, fault, &bench, &mut random)
+                .map_err(|error| format!("{label}, seed {seed}, failure {time}: {error}"))?;
+        }
+        let seconds = begun.elapsed().as_secs_f32();
+        println!("{label}: {times} stores poisoned and recovered, {seconds:.1} s, seed {seed}");
+        Ok(())
+    };
+    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+}
+
+/// A superblock that cannot be read is no reason to open an older state.
+fn refuses_what_it_cannot_read(kind: Kind) -> Test {
+    let run = move || {
+        let bench = Bench::new()?;
+        for slot in [0, 1] {
+            let mut machine = Cached::new(kind, Keep::Nothing, &bench);
+            machine.format()?;
+            let path = machine.power_on()?.join("store");
+            open(&path, None)?.close()?;
+            let superblock = slot * PAGE_BYTES..(slot + 1) * PAGE_BYTES;
+            let places = on_disk(&File::open(&path)?, superblock)?;
+            machine.clear_away()?;
+            places.into_iter().try_for_each(|place| machine.disk()?.fail_reads(place))?;
+            let path = machine.power_on()?.join("store");
+            assert_refused!(open(&path, None), Io { .. });
+            machine.disk()?.mend()?;
+            open(&path, None)?.close()?;
+            machine.clear_away()?;
+        }
+        Ok(())
+    };
+    let name = format!("{}, a superblock cannot be read", kind.name());
+    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+}
+
+fn main() -> ExitCode {
+    let mut tests = Vec::new();
+    for kind in [Kind::Ext4, Kind::Xfs, Kind::Btrfs] {
+        tests.extend([Fault::Flushes, Fault::Writes].map(|fault| poisons(kind, fault)));
+    }
+    // btrfs does not tell where on the disk a file lies.
+    for kind in [Kind::Ext4, Kind::Xfs] {
+        let faults = [Fault::Log, Fault::Heap, Fault::Superblocks];
+        tests.extend(faults.map(|fault| poisons(kind, fault)));
+        tests.push(refuses_what_it_cannot_read(kind));
+    }
+    power::cuts::main(tests)
+}
