@@ -48,6 +48,13 @@ pub(crate) trait Disk: Send + Sync {
     /// Makes all that was written, and the length, durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// After a process that did not close the file: makes durable what it has written,
+    /// and has the system forget what it keeps in memory from `offset` on, so that
+    /// this is read from the disk, and written there as if for the first time.
+    fn start_afresh(&self, _offset: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Lengthens the file from `from` to `to` bytes, with the space taken from
     /// the file system, so that no later write there can lack it. A failure
     /// leaves the file as it was.

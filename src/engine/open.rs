@@ -48,6 +48,11 @@ impl Core {
         let file_bytes = disk.len_bytes().map_err(failed("look at the file's length"))?;
         let Newest { slot, block } = choose_superblock(&*disk, path, file_bytes)?;
         expect_length(path, file_bytes, &block)?;
+        if !block.is_clean() {
+            // Before any of it is mapped. What lies before was written by a checkpoint.
+            let new_pages = HEAP_START_BYTES + block.heap_bytes.get();
+            disk.start_afresh(new_pages).map_err(failed("sync what was left in memory"))?;
+        }
         let ring = open_ring(&*disk, &block).map_err(failed("map the log"))?;
         let source = LogSource { ring: Arc::new(ring), disk: Arc::clone(&disk) };
         let replayed = replay(&source, path, &block, &settings)?;

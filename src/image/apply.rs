@@ -8,7 +8,7 @@ use crate::format::record::{Entries, Entry, KIND_SKIP, RecordHeader};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::log::LogSource;
 
-use super::{Image, PageSet};
+use super::{Image, PageSet, cannot_map};
 
 impl Image {
     /// Applies the records from the image's position up to `target`; notes the
@@ -83,16 +83,13 @@ impl Image {
         if heap_bytes <= self.map.len_bytes() {
             return Ok(());
         }
-        let failed = |error: std::io::Error| {
-            ErrorKind::corrupt("image of the heap", heap_bytes, "memory to map it", error)
-        };
-        let file = disk.len_bytes().map_err(failed)?;
+        let file = disk.len_bytes().map_err(cannot_map)?;
         let room = file.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
         if heap_bytes > room {
             let found = format!("room for {room}");
             return Err(ErrorKind::corrupt("file's length", file, heap_bytes, found));
         }
-        self.map.resize(room).map_err(failed)
+        self.map.resize(room).map_err(cannot_map)
     }
 
     /// Makes at least `heap_bytes` mapped and usable, for the writer's image.

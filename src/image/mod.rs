@@ -12,6 +12,10 @@
 //! between the checkpoint an image began from and its own position touches is
 //! private in it. `I3` An image that a reader holds does not change.
 
+use std::io;
+
+use crate::error::{Error, ErrorKind};
+
 mod apply;
 mod heap;
 mod hold;
@@ -28,3 +32,9 @@ pub(crate) use page_set::PageSet;
 pub(crate) use pool::{Checkpointed, Pool, PoolStats, open_image};
 pub(crate) use view::ImageTraits;
 pub use view::LinkTests;
+
+/// There is no address space, or the file system has given up: that is no damage.
+#[cold]
+fn cannot_map(source: io::Error) -> Error {
+    ErrorKind::Io { action: "map the heap", path: Default::default(), source }.into()
+}

@@ -15,7 +15,7 @@ use crate::log::LogSource;
 use crate::map::Hole;
 
 use super::hold::{Hold, OldReader};
-use super::{Image, ImageTraits, PageSet};
+use super::{Image, ImageTraits, PageSet, cannot_map};
 
 /// Idle images that are kept: one for the readers and one to catch up is what
 /// short transactions need.
@@ -302,17 +302,14 @@ pub(crate) fn open_image(
     checkpoint: Checkpointed,
     traits: ImageTraits,
 ) -> Result<Image> {
-    let failed = |error: std::io::Error| {
-        ErrorKind::corrupt("image of the heap", 0, "memory to map it", error)
-    };
-    let file = disk.len_bytes().map_err(failed)?;
+    let file = disk.len_bytes().map_err(cannot_map)?;
     let room = file.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
     if checkpoint.heap_bytes > room {
         let found = format!("room for {room}");
         let offset = checkpoint.heap_bytes;
         return Err(ErrorKind::corrupt("file's length", file, offset, found));
     }
-    let mut map = disk.map_heap(room).map_err(failed)?;
+    let mut map = disk.map_heap(room).map_err(cannot_map)?;
     map.set_view(checkpoint.heap_bytes, [Hole::default(); 2]);
     let mut image = Image::new(map, checkpoint.position, traits);
     image.refresh_holes()?;
