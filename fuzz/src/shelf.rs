@@ -20,7 +20,7 @@ use crate::model::{Outcome, Subject};
 
 /// Changes that each collection knows. They are made once: what makes them takes longer
 /// than to apply them.
-const CHANGES: u16 = 1 << 13;
+const CHANGES: u16 = 1 << 10;
 
 /// What a collection holds, as its model says.
 pub type Model = Rc<dyn Any>;
