@@ -216,10 +216,9 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         while let Some(step) = self.steps.next() {
             match step {
                 Step::Change { place, number } => {
+                    let outcome = self.shelf.change(&mut state, place, number, &mut tx);
                     // An error may be the disk's; a mismatch is found elsewhere.
-                    if self.shelf.change(&mut state, place, number, &mut tx).is_err() {
-                        return Ok(());
-                    }
+                    let Ok(()) = outcome else { return Ok(()) };
                 }
                 Step::Clear { place } => self.shelf.clear(&mut state, place, &mut tx)?,
                 Step::End(End::Fail { .. }) => return Ok(()),

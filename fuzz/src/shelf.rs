@@ -238,8 +238,8 @@ impl Shelf {
 
     /// What a snapshot holds, as far as it can be read.
     pub fn readable(&self, tx: &ReadTx<'_>) -> State {
-        let read = |kept: &Box<dyn Kept>| kept.contents(tx).unwrap_or_else(|_| kept.empty());
-        self.kept.iter().map(read).collect()
+        let kept = self.kept.iter();
+        kept.map(|kept| kept.contents(tx).unwrap_or_else(|_| kept.empty())).collect()
     }
 
     /// Whether two models of one collection are equal.
