@@ -160,7 +160,8 @@ fn apply(edit: Edit, sample: &Sample, bytes: &mut Vec<u8>, pages: &mut BTreeSet<
         }
         Edit::SwapPages { a, b } => {
             let [a, b] = [a, b].map(|page| usize::from(page) % (len / PAGE) * PAGE);
-            (note(a), note(b));
+            note(a);
+            note(b);
             for i in 0..PAGE {
                 bytes.swap(a + i, b + i);
             }

@@ -260,7 +260,7 @@ impl<'a> Writer<'a> {
             at.saturating_sub(HEAP) as u64
         };
         let mut push_word = |at: u64, value: u64| {
-            push(at / 64 << 8 | 1 << (at % 64 / 8));
+            push((at / 64) << 8 | 1 << (at % 64 / 8));
             push(value);
         };
         match entry {

@@ -2,6 +2,7 @@
 //! are the tests' own.
 
 #[path = "../../tests/common/mod.rs"]
+#[allow(clippy::should_implement_trait, reason = "in the tests it is no public method")]
 pub mod common;
 #[path = "../../tests/common/model/mod.rs"]
 pub mod model;

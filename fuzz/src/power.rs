@@ -1,7 +1,9 @@
 //! A program of calls over a sound store, beside its models, with power cuts and failing
 //! disks.
 
-use flagstone::sim::{Random, SimDisk};
+use std::sync::LazyLock;
+
+use flagstone::sim::{Plant, Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Savepoint, Store};
 
 use crate::program::{End, Step, options, steps};
@@ -30,10 +32,21 @@ struct Run<'a, S> {
     cuts_left: u32,
 }
 
+/// A fault of the protocol, if `FLAGSTONE_FUZZ_PLANT` names one: to see that it is found.
+fn planted(options: OpenOptions) -> OpenOptions {
+    static PLANT: LazyLock<Option<Plant>> = LazyLock::new(|| {
+        let name = std::env::var("FLAGSTONE_FUZZ_PLANT").ok()?;
+        let faults = [Plant::AcknowledgeBeforeFlush, Plant::SuperblockBeforeHeap];
+        let found = faults.into_iter().find(|fault| format!("{fault:?}") == name);
+        Some(found.unwrap_or_else(|| panic!("no fault is called {name}; there are {faults:?}")))
+    });
+    PLANT.map_or(options.clone(), |fault| options.plant(fault))
+}
+
 /// Runs a program over the store that `bytes` are the file of, which holds `state`.
 pub fn run(shelf: &Shelf, bits: u8, bytes: Vec<u8>, state: State, program: &[u8]) {
     // Nothing is to be salvaged here.
-    let options = options(bits & !2);
+    let options = planted(options(bits & !2));
     let disk = SimDisk::new(bytes);
     let mut store = disk.open(&options).expect("a sound store opens");
     let history = History { states: vec![state], durable: 0 };
@@ -216,10 +229,9 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         while let Some(step) = self.steps.next() {
             match step {
                 Step::Change { place, number } => {
+                    let outcome = self.shelf.change(&mut state, place, number, &mut tx);
                     // An error may be the disk's; a mismatch is found elsewhere.
-                    if self.shelf.change(&mut state, place, number, &mut tx).is_err() {
-                        return Ok(());
-                    }
+                    let Ok(()) = outcome else { return Ok(()) };
                 }
                 Step::Clear { place } => self.shelf.clear(&mut state, place, &mut tx)?,
                 Step::End(End::Fail { .. }) => return Ok(()),

@@ -78,6 +78,8 @@ pub fn steps(bytes: &[u8], most: usize) -> impl Iterator<Item = Step> {
 
 /// A bit of a run's options: without `check`, which takes longer than all the rest.
 const UNCHECKED: u8 = 16;
+/// Another one: opened, and no more, so that recovery is tried far more often.
+const ONLY_OPENED: u8 = 32;
 
 /// The options of all runs, varied by bits. The log is as short as can be.
 pub fn options(bits: u8) -> OpenOptions {
@@ -98,6 +100,9 @@ pub fn options(bits: u8) -> OpenOptions {
 pub fn use_file(shelf: &Shelf, disk: &MemoryDisk, bits: u8, program: &[u8], believed: &[State]) {
     let options = &options(bits);
     let Ok(mut store) = disk.open(options) else { return };
+    if bits & ONLY_OPENED != 0 {
+        return;
+    }
     let is_checked = bits & UNCHECKED == 0;
     let is_clean = is_checked && store.check().is_ok_and(|report| report.is_clean());
     let is_believed = is_clean && !believed.is_empty();

@@ -20,7 +20,7 @@ use crate::model::{Outcome, Subject};
 
 /// Changes that each collection knows. They are made once: what makes them takes longer
 /// than to apply them.
-const CHANGES: u16 = 1 << 13;
+const CHANGES: u16 = 1 << 10;
 
 /// What a collection holds, as its model says.
 pub type Model = Rc<dyn Any>;
@@ -238,8 +238,8 @@ impl Shelf {
 
     /// What a snapshot holds, as far as it can be read.
     pub fn readable(&self, tx: &ReadTx<'_>) -> State {
-        let read = |kept: &Box<dyn Kept>| kept.contents(tx).unwrap_or_else(|_| kept.empty());
-        self.kept.iter().map(read).collect()
+        let kept = self.kept.iter();
+        kept.map(|kept| kept.contents(tx).unwrap_or_else(|_| kept.empty())).collect()
     }
 
     /// Whether two models of one collection are equal.
