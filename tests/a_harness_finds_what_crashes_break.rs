@@ -19,6 +19,8 @@ use flagstone::{Image, Link, ReadTx, WriteTx, persist};
 struct Account {
     sum: u64,
     additions: u64,
+    /// The number of the last addition.
+    number: u64,
     /// Where the account lay in memory when somebody last looked.
     address: u64,
     note: Link<u64>,
@@ -108,24 +110,44 @@ fn a_sound_structure_survives_sigkills() {
     assert!(summary.sigkills > 40 && summary.reopenings > 40);
 }
 
-/// Its sum lies in a static, which a new process does not have.
-struct SumInAStatic;
+/// Numbers its additions from a static on, which begins anew in a new process.
+struct NumbersFromAStatic;
 
-static SUM: AtomicU64 = AtomicU64::new(0);
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-impl Adds for SumInAStatic {
+impl Adds for NumbersFromAStatic {
     fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
-        add(tx.at_mut(account)?, number);
-        let sum = SUM.fetch_add(number, SeqCst) + number;
-        tx.at_mut(account)?.sum = sum;
+        let account = tx.at_mut(account)?;
+        let next = NUMBER.fetch_add(1, SeqCst) + 1;
+        if next <= account.number {
+            return Err(format!("{next} is given again, after {}", account.number).into());
+        }
+        account.number = next;
+        add(account, number);
         Ok(())
     }
 }
 
 #[test]
 fn what_lies_in_a_static_is_missed_after_a_sigkill() {
-    let failure = expect_failure(Harness::new().kills(Kills::Sigkill).run(|| Keeps(SumInAStatic)));
-    assert!(failure.steps() <= 2, "{failure}");
+    let failure =
+        expect_failure(Harness::new().kills(Kills::Sigkill).run(|| Keeps(NumbersFromAStatic)));
+    let history = [
+        "transaction",
+        "    Add(0)",
+        "    commit, durable: state 1",
+        "SIGKILL",
+        "opened: state 1",
+        "transaction",
+        "    Add(0)",
+        "    commit, durable: state 2",
+    ];
+    assert_eq!(failure.history(), history);
+}
+
+#[test]
+fn a_static_outlives_a_simulated_power_cut() {
+    Harness::new().run(|| Keeps(NumbersFromAStatic)).unwrap();
 }
 
 /// Counts an addition when the next one comes: two parts in two transactions.

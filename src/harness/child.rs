@@ -93,14 +93,8 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         loop {
             let subject = (self.setup.make)();
             let watch = &mut KillWatch { folder: &self.folder, notes: &mut self.notes, turn: None };
-            let session = Session {
-                subject: &subject,
-                store: &store,
-                ledger: &mut self.ledger,
-                watch,
-                rules: self.setup.rules,
-                readers: Vec::new(),
-            };
+            let rules = self.setup.rules;
+            let session = Session::new(&subject, &store, &mut self.ledger, watch, rules);
             let turn = match session.run(&self.job.plan, first)? {
                 Stop::Reopen(turn) => turn,
                 Stop::Killed(_) => unreachable!("a child that is killed comes to no end"),

@@ -74,6 +74,13 @@ pub(super) struct Parts {
     pub(super) replays: u32,
 }
 
+impl Parts {
+    /// A violation of which nothing else is known.
+    pub(super) fn of(seed: u64, violation: Violation) -> Self {
+        Self { seed, violation, history: Vec::new(), steps: 0, from: (0, 0), replays: 0 }
+    }
+}
+
 impl Failure {
     pub(super) fn new(parts: Parts) -> Self {
         Self(Box::new(parts))
@@ -108,9 +115,7 @@ impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Parts { seed, violation, history, from: (turns, steps), replays, .. } = &*self.0;
         writeln!(f, "{:?}: {violation}", violation.kind)?;
-        if history.is_empty() {
-            writeln!(f, "in a history of {turns} turns with {steps} steps")?;
-        } else {
+        if !history.is_empty() {
             let shrunk = format_args!("from {turns} turns with {steps} steps in {replays} replays");
             writeln!(f, "the history that leads there, shrunk {shrunk}:")?;
             history.iter().try_for_each(|line| writeln!(f, "    {line}"))?;

@@ -48,7 +48,12 @@ impl<M: Default> Ledger<M> {
 
     /// Everything so far is sure to stay.
     pub(super) fn acknowledge_all(&mut self) {
-        self.acknowledged = self.last();
+        self.acknowledge(self.last());
+    }
+
+    /// Everything up to a state is sure to stay.
+    pub(super) fn acknowledge(&mut self, number: usize) {
+        self.acknowledged = self.acknowledged.max(number);
     }
 
     /// Takes over what is known of a store that another process worked on.

@@ -34,6 +34,8 @@ pub(super) enum Event {
     Transaction(Transaction),
     Checkpoint,
     Sync,
+    /// A commit that was left to be waited for is waited for.
+    Wait,
     /// A reader takes a snapshot, and holds it.
     Hold,
     /// One of the held snapshots is looked at and let go.
@@ -60,6 +62,8 @@ pub(super) enum Action {
 pub(super) enum End {
     Durable,
     Deferred,
+    /// Durable, but not waited for.
+    Later,
     RollBack,
 }
 
@@ -136,22 +140,29 @@ impl Plan {
         plan
     }
 
-    /// The same plan up to the turn that failed, with kills where they came: each
-    /// waits to be killed, so that time plays no part.
-    pub(super) fn pinned(&self, failed: usize, came: impl Fn(usize) -> bool) -> Self {
-        let mut plan = self.clone();
-        plan.turns.truncate(failed + 1);
-        if plan.ending == Ending::Power {
-            return plan;
+    /// Plans up to the turn that failed, where the children die in the turns in which
+    /// they died, and wait for that: after the turn, so that time plays no part, or
+    /// where the kill was due.
+    pub(super) fn pinned(&self, failed: usize, came: impl Fn(usize) -> bool) -> [Self; 2] {
+        let mut due = self.clone();
+        due.turns.truncate(failed + 1);
+        if due.ending == Ending::Power {
+            return [due.clone(), due];
         }
-        for (index, turn) in plan.turns.iter_mut().enumerate() {
+        for (index, turn) in due.turns.iter_mut().enumerate() {
             let kill = match turn.kill.take() {
                 Some(Kill::Signal(signal)) => Signal { delay_micros: None, ..signal },
-                _ => Signal { actions: None, delay_micros: None, openings_micros: Vec::new() },
+                _ => Signal::after_the_turn(),
             };
             turn.kill = (index == failed || came(index)).then_some(Kill::Signal(kill));
         }
-        plan
+        let mut after = due.clone();
+        for turn in &mut after.turns {
+            if let Some(Kill::Signal(signal)) = &mut turn.kill {
+                *signal = Signal::after_the_turn();
+            }
+        }
+        [after, due]
     }
 
     /// Steps in all transactions.
@@ -164,6 +175,12 @@ impl Plan {
             Action::Step(draw) => Some(draw),
             _ => None,
         })
+    }
+}
+
+impl Signal {
+    fn after_the_turn() -> Self {
+        Self { actions: None, delay_micros: None, openings_micros: Vec::new() }
     }
 }
 
@@ -182,12 +199,13 @@ impl Event {
 }
 
 fn draw_event(choices: &mut Choices, left: &mut u64) -> Event {
-    match choices.below(30) {
+    match choices.below(32) {
         0..20 => Event::Transaction(draw_transaction(choices, left)),
         20..22 => Event::Checkpoint,
         22..24 => Event::Sync,
-        24..27 => Event::Hold,
-        27..29 => Event::Release(choices.index(8)),
+        24..26 => Event::Wait,
+        26..29 => Event::Hold,
+        29..31 => Event::Release(choices.index(8)),
         _ => Event::Reopen,
     }
 }
@@ -202,8 +220,8 @@ fn draw_transaction(choices: &mut Choices, left: &mut u64) -> Transaction {
         }
     });
     let actions = actions.collect();
-    let end = *choices.weighted(&[(4, End::Durable), (4, End::Deferred), (1, End::RollBack)]);
-    Transaction { actions, end }
+    let ends = [(4, End::Durable), (4, End::Deferred), (2, End::Later), (1, End::RollBack)];
+    Transaction { actions, end: *choices.weighted(&ends) }
 }
 
 fn draw_kill(choices: &mut Choices, ending: Ending, event: &Event) -> Kill {

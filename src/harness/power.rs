@@ -51,14 +51,8 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         loop {
             let subject = (self.setup.make)();
             let watch = &mut PowerWatch { disk: &disk, cut: None, summary: &mut self.summary };
-            let session = Session {
-                subject: &subject,
-                store: &store,
-                ledger: &mut self.ledger,
-                watch,
-                rules: self.setup.rules,
-                readers: Vec::new(),
-            };
+            let rules = self.setup.rules;
+            let session = Session::new(&subject, &store, &mut self.ledger, watch, rules);
             let stop = session.run(self.plan, first)?;
             let last = self.plan.turns.len().saturating_sub(1);
             let (turn, next) = match stop {

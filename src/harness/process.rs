@@ -61,7 +61,8 @@ struct Parent<'a> {
     folder: Folder,
     job: Job,
     summary: Summary,
-    /// How long after their beginning the next openings are killed.
+    /// How long after their beginning the next openings are killed, if they are not
+    /// over by then.
     openings_micros: Vec<u64>,
 }
 
@@ -162,13 +163,15 @@ impl<'a> Parent<'a> {
                 return Ok(End::ByItself(status));
             }
             let notes = self.folder.notes().map_err(not_run)?;
-            let delay = match (self.due(&notes), opening.take_if(|_| notes.begun != 0)) {
-                (Some(signal), _) => Some(signal.delay_micros.unwrap_or(0)),
-                (None, opening) => opening,
-            };
-            if let Some(delay) = delay {
-                sleep(Duration::from_micros(delay));
+            if let Some(signal) = self.due(&notes) {
+                sleep(Duration::from_micros(signal.delay_micros.unwrap_or(0)));
                 return kill(child).map_err(not_run);
+            }
+            if let Some(delay) = opening.take_if(|_| notes.begun != 0) {
+                sleep(Duration::from_micros(delay));
+                if self.folder.notes().map_err(not_run)?.found == 0 {
+                    return kill(child).map_err(not_run);
+                }
             }
             if notes != last {
                 (last, since) = (notes, Instant::now());

@@ -99,6 +99,7 @@ impl<'a, S: Subject> Replay<'a, S> {
             Event::Transaction(transaction) => self.transaction(transaction)?,
             Event::Checkpoint => self.say("checkpoint"),
             Event::Sync => self.say("sync"),
+            Event::Wait => self.say("wait for the commit that was left to wait for"),
             Event::Hold => self.say(format!("a reader takes a snapshot: state {last}")),
             Event::Release(index) => {
                 self.say(format!("reader {index} looks at its snapshot again"));
@@ -140,6 +141,9 @@ impl<'a, S: Subject> Replay<'a, S> {
             End::RollBack => "roll back".to_string(),
             End::Durable => format!("commit, durable: state {}", self.ledger.ask(model)),
             End::Deferred => format!("commit, deferred: state {}", self.ledger.ask(model)),
+            End::Later => {
+                format!("commit, to be waited for later: state {}", self.ledger.ask(model))
+            }
         };
         self.lines.push(format!("    {end}"));
         Ok(())

@@ -11,7 +11,7 @@ use super::failure::Parts;
 use super::plan::{Ending, Plan};
 use super::process::{Again, own_arguments};
 use super::replay::{Opening, Replay};
-use super::shrink::{Shrunk, shrink};
+use super::shrink::shrink;
 use super::survivor::Rules;
 use super::violation::quietly;
 use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process};
@@ -55,7 +55,7 @@ impl Default for Harness {
             // So that the log is lapped and moved.
             options: OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(512 * 1024),
             rules: Rules { allow_unreachable: false, allow_dangling: false },
-            most_replays: 2000,
+            most_replays: 1000,
             child_arguments: None,
             file: None,
         }
@@ -144,7 +144,7 @@ impl Harness {
         self
     }
 
-    /// How many replays shrinking may take at most. Default: 2000.
+    /// How many replays shrinking may take at most. Default: 1000.
     #[must_use]
     pub fn most_replays(mut self, most_replays: u32) -> Self {
         self.most_replays = most_replays;
@@ -232,7 +232,7 @@ impl Harness {
             Some((turn, violation)) => {
                 let came = |turn| ran.openings.iter().any(|opening| opening.after_turn == turn);
                 let pinned = plan.pinned(turn, came);
-                Err(self.fail(course, seed, [plan, pinned], violation))
+                Err(self.fail(course, seed, (plan, pinned), violation))
             }
         }
     }
@@ -242,28 +242,29 @@ impl Harness {
         &self,
         course: &Course<'_, F>,
         seed: u64,
-        [plan, pinned]: [Plan; 2],
+        (plan, pinned): (Plan, [Plan; 2]),
         violation: Violation,
     ) -> Failure {
         let from = (plan.turns.len(), plan.steps());
-        let most = if violation.kind == ViolationKind::NotRun { 0 } else { self.most_replays };
-        let mut last: Option<Failing> = None;
+        if violation.kind == ViolationKind::NotRun {
+            return Failure::new(Parts { from, ..Parts::of(seed, violation) });
+        }
         let replay = |plan: &Plan| {
             let failing = course.replay(plan, violation.kind)?;
-            let recorded = failing.recorded.clone();
-            last = Some(failing);
-            Some(recorded)
+            Some((failing.recorded.clone(), failing))
         };
-        let Shrunk { plan, replays } = quietly(|| shrink(plan, pinned, most, replay));
-        let steps = plan.steps();
+        let shrunk = quietly(|| shrink(plan, pinned, self.most_replays, replay));
         // Once more, so that the file is the one that this history leaves.
-        let last = quietly(|| course.replay(&plan, violation.kind)).or(last);
-        let Failing { violation, history, .. } = last.unwrap_or_else(|| Failing {
-            recorded: plan,
-            violation,
-            // It did not fail in this way when it was run again.
-            history: Vec::new(),
-        });
+        let again = quietly(|| course.replay(&shrunk.plan, violation.kind));
+        let Some(Failing { recorded, violation, history }) = again.or(shrunk.evidence) else {
+            let again = "it did not fail in this way when it was run again".to_string();
+            return Failure::new(Parts {
+                from,
+                history: vec![again],
+                ..Parts::of(seed, violation)
+            });
+        };
+        let (steps, replays) = (recorded.steps(), shrunk.replays);
         Failure::new(Parts { seed, violation, history, steps, from, replays })
     }
 }
@@ -300,9 +301,7 @@ impl<S: Subject, F: Fn() -> S> Course<'_, F> {
 }
 
 fn not_run(seed: u64, error: io::Error) -> Failure {
-    let violation = Violation::new(ViolationKind::NotRun, error);
-    let (history, steps, from, replays) = (Vec::new(), 0, (0, 0), 0);
-    Failure::new(Parts { seed, violation, history, steps, from, replays })
+    Failure::new(Parts::of(seed, Violation::new(ViolationKind::NotRun, error)))
 }
 
 fn seed_from_environment() -> Option<u64> {

@@ -9,7 +9,7 @@ use super::plan::{Action, End, Event, Plan, Transaction, Turn};
 use super::replay::Draft;
 use super::violation::{ask, failed};
 use super::{Rules, Subject, Violation, ViolationKind};
-use crate::store::{Durability, ReadTx, Savepoint, Store};
+use crate::store::{Durability, PendingCommit, ReadTx, Savepoint, Store, WriteTx};
 
 /// What can end a session from outside.
 pub(super) trait Watch {
@@ -45,16 +45,32 @@ pub(super) enum Stop {
 
 /// An open store at work.
 pub(super) struct Session<'a, S: Subject, W> {
-    pub(super) subject: &'a S,
-    pub(super) store: &'a Store,
-    pub(super) ledger: &'a mut Ledger<S::Model>,
-    pub(super) watch: &'a mut W,
-    pub(super) rules: Rules,
+    subject: &'a S,
+    store: &'a Store,
+    ledger: &'a mut Ledger<S::Model>,
+    watch: &'a mut W,
+    rules: Rules,
     /// Snapshots that are held, with the number of their states.
-    pub(super) readers: Vec<(ReadTx<'a>, usize)>,
+    readers: Vec<(ReadTx<'a>, usize)>,
+    /// A commit that is to be waited for, with the number of its state.
+    pending: Option<(PendingCommit<'a>, usize)>,
+    /// The last state that readers must see.
+    visible: usize,
 }
 
-impl<S: Subject, W: Watch> Session<'_, S, W> {
+impl<'a, S: Subject, W: Watch> Session<'a, S, W> {
+    pub(super) fn new(
+        subject: &'a S,
+        store: &'a Store,
+        ledger: &'a mut Ledger<S::Model>,
+        watch: &'a mut W,
+        rules: Rules,
+    ) -> Self {
+        let visible = ledger.last();
+        let (readers, pending) = (Vec::new(), None);
+        Self { subject, store, ledger, watch, rules, readers, pending, visible }
+    }
+
     /// Does the turns from `first` on. A violation comes with its turn.
     pub(super) fn run(mut self, plan: &Plan, first: usize) -> Result<Stop, (usize, Violation)> {
         for (index, turn) in plan.turns.iter().enumerate().skip(first) {
@@ -81,15 +97,21 @@ impl<S: Subject, W: Watch> Session<'_, S, W> {
             Event::Transaction(transaction) => self.transaction(transaction)?,
             Event::Checkpoint => {
                 self.store.checkpoint().map_err(refused("checkpoint"))?;
-                self.acknowledge_all();
+                self.acknowledge(self.ledger.last());
             }
             Event::Sync => {
                 self.store.sync().map_err(refused("sync"))?;
-                self.acknowledge_all();
+                self.acknowledge(self.ledger.last());
+            }
+            Event::Wait => {
+                if let Some((commit, number)) = self.pending.take() {
+                    commit.wait().map_err(refused("wait for a commit"))?;
+                    self.acknowledge(number);
+                }
             }
             Event::Hold => {
-                let tx = self.store.read().map_err(refused("take a snapshot"))?;
-                self.readers.push((tx, self.ledger.last()));
+                let snapshot = self.look()?;
+                self.readers.push(snapshot);
             }
             Event::Release(index) if !self.readers.is_empty() => {
                 let index = (*index).min(self.readers.len() - 1);
@@ -99,7 +121,7 @@ impl<S: Subject, W: Watch> Session<'_, S, W> {
             Event::Release(_) => {}
             Event::Reopen => self.release_all()?,
         }
-        self.look()
+        self.look().map(drop)
     }
 
     fn transaction(&mut self, transaction: &Transaction) -> Result<(), Violation> {
@@ -129,53 +151,83 @@ impl<S: Subject, W: Watch> Session<'_, S, W> {
             }
         }
         self.watch.reached(transaction.actions.len());
-        let durability = match transaction.end {
+        match transaction.end {
             End::RollBack => {
                 tx.rollback();
-                return Ok(());
+                Ok(())
             }
-            End::Durable => Durability::Durable,
-            End::Deferred => Durability::Deferred,
-        };
-        let next = self.ledger.ask(draft.model);
-        set_number(&mut tx, next).map_err(refused("note the state's number"))?;
+            End::Durable => self.commit(tx, draft.model, Durability::Durable),
+            End::Deferred => self.commit(tx, draft.model, Durability::Deferred),
+            End::Later => {
+                let number = self.ask(&mut tx, draft.model)?;
+                let commit = tx.commit_later().map_err(refused("commit"))?;
+                self.pending = Some((commit, number));
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        mut tx: WriteTx<'_>,
+        model: S::Model,
+        durability: Durability,
+    ) -> Result<(), Violation> {
+        let number = self.ask(&mut tx, model)?;
         tx.set_durability(durability);
-        self.watch.committing(next, self.ledger.acknowledged());
         tx.commit().map_err(refused("commit"))?;
+        self.visible = number;
         if self.watch.survives(durability) {
-            self.acknowledge_all();
+            self.acknowledge(number);
         }
         Ok(())
     }
 
-    fn acknowledge_all(&mut self) {
-        self.ledger.acknowledge_all();
+    /// A commit is about to be asked for; the number of its state.
+    fn ask(&mut self, tx: &mut WriteTx<'_>, model: S::Model) -> Result<usize, Violation> {
+        let number = self.ledger.ask(model);
+        set_number(tx, number).map_err(refused("note the state's number"))?;
+        self.watch.committing(number, self.ledger.acknowledged());
+        Ok(number)
+    }
+
+    /// Everything up to a state is sure to stay, and readers see it.
+    fn acknowledge(&mut self, number: usize) {
+        self.ledger.acknowledge(number);
+        self.visible = self.visible.max(number);
         self.watch.committing(self.ledger.last(), self.ledger.acknowledged());
     }
 
-    /// The newest state, as readers see it, is the one that was committed last.
-    fn look(&self) -> Result<(), Violation> {
-        let tx = self.store.read().map_err(refused("begin to read"))?;
-        self.expect_state(ViolationKind::Disagrees, &tx, self.ledger.last())
+    /// A snapshot: of the last state that has to be seen, or of a later one.
+    fn look(&self) -> Result<(ReadTx<'a>, usize), Violation> {
+        let tx = self.store.read().map_err(refused("take a snapshot"))?;
+        let found = found_number(ViolationKind::Disagrees, &tx)?;
+        let expected = self.visible..=self.ledger.last();
+        if !expected.contains(&found) {
+            let what = format!("a reader sees state {found}, and not one of {expected:?}");
+            return Err(Violation::new(ViolationKind::Disagrees, what));
+        }
+        self.expect_state(ViolationKind::Disagrees, &tx, found)?;
+        Ok((tx, found))
     }
 
     fn expect_unchanged(&self, (tx, number): &(ReadTx<'_>, usize)) -> Result<(), Violation> {
-        self.expect_state(ViolationKind::SnapshotChanged, tx, *number)
+        let found = found_number(ViolationKind::SnapshotChanged, tx)?;
+        if found != *number {
+            let what = format!("a snapshot of state {number} has become one of state {found}");
+            return Err(Violation::new(ViolationKind::SnapshotChanged, what));
+        }
+        self.expect_state(ViolationKind::SnapshotChanged, tx, found)
     }
 
     fn expect_state(
         &self,
         kind: ViolationKind,
         tx: &ReadTx<'_>,
-        expected: usize,
+        number: usize,
     ) -> Result<(), Violation> {
-        let found = number(tx).map_err(failed(kind, "the state's number"))?;
-        if found != Some(expected) {
-            let what = format!("a reader of state {expected} sees state {found:?}");
-            return Err(Violation::new(kind, what));
-        }
-        let verify = || self.subject.verify(tx, self.ledger.model(expected));
-        ask(kind, &format!("state {expected}"), verify)
+        let verify = || self.subject.verify(tx, self.ledger.model(number));
+        ask(kind, &format!("state {number}"), verify)
     }
 
     fn release_all(&mut self) -> Result<(), Violation> {
@@ -187,4 +239,9 @@ impl<S: Subject, W: Watch> Session<'_, S, W> {
 
 fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Violation + '_ {
     failed(ViolationKind::Refused, what)
+}
+
+fn found_number(kind: ViolationKind, tx: &ReadTx<'_>) -> Result<usize, Violation> {
+    let number = number(tx).map_err(failed(kind, "the state's number"))?;
+    number.ok_or_else(|| Violation::new(kind, "a reader sees an empty store"))
 }

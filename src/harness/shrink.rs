@@ -15,23 +15,26 @@
 
 use super::plan::{Action, End, Event, Kill, Plan};
 
-/// The shortest plan that was found to fail, and how many were tried.
-pub(super) struct Shrunk {
+/// The shortest plan that was found to fail.
+pub(super) struct Shrunk<E> {
     pub(super) plan: Plan,
+    /// What was seen of it; `None` if no plan failed.
+    pub(super) evidence: Option<E>,
+    /// How many plans were tried.
     pub(super) replays: u32,
 }
 
-/// Looks for a smaller plan that fails, from `pinned` on if that one fails as
-/// well. `try_one` replays a plan, and gives it back as it was recorded if it
-/// fails.
-pub(super) fn shrink(
+/// Looks for a smaller plan that fails, from the first of `pinned` on that fails as
+/// well, or from `plan`. `try_one` replays a plan; if it fails, it gives it back as it
+/// was recorded, and what was seen.
+pub(super) fn shrink<E>(
     plan: Plan,
-    pinned: Plan,
+    pinned: [Plan; 2],
     most: u32,
-    try_one: impl FnMut(&Plan) -> Option<Plan>,
-) -> Shrunk {
-    let mut search = Search { best: plan, replays: 0, most, try_one };
-    search.attempt(|plan| *plan = pinned);
+    try_one: impl FnMut(&Plan) -> Option<(Plan, E)>,
+) -> Shrunk<E> {
+    let mut search = Search { best: plan, evidence: None, replays: 0, most, try_one };
+    let _ = pinned.into_iter().any(|pinned| search.attempt(|plan| *plan = pinned));
     loop {
         let before = search.best.clone();
         search.leave_out_turns();
@@ -40,19 +43,21 @@ pub(super) fn shrink(
         search.simplify_turns();
         search.simplify_steps();
         if search.best == before || search.is_over() {
-            return Shrunk { plan: search.best, replays: search.replays };
+            let Search { best: plan, evidence, replays, .. } = search;
+            return Shrunk { plan, evidence, replays };
         }
     }
 }
 
-struct Search<F> {
+struct Search<E, F> {
     best: Plan,
+    evidence: Option<E>,
     replays: u32,
     most: u32,
     try_one: F,
 }
 
-impl<F: FnMut(&Plan) -> Option<Plan>> Search<F> {
+impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
     fn is_over(&self) -> bool {
         self.replays >= self.most
     }
@@ -65,10 +70,10 @@ impl<F: FnMut(&Plan) -> Option<Plan>> Search<F> {
             return false;
         }
         self.replays += 1;
-        let Some(recorded) = (self.try_one)(&plan) else {
+        let Some((recorded, evidence)) = (self.try_one)(&plan) else {
             return false;
         };
-        self.best = recorded;
+        (self.best, self.evidence) = (recorded, Some(evidence));
         true
     }
 
@@ -149,6 +154,9 @@ impl<F: FnMut(&Plan) -> Option<Plan>> Search<F> {
     fn simplify_turns(&mut self) {
         self.each_turn(|search, index| {
             search.attempt(|plan| simplify_event(&mut plan.turns[index].event));
+            if search.attempt(|plan| join_with_the_turn_before(plan, index)) {
+                return;
+            }
             search.attempt(|plan| at_once(plan.turns[index].kill.as_mut()));
             search.attempt(|plan| after_the_turn(plan.turns[index].kill.as_mut()));
         });
@@ -226,6 +234,20 @@ fn let_kill_come_earlier(plan: &mut Plan, index: usize) {
     }
 }
 
+/// Makes two transactions one, if nothing comes between them.
+fn join_with_the_turn_before(plan: &mut Plan, index: usize) {
+    let (before, turn) = match plan.turns.split_at_mut(index) {
+        ([.., before], [turn, ..]) if before.kill.is_none() => (before, turn),
+        _ => return,
+    };
+    if let (Event::Transaction(before), Event::Transaction(transaction)) =
+        (&mut before.event, &mut turn.event)
+    {
+        transaction.actions.splice(..0, before.actions.drain(..));
+        plan.turns.remove(index - 1);
+    }
+}
+
 /// A kill that does not depend on time.
 fn at_once(kill: Option<&mut Kill>) {
     if let Some(Kill::Signal(signal)) = kill {
@@ -238,5 +260,66 @@ fn after_the_turn(kill: Option<&mut Kill>) {
         Some(Kill::Power(cut)) => cut.calls = None,
         Some(Kill::Signal(signal)) => signal.actions = None,
         None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Choices;
+    use super::super::plan::{Draw, Ending, Transaction, Turn};
+    use super::*;
+
+    /// Fails if there is a power cut behind two steps whose first choice is 17 or more.
+    fn fails(plan: &Plan) -> Option<(Plan, ())> {
+        let mut plan = plan.clone();
+        let mut large = 0;
+        let mut is_cut = false;
+        for turn in &mut plan.turns {
+            if let Event::Transaction(transaction) = &mut turn.event {
+                for action in &mut transaction.actions {
+                    let Action::Step(draw) = action else { continue };
+                    let mut choices = Choices::replay(draw.recorded.clone(), draw.seed);
+                    large += u32::from(choices.below(80) >= 17);
+                    choices.bytes(0..=3);
+                    *draw = Draw { recorded: choices.into_given(), seed: None };
+                }
+            }
+            is_cut |= turn.kill.is_some() && large >= 2;
+        }
+        is_cut.then_some((plan, ()))
+    }
+
+    fn step(choice: u64) -> Action {
+        Action::Step(Draw { recorded: vec![choice, 0], seed: None })
+    }
+
+    #[test]
+    fn only_what_it_takes_to_fail_is_left() {
+        let mut found = 0;
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, 60, Ending::Power);
+            if fails(&plan).is_none() {
+                continue;
+            }
+            found += 1;
+            let shrunk = shrink(plan.clone(), [plan.clone(), plan], 2000, fails);
+            assert!(shrunk.evidence.is_some() && shrunk.replays < 500);
+            let [Turn { event: Event::Transaction(transaction), kill: Some(Kill::Power(cut)) }] =
+                &*shrunk.plan.turns
+            else {
+                panic!("seed {seed}: {:?}", shrunk.plan);
+            };
+            assert!(cut.others.is_empty() && cut.remains.again.is_empty() && cut.calls.is_none());
+            let actions = vec![step(17), step(17)];
+            assert_eq!(*transaction, Transaction { actions, end: End::Durable });
+        }
+        assert!(found > 40, "{found}");
+    }
+
+    #[test]
+    fn no_more_is_replayed_than_was_allowed() {
+        let plan = Plan::draw(1, 60, Ending::Power);
+        let shrunk = shrink(plan.clone(), [plan.clone(), plan], 7, fails);
+        assert_eq!(shrunk.replays, 7);
     }
 }
