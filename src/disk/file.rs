@@ -195,7 +195,7 @@ impl Disk for FileDisk {
         const PIECE_BYTES: u64 = 2 << 20;
         self.sync()?;
         let offset = offset / PIECE_BYTES * PIECE_BYTES;
-        Ok(fadvise(&self.heap, offset, None, Advice::DontNeed)?)
+        Ok(fadvise(&*self.heap, offset, None, Advice::DontNeed)?)
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {

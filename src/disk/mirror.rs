@@ -39,6 +39,10 @@ impl Disk for Mirror {
         self.file.sync()
     }
 
+    fn start_afresh(&self, offset: u64) -> io::Result<()> {
+        self.file.start_afresh(offset)
+    }
+
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
         self.file.grow(from, to)?;
         self.copy.set_len(to)
