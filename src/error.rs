@@ -450,6 +450,18 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Whether it says that a store is damaged.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::TooShort { .. }
+                | Self::SuperblocksDamaged { .. }
+                | Self::Truncated { .. }
+                | Self::LogDamaged { .. }
+                | Self::Corrupt { .. }
+        )
+    }
+
     /// A structure that contradicts itself.
     #[cold]
     pub(crate) fn corrupt(

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::check::{Report, check_file};
 use crate::error::Result;
 use crate::store::{Checkpoints, OpenOptions, Store};
 
@@ -16,6 +17,15 @@ pub use crate::plant::Plant;
 
 #[cfg(feature = "sim")]
 impl MemoryDisk {
+    /// Looks through the store that the disk holds, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::check_file`].
+    pub fn check(&self) -> Result<Report> {
+        check_file(Arc::new(self.clone()), Path::new("memory"))
+    }
+
     /// Opens the store that the disk holds. For runs in which the power stays on:
     /// nothing is noted of what is written. Checkpoints are as with a simulated disk.
     ///
@@ -39,6 +49,15 @@ impl SimDisk {
         let disk = Self::new(Vec::new());
         options.create_on(&disk)?;
         Ok((disk.open(options)?, disk))
+    }
+
+    /// Looks through the store that the disk holds, without opening it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::check_file`].
+    pub fn check(&self) -> Result<Report> {
+        check_file(Arc::new(self.clone()), Path::new("sim"))
     }
 
     /// Opens the store that the disk holds. Its checkpoints are made by commits

@@ -11,6 +11,6 @@ mod roots;
 pub(crate) use registry::{CheckedTypes, TypeNumbers, expect_known_layouts, schema_text};
 pub use roots::RootInfo;
 pub(crate) use roots::{
-    expect_settable as expect_root, get as root, list as list_roots, remove as remove_root,
-    set as set_root, targets as root_targets,
+    entries as root_entries, expect_settable as expect_root, get as root, list as list_roots,
+    remove as remove_root, set as set_root,
 };

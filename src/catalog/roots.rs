@@ -5,7 +5,7 @@ use zerocopy::little_endian::{U32, U64};
 
 use crate::alloc::{SystemArray, free_bytes, grow_array, store_bytes};
 use crate::error::{ErrorKind, Result};
-use crate::format::heap::{ArrayRef, HeapHeader, MAX_NAME_BYTES, RootEntry};
+use crate::format::heap::{ArrayRef, HeapHeader, MAX_NAME_BYTES, ROOT_SINGLE, RootEntry};
 use crate::image::Image;
 use crate::persist::{Link, Pointee, Reach};
 use crate::workspace::Workspace;
@@ -14,8 +14,6 @@ use super::registry::{expect_short, schema_text, type_name};
 
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = size_of::<RootEntry>() as u64;
-/// `count` of a root that is one object and no slice.
-const SINGLE: u64 = u64::MAX;
 
 /// A root as `roots` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +78,7 @@ pub(crate) fn get<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<Link
 
 fn expect_type<P: Pointee + ?Sized>(image: &Image, name: &str, entry: &RootEntry) -> Result<()> {
     let found = type_name(image, entry.type_number.get())?.unwrap_or_default();
-    let found = display_name(found, entry.count.get() != SINGLE);
+    let found = display_name(found, entry.count.get() != ROOT_SINGLE);
     let expected = P::target_name();
     if found == expected {
         return Ok(());
@@ -120,9 +118,9 @@ pub(crate) fn set<P: Pointee + ?Sized>(
     let at = array(workspace)?.offset() + index * ENTRY_BYTES;
     let entry: &mut RootEntry = workspace.pod_mut("root", at)?;
     entry.offset = U64::new(link.offset());
-    // A null slice has no elements, whatever its link says: SINGLE least of all.
+    // A null slice has no elements, whatever its link says: ROOT_SINGLE least of all.
     let count = if link.is_null() { 0 } else { link.count() };
-    entry.count = U64::new(if is_slice::<P>() { count } else { SINGLE });
+    entry.count = U64::new(if is_slice::<P>() { count } else { ROOT_SINGLE });
     Ok(())
 }
 
@@ -184,22 +182,18 @@ fn overlap(roots: &ArrayRef) -> crate::Error {
     ErrorKind::corrupt("directory of roots", roots.offset(), expected, "more than the heap holds")
 }
 
-/// Where each root leads: offset, elements, and their type's number. Null roots
-/// are among them; the last is an error if the array ends too early.
-pub(crate) fn targets(image: &Image) -> Result<impl Iterator<Item = Result<(u64, u64, u32)>>> {
+/// All roots as they lie in the heap; the last is an error if the array ends too
+/// early.
+pub(crate) fn entries(image: &Image) -> Result<impl Iterator<Item = Result<&RootEntry>>> {
     let len = u64::from(array(image)?.len.get());
-    let target = |entry: &RootEntry| {
-        let count = if entry.count.get() == SINGLE { 1 } else { entry.count.get() };
-        (entry.offset.get(), count, entry.type_number.get())
-    };
-    Ok((0..len).map(move |index| entry(image, index).map(target)))
+    Ok((0..len).map(move |index| entry(image, index)))
 }
 
 fn describe(image: &Image, entry: &RootEntry, name: &[u8]) -> Result<RootInfo> {
     let type_name = type_name(image, entry.type_number.get())?.unwrap_or_default();
     let count = entry.count.get();
-    let type_name = display_name(type_name, count != SINGLE);
+    let type_name = display_name(type_name, count != ROOT_SINGLE);
     let name = String::from_utf8_lossy(name).into_owned();
-    let count = if count == SINGLE { 1 } else { count };
+    let count = if count == ROOT_SINGLE { 1 } else { count };
     Ok(RootInfo { name, type_name, offset: entry.offset.get(), count })
 }

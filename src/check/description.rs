@@ -13,14 +13,16 @@ pub(super) type Reading<T> = Result<T, String>;
 #[derive(Default)]
 pub(super) struct TypeText {
     pub(super) size_bytes: u64,
+    pub(super) align_bytes: u64,
     /// Empty if it could not be read.
     pub(super) text: String,
 }
 
 /// What a type's name says.
 pub(super) enum Named<'a> {
-    /// No links in so many bytes.
+    /// Any bits, in so many bytes.
     Plain(u64),
+    Bool,
     Link(&'a str),
     Slice(&'a str),
     Array(&'a str, u64),
@@ -46,35 +48,88 @@ pub(super) struct Described<'a> {
     pub(super) word: &'a str,
     pub(super) name: &'a str,
     pub(super) size_bytes: u64,
-    /// Of a struct, the lines of its fields.
-    pub(super) fields: &'a str,
+    /// The other lines: fields of a struct, variants of an enum.
+    lines: &'a str,
+}
+
+/// A field of a struct.
+#[derive(Clone, Copy)]
+pub(super) struct FieldLine<'a> {
+    pub(super) offset: u64,
+    pub(super) name: &'a str,
+    pub(super) type_name: &'a str,
 }
 
 impl<'a> Described<'a> {
     pub(super) fn read(entry: &'a TypeText) -> Reading<Self> {
-        let (line, fields) = entry.text.split_once('\n').unwrap_or((&entry.text, ""));
+        let (line, lines) = entry.text.split_once('\n').unwrap_or((&entry.text, ""));
         let parts = line.split_once(' ').and_then(|(word, rest)| {
             let (name, rest) = rest.rsplit_once(" size ")?;
-            Some((word, name, rest.split_once(" align ")?.0))
+            let (size, align) = rest.split_once(" align ")?;
+            Some((word, name, size, align))
         });
-        let Some((word, name, size)) = parts else {
+        let Some((word, name, size, align)) = parts else {
             return Err(format!(
                 "expected a line `word name size n align n`, found {:?}",
                 shown(line)
             ));
         };
-        let (size_bytes, expected) = (number(size, "a size in bytes")?, entry.size_bytes);
-        if size_bytes != expected {
-            let why = format!("expected a size of {expected} bytes as in its entry");
-            return Err(format!("{why}, found {size_bytes} in its description"));
+        let (size_bytes, align_bytes) =
+            (number(size, "a size in bytes")?, number(align, "an alignment in bytes")?);
+        for (what, found, expected) in [
+            ("a size", size_bytes, entry.size_bytes),
+            ("an alignment", align_bytes, entry.align_bytes),
+        ] {
+            if found != expected {
+                let why = format!("expected {what} of {expected} bytes as in its entry");
+                return Err(format!("{why}, found {found} in its description"));
+            }
         }
-        Ok(Self { word, name, size_bytes, fields })
+        Ok(Self { word, name, size_bytes, lines })
+    }
+
+    pub(super) fn fields(self) -> impl Iterator<Item = Reading<FieldLine<'a>>> {
+        self.lines.lines().map(|line| {
+            let parts = line.split_once(' ').and_then(|(offset, rest)| {
+                rest.split_once(": ").map(|(name, type_name)| (offset, name, type_name))
+            });
+            let Some((offset, name, type_name)) = parts else {
+                return Err(format!(
+                    "expected a line `offset field: type`, found {:?}",
+                    shown(line)
+                ));
+            };
+            Ok(FieldLine { offset: number(offset, "a field's offset")?, name, type_name })
+        })
+    }
+
+    /// The values of an enum's variants, sorted, as they lie in its bytes.
+    pub(super) fn variants(self) -> Reading<Vec<u128>> {
+        if !matches!(self.size_bytes, 1 | 2 | 4 | 8 | 16) {
+            return Err(format!("expected an integer's size, found {} bytes", self.size_bytes));
+        }
+        let mask = u128::MAX >> (128 - 8 * self.size_bytes);
+        let value = |line: &str| {
+            let value = line.split_once(' ').map_or(line, |(value, _)| value);
+            // An `i128` or, of the largest integers, what does not fit into one.
+            let bits = value.parse::<i128>().map(|value| value as u128);
+            let bits = bits.or_else(|_| value.parse::<u128>());
+            let bits =
+                bits.map_err(|_| format!("expected `value variant`, found {:?}", shown(line)));
+            bits.map(|bits| bits & mask)
+        };
+        let mut variants = self.lines.lines().map(value).collect::<Reading<Vec<_>>>()?;
+        variants.sort_unstable();
+        Ok(variants)
     }
 }
 
 impl<'a> Named<'a> {
     pub(super) fn read(name: &'a str) -> Reading<Self> {
         let within = |open, close| name.strip_prefix(open)?.strip_suffix(close);
+        if name == "bool" {
+            return Ok(Self::Bool);
+        }
         if let Some(size_bytes) = number_bytes(name) {
             return Ok(Self::Plain(size_bytes));
         }
@@ -103,11 +158,11 @@ fn array(inside: &str) -> Option<(&str, &str)> {
     inside.rsplit_once("; ").filter(|(_, count)| is_count(count))
 }
 
-/// Bytes of a number type or a `bool`.
+/// Bytes of a number type.
 fn number_bytes(name: &str) -> Option<u64> {
     let plain = name.strip_suffix("le").or_else(|| name.strip_suffix("be")).unwrap_or(name);
     Some(match plain {
-        "bool" | "u8" | "i8" if plain == name => 1,
+        "u8" | "i8" if plain == name => 1,
         "u16" | "i16" => 2,
         "u32" | "i32" | "f32" => 4,
         "u64" | "i64" | "f64" => 8,

@@ -1,28 +1,35 @@
-//! Where the links of a value lie, by the registry's descriptions alone.
+//! What a value's bytes mean, by the registry's descriptions alone.
 //!
-//! **Owns** the reading of descriptions (FORMAT.md, "Types") into plans.
-//! **Must not know** the program's types, nor where values lie.
+//! **Owns** plans: where in a value links lie, and bytes that not every value can
+//! be. **Must not know** the program's types, nor where values lie.
 //!
 //! A plan is as long as the description at most, whatever counts and sizes that
 //! gives: an array is its element's plan and a count. Going through one takes
-//! steps by the number of links that the value's bytes have room for: fields do
-//! not overlap, parts without links are left out, and a part with one link only
+//! steps by the number of parts that the value's bytes have room for: fields do
+//! not overlap, parts that say nothing are left out, and a part with one piece only
 //! becomes part of what is around it.
 
 use std::collections::HashMap;
 
-use super::description::{Described, Named, Reading, TypeText, number, shown};
+use super::description::TypeText;
+use super::roles::{Collection, Role};
 
 /// Structs and arrays within each other that are followed.
-const MOST_LEVELS: usize = 128;
+pub(super) const MOST_LEVELS: usize = 128;
 /// Bytes of a value with the shape `bytes`.
-const BYTES_VALUE: u64 = 24;
+pub(super) const BYTES_VALUE: u64 = 24;
+/// The last of them, of a string that lies elsewhere.
+pub(super) const IN_HEAP: u8 = 255;
 
-/// Types by number, with the places of links in their values.
+/// Types by number, with the parts of their values.
 #[derive(Default)]
 pub(super) struct Layouts {
-    types: Vec<Layout>,
-    plans: Vec<Plan>,
+    pub(super) types: Vec<Layout>,
+    pub(super) plans: Vec<Plan>,
+    pub(super) collections: Vec<Collection>,
+    /// What the types were read from, for the names of fields.
+    pub(super) texts: Vec<TypeText>,
+    pub(super) numbers: HashMap<String, usize>,
 }
 
 /// A type.
@@ -30,471 +37,133 @@ pub(super) struct Layouts {
 pub(super) struct Layout {
     pub(super) name: String,
     pub(super) size_bytes: u64,
-    /// The plan of a value, if links can lie in it.
+    pub(super) align_bytes: u64,
+    /// The plan of a value, if some part of it says something.
     pub(super) plan: Option<usize>,
+    /// What it is among flagstone's own types.
+    pub(super) role: Role,
+    /// Of an enum, the values of its variants, sorted.
+    pub(super) variants: Vec<u128>,
 }
 
-/// A link in a value that is not null.
+/// The parts of a value.
+pub(super) struct Plan {
+    pub(super) pieces: Vec<Piece>,
+    /// Plans within each other, this one among them.
+    pub(super) levels: usize,
+    /// Whether a part is a link, or has one.
+    pub(super) has_links: bool,
+    /// Whether a part owns memory.
+    pub(super) owns: bool,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    /// Bytes from the start of the plan's value.
+    pub(super) offset: u64,
+    pub(super) what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    Link {
+        target_bytes: u64,
+    },
+    Slice {
+        element_bytes: u64,
+    },
+    Bool,
+    /// Of the type with this number.
+    Enum(usize),
+    /// A string of bytes, or of UTF-8.
+    Bytes {
+        is_text: bool,
+    },
+    /// What owns arrays or nodes.
+    Collection(usize),
+    Repeat {
+        plan: usize,
+        count: u64,
+        stride: u64,
+    },
+}
+
+/// A link that is not null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Bytes from the value's start to the link.
-    pub(super) at: u64,
     pub(super) target: u64,
     /// Bytes of what it says to lead to.
     pub(super) len_bytes: u64,
 }
 
-/// Where the links of a value lie.
-struct Plan {
-    pieces: Vec<Piece>,
-    /// Plans within each other, this one among them.
-    levels: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Piece {
-    /// Bytes from the start of the plan's value.
-    offset: u64,
-    what: What,
-}
-
-#[derive(Clone, Copy)]
-enum What {
-    Link { target_bytes: u64 },
-    Slice { element_bytes: u64 },
-    Bytes,
-    Repeat { plan: usize, count: u64, stride: u64 },
-}
-
-struct Value {
-    size_bytes: u64,
-    pieces: Vec<Piece>,
-}
-
 impl Layouts {
-    /// Reads all descriptions; entry 0 is flagstone's own. Tells `problem` the
-    /// numbers of types whose links are unknown, and why.
-    pub(super) fn read(texts: &[TypeText], mut problem: impl FnMut(usize, String)) -> Self {
-        let mut reader = Reader::default();
-        for (number, text) in texts.iter().enumerate() {
-            let described = if text.text.is_empty() { None } else { Described::read(text).into() };
-            let described = described.transpose().unwrap_or_else(|why| {
-                problem(number, why);
-                None
-            });
-            if let Some(Described { name, .. }) = described
-                && let Some(other) = reader.numbers.insert(name, number)
-            {
-                problem(number, format!("its name, {}, is that of type {other}", shown(name)));
-            }
-            reader.described.push(described);
-        }
-        reader.plans_of = vec![PlanOf::Unread; texts.len()];
-        let mut types = Vec::new();
-        for (number, described) in reader.described.clone().into_iter().enumerate() {
-            let Some(Described { name, size_bytes, .. }) = described else {
-                types.push(Layout::default());
-                continue;
-            };
-            let plan = reader.plan_of(number, MOST_LEVELS).unwrap_or_else(|why| {
-                problem(number, format!("{}: {why}", shown(name)));
-                None
-            });
-            types.push(Layout { name: shown(name), size_bytes, plan });
-        }
-        Self { types, plans: reader.plans }
-    }
-
     /// A type, if its description could be read that far.
     pub(super) fn of(&self, number: u32) -> Option<&Layout> {
         self.types.get(number as usize).filter(|layout| layout.size_bytes != 0)
     }
 
-    /// Tells `found` each link in a value that consists of `bytes`.
-    pub(super) fn links(&self, plan: usize, bytes: &[u8], found: &mut impl FnMut(Found)) {
-        self.links_from(plan, bytes, 0, found);
+    /// Tells `part` each part of a value that says something, and how many bytes
+    /// lie before it; nothing of it is a `Repeat`.
+    pub(super) fn parts(&self, plan: usize, part: &mut impl FnMut(u64, What)) {
+        self.parts_from(plan, 0, part);
     }
 
     // Not deeper than `MOST_LEVELS`, because plans are not.
-    fn links_from(&self, plan: usize, bytes: &[u8], start: u64, found: &mut impl FnMut(Found)) {
+    fn parts_from(&self, plan: usize, start: u64, part: &mut impl FnMut(u64, What)) {
         for piece in self.plans.get(plan).iter().flat_map(|plan| &plan.pieces) {
             let at = start + piece.offset;
-            let number = |field: u64| bytes_at::<8>(bytes, at + field).unwrap_or_default();
-            let [first, second] = [0, 8].map(|field| u64::from_ne_bytes(number(field)));
-            let (target, len_bytes) = match piece.what {
-                What::Link { target_bytes } => (first, target_bytes),
-                What::Slice { element_bytes } => (first, second.saturating_mul(element_bytes)),
-                What::Bytes => match bytes_at(bytes, at + BYTES_VALUE - 1) {
-                    Some([u8::MAX]) => (u64::from_le(first), u64::from_le(second)),
-                    _ => continue,
-                },
+            match piece.what {
                 What::Repeat { plan, count, stride } => {
                     for index in 0..count {
-                        self.links_from(plan, bytes, at + index * stride, found);
+                        self.parts_from(plan, at + index * stride, part);
                     }
-                    continue;
                 }
-            };
-            if target != 0 {
-                found(Found { at, target, len_bytes });
+                what => part(at, what),
             }
         }
     }
 }
 
-fn bytes_at<const N: usize>(bytes: &[u8], at: u64) -> Option<[u8; N]> {
+impl What {
+    /// The link in a part of a value that consists of `bytes`.
+    pub(super) fn link(self, bytes: &[u8], at: u64) -> Option<Found> {
+        let [first, second] = [0, 8].map(|field| word(bytes, at + field));
+        let (target, len_bytes) = match self {
+            Self::Link { target_bytes } => (first, target_bytes),
+            Self::Slice { element_bytes } => (first, second.saturating_mul(element_bytes)),
+            Self::Bytes { .. } if bytes_at(bytes, at + BYTES_VALUE - 1) == Some([IN_HEAP]) => {
+                // Little-endian on every machine.
+                (u64::from_le(first), u64::from_le(second))
+            }
+            _ => return None,
+        };
+        (target != 0).then_some(Found { target, len_bytes })
+    }
+
+    /// Whether it is a link, or may be one, or has one.
+    pub(super) fn has_links(self, plans: &[Plan]) -> bool {
+        match self {
+            Self::Bool | Self::Enum(_) => false,
+            Self::Repeat { plan, .. } => plans[plan].has_links,
+            _ => true,
+        }
+    }
+
+    /// Whether it owns memory, or may.
+    pub(super) fn owns(self, plans: &[Plan]) -> bool {
+        match self {
+            Self::Bytes { .. } | Self::Collection(_) => true,
+            Self::Repeat { plan, .. } => plans[plan].owns,
+            _ => false,
+        }
+    }
+}
+
+/// The word at `at`; 0 where there is none.
+pub(super) fn word(bytes: &[u8], at: u64) -> u64 {
+    bytes_at(bytes, at).map_or(0, u64::from_ne_bytes)
+}
+
+pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: u64) -> Option<[u8; N]> {
     bytes.get(usize::try_from(at).ok()?..)?.first_chunk().copied()
-}
-
-/// How far the reading of a type has come.
-#[derive(Clone, Copy)]
-enum PlanOf {
-    Unread,
-    BeingRead,
-    Read(Option<usize>),
-    Refused,
-}
-
-#[derive(Default)]
-struct Reader<'a> {
-    described: Vec<Option<Described<'a>>>,
-    numbers: HashMap<&'a str, usize>,
-    plans_of: Vec<PlanOf>,
-    plans: Vec<Plan>,
-}
-
-impl<'a> Reader<'a> {
-    /// The plan of a type that has a description, if links can lie in it.
-    fn plan_of(&mut self, number: usize, levels: usize) -> Reading<Option<usize>> {
-        match self.plans_of.get(number) {
-            Some(PlanOf::Read(plan)) => return Ok(*plan),
-            Some(PlanOf::Unread) => {}
-            Some(PlanOf::BeingRead) => return Err("it contains itself".to_string()),
-            Some(PlanOf::Refused) | None => return Err("its links are unknown".to_string()),
-        }
-        self.plans_of[number] = PlanOf::BeingRead;
-        let pieces = self.pieces_of(number, levels);
-        let plan = pieces.and_then(|pieces| match pieces.is_empty() {
-            true => Ok(None),
-            false => self.add(pieces).map(Some),
-        });
-        self.plans_of[number] = plan.as_ref().map_or(PlanOf::Refused, |plan| PlanOf::Read(*plan));
-        plan
-    }
-
-    fn add(&mut self, pieces: Vec<Piece>) -> Reading<usize> {
-        let inner = |piece: &Piece| match piece.what {
-            What::Repeat { plan, .. } => self.plans[plan].levels,
-            _ => 0,
-        };
-        // Asked here too: a type that was read before counts with all its levels.
-        let most = pieces.iter().map(inner).max().unwrap_or(0);
-        below(MOST_LEVELS.saturating_sub(most))?;
-        self.plans.push(Plan { pieces, levels: most + 1 });
-        Ok(self.plans.len() - 1)
-    }
-
-    fn pieces_of(&mut self, number: usize, levels: usize) -> Reading<Vec<Piece>> {
-        let described = self.described.get(number).copied().flatten();
-        let Some(Described { word, name, size_bytes, fields }) = described else {
-            return Err("its description cannot be read".to_string());
-        };
-        let pieces = match word {
-            "enum" => vec![],
-            // Of those, only arrays and links can hold links.
-            "primitive" => match Named::read(name)? {
-                Named::Own(_) => vec![],
-                _ => self.value(name, levels)?.expect_size(size_bytes)?,
-            },
-            "bytes" => {
-                let value = Value::of(BYTES_VALUE, What::Bytes);
-                value.expect_size(size_bytes)?
-            }
-            "struct" => self.fields(fields, size_bytes, levels)?,
-            _ => {
-                let found = shown(word);
-                return Err(format!("expected struct, enum, bytes or primitive, found {found:?}"));
-            }
-        };
-        if !pieces.is_empty() && !size_bytes.is_multiple_of(8) {
-            return Err(format!("expected a multiple of 8 bytes with links, found {size_bytes}"));
-        }
-        Ok(pieces)
-    }
-
-    fn fields(&mut self, lines: &'a str, size_bytes: u64, levels: usize) -> Reading<Vec<Piece>> {
-        let (mut pieces, mut end) = (vec![], 0);
-        for line in lines.lines() {
-            let parts = line.split_once(' ').and_then(|(offset, rest)| {
-                rest.split_once(": ").map(|(_, type_name)| (offset, type_name))
-            });
-            let Some((offset, type_name)) = parts else {
-                return Err(format!(
-                    "expected a line `offset field: type`, found {:?}",
-                    shown(line)
-                ));
-            };
-            let offset = number(offset, "a field's offset")?;
-            let value = self.value(type_name, levels)?;
-            let field_end = offset.checked_add(value.size_bytes).filter(|end| *end <= size_bytes);
-            let Some(field_end) = field_end.filter(|_| offset >= end) else {
-                let (line, value_bytes) = (shown(line), value.size_bytes);
-                let expected = format!("expected fields one after the other in {size_bytes} bytes");
-                return Err(format!("{expected}, found {line:?} of {value_bytes} bytes at {end}"));
-            };
-            end = field_end;
-            let moved = |piece: Piece| Piece { offset: offset + piece.offset, ..piece };
-            pieces.extend(value.pieces.into_iter().map(moved));
-        }
-        Ok(pieces)
-    }
-
-    /// Size and links of a value of the type with that name.
-    fn value(&mut self, name: &'a str, levels: usize) -> Reading<Value> {
-        let below = below(levels)?;
-        Ok(match Named::read(name)? {
-            Named::Plain(size_bytes) => Value { size_bytes, pieces: vec![] },
-            Named::Link(target) => {
-                Value::of(8, What::Link { target_bytes: self.size_of(target, below)? })
-            }
-            Named::Slice(element) => {
-                Value::of(16, What::Slice { element_bytes: self.size_of(element, below)? })
-            }
-            Named::Array(element, count) => {
-                let element = self.value(element, below)?;
-                self.array(element, count)?
-            }
-            Named::Own(name) => {
-                let number = self.number_of(name)?;
-                let plan = self.plan_of(number, below);
-                let plan = plan.map_err(|why| format!("it holds {}: {why}", shown(name)))?;
-                let size_bytes = self.size_of(name, below)?;
-                let pieces = plan.map_or(vec![], |plan| match &self.plans[plan].pieces[..] {
-                    [piece] => vec![*piece],
-                    _ => Value::of(0, What::Repeat { plan, count: 1, stride: size_bytes }).pieces,
-                });
-                Value { size_bytes, pieces }
-            }
-        })
-    }
-
-    fn array(&mut self, element: Value, count: u64) -> Reading<Value> {
-        let stride = element.size_bytes;
-        let size_bytes = stride.checked_mul(count).ok_or("an array of more than 2^64 bytes")?;
-        if element.pieces.is_empty() || count <= 1 {
-            let pieces = if count == 0 { vec![] } else { element.pieces };
-            return Ok(Value { size_bytes, pieces });
-        }
-        let plan = match element.pieces[..] {
-            [Piece { offset: 0, what: What::Repeat { plan, count: 1, .. } }] => plan,
-            _ => self.add(element.pieces)?,
-        };
-        Ok(Value::of(size_bytes, What::Repeat { plan, count, stride }))
-    }
-
-    fn number_of(&self, name: &str) -> Reading<usize> {
-        let number = self.numbers.get(name).copied();
-        number.ok_or_else(|| format!("expected a description of {}, found none", shown(name)))
-    }
-
-    fn size_of(&self, name: &str, levels: usize) -> Reading<u64> {
-        Ok(match Named::read(name)? {
-            Named::Plain(size_bytes) => size_bytes,
-            Named::Link(_) => 8,
-            Named::Slice(_) => 16,
-            Named::Array(element, count) => {
-                self.size_of(element, below(levels)?)?.saturating_mul(count)
-            }
-            Named::Own(name) => {
-                let described = self.described.get(self.number_of(name)?).copied().flatten();
-                described.map_or(0, |described| described.size_bytes)
-            }
-        })
-    }
-}
-
-fn below(levels: usize) -> Reading<usize> {
-    levels.checked_sub(1).ok_or_else(|| format!("expected at most {MOST_LEVELS} levels of types"))
-}
-
-impl Value {
-    fn of(size_bytes: u64, what: What) -> Self {
-        Self { size_bytes, pieces: vec![Piece { offset: 0, what }] }
-    }
-
-    fn expect_size(self, found: u64) -> Reading<Vec<Piece>> {
-        if self.size_bytes != found {
-            return Err(format!("expected {} bytes, found {found}", self.size_bytes));
-        }
-        Ok(self.pieces)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Layouts of these descriptions, and what was wrong with them.
-    fn read(texts: &[&str]) -> (Layouts, Vec<String>) {
-        let text = |text: &&str| {
-            let line = text.lines().next().unwrap_or_default();
-            let size = line.rsplit_once(" size ").and_then(|(_, size)| size.split_once(' '));
-            let size_bytes = size.and_then(|(size, _)| size.parse().ok()).unwrap_or(0);
-            TypeText { size_bytes, text: text.to_string() }
-        };
-        let mut problems = vec![];
-        let texts = Vec::from_iter(texts.iter().map(text));
-        let layouts = Layouts::read(&texts, |_, why| problems.push(why));
-        (layouts, problems)
-    }
-
-    /// Offsets and lengths of the links in a value of type `number` that is all
-    /// ones; of slices, the length for one element.
-    fn places(layouts: &Layouts, number: u32) -> Vec<(u64, u64)> {
-        let layout = layouts.of(number).expect("a type");
-        let bytes: Vec<u8> = (0..layout.size_bytes).map(|at| u8::from(at % 8 == 0)).collect();
-        let mut places = vec![];
-        let found = &mut |found: Found| places.push((found.at, found.len_bytes));
-        layout.plan.into_iter().for_each(|plan| layouts.links(plan, &bytes, found));
-        places
-    }
-
-    #[test]
-    fn links_are_found_in_fields_arrays_and_structs_within_each_other() {
-        let (layouts, problems) = read(&[
-            "struct Node size 24 align 8\n0 next: Link<Node>\n8 all: Link<[Pair<u8, [u8; 4]>]>\n",
-            "struct Pair<u8, [u8; 4]> size 5 align 1\n0 first: u8\n1 second: [u8; 4]\n",
-            "primitive [Node; 2] size 48 align 8\n",
-            "struct Deep size 216 align 8\n0 mark: Phantom<Node>\n0 number: u64\n\
-             8 nodes: [[Node; 2]; 4]\n200 one: [Link<[u16be; 4]>; 1]\n208 none: u64\n",
-            "enum Colour size 8 align 8\n0 Red\n-5 Link<Node>\n",
-            "primitive Link<[[Node; 3]]> size 16 align 8\n",
-            "struct Few size 8 align 8\n0 none: [Node; 0]\n0 inner: [Wrap; 1]\n",
-            "struct Wrap size 8 align 8\n0 link: Link<[Node; 1000000]>\n",
-            "primitive Own size 8 align 8\n",
-        ]);
-        assert_eq!(problems, [""; 0]);
-        assert_eq!(places(&layouts, 0), [(0, 24), (8, 5)]);
-        assert_eq!(places(&layouts, 1), []);
-        assert_eq!(places(&layouts, 2), [(0, 24), (8, 5), (24, 24), (32, 5)]);
-        let node = |index: u64| [(8 + 24 * index, 24), (16 + 24 * index, 5)];
-        let deep = (0..8).flat_map(node).chain([(200, 8)]);
-        assert_eq!(places(&layouts, 3), Vec::from_iter(deep));
-        assert_eq!(places(&layouts, 4), []);
-        assert_eq!(places(&layouts, 5), [(0, 72)]);
-        assert_eq!(places(&layouts, 6), [(0, 24_000_000)]);
-        assert_eq!(places(&layouts, 8), []);
-    }
-
-    #[test]
-    fn a_string_of_bytes_is_a_link_if_its_last_byte_says_so() {
-        let (layouts, problems) = read(&[
-            "bytes Text size 24 align 8\n",
-            "struct Both size 56 align 8\n0 id: u64\n8 texts: [Text; 2]\n",
-        ]);
-        assert_eq!(problems, [""; 0]);
-        let mut both = [7; 56];
-        let links = |both: &[u8]| {
-            let mut links = vec![];
-            let plan = layouts.of(1).and_then(|layout| layout.plan).expect("links");
-            layouts.links(plan, both, &mut |found| links.push(found));
-            links
-        };
-        // Short, and a length that no string has.
-        both[31] = 23;
-        both[55] = 24;
-        assert_eq!(links(&both), []);
-        both[55] = 255;
-        both[32..40].copy_from_slice(&0x1234u64.to_le_bytes());
-        both[40..48].copy_from_slice(&77u64.to_le_bytes());
-        assert_eq!(links(&both), [Found { at: 32, target: 0x1234, len_bytes: 77 }]);
-        both[32..40].fill(0);
-        assert_eq!(links(&both), []);
-    }
-
-    #[test]
-    fn descriptions_that_contradict_themselves_are_refused() {
-        let refused = [
-            "struct Self size 8 align 8\n0 again: Self\n",
-            "struct Array size 8 align 8\n0 again: [Array; 1]\n",
-            "struct Over size 16 align 8\n0 a: u64\n4 b: Link<u8>\n",
-            "struct Past size 8 align 8\n0 a: [u64; 2]\n",
-            "struct Wide size 8 align 8\n0 a: [[u64; 4294967296]; 4294967296]\n",
-            "struct Late size 8 align 8\n18446744073709551615 a: u64\n",
-            "struct Uneven size 12 align 4\n0 a: Link<u8>\n8 b: u32\n",
-            "struct Unknown size 8 align 8\n0 a: Link<Nothing>\n",
-            "struct Holds size 8 align 8\n0 a: Nothing\n",
-            "struct Line size 8 align 8\nnothing\n",
-            "struct Array2 size 8 align 8\n0 a: [u8]\n",
-            "bytes Short size 16 align 8\n",
-            "primitive [u8; 4] size 5 align 1\n",
-            "thing Other size 8 align 8\n",
-            "nothing\n",
-        ];
-        for text in refused {
-            let (layouts, problems) = read(&[text]);
-            assert_eq!(problems.len(), 1, "{text}: {problems:?}");
-            assert!(layouts.of(0).is_none_or(|layout| layout.plan.is_none()), "{text}");
-        }
-        let (_, problems) = read(&["enum Twice size 1 align 1\n", "enum Twice size 1 align 1\n"]);
-        assert_eq!(problems.len(), 1, "{problems:?}");
-        let text = String::from("struct Cut size 9 align 8\n");
-        let mut problems = 0;
-        Layouts::read(&[TypeText { size_bytes: 8, text }], |_, _| problems += 1);
-        assert_eq!(problems, 1);
-    }
-
-    #[test]
-    fn types_within_each_other_end_at_some_depth() {
-        let mut texts = vec!["struct T0 size 8 align 8\n0 a: Link<T0>\n".to_string()];
-        for level in 1..10_000 {
-            texts.push(format!("struct T{level} size 8 align 8\n0 a: T{}\n", level - 1));
-        }
-        // From the inside, each is read already when the next one asks.
-        let (layouts, problems) = read(&Vec::from_iter(texts.iter().map(|text| &**text)));
-        assert_eq!(problems, [""; 0]);
-        assert_eq!(places(&layouts, 9_999), [(0, 8)]);
-        texts.reverse();
-        let (_, problems) = read(&Vec::from_iter(texts.iter().map(|text| &**text)));
-        assert!(problems[0].contains("levels of types"), "{}", &problems[0][..100]);
-        let mut texts = vec!["struct T0 size 8 align 8\n0 a: Link<T0>\n".to_string()];
-        for level in 1..1000 {
-            let (size, below) = (8 * level + 8, level - 1);
-            let fields = format!("0 a: T{below}\n{} b: Link<T0>\n", 8 * level);
-            texts.push(format!("struct T{level} size {size} align 8\n{fields}"));
-        }
-        let (layouts, problems) = read(&Vec::from_iter(texts.iter().map(|text| &**text)));
-        assert_eq!(places(&layouts, 100).len(), 101);
-        assert!(layouts.plans.iter().all(|plan| plan.levels <= MOST_LEVELS));
-        assert!(problems[0].contains("levels of types"), "{}", problems[0]);
-        let deep = format!("struct A size 8 align 8\n0 a: {}\n", "[".repeat(100_000));
-        assert_eq!(read(&[&deep]).1.len(), 1);
-        let nest = format!("{}u64{}", "[".repeat(100_000), "; 1]".repeat(100_000));
-        let deep = format!("struct A size 8 align 8\n0 a: {nest}\n8 b: Link<{nest}>");
-        assert_eq!(read(&[&deep]).1.len(), 1);
-    }
-
-    #[test]
-    fn counts_of_any_size_take_no_memory_and_parts_without_links_no_time() {
-        let (layouts, problems) = read(&[
-            "struct Big size 4294967288 align 8\n0 a: [Link<u8>; 536870911]\n",
-            "struct Empty size 4294967288 align 8\n0 a: [[[u8; 8]; 536870911]; 1]\n",
-        ]);
-        assert_eq!(problems, [""; 0]);
-        assert_eq!(layouts.plans.iter().map(|plan| plan.pieces.len()).sum::<usize>(), 2);
-        assert!(layouts.of(1).expect("a type").plan.is_none());
-        // Parts of size 0 may lie at one place any number of times.
-        let mut texts = vec!["struct Z0 size 0 align 1\n".to_string()];
-        for level in 1..60 {
-            let below = level - 1;
-            texts.push(format!(
-                "struct Z{level} size 0 align 1\n0 a: Z{below}\n0 b: [Z{below}; 9]\n"
-            ));
-        }
-        let last = "struct Last size 8 align 8\n0 a: Z59\n0 b: Link<Z59>\n".to_string();
-        texts.push(last);
-        let (layouts, problems) = read(&Vec::from_iter(texts.iter().map(|text| &**text)));
-        assert_eq!(problems, [""; 0]);
-        assert_eq!(places(&layouts, 60), [(0, 0)]);
-    }
 }

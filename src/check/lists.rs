@@ -9,7 +9,8 @@ use crate::format::heap::{
 };
 use crate::image::Image;
 
-use super::{Report, Seen};
+use super::heap::Seen;
+use super::report::Report;
 
 pub(super) fn check(image: &Image, report: &mut Report, seen: &Seen) {
     let mut listed = HashSet::new();

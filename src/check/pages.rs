@@ -1,22 +1,39 @@
 //! The pages: descriptors against each other, and sums against contents.
 
-use crate::format::heap::{FREE_FIRST, FREE_LAST, MAX_SLOTS, PageDescriptor, PageKind, TypeEntry};
+use zerocopy::little_endian::U64;
+
+use crate::format::heap::{
+    ARRAY_CLASSES, FREE_FIRST, FREE_LAST, MAX_SLOT_BYTES, MAX_SLOTS, PAGES_PER_SEGMENT,
+    PageDescriptor, PageKind, RegionRef, SLAB_ARRAYS, TYPE_FIRST_USER,
+};
 use crate::format::{LINES_PER_PAGE, PAGE_BYTES, checksum};
 use crate::image::Image;
 
-use super::{Report, Seen};
+use super::chunks::{Chunks, expect_kind};
+use super::heap::Seen;
+use super::layout::Layouts;
+use super::report::Report;
 
-/// Looks at each page of the heap.
-pub(super) fn check(image: &Image, report: &mut Report, seen: &mut Seen) {
+/// Looks at each page that is described.
+pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &mut Seen) {
     let end = image.heap_pages();
     let mut page = 0;
     while page < end {
-        page += check_from(image, report, seen, page).max(1);
+        let segment = page / PAGES_PER_SEGMENT;
+        page = match chunks.has(segment) {
+            true => page + check_from(image, report, seen, page).max(1),
+            false => (segment + 1) * PAGES_PER_SEGMENT,
+        };
     }
-    for page in 0..end {
-        check_sum(image, report, page);
+    for segment in (0..chunks.segments).filter(|segment| chunks.has(*segment)) {
+        let first = segment * PAGES_PER_SEGMENT;
+        for page in first..first + PAGES_PER_SEGMENT {
+            match page < end {
+                true => check_sum(image, report, chunks, page),
+                false => check_past_end(image, report, page),
+            }
+        }
     }
-    check_past_end(image, report, end);
 }
 
 /// Looks at the page, or the run that begins there; returns its length.
@@ -27,18 +44,28 @@ fn check_from(image: &Image, report: &mut Report, seen: &mut Seen, page: u64) ->
     };
     match found.kind() {
         Some(PageKind::Free) => check_free(image, report, seen, page, &found),
-        Some(PageKind::Slab) => check_slab(image, report, seen, page, &found),
+        Some(PageKind::Slab) => check_slab(report, seen, page, &found),
         Some(PageKind::Run) => check_run(image, report, page, &found),
         Some(PageKind::RunBody) => {
             report.find(offset, "a run's later page without its first page");
             1
         }
         Some(PageKind::Log) => check_log(image, report, page),
-        Some(PageKind::Meta | PageKind::Sums) => 1,
+        Some(kind @ (PageKind::Meta | PageKind::Sums)) => {
+            expect_fields(report, page, &found, PageDescriptor::of(kind));
+            1
+        }
         None => {
             report.find(offset, format!("page kind {} is unknown", found.kind_code()));
             1
         }
+    }
+}
+
+/// Refuses fields that the kind has no use for.
+fn expect_fields(report: &mut Report, page: u64, found: &PageDescriptor, used: PageDescriptor) {
+    if *found != used {
+        report.find(page * PAGE_BYTES, format!("expected {used:?} for its kind, found {found:?}"));
     }
 }
 
@@ -55,6 +82,10 @@ fn check_free(
         report.find(offset, "a free page that no free run begins with");
         return 1;
     }
+    let mut expected = PageDescriptor::of(PageKind::Free);
+    expected.flags = if pages == 1 { FREE_FIRST | FREE_LAST } else { FREE_FIRST };
+    (expected.run_pages, expected.next, expected.prev) = (first.run_pages, first.next, first.prev);
+    expect_fields(report, page, first, expected);
     seen.free_runs.insert(page);
     for inside in page + 1..page + pages {
         let Some(found) = report.note(offset, image.descriptor(inside)) else {
@@ -77,13 +108,7 @@ fn check_free(
     pages
 }
 
-fn check_slab(
-    image: &Image,
-    report: &mut Report,
-    seen: &mut Seen,
-    page: u64,
-    slab: &PageDescriptor,
-) -> u64 {
+fn check_slab(report: &mut Report, seen: &mut Seen, page: u64, slab: &PageDescriptor) -> u64 {
     let offset = page * PAGE_BYTES;
     let slot_bytes = u64::from(slab.slot_bytes.get());
     let slots = PAGE_BYTES.checked_div(slot_bytes).unwrap_or(0).min(MAX_SLOTS);
@@ -91,27 +116,23 @@ fn check_slab(
         report.find(offset, format!("a slab of {} slots of {slot_bytes} bytes", slab.slots));
         return 1;
     }
+    let mut expected = PageDescriptor::of(PageKind::Slab);
+    expected.flags = slab.flags & SLAB_ARRAYS;
+    (expected.slot_bytes, expected.owner) = (slab.slot_bytes, slab.owner);
+    (expected.slots, expected.used, expected.bitmap) = (slab.slots, slab.used, slab.bitmap);
+    let is_full = slab.used >= slab.slots;
+    if !is_full {
+        (expected.next, expected.prev) = (slab.next, slab.prev);
+        seen.open_slabs.insert(page);
+    }
+    expect_fields(report, page, slab, expected);
     if slab.slots_in_bitmap() != u64::from(slab.used.get()) {
         report.find(offset, "a slab whose count of used slots is not its bitmap's");
     }
     if (slots..MAX_SLOTS).any(|slot| slab.slot_used(slot)) {
         report.find(offset, "a slab with a used slot past its last one");
     }
-    if slab.used < slab.slots {
-        seen.open_slabs.insert(page);
-    }
-    check_owner(image, report, page, slab);
     1
-}
-
-fn check_owner(image: &Image, report: &mut Report, page: u64, descriptor: &PageDescriptor) {
-    let Some(header) = report.note(0, image.header()) else {
-        return;
-    };
-    let (number, len) = (descriptor.owner.get(), header.registry.len.get());
-    if number >= len && number != 0 {
-        report.find(page * PAGE_BYTES, format!("type number {number} of {len}"));
-    }
 }
 
 fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescriptor) -> u64 {
@@ -121,6 +142,10 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
         report.find(offset, format!("a run of {pages} pages"));
         return 1;
     }
+    let mut expected = PageDescriptor::of(PageKind::Run);
+    (expected.owner, expected.run_pages) = (head.owner, head.run_pages);
+    expected.object_bytes = head.object_bytes;
+    expect_fields(report, page, head, expected);
     let needed = head.object_bytes.get().div_ceil(PAGE_BYTES).max(1);
     if needed != pages {
         report.find(offset, format!("a run of {pages} pages for {} bytes", head.object_bytes));
@@ -136,45 +161,40 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
             return inside - page;
         }
     }
-    check_owner(image, report, page, head);
     pages
 }
 
-/// Log pages lie in a region that the header names.
+/// Log pages lie in a region that the header names, and each page of that is one.
 fn check_log(image: &Image, report: &mut Report, page: u64) -> u64 {
     let Some(header) = report.note(0, image.header()) else {
         return 1;
     };
-    let around = |region: &&crate::format::heap::RegionRef| {
-        let first = u64::from(region.page.get());
-        (first..first + u64::from(region.pages.get())).contains(&page)
+    let begins = |region: &&RegionRef| u64::from(region.page.get()) == page;
+    let Some(region) = header.log.iter().find(begins) else {
+        report.find(page * PAGE_BYTES, "a log page outside of the log's regions");
+        return 1;
     };
-    match header.log.iter().find(around) {
-        Some(region) => {
-            let end = u64::from(region.page.get()) + u64::from(region.pages.get());
-            let rest = page..end.min(image.heap_pages());
-            let is_log = |page: &u64| matches!(image.page_kind(*page), Ok(PageKind::Log));
-            rest.take_while(is_log).count() as u64
-        }
-        None => {
-            report.find(page * PAGE_BYTES, "a log page outside of the log's regions");
-            1
+    let pages = u64::from(region.pages.get()).min(image.heap_pages() - page);
+    for inside in page..page + pages {
+        let found = image.descriptor(inside).copied();
+        if found.is_ok_and(|found| found != PageDescriptor::of(PageKind::Log)) {
+            report.find(inside * PAGE_BYTES, "a page of the log is described otherwise");
         }
     }
+    pages
 }
 
-fn check_sum(image: &Image, report: &mut Report, page: u64) {
+fn stored_sum(image: &Image, report: &mut Report, page: u64) -> Option<u64> {
+    let at = report.note(page * PAGE_BYTES, image.sum_offset(page))?;
+    report.note(at, image.pod::<U64>("page sum", at)).map(|sum| sum.get())
+}
+
+fn check_sum(image: &Image, report: &mut Report, chunks: &Chunks, page: u64) {
     let offset = page * PAGE_BYTES;
-    let Ok(kind) = image.page_kind(page) else {
+    let (Ok(kind), Some(stored)) = (image.page_kind(page), stored_sum(image, report, page)) else {
         return;
     };
-    let Some(at) = report.note(offset, image.sum_offset(page)) else {
-        return;
-    };
-    let sum = image.pod::<zerocopy::little_endian::U64>("page sum", at);
-    let Some(stored) = report.note(at, sum).map(|sum| sum.get()) else {
-        return;
-    };
+    expect_kind(report, chunks, page, kind);
     let expected = match kind {
         PageKind::Free | PageKind::Log | PageKind::Sums => 0,
         _ => match report.note(offset, image.pages(page, 1)) {
@@ -188,25 +208,45 @@ fn check_sum(image: &Image, report: &mut Report, page: u64) {
 }
 
 /// Descriptors and sums of pages past the heap's end are zero.
-fn check_past_end(image: &Image, report: &mut Report, end: u64) {
-    let Some(header) = report.note(0, image.header()) else {
-        return;
-    };
-    let segments = u64::from(header.segments.get());
-    let last = segments.saturating_mul(crate::format::heap::PAGES_PER_SEGMENT);
-    for page in end..last.min(end + crate::format::heap::PAGES_PER_SEGMENT * 64) {
-        let descriptor = image.descriptor(page).copied();
-        if descriptor.is_ok_and(|found| found != PageDescriptor::default()) {
-            report.find(page * PAGE_BYTES, "a page past the heap's end is described");
-        }
-        let Ok(at) = image.sum_offset(page) else {
-            continue;
-        };
-        let sum = image.pod::<zerocopy::little_endian::U64>("page sum", at);
-        if sum.is_ok_and(|sum| sum.get() != 0) {
-            report.find(at, "a page past the heap's end has a sum");
-        }
+fn check_past_end(image: &Image, report: &mut Report, page: u64) {
+    let offset = page * PAGE_BYTES;
+    let descriptor = image.descriptor(page).copied();
+    if descriptor.is_ok_and(|found| found != PageDescriptor::default()) {
+        report.find(offset, "a page past the heap's end is described");
+    }
+    if stored_sum(image, report, page).is_some_and(|sum| sum != 0) {
+        report.find(offset, "a page past the heap's end has a sum");
     }
 }
 
-const _: () = assert!(size_of::<TypeEntry>() == 128);
+/// Looks at whether slabs and runs fit the types that they are of.
+pub(super) fn check_slots(image: &Image, report: &mut Report, layouts: &Layouts) {
+    for page in 0..image.heap_pages() {
+        let Ok(found) = image.descriptor(page) else { continue };
+        let is_slab = found.kind() == Some(PageKind::Slab);
+        if !is_slab && found.kind() != Some(PageKind::Run) {
+            continue;
+        }
+        let owner = found.owner.get();
+        let (size, align) = match layouts.of(owner) {
+            Some(layout) => (layout.size_bytes, layout.align_bytes),
+            None if owner < TYPE_FIRST_USER => (1, 1),
+            None => {
+                let known = layouts.types.len();
+                report.find(page * PAGE_BYTES, format!("type number {owner} of {known}"));
+                continue;
+            }
+        };
+        let slot = u64::from(found.slot_bytes.get());
+        let is_right = match (is_slab, found.flags & SLAB_ARRAYS) {
+            (false, _) => found.object_bytes.get().is_multiple_of(size),
+            (true, 0) => slot == size.max(16) && size <= MAX_SLOT_BYTES && owner != 0,
+            (true, _) => ARRAY_CLASSES.contains(&(slot as u16)) && slot.is_multiple_of(align),
+        };
+        if !is_right {
+            let what =
+                format!("slots or an object of other sizes than type {owner}'s, {size} bytes");
+            report.find(page * PAGE_BYTES, what);
+        }
+    }
+}

@@ -1,21 +1,17 @@
 //! What no root reaches, and what links lead to that is gone.
 //!
-//! **Owns** the walk from the roots along all links, and what comes of it.
-//! **Must not know** the program's types: what lies in an allocation is what
-//! its page's descriptor says, whatever a link's type is.
-//!
-//! The walk ends on any bytes and takes time by the heap's length: an element
-//! is gone through once, and together they are as long as the heap at most.
-//! Memory is 3 bytes for each 128 that were reached, and what is on the way.
+//! **Owns** the lists of both. **Must not know** how objects are gone through
+//! (`walk`).
 
-use crate::catalog::root_targets;
+use crate::catalog::root_entries;
 use crate::format::PAGE_BYTES;
-use crate::format::heap::{MAX_SLOTS, PageKind, TYPE_FIRST_USER};
+use crate::format::heap::{MAX_SLOTS, PageKind, ROOT_SINGLE, TYPE_FIRST_USER};
 use crate::image::{Allocation, Image};
 
-use super::Report;
-use super::layout::{Found, Layout, Layouts};
-use super::marks::Marks;
+use super::catalog::Named;
+use super::layout::{Layout, Layouts};
+use super::report::Report;
+use super::walk::{Walk, is_single};
 
 /// Entries that a list of a report has at most.
 const MOST_LISTED: usize = 100;
@@ -62,6 +58,10 @@ pub struct UnreachableList {
 pub struct Dangling {
     /// Where the link lies: offset from the start of the heap.
     pub offset: u64,
+    /// The type of the value that has it.
+    pub type_name: String,
+    /// Which part of that value it is, such as `next`; empty for all of it.
+    pub field: String,
     /// Where it leads: likewise.
     pub target: u64,
     /// What was found there.
@@ -70,8 +70,12 @@ pub struct Dangling {
 
 impl std::fmt::Display for Dangling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { offset, target, found } = self;
-        write!(f, "heap offset {offset:#x}: a link to {target:#x}, which is {found}")
+        let Self { offset, type_name, field, target, found } = self;
+        let colon = if field.is_empty() { "" } else { ": " };
+        write!(
+            f,
+            "heap offset {offset:#x}, {type_name}{colon}{field}: a link to {target:#x}, which is {found}"
+        )
     }
 }
 
@@ -85,158 +89,50 @@ pub struct DanglingList {
     pub links: u64,
 }
 
-/// Walks from the roots, then lists what was not reached.
-pub(super) fn check(image: &Image, report: &mut Report, layouts: &Layouts) {
-    let mut walk = Walk {
-        image,
-        layouts,
-        reached: Marks::new(image.heap_bytes(), 16),
-        scanned: Marks::new(image.heap_bytes(), 8),
-        pending: vec![],
-        dangling: DanglingList::default(),
-        left_bytes: image.heap_bytes(),
-    };
-    let Some(targets) = report.note(0, root_targets(image)) else {
-        return;
-    };
-    let mut is_whole = true;
-    for target in targets {
-        let Some((offset, count, number)) = report.note(0, target) else {
-            break;
-        };
-        let element_bytes = layouts.of(number).map_or(0, |layout| layout.size_bytes);
-        if offset != 0 {
-            // Whether a root may lead there is asked elsewhere.
-            let _ = walk.follow(offset, count.saturating_mul(element_bytes));
-            is_whole &= walk.go();
+impl DanglingList {
+    /// Counts one, which `describe` tells of if it is listed.
+    pub(super) fn add(&mut self, describe: impl FnOnce() -> Dangling) {
+        self.links += 1;
+        if self.listed.len() < MOST_LISTED {
+            self.listed.push(describe());
         }
     }
-    report.dangling = walk.dangling;
+}
+
+/// Walks from the roots, then lists what was not reached. What is flagstone's own is
+/// named by its own structures instead.
+pub(super) fn check(image: &Image, report: &mut Report, layouts: &Layouts, named: &Named) {
+    let Some(roots) = report.note(0, root_entries(image)) else {
+        return;
+    };
+    let mut walk = Walk::new(image, layouts, report);
+    // The pass over the roots has told where they end too early.
+    for root in roots.map_while(Result::ok).filter(|root| root.offset.get() != 0) {
+        let layout = layouts.of(root.type_number.get());
+        let count = if root.count.get() == ROOT_SINGLE { 1 } else { root.count.get() };
+        let len_bytes = layout.map_or(0, |layout| count.saturating_mul(layout.size_bytes));
+        walk.begin_at(root.offset.get(), len_bytes);
+    }
+    let (reached, dangling, is_whole) = walk.end();
+    report.dangling = dangling;
+    let mut list = UnreachableList::default();
+    each_allocation(image, |found| {
+        if found.owner < TYPE_FIRST_USER {
+            if !named.is_named(found.offset) {
+                report.find(found.offset, "memory of flagstone's own that nothing names");
+            }
+        } else if !reached.is_set(found.offset) {
+            list.add(&found, layouts.of(found.owner));
+        }
+    });
     match is_whole {
-        true => report.unreachable = unreached(image, layouts, &walk.reached),
+        true => report.unreachable = list,
         false => report.find(0, "objects lie over each other: what no root reaches is unknown"),
     }
 }
 
-/// Elements still to go through.
-struct Range {
-    /// Where the first of them begins.
-    start: u64,
-    /// Where the last one ends.
-    end: u64,
-    /// Their type's number.
-    owner: u32,
-}
-
-struct Walk<'a> {
-    image: &'a Image,
-    layouts: &'a Layouts,
-    /// The first byte of each allocation that was reached. No two begin within
-    /// the same 16 bytes.
-    reached: Marks,
-    /// Elements that were gone through. Where links lie, they are multiples of 8.
-    scanned: Marks,
-    pending: Vec<Range>,
-    dangling: DanglingList,
-    /// Bytes of elements that are still to be expected: they do not overlap.
-    left_bytes: u64,
-}
-
-impl Walk<'_> {
-    /// Notes what a link of that length reaches; an error says what it leads to
-    /// instead, wholly or in part.
-    fn follow(&mut self, target: u64, len_bytes: u64) -> Result<(), &'static str> {
-        let found = self.image.allocation(target)?;
-        if found.owner < TYPE_FIRST_USER {
-            return Err("an allocation of flagstone's own");
-        }
-        let layout = self.layouts.of(found.owner);
-        let (first, room) = (target.saturating_sub(found.offset), used_bytes(&found, layout));
-        // An empty array has nothing, and its link leads there all the same.
-        if first > room || (first == room && len_bytes != 0) {
-            return Err("the space behind an object");
-        }
-        self.reached.set(found.offset, found.offset + 1);
-        let end = first.saturating_add(len_bytes);
-        if let Some(&Layout { size_bytes, plan: Some(_), .. }) = layout {
-            let whole = room - room % size_bytes;
-            let start = found.offset + first / size_bytes * size_bytes;
-            let end = found.offset + end.min(whole).next_multiple_of(size_bytes).min(whole);
-            let end = end.min(self.image.heap_bytes());
-            if len_bytes != 0 && self.scanned.next_clear(start) < end {
-                self.pending.push(Range { start, end, owner: found.owner });
-            }
-        }
-        if end > room { Err("an object that ends before the link does") } else { Ok(()) }
-    }
-
-    /// Goes through all that is pending; false if that is more than there can be.
-    fn go(&mut self) -> bool {
-        while let Some(range) = self.pending.pop() {
-            let Range { start, end, owner } = range;
-            let Some(&Layout { size_bytes: element_bytes, plan: Some(plan), .. }) =
-                self.layouts.of(owner)
-            else {
-                continue;
-            };
-            let skipped = (self.scanned.next_clear(start) - start) / element_bytes;
-            let start = start + skipped * element_bytes;
-            if start >= end {
-                continue;
-            }
-            let next = start + element_bytes;
-            // Before its links are followed, so that a long list takes no space.
-            if next < end {
-                self.pending.push(Range { start: next, ..range });
-            }
-            let Some(left_bytes) = self.left_bytes.checked_sub(element_bytes) else {
-                self.pending.clear();
-                return false;
-            };
-            self.left_bytes = left_bytes;
-            self.scanned.set(start, next);
-            self.scan(start, element_bytes, plan);
-        }
-        true
-    }
-
-    fn scan(&mut self, start: u64, element_bytes: u64, plan: usize) {
-        let (image, layouts) = (self.image, self.layouts);
-        // Only a run that goes through the log can be refused, and the pass over
-        // the pages has found that.
-        let Ok(bytes) = image.bytes("object", start, element_bytes) else {
-            return;
-        };
-        layouts.links(plan, bytes, &mut |Found { at, target, len_bytes }| {
-            let Err(found) = self.follow(target, len_bytes) else {
-                return;
-            };
-            self.dangling.links += 1;
-            if self.dangling.listed.len() < MOST_LISTED {
-                self.dangling.listed.push(Dangling { offset: start + at, target, found });
-            }
-        });
-    }
-}
-
-/// Bytes of an allocation that its object or array can take up.
-fn used_bytes(found: &Allocation, layout: Option<&Layout>) -> u64 {
-    match layout {
-        Some(layout) if is_single(found, layout) => found.len_bytes.min(layout.size_bytes),
-        _ => found.len_bytes,
-    }
-}
-
-/// Whether it holds one object, as far as that can be told.
-fn is_single(found: &Allocation, layout: &Layout) -> bool {
-    match found.is_run {
-        true => found.len_bytes == layout.size_bytes,
-        false => !found.is_array_slot,
-    }
-}
-
-fn unreached(image: &Image, layouts: &Layouts, reached: &Marks) -> UnreachableList {
-    let mut list = UnreachableList::default();
+/// Tells `each` all live allocations.
+fn each_allocation(image: &Image, mut each: impl FnMut(Allocation)) {
     for page in 0..image.heap_pages() {
         let Ok(descriptor) = image.descriptor(page) else {
             continue;
@@ -252,12 +148,9 @@ fn unreached(image: &Image, layouts: &Layouts, reached: &Marks) -> UnreachableLi
             let Ok(found) = image.allocation(page * PAGE_BYTES + slot * slot_bytes) else {
                 continue;
             };
-            if found.owner >= TYPE_FIRST_USER && !reached.is_set(found.offset) {
-                list.add(&found, layouts.of(found.owner));
-            }
+            each(found);
         }
     }
-    list
 }
 
 impl UnreachableList {

@@ -66,6 +66,13 @@ pub(crate) trait Disk: Send + Sync {
     /// The log region at `offset`.
     fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>>;
 
+    /// Reads all that there is; where that fails, says where. Whoever does not
+    /// know the file does so before it is mapped: through a mapping, a sector that
+    /// cannot be read ends the process with SIGBUS.
+    fn read_through(&self) -> Result<(), (u64, io::Error)> {
+        Ok(())
+    }
+
     /// A private image of `len_bytes` of the heap.
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
 }

@@ -2,13 +2,20 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
 
 use super::file::{open_locked, to_read};
 use super::lock::LockedFile;
 use super::{Disk, LogRegion};
 use crate::map::PrivateMap;
+
+/// Bytes that are read at a time.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// A file that was opened for reading alone, under a shared lock. Images of it
 /// are private, so records can be applied to them; a write is refused, here and
@@ -25,6 +32,21 @@ pub(crate) fn open_to_read(path: &Path) -> crate::Result<Option<ReadOnlyDisk>> {
 
 fn refused<T>() -> io::Result<T> {
     Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the file was opened for reading alone"))
+}
+
+impl ReadOnlyDisk {
+    /// The next part of the file from `at` on that is no hole.
+    fn next_data(&self, at: u64) -> io::Result<Option<Range<u64>>> {
+        match rustix::fs::seek(&*self.file, SeekFrom::Data(at)) {
+            Ok(start) => {
+                let end = rustix::fs::seek(&*self.file, SeekFrom::Hole(start))?;
+                Ok(Some(start..end))
+            }
+            // What ENXIO says: there is none.
+            Err(Errno::NXIO) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl Disk for ReadOnlyDisk {
@@ -54,6 +76,21 @@ impl Disk for ReadOnlyDisk {
 
     fn open_log(&self, offset: u64, _len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
         Ok(Box::new(ReadOnlyLog { file: self.file.try_clone()?, start: offset }))
+    }
+
+    fn read_through(&self) -> Result<(), (u64, io::Error)> {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut at = 0;
+        while let Some(data) = self.next_data(at).map_err(|error| (at, error))? {
+            at = data.start;
+            while at < data.end {
+                let bytes = (data.end - at).min(PIECE_BYTES as u64);
+                let read = self.read_at(at, &mut piece[..bytes as usize]);
+                read.map_err(|error| (at, error))?;
+                at += bytes;
+            }
+        }
+        Ok(())
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {

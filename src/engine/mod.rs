@@ -27,6 +27,7 @@ mod create;
 mod flush;
 mod heap_ends;
 mod open;
+mod recover;
 mod relocate;
 mod turn;
 
@@ -50,6 +51,7 @@ use turn::Turns;
 
 pub(crate) use commit::Committed;
 pub(crate) use create::create;
+pub(crate) use recover::{LogEnd, OnDamage, Recovered, read_head};
 
 /// What the engine has to know of the open options.
 #[derive(Clone, Debug)]
@@ -303,6 +305,13 @@ impl Core {
     pub(crate) fn file_bytes(&self) -> Result<u64> {
         self.expect_own_process()?;
         self.disk.len_bytes().map_err(|source| self.io_error("look at the file's length", source))
+    }
+
+    /// The pages before the heap, while no superblock is being written.
+    pub(crate) fn read_head(&self) -> Result<Vec<u8>> {
+        let _checkpointer = lock(&self.checkpointer);
+        let file_bytes = self.file_bytes()?;
+        recover::read_head(&*self.disk, &self.path, file_bytes)
     }
 
     /// The random key of the store's hash tables.

@@ -276,6 +276,9 @@ pub(crate) struct TypeEntry {
     reserved: [u8; 12],
 }
 
+/// `count` of a root that is one object and no slice.
+pub(crate) const ROOT_SINGLE: u64 = u64::MAX;
+
 /// A named root.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -289,6 +292,21 @@ pub(crate) struct RootEntry {
     pub(crate) offset: U64,
     /// Elements of a slice; `u64::MAX` for a single object.
     pub(crate) count: U64,
+}
+
+impl TypeEntry {
+    /// Whether bits are set that this version leaves zero.
+    pub(crate) fn has_unknown_bits(&self) -> bool {
+        self.reserved != [0; 12]
+    }
+}
+
+impl HeapHeader {
+    /// Whether bits are set that this version leaves zero.
+    pub(crate) fn has_unknown_bits(&self) -> bool {
+        let arrays = [self.registry.reserved, self.roots.reserved];
+        self.reserved != [0; 72] || arrays.iter().any(|reserved| reserved.get() != 0)
+    }
 }
 
 const _: () = {

@@ -150,6 +150,15 @@ impl Superblock {
         self.flags.get() & FLAG_CLEAN != 0
     }
 
+    /// Whether bits are set that this version leaves zero.
+    pub(crate) fn has_unknown_bits(&self) -> bool {
+        self.flags.get() & !FLAG_CLEAN != 0 || self.reserved != [0; 504 - 128]
+    }
+
+    pub(crate) fn is_of_same_store(&self, other: &Self) -> bool {
+        (self.store_id, self.hash_key) == (other.store_id, other.hash_key)
+    }
+
     /// A checksum can be forged, so the numbers are checked as well: all sums
     /// that later code forms of them stay within `u64`.
     fn make_sense(&self) -> Result<(), Unusable> {

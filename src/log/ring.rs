@@ -104,6 +104,26 @@ impl Ring {
         Ok(self.is_plausible(&header, position).then_some(header))
     }
 
+    /// Whether what stands at `position` was once written as the record that
+    /// follows `chain`, as far as its header still shows.
+    pub(crate) fn resembles_record(&self, position: u64, chain: u64) -> std::io::Result<bool> {
+        if self.room_to_end(position) < HEADER_BYTES {
+            return Ok(false);
+        }
+        let mut bytes = [0; HEADER_BYTES as usize];
+        self.load(position, &mut bytes)?;
+        Ok(RecordHeader::read_from_bytes(&bytes).is_ok_and(|header| {
+            let signs = [
+                header.magic == record::MAGIC,
+                header.position.get() == position,
+                header.chain.get() == chain,
+            ];
+            // Damage may have met one of them.
+            bytes != [0; HEADER_BYTES as usize]
+                && signs.into_iter().filter(|sign| *sign).count() >= 2
+        }))
+    }
+
     /// Whether these bytes could be the header of a record at `position`.
     ///
     /// No record but a skip is longer than the longest one with its padding, so

@@ -16,6 +16,25 @@ pub(crate) struct RecoveredLog {
     /// A durable position past `end` that a later record attests: then the
     /// record at `end` is damaged, and not merely torn.
     pub(crate) attested: Option<u64>,
+    /// Something at the end, or behind it, looks like a record of the sequence:
+    /// what stands at the end was torn, or is damaged.
+    pub(crate) is_torn: bool,
+}
+
+impl RecoveredLog {
+    /// A log that ends where it begins.
+    pub(crate) fn none(end: u64, chain: u64) -> Self {
+        Self { end, chain, attested: None, is_torn: false }
+    }
+}
+
+/// What stands behind the end of the log.
+#[derive(Default)]
+struct Behind {
+    /// The first durable position past the end that a valid record names.
+    attested: Option<u64>,
+    /// Whether there is a valid record.
+    has_record: bool,
 }
 
 /// Reads the records from `from` on, hands each with its entries to `each`, and
@@ -30,7 +49,7 @@ pub(crate) fn recover(
     chain: u64,
     mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
 ) -> Result<RecoveredLog> {
-    let mut found = RecoveredLog { end: from, chain, attested: None };
+    let mut found = RecoveredLog::none(from, chain);
     let mut buffer = Vec::new();
     let mut spill = Vec::new();
     while found.end - from < source.ring.len_bytes() {
@@ -51,8 +70,12 @@ pub(crate) fn recover(
         found.end += u64::from(header.len_bytes.get());
         found.chain = header.checksum.get();
     }
-    let attested = attestation(&source.ring, epoch, from, found.end);
-    found.attested = attested.map_err(|error| source.failed(found.end, &error))?;
+    let (ring, end) = (&source.ring, found.end);
+    let failed = |error| source.failed(end, &error);
+    let behind = look_behind(ring, epoch, from, end).map_err(failed)?;
+    let looks_like_a_record = ring.resembles_record(end, found.chain).map_err(failed)?;
+    found.attested = behind.attested;
+    found.is_torn = behind.has_record || looks_like_a_record;
     Ok(found)
 }
 
@@ -62,11 +85,12 @@ fn spill_checks(source: &LogSource, epoch: u64, position: u64, body: &mut Vec<u8
     Ok(spill.is_some_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get()))
 }
 
-/// The first durable position past `end` that a valid record behind it names.
+/// Looks for records behind the end, until one attests that there was more.
 ///
 /// A ring has room for one lap, so each place can hold only one position past
 /// `end`; a header that names another is from an earlier lap.
-fn attestation(ring: &Ring, epoch: u64, from: u64, end: u64) -> std::io::Result<Option<u64>> {
+fn look_behind(ring: &Ring, epoch: u64, from: u64, end: u64) -> std::io::Result<Behind> {
+    let mut behind = Behind::default();
     let last = from + ring.len_bytes();
     // Headers can be forged; what their checksums may cost is bounded.
     let mut budget_bytes = 4 * ring.len_bytes();
@@ -81,18 +105,20 @@ fn attestation(ring: &Ring, epoch: u64, from: u64, end: u64) -> std::io::Result<
                 continue;
             };
             let cost = u64::from(header.len_bytes.get());
-            let Some(rest) = budget_bytes.checked_sub(cost) else { return Ok(None) };
+            let Some(rest) = budget_bytes.checked_sub(cost) else { return Ok(behind) };
             budget_bytes = rest;
             let Some(header) = ring.checked(candidate, epoch, None, &mut buffer)? else {
                 continue;
             };
+            behind.has_record = true;
             if header.durable.get() > end {
-                return Ok(Some(header.durable.get()));
+                behind.attested = Some(header.durable.get());
+                return Ok(behind);
             }
         }
         at += bytes;
     }
-    Ok(None)
+    Ok(behind)
 }
 
 /// Positions in a block, which begins at `at`, where a record's magic stands.

@@ -7,6 +7,7 @@
 
 mod background;
 mod blocks;
+mod check;
 mod commit;
 mod log_growth;
 mod open;
@@ -24,7 +25,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::{CheckedTypes, TypeNumbers};
-use crate::check::{self, Report};
 use crate::disk::Disk;
 use crate::engine::{Core, Settings};
 use crate::error::Result;
@@ -142,32 +142,6 @@ impl Store {
     /// A write failed; the store is poisoned then.
     pub fn checkpoint(&self) -> Result<()> {
         self.core.checkpoint()
-    }
-
-    /// Looks through the whole store for damage: superblocks, page sums, the
-    /// allocator's structures against each other, types and roots. Then follows
-    /// all links from the roots on, by the types' descriptions in the store, and
-    /// lists allocations that no root reaches and links that dangle; these are no
-    /// damage. Linear in the store's size, in time; takes memory for a bitmap of
-    /// up to 2.4 % of what the roots reach.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), flagstone::Error> {
-    /// let store = flagstone::Store::in_memory()?;
-    /// store.update(|tx| tx.alloc(7u64).map(drop))?;
-    /// let report = store.check()?;
-    /// assert!(report.is_clean());
-    /// assert_eq!(report.unreachable.allocations, 1);
-    /// assert_eq!(report.unreachable.listed[0].type_name, "u64");
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Only if it could not look; what it finds is in the report.
-    pub fn check(&self) -> Result<Report> {
-        let image = self.core.snapshot()?;
-        Ok(check::run(&image))
     }
 
     /// The random key of this store's hash tables, chosen when it was created.

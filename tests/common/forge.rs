@@ -14,21 +14,29 @@ pub fn number(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
+/// The 4 bytes at `at` as a number.
+pub fn number32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
+}
+
 pub fn set_number(bytes: &mut [u8], at: usize, number: u64) {
     bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
 }
 
 /// Changes both superblocks.
 pub fn superblocks(bytes: &mut [u8], change: impl Fn(&mut [u8])) {
-    for block in bytes.chunks_mut(PAGE).take(2) {
-        change(block);
-        let sum = xxh3_64(&block[..504]);
-        set_number(block, 504, sum);
-    }
+    bytes.chunks_mut(PAGE).take(2).for_each(|block| superblock(block, &change));
+}
+
+/// Changes one superblock.
+pub fn superblock(block: &mut [u8], change: impl FnOnce(&mut [u8])) {
+    change(block);
+    let sum = xxh3_64(&block[..504]);
+    set_number(block, 504, sum);
 }
 
 /// Where the newest superblock begins.
-fn newest(bytes: &[u8]) -> usize {
+pub fn newest(bytes: &[u8]) -> usize {
     if number(bytes, PAGE + 64) > number(bytes, 64) { PAGE } else { 0 }
 }
 

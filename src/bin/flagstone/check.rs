@@ -4,7 +4,7 @@ use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use flagstone::{OpenOptions, Report, Store};
+use flagstone::{Report, Store};
 
 use crate::Outcome;
 use crate::failure::Failure;
@@ -25,24 +25,26 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let report = open(&arguments.store)?.check()?;
+    let report = check(&arguments.store)?;
     let mut out = BufWriter::new(stdout().lock());
     show(&report, arguments.verbose, &mut out)?;
     out.flush()?;
     Ok(if report.is_clean() { Outcome::Sound } else { Outcome::Findings })
 }
 
-#[expect(unsafe_code, reason = "opening is the user's promise about the file")]
-fn open(path: &Path) -> flagstone::Result<Store> {
-    let options = OpenOptions::new().create(false);
+#[expect(unsafe_code, reason = "looking at a file is the user's promise about it")]
+fn check(path: &Path) -> flagstone::Result<Report> {
     // SAFETY: nobody but this program is expected to change a file that its
     // user names as a store; the store's lock keeps other flagstones out.
-    unsafe { options.open(path) }
+    unsafe { Store::check_file(path) }
 }
 
 fn show(report: &Report, verbose: bool, out: &mut impl Write) -> std::io::Result<()> {
     for finding in &report.findings {
         writeln!(out, "{finding}")?;
+    }
+    if let Some(end) = &report.torn_end {
+        writeln!(out, "note: {end}")?;
     }
     let (lost, dangling) = (&report.unreachable, &report.dangling);
     if verbose {

@@ -1,0 +1,139 @@
+//! The heap's header, and the chunks that describe its segments.
+
+use zerocopy::little_endian::U32;
+
+use crate::format::PAGE_BYTES;
+use crate::format::heap::{
+    CHUNK_PAGES, DESCRIPTOR_PAGES, HeapHeader, MAX_PAGES, PAGES_PER_SEGMENT, PageKind, RegionRef,
+    SEGMENTS_PER_DIRECTORY,
+};
+use crate::image::Image;
+
+use super::catalog::Named;
+use super::marks::Marks;
+use super::report::Report;
+
+/// Which segments can be looked at.
+pub(super) struct Chunks {
+    /// Pages of chunks, each of which describes one segment.
+    pages: Marks,
+    /// Segments whose chunk is missing, or that of another one.
+    missing: Vec<u64>,
+    pub(super) segments: u64,
+}
+
+impl Chunks {
+    /// Whether a segment has a chunk of its own.
+    pub(super) fn has(&self, segment: u64) -> bool {
+        segment < self.segments && self.missing.binary_search(&segment).is_err()
+    }
+
+    /// Whether a page belongs to a chunk.
+    pub(super) fn is_page(&self, page: u64) -> bool {
+        self.pages.is_set(page * PAGE_BYTES)
+    }
+}
+
+/// Looks at the header, and at which chunk describes which segment.
+pub(super) fn check(image: &Image, report: &mut Report, named: &mut Named) -> Chunks {
+    let pages = Marks::new(image.heap_bytes(), PAGE_BYTES);
+    let mut chunks = Chunks { pages, missing: vec![], segments: 0 };
+    let Some(header) = report.note(0, image.header()) else {
+        return chunks;
+    };
+    check_header(image, report, header);
+    let needed = image.heap_pages().div_ceil(PAGES_PER_SEGMENT);
+    let found = u64::from(header.segments.get());
+    if found < needed || found > MAX_PAGES / PAGES_PER_SEGMENT {
+        let most = MAX_PAGES / PAGES_PER_SEGMENT;
+        report.find(4, format!("expected {needed} to {most} segments, found {found}"));
+    }
+    chunks.segments = found.min(MAX_PAGES / PAGES_PER_SEGMENT);
+    check_directory(image, report, header, named, chunks.segments);
+    for segment in 0..chunks.segments {
+        if let Err(why) = take_chunk(image, &mut chunks.pages, segment) {
+            let first = segment * PAGES_PER_SEGMENT * PAGE_BYTES;
+            report.find(first, format!("segment {segment}: {why}; its pages are unknown"));
+            chunks.missing.push(segment);
+        }
+    }
+    chunks
+}
+
+fn check_header(image: &Image, report: &mut Report, header: &HeapHeader) {
+    if header.has_unknown_bits() {
+        report.find(0, "bits of the header that this version does not know");
+    }
+    let used = size_of::<HeapHeader>() as u64;
+    let rest = image.bytes("first page", used, PAGE_BYTES - used).unwrap_or_default();
+    if let Some(at) = rest.iter().position(|byte| *byte != 0) {
+        report.find(used + at as u64, "expected zeros behind the header");
+    }
+    if image.heap_pages() > MAX_PAGES {
+        report.find(0, format!("{} pages, and a heap has {MAX_PAGES} at most", image.heap_pages()));
+    }
+    let end = |region: &RegionRef| u64::from(region.page.get()) + u64::from(region.pages.get());
+    let [first, second] = &header.log;
+    for region in [first, second] {
+        let is_sound = match (region.page.get(), region.pages.get()) {
+            (0, pages) => pages == 0,
+            (_, pages) => pages != 0 && end(region) <= image.heap_pages(),
+        };
+        if !is_sound {
+            report.find(40, format!("expected a log region or none, found {region:?}"));
+        }
+    }
+    if u64::from(first.page.get()) < end(second) && u64::from(second.page.get()) < end(first) {
+        report.find(40, "the log's regions lie over each other");
+    }
+}
+
+/// Directory pages are those that are needed, and name no more chunks than there are.
+fn check_directory(
+    image: &Image,
+    report: &mut Report,
+    header: &HeapHeader,
+    named: &mut Named,
+    segments: u64,
+) {
+    for (index, page) in (0..).zip(&header.directory) {
+        let (offset, first) = (u64::from(page.get()) * PAGE_BYTES, index * SEGMENTS_PER_DIRECTORY);
+        if first >= segments {
+            if offset != 0 {
+                report
+                    .find(656 + 4 * index, format!("directory page {index}, which is not needed"));
+            }
+            continue;
+        }
+        named.add(image, report, (offset, PAGE_BYTES), format!("directory page {index}"));
+        let used = (segments - first).min(SEGMENTS_PER_DIRECTORY) * 4;
+        let rest = image.bytes("directory of chunks", offset + used, PAGE_BYTES - used);
+        if rest.is_ok_and(|rest| rest.iter().any(|byte| *byte != 0)) {
+            report.find(offset + used, "expected zeros behind the last chunk of the directory");
+        }
+    }
+}
+
+/// Takes the pages of a segment's chunk, which are nobody else's.
+fn take_chunk(image: &Image, taken: &mut Marks, segment: u64) -> Result<(), String> {
+    let offset = image.chunk_offset(segment).map_err(|error| error.to_string())?;
+    let end = offset + CHUNK_PAGES * PAGE_BYTES;
+    // Descriptors of the chunk's own pages may be the chunk's.
+    image.bytes("chunk", offset, CHUNK_PAGES * PAGE_BYTES).map_err(|error| error.to_string())?;
+    if (0..CHUNK_PAGES).any(|page| taken.is_set(offset + page * PAGE_BYTES)) {
+        return Err(format!("its chunk at {offset:#x} is that of another one"));
+    }
+    taken.set(offset, end);
+    Ok(())
+}
+
+/// Looks at whether the pages of chunks are described as that, and no others are.
+pub(super) fn expect_kind(report: &mut Report, chunks: &Chunks, page: u64, kind: PageKind) {
+    let is_own = matches!(kind, PageKind::Meta | PageKind::Sums);
+    if is_own != (page == 0 || chunks.is_page(page)) {
+        let what = if is_own { "a page that belongs to no chunk" } else { "a page of a chunk" };
+        report.find(page * PAGE_BYTES, format!("{what}, and it is described as {kind:?}"));
+    }
+}
+
+const _: () = assert!(size_of::<U32>() == 4 && DESCRIPTOR_PAGES + 1 == CHUNK_PAGES);

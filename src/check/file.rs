@@ -1,0 +1,79 @@
+//! A store's file, as it lies on the disk: it need not have been closed in
+//! order, and nothing is written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::Disk;
+use crate::engine::{LogEnd, OnDamage, Recovered, read_head};
+use crate::error::{Error, ErrorKind, Result};
+use crate::image::LinkTests;
+
+use super::report::{Finding, Report, complaint};
+use super::{head, heap};
+
+/// What is said where nothing more can be said.
+const REST: &str = "the rest of the store cannot be looked at";
+
+/// Looks at everything. An error says why that was not possible.
+pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
+    let mut report = Report::default();
+    let failed = |source| {
+        let (action, path) = ("look at the file's length", path.to_path_buf());
+        Error::from(ErrorKind::Io { action, path, source })
+    };
+    let file_bytes = disk.len_bytes().map_err(failed)?;
+    match read_head(&*disk, path, file_bytes) {
+        Ok(head) => head::check(&head, &mut report),
+        Err(error) => return damage(report, error),
+    }
+    if let Err((offset, error)) = disk.read_through() {
+        let what = format!("a part of the file that cannot be read ({error}); {REST}");
+        report.find_in_file(offset, what);
+        return Ok(report);
+    }
+    let read = |on_damage| Recovered::read(Arc::clone(&disk), path, LinkTests::Bounds, on_damage);
+    let recovered = match read(OnDamage::Refuse) {
+        Ok(recovered) => {
+            report.torn_end = torn_end(recovered.log_end());
+            Ok(recovered)
+        }
+        Err(error) => {
+            let ErrorKind::LogDamaged { position, offset, attested, .. } = error.kind() else {
+                return damage(report, error);
+            };
+            let what = format!(
+                "the log is damaged at position {position}, though a later record attests that it \
+                 was durable up to {attested}; what follows is the state before the damage"
+            );
+            report.find_in_file(*offset, what);
+            read(OnDamage::GoOn)
+        }
+    };
+    match recovered {
+        Ok(recovered) => {
+            heap::check(&recovered.image, &mut report);
+            Ok(report)
+        }
+        Err(error) => damage(report, error),
+    }
+}
+
+/// The report with what keeps everything else from being looked at; or the error,
+/// if that is no damage.
+fn damage(mut report: Report, error: Error) -> Result<Report> {
+    if !error.kind().is_damage() {
+        return Err(error);
+    }
+    report.find_in_file(0, format!("{}; {REST}", complaint(&error)));
+    Ok(report)
+}
+
+fn torn_end(end: LogEnd) -> Option<Finding> {
+    let LogEnd { position, offset: file_offset, is_torn } = end;
+    let what = format!(
+        "the log ends at position {position}, before a record that is not whole: a commit that a \
+         crash cut off, or damage of the last one"
+    );
+    is_torn.then(|| Finding { file_offset, what, ..Finding::default() })
+}

@@ -1,0 +1,31 @@
+//! The passes over a heap, from its pages to its objects.
+
+use std::collections::HashSet;
+
+use crate::image::Image;
+
+use super::catalog::{Named, check_roots, check_types};
+use super::report::Report;
+use super::{chunks, lists, pages, reach};
+
+/// What the passes over the pages saw, for the passes over the lists.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// First pages of free runs.
+    pub(super) free_runs: HashSet<u64>,
+    /// Slabs with a free slot.
+    pub(super) open_slabs: HashSet<u64>,
+}
+
+/// Looks at everything in the heap.
+pub(super) fn check(image: &Image, report: &mut Report) {
+    report.pages = image.heap_pages();
+    let (mut seen, mut named) = (Seen::default(), Named::default());
+    let chunks = chunks::check(image, report, &mut named);
+    pages::check(image, report, &chunks, &mut seen);
+    lists::check(image, report, &seen);
+    let layouts = check_types(image, report, &mut named);
+    pages::check_slots(image, report, &layouts);
+    check_roots(image, report, &mut named, &layouts);
+    reach::check(image, report, &layouts, &named);
+}

@@ -1,0 +1,418 @@
+//! Going through all objects from the roots on.
+//!
+//! **Owns** what is still to be gone through, and what was. **Must not know** the
+//! program's types: what lies in an allocation is what its page's descriptor says,
+//! whatever a link's type is.
+//!
+//! The walk ends on any bytes and takes time by the heap's length: an element is
+//! gone through once for all links to it, and once more for the collection that
+//! owns it; and together they are as long as the heap at most. Memory is 3 bytes for
+//! each 128 that were reached, and what is on the way. Elements whose size is no
+//! multiple of 8 take an eighth of their length instead.
+//!
+//! What a link leads into an array may be a leftover: a program may keep a link to
+//! an element that was taken out. So what collections own is asked of objects that
+//! are live for certain, and of the elements that a collection says are in use.
+
+use std::collections::HashSet;
+
+use crate::alloc::{Request, expect_whole};
+use crate::format::heap::TYPE_FIRST_USER;
+use crate::image::{Allocation, Image};
+
+use super::hash::{Shards, Slots};
+use super::layout::{BYTES_VALUE, Found, IN_HEAP, Layout, Layouts, What, bytes_at};
+use super::marks::Marks;
+use super::path::Budget;
+use super::reach::{Dangling, DanglingList};
+use super::report::{Finding, Report};
+use super::tree::Nodes;
+
+pub(super) struct Walk<'a> {
+    pub(super) image: &'a Image,
+    pub(super) layouts: &'a Layouts,
+    pub(super) report: &'a mut Report,
+    pub(super) pending: Vec<Work>,
+    /// The first byte of each allocation that was reached. No two begin within
+    /// the same 16 bytes.
+    reached: Marks,
+    /// The same of those that a collection owns.
+    claimed: Marks,
+    /// Elements that were gone through, where their sizes are multiples of 8.
+    scanned: Marks,
+    /// The others.
+    scanned_bytes: Marks,
+    dangling: DanglingList,
+    /// Values that were found to be wrong.
+    told: HashSet<u64>,
+    names: Budget,
+    /// Bytes that are still to be expected, of elements that links lead to and of
+    /// what collections own: neither overlap.
+    left_bytes: [u64; 2],
+    /// Whether there were no more than that.
+    is_whole: bool,
+}
+
+/// What is still to be gone through.
+pub(super) enum Work {
+    Elements(Range),
+    Shards(Shards),
+    Slots(Slots),
+    Nodes(Nodes),
+}
+
+/// Elements side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Range {
+    /// Where the first of them begins.
+    pub(super) start: u64,
+    /// Where the last one ends.
+    pub(super) end: u64,
+    /// Bytes from one to the next.
+    pub(super) stride: u64,
+    pub(super) plan: usize,
+    /// The number of the type that their names are told by.
+    pub(super) owner: u32,
+    /// Where the value of that type begins, if it is not each of them.
+    pub(super) base: Option<u64>,
+    pub(super) trust: Trust,
+}
+
+/// What is known of an element.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It is an object.
+    Object,
+    /// A collection says that it is in use.
+    Owned,
+    /// A link leads there.
+    Linked,
+    /// A copy of what lies elsewhere.
+    Copied,
+}
+
+/// A part of a value, to tell where it lies.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// The type's number.
+    pub(super) owner: u32,
+    /// Where the value begins.
+    pub(super) base: u64,
+    /// Where the part does.
+    pub(super) at: u64,
+}
+
+impl Place {
+    /// A part that begins so many bytes behind this one.
+    pub(super) fn plus(self, bytes: u64) -> Self {
+        Self { at: self.at.saturating_add(bytes), ..self }
+    }
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(image: &'a Image, layouts: &'a Layouts, report: &'a mut Report) -> Self {
+        let marks = |bytes_per_bit| Marks::new(image.heap_bytes(), bytes_per_bit);
+        Self {
+            image,
+            layouts,
+            report,
+            pending: vec![],
+            reached: marks(16),
+            claimed: marks(16),
+            scanned: marks(8),
+            scanned_bytes: marks(1),
+            dangling: DanglingList::default(),
+            told: HashSet::new(),
+            names: Budget::default(),
+            left_bytes: [image.heap_bytes(); 2],
+            is_whole: true,
+        }
+    }
+
+    /// What was reached, and whether that is all.
+    pub(super) fn end(self) -> (Marks, DanglingList, bool) {
+        (self.reached, self.dangling, self.is_whole)
+    }
+
+    /// Goes through all that a root reaches.
+    pub(super) fn begin_at(&mut self, target: u64, len_bytes: u64) {
+        // Whether a root may lead there is asked elsewhere.
+        let _ = self.follow(Found { target, len_bytes }, Trust::Object);
+        while let Some(work) = self.pending.pop() {
+            if !self.is_whole {
+                return self.pending.clear();
+            }
+            match work {
+                Work::Elements(range) => self.go_on(range),
+                Work::Shards(shards) => self.next_shard(shards),
+                Work::Slots(slots) => self.next_slot(slots),
+                Work::Nodes(nodes) => self.next_node(nodes),
+            }
+        }
+    }
+
+    /// Notes what a link reaches; an error says what it leads to instead, wholly or
+    /// in part. Elements of an array are trusted as `elements` says.
+    fn follow(&mut self, link: Found, elements: Trust) -> Result<(), &'static str> {
+        let Found { target, len_bytes } = link;
+        let found = self.image.allocation(target)?;
+        if found.owner < TYPE_FIRST_USER {
+            return Err("an allocation of flagstone's own");
+        }
+        let layout = self.layouts.of(found.owner);
+        let (first, room) = (target.saturating_sub(found.offset), used_bytes(&found, layout));
+        // An empty array has nothing, and its link leads there all the same.
+        if first > room || (first == room && len_bytes != 0) {
+            return Err("the space behind an object");
+        }
+        self.reached.set(found.offset, found.offset + 1);
+        let end = first.saturating_add(len_bytes);
+        if let Some(layout @ &Layout { size_bytes: stride, plan: Some(plan), .. }) = layout {
+            let whole = room - room % stride;
+            let start = found.offset + first / stride * stride;
+            let end = found.offset + end.min(whole).next_multiple_of(stride).min(whole);
+            let end = end.min(self.image.heap_bytes());
+            let trust = match layout.role.is_internal() {
+                true => Trust::Linked,
+                false if is_single(&found, layout) => Trust::Object,
+                false => elements,
+            };
+            if len_bytes != 0 && self.marks(stride).next_clear(start) < end {
+                let (owner, base) = (found.owner, None);
+                let range = Range { start, end, stride, plan, owner, base, trust };
+                self.pending.push(Work::Elements(range));
+            }
+        }
+        if end > room { Err("an object that ends before the link does") } else { Ok(()) }
+    }
+
+    fn marks(&mut self, stride: u64) -> &mut Marks {
+        if stride.is_multiple_of(8) { &mut self.scanned } else { &mut self.scanned_bytes }
+    }
+
+    /// Goes through the first element of those that were not yet gone through.
+    fn go_on(&mut self, mut range: Range) {
+        let stride = range.stride;
+        if range.trust != Trust::Owned {
+            let start = range.start;
+            let skipped = (self.marks(stride).next_clear(start) - start) / stride;
+            range.start += skipped * stride;
+        }
+        let next = range.start + stride;
+        if next > range.end {
+            return;
+        }
+        // Before its links are followed, so that a long list takes no space.
+        if next < range.end {
+            self.pending.push(Work::Elements(Range { start: next, ..range }));
+        }
+        if range.trust == Trust::Owned || self.spend(0, stride) {
+            self.scan(range);
+        }
+    }
+
+    /// Whether there are that many bytes more, of what links lead to or of what
+    /// collections own.
+    fn spend(&mut self, which: usize, bytes: u64) -> bool {
+        match self.left_bytes[which].checked_sub(bytes) {
+            Some(left) => self.left_bytes[which] = left,
+            None => self.is_whole = false,
+        }
+        self.is_whole
+    }
+
+    /// Looks at each part of the first element.
+    pub(super) fn scan(&mut self, range: Range) {
+        let Range { start, stride, plan, owner, base, trust, .. } = range;
+        // Only a run that goes through the log can be refused, and the pass over
+        // the pages has found that.
+        let (image, layouts) = (self.image, self.layouts);
+        let Ok(bytes) = image.bytes("object", start, stride) else {
+            return;
+        };
+        let were_links_followed = trust == Trust::Copied || self.marks(stride).is_set(start);
+        if trust != Trust::Copied {
+            self.marks(stride).set(start, start + stride);
+        }
+        let is_internal = layouts.of(owner).is_some_and(|layout| layout.role.is_internal());
+        let element = Element {
+            bytes,
+            place: Place { owner, base: base.unwrap_or(start), at: start },
+            trust,
+            // A part of an array that was never in use is zero, and zeros may be no
+            // value; what a node or an entry has in use, its collection says.
+            has_values: trust != Trust::Linked
+                || !is_internal && bytes.iter().any(|byte| *byte != 0),
+            has_links: !were_links_followed,
+        };
+        self.scan_parts(&element, plan);
+    }
+
+    fn scan_parts(&mut self, element: &Element<'a>, plan: usize) {
+        let layouts = self.layouts;
+        layouts.parts(plan, &mut |at, what| {
+            let is_sure = matches!(element.trust, Trust::Object | Trust::Owned);
+            match what {
+                What::Bool | What::Enum(_) => self.expect_value(element, at, what),
+                What::Bytes { is_text } if is_sure => self.own_bytes(element, at, is_text),
+                What::Collection(index) if is_sure => self.own(element, at, index),
+                What::Collection(_) if element.trust == Trust::Copied => {}
+                // Its links lead on, whatever else it says. Plans of collections
+                // hold no collections.
+                What::Collection(index) => {
+                    let plain = layouts.collections.get(index).and_then(|owner| owner.plain);
+                    plain.into_iter().for_each(|plan| {
+                        layouts.parts(plan, &mut |inner, what| {
+                            self.follow_part(element, at + inner, what);
+                        });
+                    });
+                }
+                What::Bytes { .. } => {
+                    self.expect_value(element, at, what);
+                    self.follow_part(element, at, what);
+                }
+                _ => self.follow_part(element, at, what),
+            }
+        });
+    }
+
+    fn follow_part(&mut self, element: &Element<'_>, at: u64, what: What) {
+        let link = what.link(element.bytes, at).filter(|_| element.has_links);
+        let Some(link) = link else { return };
+        let Err(found) = self.follow(link, Trust::Linked) else { return };
+        let (place, target) = (element.place.plus(at), link.target);
+        let (layouts, names) = (self.layouts, &self.names);
+        self.dangling.add(|| {
+            let (type_name, field) = name(layouts, names, place);
+            Dangling { offset: place.at, type_name, field, target, found }
+        });
+    }
+
+    /// Refuses bytes that are no value.
+    fn expect_value(&mut self, element: &Element<'_>, at: u64, what: What) {
+        let byte = |at| bytes_at::<1>(element.bytes, at).map_or(0, |[byte]| byte);
+        let place = element.place.plus(at);
+        match what {
+            _ if !element.has_values => {}
+            What::Bool if byte(at) > 1 => {
+                self.bad(place, format!("expected a bool, 0 or 1, found {}", byte(at)));
+            }
+            What::Enum(number) => {
+                let layout = &self.layouts.types[number];
+                let value = integer(element.bytes, at, layout.size_bytes);
+                if layout.variants.binary_search(&value).is_err() {
+                    let expected = format!("expected a variant of {}", layout.name);
+                    self.bad(place, format!("{expected}, found {value}"));
+                }
+            }
+            What::Bytes { .. } => {
+                let tag = byte(at + BYTES_VALUE - 1);
+                if tag >= BYTES_VALUE as u8 && tag != IN_HEAP {
+                    self.bad(place, format!("expected a length up to 23, or 255, found {tag}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes an allocation the property of the collection at `place`; whether it
+    /// can be. `what` names the link to it.
+    pub(super) fn claim(
+        &mut self,
+        place: Place,
+        what: &str,
+        offset: u64,
+        (type_number, count): (Option<u32>, Option<u64>),
+    ) -> bool {
+        let layout = type_number.and_then(|number| self.layouts.of(number));
+        let (Some(layout), Some(type_number)) = (layout, type_number) else {
+            self.bad(place, format!("{what} leads to a type that the store does not know"));
+            return false;
+        };
+        let Layout { size_bytes, align_bytes, .. } = *layout;
+        let request = Request { type_number, size_bytes, align_bytes, count };
+        if let Err(found) = expect_whole(self.image, offset, &request) {
+            let elements = count.map_or(String::new(), |count| format!("{count} times "));
+            let expected = format!("an allocation for {elements}{}", layout.name);
+            self.bad(place, format!("{what} leads to {found}, expected {expected}"));
+            return false;
+        }
+        if self.claimed.is_set(offset) {
+            self.bad(place, format!("{what} leads to memory that something else owns"));
+            return false;
+        }
+        self.claimed.set(offset, offset + 1);
+        self.reached.set(offset, offset + 1);
+        self.spend(1, size_bytes.saturating_mul(count.unwrap_or(1)))
+    }
+
+    /// The bytes of what was claimed.
+    pub(super) fn bytes(&mut self, place: Place, offset: u64, len_bytes: u64) -> Option<&'a [u8]> {
+        let bytes = self.image.bytes("allocation", offset, len_bytes);
+        bytes.map_err(|error| self.bad(place, error.to_string())).ok()
+    }
+
+    /// Notes a value that is wrong; once, whoever comes to it.
+    pub(super) fn bad(&mut self, place: Place, what: String) {
+        if self.told.insert(place.at) {
+            let (type_name, field) = name(self.layouts, &self.names, place);
+            self.report.add(Finding { type_name, field, what, ..Finding::in_heap(place.at) });
+        }
+    }
+
+    /// Notes bytes that are not zero.
+    pub(super) fn expect_zeros(&mut self, place: Place, bytes: &[u8], whose: &str) {
+        if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
+            let found = bytes[at];
+            self.bad(
+                place.plus(at as u64),
+                format!("expected zeros in {whose}, found {found:#04x}"),
+            );
+        }
+    }
+}
+
+/// An element that is being looked at.
+pub(super) struct Element<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) place: Place,
+    trust: Trust,
+    /// Whether each part of it must be a value.
+    has_values: bool,
+    /// Whether its links are to be followed.
+    has_links: bool,
+}
+
+fn name(layouts: &Layouts, names: &Budget, place: Place) -> (String, String) {
+    let type_name = match layouts.of(place.owner) {
+        Some(layout) => layout.name.clone(),
+        None => format!("type {}", place.owner),
+    };
+    (type_name, layouts.path(place.owner, place.at.saturating_sub(place.base), names))
+}
+
+fn integer(bytes: &[u8], at: u64, size_bytes: u64) -> u128 {
+    match size_bytes {
+        1 => bytes_at::<1>(bytes, at).map_or(0, |[byte]| byte.into()),
+        2 => bytes_at(bytes, at).map_or(0, u16::from_ne_bytes).into(),
+        4 => bytes_at(bytes, at).map_or(0, u32::from_ne_bytes).into(),
+        8 => bytes_at(bytes, at).map_or(0, u64::from_ne_bytes).into(),
+        _ => bytes_at(bytes, at).map_or(0, u128::from_ne_bytes),
+    }
+}
+
+/// Bytes of an allocation that its object or array can take up.
+fn used_bytes(found: &Allocation, layout: Option<&Layout>) -> u64 {
+    match layout {
+        Some(layout) if is_single(found, layout) => found.len_bytes.min(layout.size_bytes),
+        _ => found.len_bytes,
+    }
+}
+
+/// Whether it holds one object, as far as that can be told.
+pub(super) fn is_single(found: &Allocation, layout: &Layout) -> bool {
+    match found.is_run {
+        true => found.len_bytes == layout.size_bytes,
+        false => !found.is_array_slot,
+    }
+}

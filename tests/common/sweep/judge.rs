@@ -1,0 +1,86 @@
+//! What comes of a damaged file.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use flagstone::sim::MemoryDisk;
+use flagstone::{Report, Store};
+
+use super::ground::{self, Ground};
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Opening was refused, with an error that says why.
+    Refused,
+    /// It opened, and `check` found the damage; what reading alone said.
+    Found(Reading),
+    /// `check` noted a record at the log's end that is not whole, and the state is
+    /// the one before it: so it would be after a commit that was cut off.
+    LastRecord,
+    /// All that was read and written is as it would have been without the damage.
+    Harmless,
+    /// Wrong data, and nobody said so.
+    Silent,
+    Panicked,
+    Hung,
+    /// The process died of it.
+    Aborted,
+}
+
+/// What reading everything says of a store in which `check` finds damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reading {
+    Error,
+    Wrong,
+    Right,
+}
+
+/// Checks the file, opens it, reads everything, writes, and closes it.
+pub fn judge(ground: &Ground, bytes: &[u8]) -> Verdict {
+    let judged = catch_unwind(AssertUnwindSafe(|| try_all(ground, bytes)));
+    judged.unwrap_or(Verdict::Panicked)
+}
+
+fn try_all(ground: &Ground, bytes: &[u8]) -> Verdict {
+    let checked = MemoryDisk::of(bytes.to_vec()).check();
+    let store = match ground::open(bytes.to_vec()) {
+        Ok(store) => store,
+        // What cannot be opened must not pass for sound.
+        Err(_) if checked.as_ref().is_ok_and(Report::is_clean) => return Verdict::Silent,
+        Err(_) => return Verdict::Refused,
+    };
+    let Ok(report) = checked else { return Verdict::Silent };
+    let read = ground::read(&store);
+    let verdict = verdict(ground, &report, read.ok());
+    let changed = ground::change(&store, ground.steps);
+    let later = ground::read(&store).ok();
+    let is_right = changed.is_ok() && later == Some(ground.later);
+    let is_sound = is_sound_to_the_end(store);
+    match verdict {
+        Verdict::Harmless if !is_right || !is_sound => Verdict::Silent,
+        Verdict::LastRecord if !is_sound => Verdict::Silent,
+        verdict => verdict,
+    }
+}
+
+fn verdict(ground: &Ground, report: &Report, read: Option<u64>) -> Verdict {
+    let (last, before) = ground.digests.split_last().expect("a digest");
+    let is_right = read == Some(*last);
+    if !report.is_clean() {
+        return Verdict::Found(match read {
+            None => Reading::Error,
+            Some(_) if is_right => Reading::Right,
+            Some(_) => Reading::Wrong,
+        });
+    }
+    match read {
+        Some(_) if is_right => Verdict::Harmless,
+        Some(read) if before.contains(&read) && report.torn_end.is_some() => Verdict::LastRecord,
+        _ => Verdict::Silent,
+    }
+}
+
+fn is_sound_to_the_end(store: Store) -> bool {
+    let is_sound = store.check().is_ok_and(|report| report.is_clean());
+    store.close().is_ok() && is_sound
+}
