@@ -109,6 +109,15 @@ pub(crate) fn create_file(
     made
 }
 
+/// A file of `len_bytes` that has no name and lies in memory.
+#[cfg(any(test, feature = "sim"))]
+pub(crate) fn memory_file(len_bytes: u64) -> io::Result<FileDisk> {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let heap = File::from(rustix::fs::memfd_create("flagstone", flags)?);
+    heap.set_len(len_bytes)?;
+    Ok(FileDisk { log: heap.try_clone()?, heap, owner: std::process::id() })
+}
+
 fn finish(
     path: &Path,
     draft: &Path,

@@ -21,6 +21,8 @@ mod memory;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use file::memory_file;
 pub(crate) use file::{create_file, open_file};
 pub(crate) use growth::Growth;
 pub(crate) use memory::MemoryDisk;
@@ -54,6 +56,11 @@ pub(crate) trait Disk: Send + Sync {
 
     /// A private image of `len_bytes` of the heap.
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
+
+    /// A number that nobody could have told before.
+    fn random(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
+    }
 }
 
 /// A log region of a [`Disk`]. Offsets count from the start of the region.

@@ -22,12 +22,14 @@ use crate::format::superblock::{HALF_MADE, MAGIC, SLOT_OFFSETS_BYTES, Superblock
 use crate::format::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
 use crate::log::{LogSource, RecoveredLog, Ring, Tail, recover};
+use crate::plant::{Plant, Planted};
 use crate::workspace::Workspace;
 
 use super::checkpoint::point_to;
 
-/// The newest superblock, and its slot.
+/// The newest superblock.
 struct Newest {
+    /// The slot to write first: its own, or the other one if that is damaged.
     slot: usize,
     block: Superblock,
 }
@@ -44,9 +46,9 @@ impl Core {
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, settings: Settings) -> Result<Self> {
         let failed = |action| move |source| io_error(path, action, source);
         let file_bytes = disk.len_bytes().map_err(failed("look at the file's length"))?;
-        let Newest { slot, block } = choose_superblock(&*disk, path, file_bytes)?;
+        let Newest { slot, block } = choose_superblock(&*disk, path, file_bytes, settings.planted)?;
         expect_length(path, file_bytes, &block)?;
-        let ring = open_ring(&*disk, &block).map_err(failed("map the log"))?;
+        let ring = open_ring(&*disk, &block, settings.planted).map_err(failed("map the log"))?;
         let source = LogSource { ring: Arc::new(ring), disk: Arc::clone(&disk) };
         let replayed = replay(&source, path, &block, &settings)?;
         let growth =
@@ -107,9 +109,16 @@ impl Core {
         let writer = self.lock_writer();
         let mut checkpointer = lock(&self.checkpointer);
         let from = checkpointer.last.position.get();
-        self.rewrite_records(from, end.position)?;
-        self.write_pages(&writer.workspace, pages)?;
+        if !self.planted(Plant::RecordsNotRewritten) {
+            self.rewrite_records(from, end.position)?;
+        }
+        if !self.planted(Plant::RecoveredSuperblockBeforeHeap) {
+            self.write_pages(&writer.workspace, pages)?;
+        }
         self.begin_epoch_at(&mut checkpointer, end)?;
+        if self.planted(Plant::RecoveredSuperblockBeforeHeap) {
+            self.write_pages(&writer.workspace, pages)?;
+        }
         self.free_log(&checkpointer, end.position);
         Ok(())
     }
@@ -133,6 +142,7 @@ impl Core {
 
     /// Makes both superblocks name a fresh epoch, before the first append.
     pub(super) fn begin_epoch(&self, checkpointer: &mut Checkpointer) -> Result<()> {
+        checkpointer.begun |= self.planted(Plant::CleanFlagKept);
         if checkpointer.begun {
             return Ok(());
         }
@@ -142,9 +152,14 @@ impl Core {
 
     /// The newest superblock is written over itself first: should the page
     /// cache have shown one that the disk does not have, the other is still a
-    /// complete state until this one is safe.
+    /// complete state until this one is safe. Where the other one is damaged, torn
+    /// by a power cut as a rule, that one is written first: a cut now must not
+    /// tear the only good one.
     fn begin_epoch_at(&self, checkpointer: &mut Checkpointer, end: EndOfLog) -> Result<()> {
-        let epoch = U64::new(self.random()?);
+        let epoch = match self.planted(Plant::EpochKept) {
+            false => U64::new(self.random()?),
+            true => checkpointer.last.epoch,
+        };
         let renew = |block: &mut Superblock| {
             block.epoch = epoch;
             point_to(block, end);
@@ -210,8 +225,8 @@ fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
     Err(ErrorKind::corrupt("log regions in the heap's header", 0, expected, format!("{named:?}")))
 }
 
-fn open_ring(disk: &dyn Disk, block: &Superblock) -> std::io::Result<Ring> {
-    Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get())
+fn open_ring(disk: &dyn Disk, block: &Superblock, planted: Planted) -> std::io::Result<Ring> {
+    Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get(), planted)
 }
 
 fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()> {
@@ -228,18 +243,33 @@ fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()
 }
 
 /// Step 1: the slot and content of the newest superblock that can be used.
-fn choose_superblock(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Newest> {
-    let head = read_head(disk, path, file_bytes)?;
+fn choose_superblock(
+    disk: &dyn Disk,
+    path: &Path,
+    file_bytes: u64,
+    planted: Planted,
+) -> Result<Newest> {
+    let mut head = read_head(disk, path, file_bytes)?;
+    if planted.has(Plant::SuperblockChecksumIgnored) {
+        head.chunks_mut(PAGE_BYTES as usize).take(2).for_each(Superblock::seal);
+    }
     let [first, second] = SLOT_OFFSETS_BYTES
         .map(|offset| Superblock::parse(&head[offset as usize..][..PAGE_BYTES as usize]));
-    let refused = |unusable: &Unusable| foreign(path, unusable);
+    // A store of another version must not be written, even if one of its
+    // superblocks happens to be readable.
+    let alone = |slot, block, unusable: &Unusable| {
+        let other = slot ^ usize::from(!planted.has(Plant::GoodSuperblockFirst));
+        foreign(path, unusable).map_or(Ok(Newest { slot: other, block }), Err)
+    };
+    let newest = |slot, block| {
+        let slot = slot ^ usize::from(planted.has(Plant::OlderSuperblockFirst));
+        Ok(Newest { slot, block })
+    };
     match (first, second) {
-        (Ok(a), Ok(b)) if b.generation > a.generation => Ok(Newest { slot: 1, block: b }),
-        // A store of another version must not be written, even if one of its
-        // superblocks happens to be readable.
-        (Ok(block), Err(ref e)) => refused(e).map_or(Ok(Newest { slot: 0, block }), Err),
-        (Err(ref e), Ok(block)) => refused(e).map_or(Ok(Newest { slot: 1, block }), Err),
-        (Ok(a), Ok(_)) => Ok(Newest { slot: 0, block: a }),
+        (Ok(a), Ok(b)) if b.generation > a.generation => newest(1, b),
+        (Ok(a), Ok(_)) => newest(0, a),
+        (Ok(a), Err(unusable)) => alone(0, a, &unusable),
+        (Err(unusable), Ok(b)) => alone(1, b, &unusable),
         (Err(a), Err(b)) => Err(no_superblock(path, &head, &a, &b)),
     }
     .map_err(Into::into)
