@@ -87,6 +87,42 @@ pub enum Plant {
     GoodSuperblockFirst,
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 29] = [
+        Self::AcknowledgeBeforeFlush,
+        Self::VisibleBeforeDurable,
+        Self::AppendIntoFlushedBlock,
+        Self::OverrunTheLog,
+        Self::GrowthNotSynced,
+        Self::BulkNotSynced,
+        Self::SpillNotSynced,
+        Self::SpillNotCheckpointed,
+        Self::FloorIsHeapEnd,
+        Self::HeapPageBeforeRecord,
+        Self::SuperblockBeforeHeap,
+        Self::HeapNotSynced,
+        Self::SuperblocksInOneSync,
+        Self::LogFreedAfterOneSuperblock,
+        Self::ReaderNotFrozen,
+        Self::LogMovedWithoutCheckpoint,
+        Self::LogMovedWithOneSuperblock,
+        Self::LogMovedUnsynced,
+        Self::PoisonIgnored,
+        Self::RecordChecksumIgnored,
+        Self::RecordWithoutPredecessor,
+        Self::RecordOfEarlierLap,
+        Self::SuperblockChecksumIgnored,
+        Self::CleanFlagKept,
+        Self::EpochKept,
+        Self::RecordsNotRewritten,
+        Self::RecoveredSuperblockBeforeHeap,
+        Self::OlderSuperblockFirst,
+        Self::GoodSuperblockFirst,
+    ];
+}
+
 /// The fault that a store has, or none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Planted {
@@ -111,5 +147,17 @@ impl Planted {
     #[cfg(not(any(test, feature = "sim")))]
     pub(crate) const fn has(self, _fault: Plant) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_listed_in_order() {
+        let numbers = Plant::ALL.iter().map(|fault| *fault as usize);
+        assert!(numbers.eq(0..Plant::ALL.len()));
+        assert_eq!(Plant::ALL.last(), Some(&Plant::GoodSuperblockFirst));
     }
 }

@@ -66,7 +66,7 @@ pub(crate) trait Disk: Send + Sync {
 /// A log region of a [`Disk`]. Offsets count from the start of the region.
 pub(crate) trait LogRegion: Send + Sync {
     /// Appends: `bytes` follow what was stored last, or begin a block. The rest
-    /// of the last block becomes zero if the store begins that block.
+    /// of the last block may become zero if the store begins that block.
     fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Fills `buffer` from `at` on.

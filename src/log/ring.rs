@@ -149,10 +149,15 @@ impl Ring {
     }
 
     /// Only where that fault is planted: a record that does not check, as a skip.
-    pub(super) fn stepped_over(&self, position: u64) -> std::io::Result<Option<RecordHeader>> {
+    pub(super) fn stepped_over(
+        &self,
+        position: u64,
+        buffer: &mut Vec<u8>,
+    ) -> std::io::Result<Option<RecordHeader>> {
         if !self.planted.has(Plant::RecordWithoutPredecessor) {
             return Ok(None);
         }
+        buffer.resize(HEADER_BYTES as usize, 0);
         let header = self.header(position)?;
         Ok(header.map(|header| RecordHeader { kind: record::KIND_SKIP, ..header }))
     }

@@ -1,6 +1,7 @@
 //! Power cuts at any time of a run, and again while the store is opened.
 
 use std::fmt;
+use std::ops::AddAssign;
 
 use super::{History, Random, SimDisk};
 use crate::disk::sim::{Event, Media};
@@ -80,6 +81,13 @@ pub struct Looked {
     pub sampled: u64,
 }
 
+impl AddAssign for Looked {
+    fn add_assign(&mut self, other: Self) {
+        self.whole += other.whole;
+        self.sampled += other.sampled;
+    }
+}
+
 /// Cuts the power, opens what is left with the real code, and holds it against the
 /// history.
 pub struct Cuts<'a, P> {
@@ -113,8 +121,7 @@ impl<'a, P: Program> Cuts<'a, P> {
         depth: u32,
     ) -> Result<(), Violation> {
         let times = recording.times() as u64;
-        let mut chosen: Vec<_> =
-            (0..count).map(|_| self.random.below(times) as usize).collect();
+        let mut chosen: Vec<_> = (0..count).map(|_| self.random.below(times) as usize).collect();
         chosen.sort_unstable();
         let mut media = recording.media.clone();
         let mut now = 0;
@@ -122,15 +129,17 @@ impl<'a, P: Program> Cuts<'a, P> {
             recording.events[now..at].iter().for_each(|event| media.apply(event));
             now = at;
             let image = media.image(&mut self.random);
-            self.examine(image, recording, at, depth)?;
+            if let Some(next) = self.examine(image, recording, at, depth)? {
+                self.look(&next, 1, depth - 1)?;
+            }
         }
         Ok(())
     }
 
-    /// Looks at every image of a cut at every time, as far as sectors are not torn;
-    /// where there are more than `most` at a time, at as many of them by chance.
-    /// Each is opened, and the power is cut again as by [`look`](Self::look) for one
-    /// in `further`.
+    /// Looks at every image that a cut could leave at any time, as far as sectors
+    /// are not torn; where there are more than `most` at a time, at as many of them
+    /// by chance. Each is opened and changed on, and so is every image that a cut
+    /// could leave meanwhile, down to `depth`.
     ///
     /// # Errors
     ///
@@ -139,7 +148,7 @@ impl<'a, P: Program> Cuts<'a, P> {
         &mut self,
         recording: &Recording<P::State>,
         most: u64,
-        further: u64,
+        depth: u32,
     ) -> Result<Looked, Violation> {
         let mut looked = Looked::default();
         let mut media = recording.media.clone();
@@ -151,27 +160,33 @@ impl<'a, P: Program> Cuts<'a, P> {
                     true => media.image_number(number),
                     false => media.image(&mut self.random),
                 };
-                let depth = if self.random.one_in(further) { 3 } else { 0 };
-                self.examine(image, recording, at, depth)?;
+                if let Some(next) = self.examine(image, recording, at, depth)? {
+                    looked += self.look_at_all(&next, most, depth - 1)?;
+                }
             }
             recording.events.get(at).into_iter().for_each(|event| media.apply(event));
         }
         Ok(looked)
     }
 
+    /// Opens what a cut has left at this time, and looks at it; with a `depth` also
+    /// changes it on, and returns what happened meanwhile.
     fn examine(
         &mut self,
         image: Vec<u8>,
         recording: &Recording<P::State>,
         at: usize,
         depth: u32,
-    ) -> Result<(), Violation> {
+    ) -> Result<Option<Recording<P::State>>, Violation> {
         self.images += 1;
         let failed = |what: &str, found: &dyn fmt::Display| {
             let times = recording.times() - 1;
             Violation(format!("cut at {at} of {times}, {depth} more to come: {what}: {found}"))
         };
-        let disk = SimDisk::new(image);
+        let disk = match self.random.one_in(8) {
+            true => SimDisk::mapped(image).map_err(|error| failed("no memory", &error))?,
+            false => SimDisk::new(image),
+        };
         if depth > 0 {
             disk.record();
         }
@@ -189,12 +204,12 @@ impl<'a, P: Program> Cuts<'a, P> {
         if depth == 0 {
             // It is not to be closed in order, which takes time.
             disk.fail_after(0);
-            return Ok(());
+            return Ok(None);
         }
         let mut history = History::new(state);
         let gone_on = self.program.go_on(&store, &disk, &mut history, &mut self.random);
         gone_on.map_err(|error| failed("it cannot go on", &error))?;
         drop(store);
-        self.look(&Recording::of(&disk, history), 1, depth - 1)
+        Ok(Some(Recording::of(&disk, history)))
     }
 }

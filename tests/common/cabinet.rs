@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use flagstone::collections::{BTreeMap as Tree, Deque, HashMap as Table, Vec as List};
 use flagstone::sim::Random;
 use flagstone::{Link, ReadTx, Result, Text, WriteTx, persist};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::Xxh3;
+use zerocopy::IntoBytes;
 
 const PLACES: usize = 8;
 /// Keys that the maps may have.
@@ -48,17 +49,28 @@ impl Model {
     /// The contents in one number.
     pub fn digest(&self) -> Digest {
         let Self { numbers, arrays, list, queue, ages, names } = self;
-        let mut words = Words::default();
-        numbers.iter().for_each(|number| words.all(*number));
+        let mut hash = Xxh3::new();
+        let mut part = |bytes: &[u8]| {
+            hash.update(bytes);
+            hash.update(&bytes.len().to_le_bytes());
+        };
+        numbers.iter().for_each(|number| part(number.unwrap_or_default().as_bytes()));
         for array in arrays {
-            words.all(array.iter().flatten().map(|element| u64::from(*element)));
-            words.all(array.as_ref().map(|_| 1));
+            part(array.as_deref().unwrap_or_default().as_bytes());
         }
-        words.all(list.iter().copied());
-        words.all(queue.iter().copied());
-        words.all(ages.iter().flat_map(|(key, value)| [*key, *value]));
-        words.all(names.iter().flat_map(|(key, value)| [xxh3_64(key.as_bytes()), *value]));
-        xxh3_64(&words.0)
+        part(list.as_bytes());
+        let (front, back) = queue.as_slices();
+        part([front, back].concat().as_bytes());
+        ages.iter().for_each(|(key, value)| part([*key, *value].as_bytes()));
+        part(b"names");
+        for (key, value) in names {
+            part(key.as_bytes());
+            part(value.as_bytes());
+        }
+        // An absent one is not an empty one.
+        numbers.iter().for_each(|number| part(&[u8::from(number.is_some())]));
+        arrays.iter().for_each(|array| part(&[u8::from(array.is_some())]));
+        hash.digest()
     }
 }
 
@@ -90,19 +102,6 @@ pub fn contents(tx: &ReadTx<'_>) -> Result<Model> {
         }
     }
     Ok(model)
-}
-
-/// Lists of numbers, told apart.
-#[derive(Default)]
-struct Words(Vec<u8>);
-
-impl Words {
-    fn all(&mut self, words: impl IntoIterator<Item = u64>) {
-        let before = self.0.len();
-        words.into_iter().for_each(|word| self.0.extend_from_slice(&word.to_le_bytes()));
-        let added = (self.0.len() - before) as u64;
-        self.0.extend_from_slice(&added.to_le_bytes());
-    }
 }
 
 /// One random change, of store and model.

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use flagstone::sim::{Done, Faults, History, Program, Random, Recording, SimDisk};
-use flagstone::{Durability, ErrorKind, OpenOptions, Result, Savepoint, Store, WriteTx};
+use flagstone::{Durability, OpenOptions, Result, Savepoint, Store, WriteTx};
 
 use super::cabinet::{Digest, Model, Taste, change, contents};
 
@@ -34,9 +34,9 @@ impl Cabinets {
         Self { taste, ..Self::small() }
     }
 
-    /// With transactions that are larger than the log.
+    /// With transactions that are larger than the log, and a heap that shrinks.
     pub fn spilling() -> Self {
-        let taste = Taste { most_elements: 12_000, ..Self::small().taste };
+        let taste = Taste { most_elements: 80_000, ..Self::small().taste };
         Self { taste, ..Self::small() }
     }
 
@@ -107,7 +107,7 @@ impl Program for Cabinets {
 }
 
 fn durability(random: &mut Random) -> Durability {
-    if random.one_in(2) { Durability::Durable } else { Durability::Deferred }
+    random.pick(&[Durability::Durable, Durability::Deferred])
 }
 
 /// A run on its way.
@@ -127,23 +127,33 @@ impl<'a> Run<'a> {
     pub fn new(cabinets: &'a Cabinets, seed: u64, is_mapped: bool) -> Result<Self> {
         let (store, disk) = SimDisk::create(&cabinets.options)?;
         drop(store);
-        let bytes = disk.crash(&mut Random(0));
-        let disk = match is_mapped {
-            true => SimDisk::mapped(bytes).expect("memory"),
-            false => SimDisk::new(bytes),
-        };
+        let disk = disk_of(disk.crash(&mut Random(0)), is_mapped);
+        let mut run = Self::on(cabinets, seed, disk, Model::default());
+        run.open_again()?;
+        Ok(run)
+    }
+
+    /// A store that lies on a disk, not yet opened; what it holds.
+    pub fn on(cabinets: &'a Cabinets, seed: u64, disk: SimDisk, model: Model) -> Self {
         disk.record();
-        let store = Some(Rc::new(disk.open(&cabinets.options)?));
-        let (model, random) = (Model::default(), Random(seed));
         let history = History::new(model.digest());
-        Ok(Self { cabinets, store, disk, history, model, perhaps: None, random })
+        let (store, perhaps, random) = (None, None, Random(seed));
+        Self { cabinets, store, disk, history, model, perhaps, random }
     }
 
     pub fn store(&self) -> &Rc<Store> {
         self.store.as_ref().expect("it is open between steps")
     }
 
-    /// Ends the run, in order or not.
+    /// What comes before is no longer of interest, and durable.
+    pub fn begin_here(&mut self) -> Result<()> {
+        self.sync()?;
+        self.disk.record();
+        self.history = History::new(self.model.digest());
+        Ok(())
+    }
+
+    /// Ends the run in order.
     pub fn end(mut self) -> Recording<Digest> {
         self.store = None;
         Recording::of(&self.disk, self.history)
@@ -156,11 +166,15 @@ impl<'a> Run<'a> {
             2 => self.sync(),
             3 => self.reopen(),
             4 => self.die_in_the_middle(),
-            5 => self.fail_a_flush(),
+            5 => self.fail_by_chance(),
             6 | 7 => self.hold(),
             _ => self.transact(),
         }?;
-        assert_eq!(model(self.store())?.digest(), self.model.digest(), "what was committed is seen");
+        assert_eq!(
+            model(self.store())?.digest(),
+            self.model.digest(),
+            "what was committed is seen"
+        );
         Ok(())
     }
 
@@ -237,35 +251,60 @@ impl<'a> Run<'a> {
         self.open_again()
     }
 
-    /// A flush or a write fails; the program ends, and is started again.
-    fn fail_a_flush(&mut self) -> Result<()> {
+    /// A write or flush fails at any call of the next transactions.
+    fn fail_by_chance(&mut self) -> Result<()> {
         let first = self.disk.next_call() + self.random.below(40);
-        let done = [Done::Nothing, Done::Part, Done::Part, Done::All][self.random.below(4) as usize];
-        let faults = Faults { calls: first..first + 1, errno: BAD_DISK, done, spares_reading: true };
-        self.disk.set_faults(Some(faults));
-        for _ in 0..3 {
-            let step = match self.random.one_in(4) {
+        let part = Done::Part(self.random.next());
+        let done = self.random.pick(&[Done::Nothing, part, part, Done::All]);
+        let calls = first..first + 1;
+        self.disk.set_faults(Some(Faults { calls, errno: BAD_DISK, done, spares_reading: true }));
+        self.go_on_failing(4)?;
+        self.start_again()
+    }
+
+    /// Goes on as far as the store does.
+    pub fn go_on_failing(&mut self, steps: usize) -> Result<()> {
+        for _ in 0..steps {
+            let _ = match self.random.one_in(4) {
                 true => self.checkpoint(),
                 false => self.transact(),
             };
-            if step.is_err() {
-                break;
-            }
         }
-        // Reads go on, and show nothing that a power cut could take back.
-        assert_eq!(model(self.store())?.digest(), self.model.digest(), "reads go on");
+        self.expect_reads()
+    }
+
+    /// Reads go on after a failure: they show what was committed. A commit that is
+    /// unknown may be among it if no power cut could take it back.
+    pub fn expect_reads(&mut self) -> Result<()> {
+        let found = model(self.store())?.digest();
+        if found == self.model.digest() {
+            return Ok(());
+        }
+        let unknown = self.perhaps.as_ref().map(Model::digest);
+        assert_eq!(Some(found), unknown, "readers see what nobody has committed");
+        for _ in 0..8 {
+            let disk = SimDisk::new(self.disk.crash(&mut self.random));
+            let store = disk.open(&self.cabinets.options)?;
+            assert_eq!(model(&store)?.digest(), found, "readers have seen what a cut takes back");
+        }
+        Ok(())
+    }
+
+    /// The program ends, and is started on a disk that is well again.
+    pub fn start_again(&mut self) -> Result<()> {
         self.store = None;
         self.disk.set_faults(None);
         self.open_again()
     }
 
     /// What was perhaps committed is so, or it never was.
-    fn open_again(&mut self) -> Result<()> {
+    pub fn open_again(&mut self) -> Result<()> {
         let begun = self.disk.now();
         let store = self.disk.open(&self.cabinets.options)?;
         let found = model(&store)?;
         let (digest, now) = (found.digest(), self.disk.now());
-        let candidates = [Some(self.model.digest()), self.perhaps.take().map(|model| model.digest())];
+        let candidates =
+            [Some(self.model.digest()), self.perhaps.take().map(|model| model.digest())];
         assert!(candidates.contains(&Some(digest)), "a process that ends loses nothing");
         self.history.reopened(digest, begun, now);
         (self.model, self.store) = (found, Some(Rc::new(store)));
@@ -277,18 +316,19 @@ impl<'a> Run<'a> {
         let store = Rc::clone(self.store());
         let held = store.read()?;
         let before = self.model.digest();
-        for _ in 0..1 + self.random.below(3) {
-            self.transact()?;
-            if self.random.one_in(2) {
-                self.checkpoint()?;
-            }
+        let mut outcome = Ok(());
+        for _ in 0..2 {
+            outcome = outcome.and(self.transact()).and_then(|()| self.checkpoint());
         }
         assert_eq!(contents(&held)?.digest(), before, "a snapshot has changed");
-        Ok(())
+        outcome
     }
 }
 
-/// Whether the store refuses to write from now on.
-pub fn is_poisoned(store: &Store) -> bool {
-    matches!(store.write(), Err(error) if matches!(error.kind(), ErrorKind::Poisoned { .. }))
+/// A disk that holds these bytes.
+pub fn disk_of(bytes: Vec<u8>, is_mapped: bool) -> SimDisk {
+    match is_mapped {
+        true => SimDisk::mapped(bytes).expect("memory"),
+        false => SimDisk::new(bytes),
+    }
 }

@@ -60,8 +60,9 @@ impl Call {
 pub enum Done {
     /// Nothing.
     Nothing,
-    /// A part: the first bytes of a write, any sectors of a sync.
-    Part,
+    /// A part, as this seed has it: the first bytes of a write, any sectors of a
+    /// sync.
+    Part(u64),
     /// All of it.
     All,
 }
@@ -99,10 +100,10 @@ impl Failure {
     }
 
     /// How many of `len` bytes are written.
-    pub(super) fn portion(&self, len: usize, random: &mut Random) -> usize {
+    pub(super) fn portion(&self, len: usize) -> usize {
         match self.done {
             Done::Nothing => 0,
-            Done::Part => random.below(len as u64) as usize,
+            Done::Part(seed) => Random(seed).below(len as u64) as usize,
             Done::All => len,
         }
     }

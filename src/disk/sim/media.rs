@@ -30,9 +30,10 @@ pub(crate) enum Event {
     Flush(RangeInclusive<u64>),
     /// All sectors and the length became durable.
     Sync,
-    /// A flush or sync failed. Of what it was to write a part may be on the disk;
-    /// the page cache takes all of it for written.
-    Forget { sectors: RangeInclusive<u64>, seed: u64, is_written: bool },
+    /// A flush or sync failed, and the page cache takes for written what it was to
+    /// write. Nothing of that is on the disk, or as much as a power cut with this
+    /// seed would leave.
+    Forget { sectors: RangeInclusive<u64>, cut: Option<u64> },
 }
 
 /// A sector with the contents that it was given since it was durable last.
@@ -73,17 +74,18 @@ impl Media {
         match event {
             Event::Write { first, bytes, is_append } => self.write(*first, bytes, *is_append),
             Event::Resize(len) => self.resize(*len),
-            Event::Flush(sectors) => self.settle(sectors.clone(), Pending::last),
+            Event::Flush(sectors) => self.settle(sectors.clone(), |pending, _| pending.last()),
             Event::Sync => {
-                self.durable = self.with_lengths(self.lengths.len());
-                self.lengths.clear();
-                self.settle(0..=u64::MAX, Pending::last);
+                let lengths = std::mem::take(&mut self.lengths);
+                lengths.iter().for_each(|len| self.durable.resize(*len as usize, 0));
+                self.settle(0..=u64::MAX, |pending, _| pending.last());
             }
-            Event::Forget { sectors, seed, is_written } => {
+            Event::Forget { sectors, cut: None } => self.settle(sectors.clone(), |_, _| None),
+            Event::Forget { sectors, cut: Some(seed) } => {
                 let mut random = Random(*seed);
-                self.settle(sectors.clone(), |pending| match is_written {
-                    true => pending.pick(&mut random),
-                    false => None,
+                let cut = Cut::by_chance(&mut random);
+                self.settle(sectors.clone(), |pending, before| {
+                    pending.remains(before, cut, &mut random)
                 });
             }
         }
@@ -122,11 +124,12 @@ impl Media {
         content
     }
 
-    /// Ends the waiting of sectors, each with what `choose` says of it.
+    /// Ends the waiting of sectors, each with what `choose` says of it and of what
+    /// it had before.
     fn settle(
         &mut self,
         sectors: RangeInclusive<u64>,
-        mut choose: impl FnMut(&Pending) -> Option<Sector>,
+        mut choose: impl FnMut(&Pending, &Sector) -> Option<Sector>,
     ) {
         let waiting: Vec<u64> = self.pending.range(sectors).map(|(sector, _)| *sector).collect();
         for sector in waiting {
@@ -135,7 +138,7 @@ impl Media {
                 continue;
             }
             let Some(pending) = self.pending.remove(&sector) else { continue };
-            if let Some(content) = choose(&pending) {
+            if let Some(content) = choose(&pending, &self.oldest(sector)) {
                 put(&mut self.durable, sector, &content);
             }
         }
@@ -152,39 +155,14 @@ impl Media {
     /// What a power cut could leave now: what was synced; of each sector written
     /// since any one of its contents, or a mixture; of the lengths any one.
     pub(crate) fn image(&self, random: &mut Random) -> Vec<u8> {
-        let cut = Cut {
-            lost_of_16: [0, 1, 4, 8, 8, 12, 15, 16][random.below(8) as usize],
-            tears: random.one_in(4),
-            spoils: random.one_in(4),
-        };
+        let cut = Cut::by_chance(random);
         let mut bytes = self.with_lengths(random.below(self.lengths.len() as u64 + 1) as usize);
         for (sector, pending) in &self.pending {
-            if random.below(16) >= cut.lost_of_16 {
-                let content = self.torn(*sector, pending, cut, random);
+            if let Some(content) = pending.remains(&self.oldest(*sector), cut, random) {
                 put(&mut bytes, *sector, &content);
             }
         }
         bytes
-    }
-
-    fn torn(&self, sector: u64, pending: &Pending, cut: Cut, random: &mut Random) -> Sector {
-        let index = match random.one_in(2) {
-            true => pending.contents.len() - 1,
-            false => random.below(pending.contents.len() as u64) as usize,
-        };
-        let mut content = pending.contents[index];
-        if cut.spoils && pending.is_append && random.one_in(4) {
-            content
-                .as_chunks_mut()
-                .0
-                .iter_mut()
-                .for_each(|word| *word = random.next().to_le_bytes());
-        } else if cut.tears && random.one_in(4) {
-            let before = index.checked_sub(1).map(|index| pending.contents[index]);
-            let before = before.unwrap_or_else(|| self.oldest(sector));
-            mix(&mut content, &before, tear(random));
-        }
-        content
     }
 
     /// How many images there are if sectors are not torn: of each sector one of
@@ -213,14 +191,39 @@ impl Media {
     }
 }
 
+impl Cut {
+    fn by_chance(random: &mut Random) -> Self {
+        Self {
+            lost_of_16: random.pick(&[0, 1, 4, 8, 8, 12, 15, 16]),
+            tears: random.one_in(3),
+            spoils: random.one_in(3),
+        }
+    }
+}
+
 impl Pending {
     fn last(&self) -> Option<Sector> {
         self.contents.last().copied()
     }
 
-    fn pick(&self, random: &mut Random) -> Option<Sector> {
-        let pick = random.below(self.contents.len() as u64 + 1) as usize;
-        pick.checked_sub(1).map(|index| self.contents[index])
+    /// What a cut leaves of it; `None` for what was there before.
+    fn remains(&self, before: &Sector, cut: Cut, random: &mut Random) -> Option<Sector> {
+        if random.below(16) < cut.lost_of_16 {
+            return None;
+        }
+        let index = match random.one_in(2) {
+            true => self.contents.len() - 1,
+            false => random.below(self.contents.len() as u64) as usize,
+        };
+        let mut content = self.contents[index];
+        if cut.spoils && self.is_append && random.one_in(3) {
+            let words = content.as_chunks_mut().0;
+            words.iter_mut().for_each(|word| *word = random.next().to_le_bytes());
+        } else if cut.tears && random.one_in(2) {
+            let before = index.checked_sub(1).map_or(before, |index| &self.contents[index]);
+            mix(&mut content, before, tear(random));
+        }
+        Some(content)
     }
 }
 

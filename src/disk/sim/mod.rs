@@ -36,6 +36,8 @@ struct State {
     is_full: bool,
     /// Calls that wanted to grow.
     growths: u64,
+    /// Whether appending is as in a mapped log.
+    is_log_mapped: bool,
     random: Random,
 }
 
@@ -67,7 +69,7 @@ impl SimDisk {
 
     fn over(live: Arc<dyn Disk>, bytes: Vec<u8>) -> Self {
         // The same bytes give the same numbers: a run can be repeated.
-        let seed = checksum::plain(&bytes[..bytes.len().min(2 * PAGE)]);
+        let mut random = Random(checksum::plain(&bytes[..bytes.len().min(2 * PAGE)]));
         let state = State {
             media: Media::new(bytes),
             recorded: None,
@@ -76,7 +78,8 @@ impl SimDisk {
             changes_left: u64::MAX,
             is_full: false,
             growths: 0,
-            random: Random(seed),
+            is_log_mapped: random.one_in(2),
+            random,
         };
         Self { live, state: Arc::new(Mutex::new(state)) }
     }
@@ -129,11 +132,13 @@ impl SimDisk {
         }
     }
 
-    /// Remembers from now on what happens, so that a cut at any time can be looked
-    /// at later.
+    /// Remembers what happens from now on, so that a cut at any time can be looked
+    /// at later. What was remembered before is no longer.
     pub fn record(&self) {
         let mut state = self.state();
-        state.recorded.get_or_insert_default();
+        let State { media, recorded, .. } = &mut *state;
+        recorded.take().iter().flatten().for_each(|event| media.apply(event));
+        *recorded = Some(Vec::new());
     }
 
     /// The time: how many events there were since `record`.
@@ -220,10 +225,8 @@ impl State {
         };
         let event = match failure.as_ref().map(|failure| failure.done) {
             None | Some(Done::All) => whole,
-            Some(done) => {
-                let seed = self.random.next();
-                Event::Forget { sectors, seed, is_written: done == Done::Part }
-            }
+            Some(Done::Nothing) => Event::Forget { sectors, cut: None },
+            Some(Done::Part(seed)) => Event::Forget { sectors, cut: Some(seed) },
         };
         self.happens(event);
         answer(failure)
@@ -243,8 +246,7 @@ impl Disk for SimDisk {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, failure) = self.call(Call::Write)?;
-        let written = written(&mut state, failure.as_ref(), bytes);
-        self.put(&mut state, offset, written, false)?;
+        self.put(&mut state, offset, written(failure.as_ref(), bytes), false)?;
         answer(failure)
     }
 
@@ -292,11 +294,8 @@ impl Disk for SimDisk {
 }
 
 /// What a write leaves in the page cache.
-fn written<'a>(state: &mut State, failure: Option<&Failure>, bytes: &'a [u8]) -> &'a [u8] {
-    match failure {
-        None => bytes,
-        Some(failure) => &bytes[..failure.portion(bytes.len(), &mut state.random)],
-    }
+fn written<'a>(failure: Option<&Failure>, bytes: &'a [u8]) -> &'a [u8] {
+    &bytes[..failure.map_or(bytes.len(), |failure| failure.portion(bytes.len()))]
 }
 
 struct SimLog {
@@ -305,19 +304,21 @@ struct SimLog {
 }
 
 impl LogRegion for SimLog {
-    /// New pages first, and whole, as the log of a file does it.
+    /// As the two kinds of logs in files do it: with positioned writes; or new pages
+    /// first, and whole, and then the page that was begun.
     fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, failure) = self.disk.call(Call::Append)?;
-        let state = &mut *state;
-        let bytes = written(state, failure.as_ref(), bytes);
-        let begun = at.next_multiple_of(PAGE_BYTES).saturating_sub(at).min(bytes.len() as u64);
-        let (rest_of_page, new_pages) = bytes.split_at(begun as usize);
-        if !new_pages.is_empty() {
-            let mut pages = new_pages.to_vec();
-            pages.resize(new_pages.len().next_multiple_of(PAGE), 0);
-            self.disk.put(state, self.start + at + begun, &pages, true)?;
-        }
-        self.disk.put(state, self.start + at, rest_of_page, true)?;
+        let bytes = written(failure.as_ref(), bytes);
+        let begun = match state.is_log_mapped {
+            true => at.next_multiple_of(PAGE_BYTES) - at,
+            false => bytes.len() as u64,
+        };
+        let (begun, new) = bytes.split_at(bytes.len().min(begun as usize));
+        let mut pages = new.to_vec();
+        pages.resize(new.len().next_multiple_of(PAGE), 0);
+        let at = self.start + at;
+        self.disk.put(&mut state, at + begun.len() as u64, &pages, true)?;
+        self.disk.put(&mut state, at, begun, true)?;
         answer(failure)
     }
 

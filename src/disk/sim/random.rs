@@ -25,4 +25,9 @@ impl Random {
     pub fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }
+
+    /// One of `from`, which are not none.
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
 }
