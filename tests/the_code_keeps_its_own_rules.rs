@@ -59,8 +59,7 @@ fn files() -> Vec<(PathBuf, String, String)> {
         let layer = first.trim_end_matches(".rs").to_string();
         let text = std::fs::read_to_string(&path).ok()?;
         let code = text.split("#[cfg(test)]\nmod tests {").next()?.to_string();
-        let is_test = path.ends_with("crash_tests.rs") || path.ends_with("sim.rs");
-        (!is_test).then_some((path, layer, code))
+        Some((path, layer, code))
     };
     paths.into_iter().filter_map(file).collect()
 }

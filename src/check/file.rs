@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::engine::{LogEnd, OnDamage, Recovered, read_head};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::LinkTests;
+use crate::plant::Planted;
 
 use super::report::{Finding, Report, complaint};
 use super::{head, heap};
@@ -32,7 +33,8 @@ pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
         report.find_in_file(offset, what);
         return Ok(report);
     }
-    let read = |on_damage| Recovered::read(Arc::clone(&disk), path, LinkTests::Bounds, on_damage);
+    let (tests, planted) = (LinkTests::Bounds, Planted::default());
+    let read = |on_damage| Recovered::read(Arc::clone(&disk), path, tests, on_damage, planted);
     let recovered = match read(OnDamage::Refuse) {
         Ok(recovered) => {
             report.torn_end = torn_end(recovered.log_end());

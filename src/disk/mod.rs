@@ -75,12 +75,17 @@ pub(crate) trait Disk: Send + Sync {
 
     /// A private image of `len_bytes` of the heap.
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
+
+    /// A number that nobody could have told before.
+    fn random(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
+    }
 }
 
 /// A log region of a [`Disk`]. Offsets count from the start of the region.
 pub(crate) trait LogRegion: Send + Sync {
     /// Appends: `bytes` follow what was stored last, or begin a block. The rest
-    /// of the last block becomes zero if the store begins that block.
+    /// of the last block may become zero if the store begins that block.
     fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Fills `buffer` from `at` on.

@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::{HEADER_BYTES, KIND_COMMIT, KIND_SPILL, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
 use crate::log::Append;
+use crate::plant::Plant;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::workspace::Workspace;
 
@@ -63,10 +64,11 @@ impl Core {
             return Ok((committed, Vec::new()));
         };
         let heap_bytes = workspace.heap_bytes();
-        self.write_bulk(workspace, &body.bulk)?;
-        if !body.bulk.is_empty() || self.growth.needs_sync(heap_bytes) {
+        if self.planted(Plant::BulkNotSynced) {
             self.sync_growth()?;
         }
+        self.write_bulk(workspace, &body.bulk)?;
+        self.sync_new_pages(&body.bulk, heap_bytes)?;
         let mut record = body.record;
         if record.len() as u64 > self.longest_record_bytes() {
             return Ok((self.append_spilled(&record, heap_bytes)?, Vec::new()));
@@ -88,6 +90,13 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// The record is appended next, and must not name what is not there.
+    fn sync_new_pages(&self, bulk: &[(u64, u64)], heap_bytes: u64) -> Result<()> {
+        let is_bulk = !bulk.is_empty() && !self.planted(Plant::BulkNotSynced);
+        let grows = self.growth.needs_sync(heap_bytes) && !self.planted(Plant::GrowthNotSynced);
+        if is_bulk || grows { self.sync_growth() } else { Ok(()) }
     }
 
     /// The longest record that always fits into an empty log.
@@ -152,7 +161,9 @@ impl Core {
         self.growth.reserve(end)?;
         let written = self.disk.write_at(HEAP_START_BYTES + floor, entries);
         written.map_err(|error| self.poisoned_by("write a large transaction", error))?;
-        self.sync_growth()?;
+        if !self.planted(Plant::SpillNotSynced) {
+            self.sync_growth()?;
+        }
         let spill = Spill {
             offset: U64::new(floor),
             len_bytes: U64::new(entries.len() as u64),
@@ -161,6 +172,9 @@ impl Core {
         let mut record = vec![0; HEADER_BYTES as usize];
         record.extend_from_slice(spill.as_bytes());
         let committed = self.append(&mut record, KIND_SPILL, heap_bytes, true)?;
+        if self.planted(Plant::SpillNotCheckpointed) {
+            return Ok(committed);
+        }
         // The record stands from here on, and must not outlive its run.
         self.checkpoint().map_err(|error| {
             let _ = self.poison.set(error.to_string());

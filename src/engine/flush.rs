@@ -25,7 +25,10 @@ impl Core {
         self.refuse_poisoned()?;
         let mut log = lock(&self.log);
         let (from, ring) = (log.tail.durable, log.tail.ring.clone());
-        let sealed = log.tail.seal();
+        let sealed = match self.planted(Plant::AppendIntoFlushedBlock) {
+            false => log.tail.seal(),
+            true => Ok(log.tail.appended),
+        };
         let to = sealed.map_err(|error| self.poisoned_by("write the log", error))?;
         let end = EndOfLog { position: to, chain: log.tail.chain, heap_bytes: log.heap_bytes };
         drop(log);
@@ -58,7 +61,11 @@ impl Core {
     /// Shows the positions to those who look without the lock. `visible` comes first:
     /// a commit returns when it finds itself durable, and readers must see it then.
     pub(super) fn publish(&self, log: &LogState) {
-        self.visible.store(log.tail.visible(), Release);
+        let visible = match self.planted(Plant::VisibleBeforeDurable) {
+            false => log.tail.visible(),
+            true => log.tail.appended,
+        };
+        self.visible.store(visible, Release);
         self.durable.store(log.tail.durable, Release);
     }
 

@@ -25,6 +25,7 @@ use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, PageSet, Pool};
 use crate::log::{LogSource, Tail};
 use crate::map::Birth;
+use crate::plant::Plant;
 use crate::sync::Mutex;
 use crate::workspace::Workspace;
 
@@ -32,7 +33,13 @@ impl Core {
     /// Opens the store on `disk`; `path` is for messages.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, settings: Settings) -> Result<Self> {
         let on_damage = if settings.salvage { OnDamage::GoOn } else { OnDamage::Refuse };
-        let recovered = Recovered::read(Arc::clone(&disk), path, settings.link_tests, on_damage)?;
+        let recovered = Recovered::read(
+            Arc::clone(&disk),
+            path,
+            settings.link_tests,
+            on_damage,
+            settings.planted,
+        )?;
         let growth = Growth::new(disk, path)
             .map_err(|source| io_error(path, "look at the file's length", source))?;
         Self::assemble(recovered, Arc::new(growth), path, settings)
@@ -90,9 +97,16 @@ impl Core {
         let writer = self.lock_writer();
         let mut checkpointer = lock(&self.checkpointer);
         let from = checkpointer.last.position.get();
-        self.rewrite_records(from, end.position)?;
-        self.write_pages(&writer.workspace, pages)?;
+        if !self.planted(Plant::RecordsNotRewritten) {
+            self.rewrite_records(from, end.position)?;
+        }
+        if !self.planted(Plant::RecoveredSuperblockBeforeHeap) {
+            self.write_pages(&writer.workspace, pages)?;
+        }
         self.begin_epoch_at(&mut checkpointer, end)?;
+        if self.planted(Plant::RecoveredSuperblockBeforeHeap) {
+            self.write_pages(&writer.workspace, pages)?;
+        }
         self.free_log(&checkpointer, end.position);
         Ok(())
     }
@@ -116,6 +130,7 @@ impl Core {
 
     /// Makes both superblocks name a fresh epoch, before the first append.
     pub(super) fn begin_epoch(&self, checkpointer: &mut Checkpointer) -> Result<()> {
+        checkpointer.begun |= self.planted(Plant::CleanFlagKept);
         if checkpointer.begun {
             return Ok(());
         }
@@ -125,9 +140,14 @@ impl Core {
 
     /// The newest superblock is written over itself first: should the page
     /// cache have shown one that the disk does not have, the other is still a
-    /// complete state until this one is safe.
+    /// complete state until this one is safe. Where the other one is damaged, torn
+    /// by a power cut as a rule, that one is written first: a cut now must not
+    /// tear the only good one.
     fn begin_epoch_at(&self, checkpointer: &mut Checkpointer, end: EndOfLog) -> Result<()> {
-        let epoch = U64::new(self.random()?);
+        let epoch = match self.planted(Plant::EpochKept) {
+            false => U64::new(self.random()?),
+            true => checkpointer.last.epoch,
+        };
         let renew = |block: &mut Superblock| {
             block.epoch = epoch;
             point_to(block, end);

@@ -16,9 +16,11 @@ use crate::format::superblock::{HALF_MADE, MAGIC, SLOT_OFFSETS_BYTES, Superblock
 use crate::format::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, PageSet, open_image};
 use crate::log::{LogSource, RecoveredLog, Ring, recover};
+use crate::plant::{Plant, Planted};
 
-/// The newest superblock, and its slot.
+/// The newest superblock.
 pub(super) struct Newest {
+    /// The slot to write first: its own, or the other one if that is damaged.
     pub(super) slot: usize,
     pub(super) block: Superblock,
 }
@@ -59,17 +61,18 @@ impl Recovered {
         path: &Path,
         tests: LinkTests,
         on_damage: OnDamage,
+        planted: Planted,
     ) -> Result<Self> {
         let failed = |action| move |source| io_error(path, action, source);
         let file_bytes = disk.len_bytes().map_err(failed("look at the file's length"))?;
-        let newest = choose_superblock(&*disk, path, file_bytes)?;
+        let newest = choose_superblock(&*disk, path, file_bytes, planted)?;
         expect_length(path, file_bytes, &newest.block)?;
         if !newest.block.is_clean() {
             // Before any of it is mapped. What lies before was written by a checkpoint.
             let new_pages = HEAP_START_BYTES + newest.block.heap_bytes.get();
             disk.start_afresh(new_pages).map_err(failed("sync what was left in memory"))?;
         }
-        let ring = open_ring(&*disk, &newest.block).map_err(failed("map the log"))?;
+        let ring = open_ring(&*disk, &newest.block, planted).map_err(failed("map the log"))?;
         let source = LogSource { ring: Arc::new(ring), disk };
         let traits = ImageTraits { tests, hash_key: newest.block.hash_key };
         let state = replay(source, newest, traits)?;
@@ -135,8 +138,8 @@ fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
     Err(ErrorKind::corrupt("log regions in the heap's header", 0, expected, format!("{named:?}")))
 }
 
-fn open_ring(disk: &dyn Disk, block: &Superblock) -> std::io::Result<Ring> {
-    Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get())
+fn open_ring(disk: &dyn Disk, block: &Superblock, planted: Planted) -> std::io::Result<Ring> {
+    Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get(), planted)
 }
 
 fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()> {
@@ -152,19 +155,35 @@ fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()
     Ok(())
 }
 
-/// Step 1: the slot and content of the newest superblock that can be used.
-fn choose_superblock(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Newest> {
-    let head = read_head(disk, path, file_bytes)?;
+/// Step 1: the content of the newest superblock that can be used, and the slot to
+/// write first.
+fn choose_superblock(
+    disk: &dyn Disk,
+    path: &Path,
+    file_bytes: u64,
+    planted: Planted,
+) -> Result<Newest> {
+    let mut head = read_head(disk, path, file_bytes)?;
+    if planted.has(Plant::SuperblockChecksumIgnored) {
+        head.chunks_mut(PAGE_BYTES as usize).take(2).for_each(Superblock::seal);
+    }
     let [first, second] = SLOT_OFFSETS_BYTES
         .map(|offset| Superblock::parse(&head[offset as usize..][..PAGE_BYTES as usize]));
-    let refused = |unusable: &Unusable| foreign(path, unusable);
+    // A store of another version must not be written, even if one of its
+    // superblocks happens to be readable.
+    let alone = |slot, block, unusable: &Unusable| {
+        let other = slot ^ usize::from(!planted.has(Plant::GoodSuperblockFirst));
+        foreign(path, unusable).map_or(Ok(Newest { slot: other, block }), Err)
+    };
+    let newest = |slot, block| {
+        let slot = slot ^ usize::from(planted.has(Plant::OlderSuperblockFirst));
+        Ok(Newest { slot, block })
+    };
     match (first, second) {
-        (Ok(a), Ok(b)) if b.generation > a.generation => Ok(Newest { slot: 1, block: b }),
-        // A store of another version must not be written, even if one of its
-        // superblocks happens to be readable.
-        (Ok(block), Err(ref e)) => refused(e).map_or(Ok(Newest { slot: 0, block }), Err),
-        (Err(ref e), Ok(block)) => refused(e).map_or(Ok(Newest { slot: 1, block }), Err),
-        (Ok(a), Ok(_)) => Ok(Newest { slot: 0, block: a }),
+        (Ok(a), Ok(b)) if b.generation > a.generation => newest(1, b),
+        (Ok(a), Ok(_)) => newest(0, a),
+        (Ok(a), Err(unusable)) => alone(0, a, &unusable),
+        (Err(unusable), Ok(b)) => alone(1, b, &unusable),
         (Err(a), Err(b)) => Err(no_superblock(path, &head, &a, &b)),
     }
     .map_err(Into::into)

@@ -15,6 +15,7 @@ use crate::format::heap::{CHUNK_PAGES, PAGES_PER_SEGMENT};
 use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::{Ring, Tail};
+use crate::plant::Plant;
 use crate::sync::atomic::Ordering::Relaxed;
 
 /// The log is moved after it was lapped this many times.
@@ -67,7 +68,10 @@ impl Core {
         self.growth.reserve(end)?;
         zero_log(&*self.disk, HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES)
             .map_err(|error| self.poisoned_by("write a new log region", error))?;
-        self.sync_heap("sync a new log region")?;
+        match self.planted(Plant::LogMovedUnsynced) {
+            false => self.sync_heap("sync a new log region")?,
+            true => self.growth.synced(end),
+        }
         Ok(page)
     }
 
@@ -76,9 +80,11 @@ impl Core {
     pub(crate) fn move_log(&self, _writer: &mut Writer, page: u64, pages: u64) -> Result<()> {
         let (offset, len) = (HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES);
         let mut checkpointer = lock(&self.checkpointer);
-        self.run_checkpoint(&mut checkpointer)?;
+        if !self.planted(Plant::LogMovedWithoutCheckpoint) {
+            self.run_checkpoint(&mut checkpointer)?;
+        }
         let end = self.end_of_log();
-        let ring = Ring::new(&*self.disk, offset, len, end.position)
+        let ring = Ring::new(&*self.disk, offset, len, end.position, self.settings.planted)
             .map_err(|error| self.io_error("map a new log region", error))?;
         let point = |block: &mut Superblock| {
             block.log_offset = U64::new(offset);
@@ -86,7 +92,9 @@ impl Core {
             block.log_base = U64::new(end.position);
         };
         self.write_superblock(&mut checkpointer, point)?;
-        self.write_superblock(&mut checkpointer, point)?;
+        if !self.planted(Plant::LogMovedWithOneSuperblock) {
+            self.write_superblock(&mut checkpointer, point)?;
+        }
         self.free_log(&checkpointer, end.position);
         self.longest_record_bytes.store(ring.longest_record_bytes(), Relaxed);
         let mut log = lock(&self.log);

@@ -115,11 +115,16 @@ impl Superblock {
 
     /// The bytes to write, checksum included, as one whole page.
     pub(crate) fn to_page(&self) -> [u8; PAGE_BYTES as usize] {
-        let mut sealed = self.clone();
-        sealed.checksum = U64::new(sealed.sum());
         let mut page = [0; PAGE_BYTES as usize];
-        page[..512].copy_from_slice(sealed.as_bytes());
+        page[..512].copy_from_slice(self.as_bytes());
+        Self::seal(&mut page);
         page
+    }
+
+    /// Makes the checksum at the start of a page right.
+    pub(crate) fn seal(page: &mut [u8]) {
+        let sum = checksum::plain(&page[..504]);
+        page[504..512].copy_from_slice(&sum.to_le_bytes());
     }
 
     /// Reads a superblock out of the start of its page.

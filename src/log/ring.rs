@@ -8,6 +8,7 @@ use crate::disk::{Disk, LogRegion};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
+use crate::plant::{Plant, Planted};
 
 /// Bytes of the log that are copied out at a time.
 const PIECE_BYTES: u64 = 64 * 1024;
@@ -20,6 +21,7 @@ pub(crate) struct Ring {
     len_bytes: u64,
     /// A position that lies at the region's start.
     base: u64,
+    pub(super) planted: Planted,
 }
 
 impl Ring {
@@ -28,9 +30,10 @@ impl Ring {
         offset: u64,
         len_bytes: u64,
         base: u64,
+        planted: Planted,
     ) -> std::io::Result<Self> {
         let region = disk.open_log(offset, len_bytes)?;
-        Ok(Self { region, offset, len_bytes, base })
+        Ok(Self { region, offset, len_bytes, base, planted })
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {
@@ -138,7 +141,7 @@ impl Ring {
         };
         header.magic == record::MAGIC
             && kinds.contains(&header.kind)
-            && header.position.get() == position
+            && (header.position.get() == position || self.planted.has(Plant::RecordOfEarlierLap))
             && len.is_multiple_of(8)
             && (HEADER_BYTES..=self.room_to_end(position).min(longest)).contains(&len)
     }
@@ -156,11 +159,27 @@ impl Ring {
         let Some(header) = self.header(position)? else {
             return Ok(None);
         };
-        if chain.is_some_and(|chain| chain != header.chain.get()) {
+        let follows = chain.is_none_or(|chain| chain == header.chain.get());
+        if !follows && !self.planted.has(Plant::RecordOfEarlierLap) {
             return Ok(None);
         }
         self.load_into(buffer, position, covered_bytes(&header))?;
-        Ok(record::checks(buffer, epoch).then_some(header))
+        let checks = record::checks(buffer, epoch);
+        Ok((checks || self.planted.has(Plant::RecordChecksumIgnored)).then_some(header))
+    }
+
+    /// Only where that fault is planted: a record that does not check, as a skip.
+    pub(super) fn stepped_over(
+        &self,
+        position: u64,
+        buffer: &mut Vec<u8>,
+    ) -> std::io::Result<Option<RecordHeader>> {
+        if !self.planted.has(Plant::RecordWithoutPredecessor) {
+            return Ok(None);
+        }
+        buffer.resize(HEADER_BYTES as usize, 0);
+        let header = self.header(position)?;
+        Ok(header.map(|header| RecordHeader { kind: record::KIND_SKIP, ..header }))
     }
 }
 

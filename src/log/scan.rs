@@ -53,7 +53,12 @@ pub(crate) fn recover(
     let mut buffer = Vec::new();
     let mut spill = Vec::new();
     while found.end - from < source.ring.len_bytes() {
-        let checked = source.ring.checked(found.end, epoch, Some(found.chain), &mut buffer);
+        let ring = &source.ring;
+        let checked = ring.checked(found.end, epoch, Some(found.chain), &mut buffer);
+        let checked = match checked {
+            Ok(None) => ring.stepped_over(found.end, &mut buffer),
+            checked => checked,
+        };
         // What cannot be read, or not be held in memory, is no end of the log.
         let checked = checked.map_err(|error| source.failed(found.end, &error))?;
         let Some(header) = checked else { break };

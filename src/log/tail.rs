@@ -9,6 +9,7 @@ use zerocopy::little_endian::U64;
 use super::Ring;
 use crate::format::PAGE_BYTES;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader};
+use crate::plant::Plant;
 
 /// What the holder of the log's lock knows of it.
 pub(crate) struct Tail {
@@ -66,6 +67,7 @@ impl Tail {
         // One block in reserve, for the skip that a flush may append.
         let needed = skipped + len_bytes + 2 * PAGE_BYTES;
         self.appended - self.start + needed <= self.ring.len_bytes()
+            || self.ring.planted.has(Plant::OverrunTheLog)
     }
 
     /// Appends a record that fits; returns the position behind it.

@@ -18,9 +18,6 @@ mod savepoint;
 mod stats;
 mod write;
 
-#[cfg(test)]
-mod crash_tests;
-
 use std::path::Path;
 use std::sync::Arc;
 

@@ -4,6 +4,10 @@
 #![allow(dead_code, reason = "each test uses its own part")]
 #![allow(unused_macros, unused_imports, reason = "as above")]
 
+#[cfg(feature = "sim")]
+pub mod cabinet;
+#[cfg(feature = "sim")]
+pub mod campaign;
 pub mod forge;
 pub mod programs;
 

@@ -1,7 +1,15 @@
 //! Power cuts without a machine: stores on a simulated disk.
 //!
-//! **Owns** how a store is put on a simulated disk. **Must not know** how the disk
-//! works (`disk::sim`), nor what programs keep in stores.
+//! **Owns** how a store is put on a simulated disk, which states a cut may leave,
+//! and the looking at what it leaves. **Must not know** how the disk works
+//! (`disk::sim`), nor what programs keep in stores ([`Program`]).
+//!
+//! A test runs a program on a disk that [records](SimDisk::record) what happens,
+//! and notes in a [`History`] which states were committed when. Then [`Cuts`] cuts
+//! the power at any time of the [`Recording`].
+
+mod cuts;
+mod history;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +20,10 @@ use crate::store::{Checkpoints, OpenOptions, Store};
 
 #[cfg(feature = "sim")]
 pub use crate::disk::MemoryDisk;
-pub use crate::disk::sim::{Random, SimDisk};
+pub use crate::disk::sim::{Call, Done, Faults, Random, SimDisk};
 pub use crate::plant::Plant;
+pub use cuts::{Cuts, Looked, Program, Recording, Violation};
+pub use history::History;
 
 #[cfg(feature = "sim")]
 impl MemoryDisk {

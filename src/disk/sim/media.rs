@@ -1,0 +1,253 @@
+//! What a disk holds after a power cut: all that was synced, and any part of the
+//! rest.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use super::Random;
+
+/// What a disk writes as a whole.
+pub(super) const SECTOR_BYTES: usize = 512;
+/// Words of a sector: what a torn one is made of.
+const WORDS: usize = SECTOR_BYTES / 8;
+
+type Sector = [u8; SECTOR_BYTES];
+
+/// What happened to the disk, as far as a power cut is concerned.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// Whole sectors, as the page cache holds them now.
+    Write {
+        first: u64,
+        bytes: Box<[u8]>,
+        /// Whether nothing that was durable lies in these sectors: a cut in the
+        /// middle may leave anything there.
+        is_append: bool,
+    },
+    /// The file has another length.
+    Resize(u64),
+    /// Sectors became durable.
+    Flush(RangeInclusive<u64>),
+    /// All sectors and the length became durable.
+    Sync,
+    /// A flush or sync failed, and the page cache takes for written what it was to
+    /// write. Nothing of that is on the disk, or as much as a power cut with this
+    /// seed would leave.
+    Forget { sectors: RangeInclusive<u64>, cut: Option<u64> },
+}
+
+/// A sector with the contents that it was given since it was durable last.
+#[derive(Clone, Default)]
+struct Pending {
+    contents: Vec<Sector>,
+    is_append: bool,
+}
+
+/// The disk itself, under the page cache.
+#[derive(Clone, Default)]
+pub(crate) struct Media {
+    durable: Vec<u8>,
+    pending: BTreeMap<u64, Pending>,
+    /// Lengths that the file was given since the last sync, in order.
+    lengths: Vec<u64>,
+}
+
+/// How a cut treats what was not synced.
+#[derive(Clone, Copy)]
+struct Cut {
+    /// Of 16 sectors, those that keep what they had.
+    lost_of_16: u64,
+    /// Whether a sector may be torn between two contents, word by word.
+    tears: bool,
+    /// Whether a sector that is appended to may hold anything.
+    spoils: bool,
+}
+
+impl Media {
+    /// A disk that holds `bytes` durably.
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        Self { durable: bytes, ..Self::default() }
+    }
+
+    /// Lets an event happen.
+    pub(crate) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Write { first, bytes, is_append } => self.write(*first, bytes, *is_append),
+            Event::Resize(len) => self.resize(*len),
+            Event::Flush(sectors) => self.settle(sectors.clone(), |pending, _| pending.last()),
+            Event::Sync => {
+                let lengths = std::mem::take(&mut self.lengths);
+                lengths.iter().for_each(|len| self.durable.resize(*len as usize, 0));
+                self.settle(0..=u64::MAX, |pending, _| pending.last());
+            }
+            Event::Forget { sectors, cut: None } => self.settle(sectors.clone(), |_, _| None),
+            Event::Forget { sectors, cut: Some(seed) } => {
+                let mut random = Random(*seed);
+                let cut = Cut::by_chance(&mut random);
+                self.settle(sectors.clone(), |pending, before| {
+                    pending.remains(before, cut, &mut random)
+                });
+            }
+        }
+    }
+
+    fn write(&mut self, first: u64, bytes: &[u8], is_append: bool) {
+        for (sector, content) in (first..).zip(bytes.as_chunks::<SECTOR_BYTES>().0) {
+            // The kernel writes whole pages; a sector that stays as it is is no news.
+            if self.newest(sector) == *content {
+                continue;
+            }
+            let pending = self.pending.entry(sector).or_default();
+            pending.is_append = is_append && (pending.is_append || pending.contents.is_empty());
+            pending.contents.push(*content);
+        }
+    }
+
+    fn resize(&mut self, len: u64) {
+        self.pending.retain(|sector, _| (sector + 1) * SECTOR_BYTES as u64 <= len);
+        self.lengths.push(len);
+    }
+
+    /// What the sector was given last.
+    fn newest(&self, sector: u64) -> Sector {
+        let pending = self.pending.get(&sector).and_then(|pending| pending.contents.last());
+        pending.copied().unwrap_or_else(|| self.oldest(sector))
+    }
+
+    /// What the sector surely holds: zeros past the end.
+    fn oldest(&self, sector: u64) -> Sector {
+        let mut content = [0; SECTOR_BYTES];
+        let at = sector as usize * SECTOR_BYTES;
+        if let Some(durable) = self.durable.get(at..at + SECTOR_BYTES) {
+            content.copy_from_slice(durable);
+        }
+        content
+    }
+
+    /// Ends the waiting of sectors, each with what `choose` says of it and of what
+    /// it had before.
+    fn settle(
+        &mut self,
+        sectors: RangeInclusive<u64>,
+        mut choose: impl FnMut(&Pending, &Sector) -> Option<Sector>,
+    ) {
+        let waiting: Vec<u64> = self.pending.range(sectors).map(|(sector, _)| *sector).collect();
+        for sector in waiting {
+            // A sector past the durable length becomes so with the length.
+            if (sector as usize + 1) * SECTOR_BYTES > self.durable.len() {
+                continue;
+            }
+            let Some(pending) = self.pending.remove(&sector) else { continue };
+            if let Some(content) = choose(&pending, &self.oldest(sector)) {
+                put(&mut self.durable, sector, &content);
+            }
+        }
+    }
+
+    /// What was synced, after the first `count` of the lengths since.
+    fn with_lengths(&self, count: usize) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        // One by one: what was cut off comes back as zeros.
+        self.lengths[..count].iter().for_each(|len| bytes.resize(*len as usize, 0));
+        bytes
+    }
+
+    /// What a power cut could leave now: what was synced; of each sector written
+    /// since any one of its contents, or a mixture; of the lengths any one.
+    pub(crate) fn image(&self, random: &mut Random) -> Vec<u8> {
+        let cut = Cut::by_chance(random);
+        let mut bytes = self.with_lengths(random.below(self.lengths.len() as u64 + 1) as usize);
+        for (sector, pending) in &self.pending {
+            if let Some(content) = pending.remains(&self.oldest(*sector), cut, random) {
+                put(&mut bytes, *sector, &content);
+            }
+        }
+        bytes
+    }
+
+    /// How many images there are if sectors are not torn: of each sector one of
+    /// its contents or what it had, and one of the lengths.
+    pub(crate) fn count_images(&self) -> u64 {
+        let sectors = self.pending.values().map(|pending| pending.contents.len() as u64 + 1);
+        sectors.fold(self.lengths.len() as u64 + 1, u64::saturating_mul)
+    }
+
+    /// The image with this number.
+    pub(crate) fn image_number(&self, number: u64) -> Vec<u8> {
+        let mut rest = number;
+        let mut digit = |base: usize| {
+            let digit = rest % base as u64;
+            rest /= base as u64;
+            digit as usize
+        };
+        let mut bytes = self.with_lengths(digit(self.lengths.len() + 1));
+        for (sector, pending) in &self.pending {
+            let digit = digit(pending.contents.len() + 1);
+            if let Some(content) = digit.checked_sub(1).map(|index| &pending.contents[index]) {
+                put(&mut bytes, *sector, content);
+            }
+        }
+        bytes
+    }
+}
+
+impl Cut {
+    fn by_chance(random: &mut Random) -> Self {
+        Self {
+            lost_of_16: random.pick(&[0, 1, 4, 8, 8, 12, 15, 16]),
+            tears: random.one_in(3),
+            spoils: random.one_in(3),
+        }
+    }
+}
+
+impl Pending {
+    fn last(&self) -> Option<Sector> {
+        self.contents.last().copied()
+    }
+
+    /// What a cut leaves of it; `None` for what was there before.
+    fn remains(&self, before: &Sector, cut: Cut, random: &mut Random) -> Option<Sector> {
+        if random.below(16) < cut.lost_of_16 {
+            return None;
+        }
+        let index = match random.one_in(2) {
+            true => self.contents.len() - 1,
+            false => random.below(self.contents.len() as u64) as usize,
+        };
+        let mut content = self.contents[index];
+        if cut.spoils && self.is_append && random.one_in(3) {
+            let words = content.as_chunks_mut().0;
+            words.iter_mut().for_each(|word| *word = random.next().to_le_bytes());
+        } else if cut.tears && random.one_in(2) {
+            let before = index.checked_sub(1).map_or(before, |index| &self.contents[index]);
+            mix(&mut content, before, tear(random));
+        }
+        Some(content)
+    }
+}
+
+/// Which words of a torn sector are old: those from one on, or any.
+fn tear(random: &mut Random) -> u64 {
+    match random.one_in(2) {
+        true => u64::MAX << random.below(WORDS as u64),
+        false => random.next(),
+    }
+}
+
+fn mix(content: &mut Sector, before: &Sector, old: u64) {
+    let (before, _) = before.as_chunks::<8>();
+    for (index, word) in content.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        if old >> index & 1 == 1 {
+            *word = before[index];
+        }
+    }
+}
+
+/// Nothing is put past the end.
+fn put(bytes: &mut [u8], sector: u64, content: &Sector) {
+    let at = sector as usize * SECTOR_BYTES;
+    if let Some(place) = bytes.get_mut(at..at + SECTOR_BYTES) {
+        place.copy_from_slice(content);
+    }
+}

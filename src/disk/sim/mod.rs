@@ -1,0 +1,337 @@
+//! A simulated disk: it knows what was synced, makes the images that a power cut
+//! could leave, and fails where it is told to.
+//!
+//! Below it lies the page cache, which is a file in memory: what is written is seen
+//! at once. What a cut leaves is told by the events since the start.
+
+mod faults;
+mod media;
+mod random;
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Disk, LogRegion, MemoryDisk, anonymous};
+use crate::format::{PAGE_BYTES, checksum};
+use crate::map::PrivateMap;
+
+use faults::Failure;
+pub use faults::{Call, Done, Faults};
+use media::SECTOR_BYTES;
+pub(crate) use media::{Event, Media};
+pub use random::Random;
+
+const PAGE: usize = PAGE_BYTES as usize;
+
+struct State {
+    media: Media,
+    /// What happened since `record`, which `media` does not know.
+    recorded: Option<Vec<Event>>,
+    /// The calls so far.
+    calls: Vec<Call>,
+    faults: Option<Faults>,
+    /// Calls that change something count down; at 0 the power is off.
+    changes_left: u64,
+    /// Whether there is no space to grow.
+    is_full: bool,
+    /// Calls that wanted to grow.
+    growths: u64,
+    /// Whether appending is as in a mapped log.
+    is_log_mapped: bool,
+    random: Random,
+}
+
+/// A disk in memory that remembers what was not synced. A copy of it is the same disk.
+#[derive(Clone)]
+pub struct SimDisk {
+    live: Arc<dyn Disk>,
+    state: Arc<Mutex<State>>,
+}
+
+impl SimDisk {
+    /// A disk that holds `bytes` durably. Images of it are copies.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self::over(Arc::new(MemoryDisk::of(bytes.clone())), bytes)
+    }
+
+    /// The same with images that are mappings, as they are of a file: what is
+    /// written is seen in them, but for pages that are frozen.
+    ///
+    /// # Errors
+    ///
+    /// No memory.
+    pub fn mapped(bytes: Vec<u8>) -> io::Result<Self> {
+        let live = anonymous()?;
+        live.set_len(bytes.len() as u64)?;
+        live.write_at(0, &bytes)?;
+        Ok(Self::over(Arc::new(live), bytes))
+    }
+
+    fn over(live: Arc<dyn Disk>, bytes: Vec<u8>) -> Self {
+        // The same bytes give the same numbers: a run can be repeated.
+        let mut random = Random(checksum::plain(&bytes[..bytes.len().min(2 * PAGE)]));
+        let state = State {
+            media: Media::new(bytes),
+            recorded: None,
+            calls: Vec::new(),
+            faults: None,
+            changes_left: u64::MAX,
+            is_full: false,
+            growths: 0,
+            is_log_mapped: random.one_in(2),
+            random,
+        };
+        Self { live, state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `calls` more calls succeed that write, resize or sync; then the power is
+    /// off: none succeeds, and nothing changes any more.
+    pub fn fail_after(&self, calls: u64) {
+        self.state().changes_left = calls;
+    }
+
+    /// Whether the calls that [`fail_after`](Self::fail_after) allowed are used up.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.state().changes_left == 0
+    }
+
+    /// Which calls fail from now on; `None` for no more.
+    pub fn set_faults(&self, faults: Option<Faults>) {
+        self.state().faults = faults;
+    }
+
+    /// Whether growing fails from now on.
+    pub fn set_full(&self, is_full: bool) {
+        self.state().is_full = is_full;
+    }
+
+    /// How often it was to grow so far.
+    #[must_use]
+    pub fn growths(&self) -> u64 {
+        self.state().growths
+    }
+
+    /// What a power cut could leave now: what was synced, and of each sector
+    /// written since any one of its contents, or a mixture of two; of the lengths
+    /// any one. Sectors of an append may hold anything.
+    #[must_use]
+    pub fn crash(&self, random: &mut Random) -> Vec<u8> {
+        let state = self.state();
+        match &state.recorded {
+            None => state.media.image(random),
+            Some(events) => {
+                let mut media = state.media.clone();
+                events.iter().for_each(|event| media.apply(event));
+                media.image(random)
+            }
+        }
+    }
+
+    /// Remembers what happens from now on, so that a cut at any time can be looked
+    /// at later. What was remembered before is no longer.
+    pub fn record(&self) {
+        let mut state = self.state();
+        let State { media, recorded, .. } = &mut *state;
+        recorded.take().iter().flatten().for_each(|event| media.apply(event));
+        *recorded = Some(Vec::new());
+    }
+
+    /// The time: how many events there were since `record`.
+    #[must_use]
+    pub fn now(&self) -> usize {
+        self.state().recorded.as_ref().map_or(0, Vec::len)
+    }
+
+    /// The calls through the seam so far.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.state().calls.clone()
+    }
+
+    /// How many they are: the number of the next one.
+    #[must_use]
+    pub fn next_call(&self) -> u64 {
+        self.state().calls.len() as u64
+    }
+
+    /// The disk when `record` was called, and what happened since.
+    pub(crate) fn recorded(&self) -> (Media, Vec<Event>) {
+        let mut state = self.state();
+        (state.media.clone(), state.recorded.take().unwrap_or_default())
+    }
+
+    /// Begins a call: what is to become of it, and the state to change.
+    fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, Option<Failure>)> {
+        let mut state = self.state();
+        let number = state.calls.len() as u64;
+        state.calls.push(call);
+        if !call.is_reading() {
+            if state.changes_left == 0 {
+                return Err(io::Error::other("the power is off"));
+            }
+            state.changes_left -= 1;
+        }
+        let failure = state.faults.as_ref().and_then(|faults| faults.strike(number, call));
+        Ok((state, failure))
+    }
+
+    /// As `call`, for one that changes nothing.
+    fn look(&self, call: Call) -> io::Result<()> {
+        let (state, failure) = self.call(call)?;
+        drop(state);
+        answer(failure)
+    }
+
+    /// Writes to the page cache, and notes the pages, which the kernel writes as a
+    /// whole.
+    fn put(&self, state: &mut State, at: u64, bytes: &[u8], is_append: bool) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.live.write_at(at, bytes)?;
+        let first = at / PAGE_BYTES * PAGE_BYTES;
+        let end = (at + bytes.len() as u64).next_multiple_of(PAGE_BYTES);
+        let end = end.min(self.live.len_bytes()?) / SECTOR_BYTES as u64 * SECTOR_BYTES as u64;
+        let mut pages = vec![0; end.saturating_sub(first) as usize].into_boxed_slice();
+        self.live.read_at(first, &mut pages)?;
+        let first = first / SECTOR_BYTES as u64;
+        state.happens(Event::Write { first, bytes: pages, is_append });
+        Ok(())
+    }
+}
+
+fn answer(failure: Option<Failure>) -> io::Result<()> {
+    failure.map_or(Ok(()), |failure| Err(failure.error()))
+}
+
+impl State {
+    fn happens(&mut self, event: Event) {
+        match &mut self.recorded {
+            Some(events) => events.push(event),
+            None => self.media.apply(&event),
+        }
+    }
+
+    /// A flush of `sectors`, as it ends.
+    fn flush(&mut self, failure: Option<Failure>, whole: Event) -> io::Result<()> {
+        let sectors = match &whole {
+            Event::Flush(sectors) => sectors.clone(),
+            _ => 0..=u64::MAX,
+        };
+        let event = match failure.as_ref().map(|failure| failure.done) {
+            None | Some(Done::All) => whole,
+            Some(Done::Nothing) => Event::Forget { sectors, cut: None },
+            Some(Done::Part(seed)) => Event::Forget { sectors, cut: Some(seed) },
+        };
+        self.happens(event);
+        answer(failure)
+    }
+}
+
+impl Disk for SimDisk {
+    fn len_bytes(&self) -> io::Result<u64> {
+        self.look(Call::Length)?;
+        self.live.len_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.look(Call::Read)?;
+        self.live.read_at(offset, buffer)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let (mut state, failure) = self.call(Call::Write)?;
+        self.put(&mut state, offset, written(failure.as_ref(), bytes), false)?;
+        answer(failure)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let (mut state, failure) = self.call(Call::Sync)?;
+        state.flush(failure, Event::Sync)
+    }
+
+    fn grow(&self, from: u64, to: u64) -> io::Result<()> {
+        let (mut state, failure) = self.call(Call::Grow)?;
+        state.growths += 1;
+        if state.is_full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        // A failure leaves the file as it was, or longer.
+        if failure.as_ref().is_none_or(|failure| failure.done == Done::All) {
+            self.live.grow(from, to)?;
+            state.happens(Event::Resize(to));
+        }
+        answer(failure)
+    }
+
+    fn truncate(&self, len_bytes: u64) -> io::Result<()> {
+        let (mut state, failure) = self.call(Call::Truncate)?;
+        if failure.as_ref().is_none_or(|failure| failure.done == Done::All) {
+            self.live.truncate(len_bytes)?;
+            state.happens(Event::Resize(len_bytes));
+        }
+        answer(failure)
+    }
+
+    fn open_log(&self, offset: u64, _len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
+        self.look(Call::OpenLog)?;
+        Ok(Box::new(SimLog { disk: self.clone(), start: offset }))
+    }
+
+    fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
+        self.look(Call::MapHeap)?;
+        self.live.map_heap(len_bytes)
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        Ok(self.state().random.next())
+    }
+}
+
+/// What a write leaves in the page cache.
+fn written<'a>(failure: Option<&Failure>, bytes: &'a [u8]) -> &'a [u8] {
+    &bytes[..failure.map_or(bytes.len(), |failure| failure.portion(bytes.len()))]
+}
+
+struct SimLog {
+    disk: SimDisk,
+    start: u64,
+}
+
+impl LogRegion for SimLog {
+    /// As the two kinds of logs in files do it: with positioned writes; or new pages
+    /// first, and whole, and then the page that was begun.
+    fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let (mut state, failure) = self.disk.call(Call::Append)?;
+        let bytes = written(failure.as_ref(), bytes);
+        let begun = match state.is_log_mapped {
+            true => at.next_multiple_of(PAGE_BYTES) - at,
+            false => bytes.len() as u64,
+        };
+        let (begun, new) = bytes.split_at(bytes.len().min(begun as usize));
+        let mut pages = new.to_vec();
+        pages.resize(new.len().next_multiple_of(PAGE), 0);
+        let at = self.start + at;
+        self.disk.put(&mut state, at + begun.len() as u64, &pages, true)?;
+        self.disk.put(&mut state, at, begun, true)?;
+        answer(failure)
+    }
+
+    fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.disk.look(Call::Load)?;
+        self.disk.live.read_at(self.start + at, buffer)
+    }
+
+    fn flush(&self, at: u64, len_bytes: u64) -> io::Result<()> {
+        let (mut state, failure) = self.disk.call(Call::Flush)?;
+        let first = (self.start + at) / SECTOR_BYTES as u64;
+        let last = (self.start + at + len_bytes).div_ceil(SECTOR_BYTES as u64).saturating_sub(1);
+        state.flush(failure, Event::Flush(first..=last))
+    }
+}

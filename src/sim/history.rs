@@ -1,0 +1,77 @@
+//! Which states a power cut may leave.
+
+/// The states that a store went through, and from when on each was sure.
+///
+/// Times are those of [`SimDisk::now`](super::SimDisk::now).
+#[derive(Clone, Debug)]
+pub struct History<S> {
+    entries: Vec<Entry<S>>,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<S> {
+    state: S,
+    /// Until then no byte of it was written.
+    begun: usize,
+    /// From then on it is there, or a later one.
+    durable: Option<usize>,
+}
+
+impl<S: PartialEq> History<S> {
+    /// A store that surely holds `first`.
+    pub fn new(first: S) -> Self {
+        Self { entries: vec![Entry { state: first, begun: 0, durable: Some(0) }] }
+    }
+
+    /// The last state.
+    pub fn last(&self) -> &S {
+        &self.entries[self.entries.len() - 1].state
+    }
+
+    /// A commit of `state` begins.
+    pub fn begin(&mut self, state: S, now: usize) {
+        self.entries.push(Entry { state, begun: now, durable: None });
+    }
+
+    /// All that was begun was reported durable.
+    pub fn durable(&mut self, now: usize) {
+        let last = self.entries.len() - 1;
+        self.entries[last].durable.get_or_insert(now);
+    }
+
+    /// The store was opened again, from `begun` until now, without a power cut, and
+    /// holds `state`: what else there was is gone for good.
+    pub fn reopened(&mut self, state: S, begun: usize, now: usize) {
+        self.entries.push(Entry { state, begun, durable: Some(now) });
+    }
+
+    /// Whether a cut at this time may leave `state`: exactly one that was committed
+    /// or about to be, and none older than the last durable one.
+    pub fn allows(&self, state: &S, at: usize) -> bool {
+        let is_durable = |entry: &Entry<S>| entry.durable.is_some_and(|durable| durable <= at);
+        let oldest = self.entries.iter().rposition(is_durable).unwrap_or(0);
+        let candidates = self.entries[oldest..].iter().enumerate();
+        candidates
+            .filter(|(index, entry)| *index == 0 || entry.begun < at)
+            .any(|(_, entry)| entry.state == *state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_leaves_nothing_before_the_durable_state_and_nothing_from_the_future() {
+        let mut history = History::new('a');
+        history.begin('b', 10);
+        history.begin('c', 20);
+        history.durable(30);
+        history.begin('d', 40);
+        let allowed = |at| "abcd".chars().filter(|state| history.allows(state, at)).collect();
+        let allowed: Vec<String> = [0, 10, 11, 21, 30, 41].into_iter().map(allowed).collect();
+        assert_eq!(allowed, ["a", "a", "ab", "abc", "c", "cd"]);
+        history.reopened('c', 50, 60);
+        assert!(history.allows(&'d', 59) && !history.allows(&'d', 60));
+    }
+}
