@@ -52,8 +52,9 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         let Recovered { source, newest, image, pages, end, .. } = recovered;
-        let (LogSource { ring, disk }, Newest { slot, block }) = (source, newest);
-        let was_closed = block.is_clean();
+        let (LogSource { ring, disk }, Newest { slot, block, is_twofold }) = (source, newest);
+        // Where a cut has left one superblock, the other is made again.
+        let is_at_rest = block.is_clean() && is_twofold;
         let longest = block.heap_bytes.get().max(image.heap_bytes());
         let from =
             Checkpointed { position: block.position.get(), heap_bytes: block.heap_bytes.get() };
@@ -86,7 +87,7 @@ impl Core {
             replayed_bytes: end.position - from.position,
             longest_record_bytes,
         };
-        if !was_closed && core.settings.access == Access::Write {
+        if !is_at_rest && core.settings.access == Access::Write {
             core.make_recovered_state_last(&pages, end)?;
         }
         Ok(core)

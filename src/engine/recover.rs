@@ -23,6 +23,8 @@ pub(super) struct Newest {
     /// The slot to write first: its own, or the other one if that is damaged.
     pub(super) slot: usize,
     pub(super) block: Superblock,
+    /// Whether the other one is good as well.
+    pub(super) is_twofold: bool,
 }
 
 /// What to do where the log is damaged.
@@ -173,11 +175,12 @@ fn choose_superblock(
     // superblocks happens to be readable.
     let alone = |slot, block, unusable: &Unusable| {
         let other = slot ^ usize::from(!planted.has(Plant::GoodSuperblockFirst));
-        foreign(path, unusable).map_or(Ok(Newest { slot: other, block }), Err)
+        let newest = Newest { slot: other, block, is_twofold: false };
+        foreign(path, unusable).map_or(Ok(newest), Err)
     };
     let newest = |slot, block| {
         let slot = slot ^ usize::from(planted.has(Plant::OlderSuperblockFirst));
-        Ok(Newest { slot, block })
+        Ok(Newest { slot, block, is_twofold: true })
     };
     match (first, second) {
         (Ok(a), Ok(b)) if b.generation > a.generation => newest(1, b),
