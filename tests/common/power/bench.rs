@@ -66,8 +66,7 @@ impl Kind {
         match self {
             // Blocks as on large disks, and none that only root may use.
             Self::Ext4 => command.args(["-q", "-F", "-E", "nodiscard", "-b", "4096", "-m", "0"]),
-            Self::Xfs => command.args(["-q", "-K"]),
-            Self::Btrfs => command.args(["-q", "-K"]),
+            Self::Xfs | Self::Btrfs => command.args(["-q", "-K"]),
         };
         run(command.arg(image))
     }
@@ -113,7 +112,7 @@ impl Mounted {
     /// Unmounts it, and waits until it is gone.
     pub fn unmount(self) -> TestResult {
         // A child that is just being forked may hold a descriptor for a moment.
-        for _ in 0..500 {
+        for _ in 0..5000 {
             match unmount(&self.path, UnmountFlags::empty()) {
                 Err(Errno::BUSY) => std::thread::sleep(Duration::from_millis(2)),
                 Err(error) => return Err(format!("unmount: {error}").into()),
