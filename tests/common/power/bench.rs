@@ -168,8 +168,17 @@ impl Bench {
         let path = self.folder("mounted")?;
         let mut command = Command::new("mount");
         command.args(["-t", kind.name(), "-o", kind.mount_options()]).arg(image).arg(&path);
-        run(&mut command)?;
-        Ok(Mounted { path })
+        // Whoever looks for a free loop device may hold the last one open for a moment.
+        // It would be used again, with a disk that is off.
+        let mut mounted = run(&mut command);
+        for _ in 0..20 {
+            if mounted.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            mounted = run(&mut command);
+        }
+        mounted.map(|()| Mounted { path })
     }
 
     pub fn folder(&self, name: &str) -> TestResult<PathBuf> {
