@@ -7,6 +7,7 @@ mod common;
 #[path = "common/power/mod.rs"]
 mod power;
 
+use std::error::Error;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -145,6 +146,9 @@ fn fail_once(
     let mut sufferer = life.start("sufferer", &store)?;
     let enough = random.below(MOST_COMMITS);
     wait_until(|| Ok(sufferer.has_ended()?.is_some() || life.told()?.begun > enough))?;
+    if let Some(words) = sufferer.has_ended()? {
+        return Err(format!("before anything failed: {words}").into());
+    }
     // What the log's place is must not change meanwhile.
     sufferer.pause()?;
     fail(machine, fault, &store)?;
@@ -156,9 +160,10 @@ fn fail_once(
         // The file system lives on. What it shows is not what the disk has.
         machine.disk()?.mend()?;
         let mut writer = life.start("writer", &store)?;
-        wait_until(|| Ok(life.told()?.is_open || writer.has_ended()?.is_some()))?;
+        let mut has_ended = || Ok::<_, Box<dyn Error>>(writer.has_ended()?.is_some());
+        wait_until(|| Ok(life.told()?.is_open || has_ended()?))?;
         let enough = life.told()?.begun + random.below(MOST_COMMITS);
-        wait_until(|| Ok(life.told()?.begun >= enough || writer.has_ended()?.is_some()))?;
+        wait_until(|| Ok(life.told()?.begun >= enough || has_ended()?))?;
         life.hold_to(life.told()?);
         if let Some(words) = writer.has_ended()? {
             return Err(format!("the store cannot be used again: {words}").into());
@@ -169,8 +174,8 @@ fn fail_once(
         machine.disk()?.mend()?;
     }
     machine.clear_away()?;
-    let store = machine.power_on()?.join("store");
-    life.look_at(&store)??;
+    life.keep(&machine.power_on()?.join("store"))?;
+    life.look()??;
     machine.clear_away()
 }
 

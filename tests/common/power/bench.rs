@@ -66,8 +66,7 @@ impl Kind {
         match self {
             // Blocks as on large disks, and none that only root may use.
             Self::Ext4 => command.args(["-q", "-F", "-E", "nodiscard", "-b", "4096", "-m", "0"]),
-            Self::Xfs => command.args(["-q", "-K"]),
-            Self::Btrfs => command.args(["-q", "-K"]),
+            Self::Xfs | Self::Btrfs => command.args(["-q", "-K"]),
         };
         run(command.arg(image))
     }
@@ -113,7 +112,7 @@ impl Mounted {
     /// Unmounts it, and waits until it is gone.
     pub fn unmount(self) -> TestResult {
         // A child that is just being forked may hold a descriptor for a moment.
-        for _ in 0..500 {
+        for _ in 0..5000 {
             match unmount(&self.path, UnmountFlags::empty()) {
                 Err(Errno::BUSY) => std::thread::sleep(Duration::from_millis(2)),
                 Err(error) => return Err(format!("unmount: {error}").into()),
@@ -169,8 +168,17 @@ impl Bench {
         let path = self.folder("mounted")?;
         let mut command = Command::new("mount");
         command.args(["-t", kind.name(), "-o", kind.mount_options()]).arg(image).arg(&path);
-        run(&mut command)?;
-        Ok(Mounted { path })
+        // Whoever looks for a free loop device may hold the last one open for a moment.
+        // It would be used again, with a disk that is off.
+        let mut mounted = run(&mut command);
+        for _ in 0..20 {
+            if mounted.is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            mounted = run(&mut command);
+        }
+        mounted.map(|()| Mounted { path })
     }
 
     pub fn folder(&self, name: &str) -> TestResult<PathBuf> {

@@ -14,13 +14,14 @@ pub struct Cached<'a> {
     /// By which seed the disk leaves out flushes, if it does.
     pub lies: Option<u64>,
     bench: &'a Bench,
-    disk: Option<Disk>,
+    /// Unmounted before the disk ends.
     mounted: Option<Mounted>,
+    disk: Option<Disk>,
 }
 
 impl<'a> Cached<'a> {
     pub fn new(kind: Kind, keep: Keep, bench: &'a Bench) -> Self {
-        Self { kind, keep, lies: None, bench, disk: None, mounted: None }
+        Self { kind, keep, lies: None, bench, mounted: None, disk: None }
     }
 
     pub fn disk(&mut self) -> TestResult<&mut Disk> {

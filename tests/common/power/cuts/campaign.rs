@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flagstone::sim::Plant;
 
 use super::super::bench::Bench;
-use super::life::Life;
+use super::life::{self, Life};
 use super::processes::{Process, wait_until};
 use super::writer::Told;
 use crate::common::{Random, TestResult};
@@ -83,9 +83,10 @@ impl Campaign {
     ) -> TestResult<Option<String>> {
         for _ in 0..CUTS_IN_A_LIFE.min(self.cuts - outcome.cuts) {
             let store = machine.power_on()?.join("store");
+            life.keep(&store)?;
             // At times the next writer is the first one to see what is left.
             let is_looked_at = !random.one_in(4);
-            if is_looked_at && let Err(wrong) = life.look_at(&store)? {
+            if is_looked_at && let Err(wrong) = life.look()? {
                 return Ok(Some(wrong));
             }
             outcome.cuts += 1;
@@ -96,8 +97,8 @@ impl Campaign {
             outcome.early_cuts += u64::from(!told.is_open);
             machine.clear_away()?;
         }
-        let store = machine.power_on()?.join("store");
-        let looked = life.look_at(&store)?;
+        life.keep(&machine.power_on()?.join("store"))?;
+        let looked = life.look()?;
         machine.clear_away()?;
         Ok(looked.err())
     }
@@ -113,12 +114,15 @@ impl Campaign {
     ) -> TestResult<Result<Told, String>> {
         let mut writer = life.start("writer", store)?;
         let second = self.writes_back && random.one_in(2);
-        let second = second.then(|| life.start_second(store, random.next())).transpose()?;
+        let mut second = second.then(|| life.start_second(store, random.next())).transpose()?;
         wait_for_a_moment(life, &mut writer, random)?;
         // Before the cut: what is told later is noise of the error path.
         let told = life.told()?;
         if let Some(words) = writer.has_ended()? {
             return Ok(Err(format!("the writer ended by itself: {words}")));
+        }
+        if let Some(words) = second.as_mut().map_or(Ok(None), Process::has_ended)? {
+            return Err(format!("the process that writes back ended by itself: {words}").into());
         }
         machine.cut(random)?;
         drop((writer, second));
@@ -138,7 +142,7 @@ impl Campaign {
         );
         let Some(violation) = violation else { return Ok(()) };
         let kept = std::env::temp_dir().join(format!("flagstone-after-a-cut-{seed}.store"));
-        let kept = match std::fs::copy(bench.path("left"), &kept) {
+        let kept = match std::fs::copy(life::kept(bench), &kept) {
             Ok(_) => format!("the file is kept as {}", kept.display()),
             Err(error) => format!("there is no file to keep: {error}"),
         };

@@ -70,8 +70,8 @@ struct State {
     durable: File,
     /// What was written since the last flush, in order.
     unflushed: Vec<Write>,
-    /// Counts how often the power came back; 0 while it is off. A file that was
-    /// opened before the power went is of no use after.
+    /// Counts how often the power came back. A file that was opened before it went is
+    /// of no use after.
     boots: u64,
     is_on: bool,
     /// By which flushes are left out, if some are.

@@ -1,7 +1,7 @@
 //! The life of one store on a file system of its own: what it must hold at least and
 //! can hold at most, by what its writers told, and whether it does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flagstone::sim::Plant;
 
@@ -62,17 +62,25 @@ impl<'a> Life<'a> {
         self.at_least = self.at_least.max(told.durable);
     }
 
-    /// Whether what is left is what it must be. A copy is opened, so that the next
-    /// writer finds it as the cut left it.
-    pub fn look_at(&mut self, store: &Path) -> TestResult<Result<(), String>> {
-        let (left, copy) = (self.bench.path("left"), self.bench.path("copy"));
-        let _ = std::fs::remove_file(&left);
-        if !store.exists() {
+    /// Keeps the store as a cut has left it, before anybody opens it.
+    pub fn keep(&self, store: &Path) -> TestResult {
+        let kept = kept(self.bench);
+        if store.exists() {
+            std::fs::copy(store, kept)?;
+        } else if kept.exists() {
+            std::fs::remove_file(kept)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what was kept is what it must be.
+    pub fn look(&mut self) -> TestResult<Result<(), String>> {
+        let (kept, copy) = (kept(self.bench), self.bench.path("copy"));
+        if !kept.exists() {
             let lost = || "a store that was opened is not there".to_string();
             return Ok(if self.must_exist { Err(lost()) } else { Ok(()) });
         }
-        std::fs::copy(store, &left)?;
-        std::fs::copy(&left, &copy)?;
+        std::fs::copy(kept, &copy)?;
         let expected = self.at_least..=self.acks.read()?.begun;
         let opened = open(&copy, None).map_err(|error| format!("it cannot be opened: {error}"));
         let verify = |store| verify(&store, &mut self.model, self.seed, expected);
@@ -80,4 +88,9 @@ impl<'a> Life<'a> {
         self.at_least = self.at_least.max(self.model.count());
         Ok(verified)
     }
+}
+
+/// Where the store is that was kept last.
+pub fn kept(bench: &Bench) -> PathBuf {
+    bench.path("kept")
 }
