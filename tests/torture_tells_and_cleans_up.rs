@@ -98,8 +98,18 @@ fn a_file_that_is_there_is_refused_and_left_alone() {
     assert_eq!(code, Some(2));
     assert!(text.contains("give a path at which there is nothing"));
     assert_eq!(std::fs::read(bench.store()).unwrap(), b"mine");
-    let (code, _) = bench.run(&["--kills", "kill", "--structure", "no such"]);
-    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn what_cannot_be_done_is_told() {
+    let bench = Bench::new();
+    let (code, text) = bench.run(&["--structure", "no such"]);
+    assert!(code == Some(2) && text.contains("possible values: list, "));
+    let nowhere = bench.folder.path().join("nowhere").join("torture.flag");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
+    let (code, text) =
+        told(&command.arg("torture").arg(nowhere).arg("--kills=kill").output().unwrap());
+    assert!(code == Some(2) && text.contains("in a folder that can be written to"));
 }
 
 #[test]

@@ -19,10 +19,13 @@ use super::replay::Replay;
 use super::run::Setup;
 use super::session::{Session, Stop, Watch};
 use super::survivor::{begin, examine, place};
-use super::violation::failed;
+use super::violation::{failed, same_address};
 use super::{Kills, Subject, Violation, ViolationKind};
 use crate::error::Result as StoreResult;
 use crate::store::{Durability, OpenOptions, Store};
+
+/// Tries to get the store to another address.
+const MOST_TRIES: usize = 64;
 
 /// In it a child finds the folder of its job.
 const VARIABLE: &str = "FLAGSTONE_HARNESS_CHILD";
@@ -123,7 +126,7 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         self.note();
         if self.address.is_none() {
             let store = open(Path::new(&self.job.store), self.setup.options);
-            let store = store.map_err(failed(ViolationKind::Refused, "create the store"))?;
+            let store = store.map_err(failed(ViolationKind::NotRun, "create the store"))?;
             begin(&store, &subject)?;
             self.opened(&store, 0)?;
             return Ok(store);
@@ -152,7 +155,9 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
                 break store;
             }
             occupied.push(occupy_place_of(store)?);
-            assert!(occupied.len() < 64, "the store cannot be opened at another address");
+            if occupied.len() == MOST_TRIES {
+                return Err(same_address());
+            }
         };
         let number = examine(&store, &(self.setup.make)(), &self.ledger, self.setup.rules)?;
         self.ledger.go_back_to(number);

@@ -126,7 +126,7 @@ impl Display for Failure {
 
 impl Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{self}")
+        write!(f, "{self}")
     }
 }
 

@@ -10,7 +10,7 @@ use super::replay::Opening;
 use super::run::{Ran, Setup};
 use super::session::{Session, Stop, Watch};
 use super::survivor::{begin, examine, place};
-use super::violation::failed;
+use super::violation::{failed, same_address};
 use super::{Subject, Summary, Violation, ViolationKind};
 use crate::sim::{Random, SimDisk};
 use crate::store::{Durability, Store};
@@ -138,11 +138,13 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
             let opened = disk.open(self.setup.options);
             let store = opened.map_err(failed(ViolationKind::CannotOpen, "open the store"))?;
             let address = place(&store)?;
-            if address == self.address && tried.len() < MOST_TRIES {
+            if address == self.address {
                 tried.push(store);
+                if tried.len() == MOST_TRIES {
+                    return Err(same_address());
+                }
                 continue;
             }
-            assert_ne!(address, self.address, "the store could not be opened elsewhere");
             self.address = address;
             let number = examine(&store, &(self.setup.make)(), &self.ledger, self.setup.rules)?;
             return Ok((store, disk, number));

@@ -13,7 +13,7 @@ use super::process::{Again, own_arguments};
 use super::replay::{Opening, Replay};
 use super::shrink::shrink;
 use super::survivor::Rules;
-use super::violation::quietly;
+use super::violation::Quiet;
 use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process};
 use crate::sim::Plant;
 use crate::store::OpenOptions;
@@ -253,9 +253,11 @@ impl Harness {
             let failing = course.replay(plan, violation.kind)?;
             Some((failing.recorded.clone(), failing))
         };
-        let shrunk = quietly(|| shrink(plan, pinned, self.most_replays, replay));
+        let quiet = Quiet::begin();
+        let shrunk = shrink(plan, pinned, self.most_replays, replay);
         // Once more, so that the file is the one that this history leaves.
-        let again = quietly(|| course.replay(&shrunk.plan, violation.kind));
+        let again = course.replay(&shrunk.plan, violation.kind);
+        drop(quiet);
         let Some(Failing { recorded, violation, history }) = again.or(shrunk.evidence) else {
             let again = "it did not fail in this way when it was run again".to_string();
             return Failure::new(Parts {

@@ -93,23 +93,37 @@ pub(super) fn ask<T>(
     }
 }
 
-/// Does something without the words of panics on this thread, which are findings
-/// here that repeat themselves.
-pub(super) fn quietly<T>(call: impl FnOnce() -> T) -> T {
-    thread_local!(static IS_QUIET: Cell<bool> = const { Cell::new(false) });
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !IS_QUIET.get() {
-                before(panic);
-            }
-        }));
-    });
-    IS_QUIET.set(true);
-    let answer = call();
-    IS_QUIET.set(false);
-    answer
+thread_local!(static IS_QUIET: Cell<bool> = const { Cell::new(false) });
+
+/// While it lives, panics on this thread say nothing: they are findings that repeat
+/// themselves.
+pub(super) struct Quiet(());
+
+impl Quiet {
+    pub(super) fn begin() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |panic| {
+                if !IS_QUIET.get() {
+                    before(panic);
+                }
+            }));
+        });
+        IS_QUIET.set(true);
+        Self(())
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        IS_QUIET.set(false);
+    }
+}
+
+/// The harness did its best to open a store at another address.
+pub(super) fn same_address() -> Violation {
+    Violation::new(ViolationKind::NotRun, "the store cannot be opened at another address")
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
