@@ -28,6 +28,14 @@ impl Chunks {
         segment < self.segments && self.missing.binary_search(&segment).is_err()
     }
 
+    /// The pages that are described, in the heap and behind its end.
+    pub(super) fn described(&self) -> impl Iterator<Item = u64> {
+        let segments = (0..self.segments).filter(|segment| self.has(*segment));
+        segments
+            .map(|segment| segment * PAGES_PER_SEGMENT)
+            .flat_map(|first| first..first + PAGES_PER_SEGMENT)
+    }
+
     /// Whether a page belongs to a chunk.
     pub(super) fn is_page(&self, page: u64) -> bool {
         self.pages.is_set(page * PAGE_BYTES)

@@ -34,13 +34,13 @@ pub(super) struct Shards {
     next: u64,
     /// Where the shards of the segment lie that is being looked at.
     segment: u64,
-    /// Entries that the table says to have, and those of the shards so far.
-    len: u64,
+    /// Entries that the table says to have; `None` once a shard was damaged.
+    len: Option<u64>,
+    /// Entries of the shards so far.
     live: u64,
 }
 
 /// A shard whose entries are still to be looked at.
-#[derive(Clone, Copy)]
 pub(super) struct Slots {
     entry: u32,
     tags: u64,
@@ -82,12 +82,13 @@ impl<'a> Walk<'a> {
         let stride = self.size_of(shape.segment);
         let used = count.div_ceil(SEGMENT) * stride;
         if let Some(bytes) = self.bytes(place, directory, segments.saturating_mul(stride)) {
-            let unused = Place { at: directory + used, ..place };
+            let (owner, at) = (shape.segment.unwrap_or_default(), directory + used);
+            let unused = Place { owner, base: at, at };
             self.expect_zeros(unused, &bytes[used as usize..], "segments that no shard needs");
         }
-        let shape = *shape;
+        let (shape, len) = (*shape, Some(len));
         let shards = Shards { place, shape, directory, count, next: 0, segment: 0, len, live: 0 };
-        self.pending.push(Work::Shards(shards));
+        self.pending.push(Work::Shards(Box::new(shards)));
     }
 
     fn size_of(&self, number: Option<u32>) -> u64 {
@@ -95,10 +96,10 @@ impl<'a> Walk<'a> {
         layout.map_or(0, |layout| layout.size_bytes)
     }
 
-    pub(super) fn next_shard(&mut self, mut shards: Shards) {
-        let Shards { place, shape, count, next, len, live, .. } = shards;
+    pub(super) fn next_shard(&mut self, mut shards: Box<Shards>) {
+        let Shards { place, shape, count, next, len, live, .. } = *shards;
         if next == count {
-            if live != len {
+            if let Some(len) = len.filter(|len| *len != live) {
                 self.bad(place, format!("expected {len} entries, found {live} in the shards"));
             }
             return;
@@ -109,27 +110,23 @@ impl<'a> Walk<'a> {
         }
         let at = shards.segment + next % SEGMENT * self.size_of(shape.shard);
         let found = self.own_shard(&shards, at);
-        // Where one is damaged, the sum says nothing.
-        shards.live = live.wrapping_add(found.as_ref().map_or(0, |(live, _)| *live));
-        shards.len = if found.is_some() { len } else { shards.live };
         shards.next += 1;
-        let is_damaged = found.is_none();
-        if is_damaged && next + 1 == count {
-            return;
-        }
+        let Some((entries, slots)) = found else {
+            shards.len = None;
+            return self.pending.push(Work::Shards(shards));
+        };
+        shards.live += entries;
         self.pending.push(Work::Shards(shards));
-        if let Some((_, slots)) = found {
-            self.pending.push(Work::Slots(slots));
-        }
+        self.pending.push(Work::Slots(Box::new(slots)));
     }
 
     /// The shards of the next segment; those past the last one are zero.
     fn own_segment(&mut self, shards: &Shards) -> Option<u64> {
-        let Shards { place, shape, directory, count, next, .. } = *shards;
+        let Shards { shape, directory, count, next, .. } = *shards;
         let (segment, shard) = (shape.segment?, shape.shard?);
         let Role::Segment(field) = self.layouts.of(segment)?.role else { return None };
         let at = directory + next / SEGMENT * self.size_of(Some(segment));
-        let place = Place { at: at + field, ..place };
+        let place = Place { owner: segment, base: at, at: at + field };
         let bytes = self.bytes(place, at + field, 16)?;
         let [offset, room] = [0, 8].map(|field| word(bytes, field));
         let used = (count - next).min(SEGMENT);
@@ -142,7 +139,8 @@ impl<'a> Walk<'a> {
         }
         let stride = self.size_of(Some(shard));
         let bytes = self.bytes(place, offset, room * stride)?;
-        let unused = Place { at: offset + used * stride, ..place };
+        let at = offset + used * stride;
+        let unused = Place { owner: shard, base: at, at };
         self.expect_zeros(unused, &bytes[(used * stride) as usize..], "shards past the last one");
         Some(offset)
     }
@@ -203,8 +201,8 @@ impl<'a> Walk<'a> {
         live
     }
 
-    pub(super) fn next_slot(&mut self, mut slots: Slots) {
-        let Slots { entry, next, capacity, tags, .. } = slots;
+    pub(super) fn next_slot(&mut self, mut slots: Box<Slots>) {
+        let Slots { entry, next, capacity, tags, .. } = *slots;
         if next >= capacity {
             return;
         }

@@ -25,7 +25,7 @@ pub(super) fn check(image: &Image, report: &mut Report) {
     pages::check(image, report, &chunks, &mut seen);
     lists::check(image, report, &seen);
     let layouts = check_types(image, report, &mut named);
-    pages::check_slots(image, report, &layouts);
+    pages::check_slots(image, report, &chunks, &layouts);
     check_roots(image, report, &mut named, &layouts);
-    reach::check(image, report, &layouts, &named);
+    reach::check(image, report, &chunks, &layouts, &named);
 }

@@ -11,7 +11,7 @@ const PART_BITS: u64 = 64 * 64 * 64;
 /// Bits that are clear at first; memory is taken where some are set.
 pub(super) struct Marks {
     bytes_per_bit: u64,
-    parts: Vec<Option<Bits>>,
+    parts: Vec<Option<Box<Bits>>>,
     /// Parts of which every bit is set.
     full: Bits,
 }
@@ -29,7 +29,7 @@ impl Marks {
             let (part, bit) = ((bit / PART_BITS) as usize, (bit % PART_BITS) as usize);
             // The heap ends in the last part.
             let Some(bits) = self.parts.get_mut(part) else { return };
-            let bits = bits.get_or_insert_with(|| Bits::new(PART_BITS as usize));
+            let bits = bits.get_or_insert_with(|| Box::new(Bits::new(PART_BITS as usize)));
             bits.set(bit);
             if bits.are_all_set() {
                 self.full.set(part);

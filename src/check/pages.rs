@@ -25,13 +25,10 @@ pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &
             false => (segment + 1) * PAGES_PER_SEGMENT,
         };
     }
-    for segment in (0..chunks.segments).filter(|segment| chunks.has(*segment)) {
-        let first = segment * PAGES_PER_SEGMENT;
-        for page in first..first + PAGES_PER_SEGMENT {
-            match page < end {
-                true => check_sum(image, report, chunks, page),
-                false => check_past_end(image, report, page),
-            }
+    for page in chunks.described() {
+        match page < end {
+            true => check_sum(image, report, chunks, page),
+            false => check_past_end(image, report, page),
         }
     }
 }
@@ -220,8 +217,8 @@ fn check_past_end(image: &Image, report: &mut Report, page: u64) {
 }
 
 /// Looks at whether slabs and runs fit the types that they are of.
-pub(super) fn check_slots(image: &Image, report: &mut Report, layouts: &Layouts) {
-    for page in 0..image.heap_pages() {
+pub(super) fn check_slots(image: &Image, report: &mut Report, chunks: &Chunks, layouts: &Layouts) {
+    for page in chunks.described().take_while(|page| *page < image.heap_pages()) {
         let Ok(found) = image.descriptor(page) else { continue };
         let is_slab = found.kind() == Some(PageKind::Slab);
         if !is_slab && found.kind() != Some(PageKind::Run) {

@@ -98,3 +98,46 @@ enum Step<'a> {
     /// The value itself.
     End,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::description::TypeText;
+    use super::*;
+
+    #[test]
+    fn a_part_has_the_name_that_a_program_gives_it() {
+        let text = |size_bytes, text: &str| TypeText {
+            size_bytes,
+            align_bytes: 8,
+            text: text.to_string(),
+        };
+        let texts = vec![
+            TypeText::default(),
+            text(32, "struct All size 32 align 8\n0 id: u64\n8 pairs: [Pair; 3]\n"),
+            text(8, "struct Pair size 8 align 8\n0 first: [u16; 2]\n4 second: u32\n"),
+            text(24, "struct Named size 24 align 8\n0 none: [u8; 0]\n0 name: flagstone::Text\n"),
+            text(24, "struct flagstone::Text size 24 align 8\n0 bytes: flagstone::Bytes\n"),
+            text(24, "bytes flagstone::Bytes size 24 align 8\n"),
+        ];
+        let layouts = Layouts::read(texts, |number, why| panic!("{number}: {why}"));
+        let path = |number, at| layouts.path(number, at, &Budget::default());
+        assert_eq!(path(1, 0), "id");
+        assert_eq!(path(1, 8), "pairs[0].first[0]");
+        assert_eq!(path(1, 26), "pairs[2].first[1]");
+        assert_eq!(path(1, 28), "pairs[2].second");
+        assert_eq!(path(3, 5), "name");
+        assert_eq!(path(4, 0), "");
+        assert_eq!(path(77, 3), "byte 3");
+    }
+
+    #[test]
+    fn names_of_any_number_of_parts_cost_little() {
+        let mut long = "struct Long size 400000 align 8\n".to_string();
+        (0..50_000).for_each(|field| long.push_str(&format!("{} field{field}: u64\n", 8 * field)));
+        let text = TypeText { size_bytes: 400_000, align_bytes: 8, text: long };
+        let layouts = Layouts::read(vec![TypeText::default(), text], |_, why| panic!("{why}"));
+        let budget = Budget::default();
+        let paths = Vec::from_iter((0..10_000).map(|at| layouts.path(1, 8 * at, &budget)));
+        assert_eq!((&*paths[7], &*paths[9_999]), ("field7", "byte 79992"));
+    }
+}

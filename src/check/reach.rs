@@ -9,6 +9,7 @@ use crate::format::heap::{MAX_SLOTS, PageKind, ROOT_SINGLE, TYPE_FIRST_USER};
 use crate::image::{Allocation, Image};
 
 use super::catalog::Named;
+use super::chunks::Chunks;
 use super::layout::{Layout, Layouts};
 use super::report::Report;
 use super::walk::{Walk, is_single};
@@ -101,7 +102,13 @@ impl DanglingList {
 
 /// Walks from the roots, then lists what was not reached. What is flagstone's own is
 /// named by its own structures instead.
-pub(super) fn check(image: &Image, report: &mut Report, layouts: &Layouts, named: &Named) {
+pub(super) fn check(
+    image: &Image,
+    report: &mut Report,
+    chunks: &Chunks,
+    layouts: &Layouts,
+    named: &Named,
+) {
     let Some(roots) = report.note(0, root_entries(image)) else {
         return;
     };
@@ -116,7 +123,7 @@ pub(super) fn check(image: &Image, report: &mut Report, layouts: &Layouts, named
     let (reached, dangling, is_whole) = walk.end();
     report.dangling = dangling;
     let mut list = UnreachableList::default();
-    each_allocation(image, |found| {
+    each_allocation(image, chunks, |found| {
         if found.owner < TYPE_FIRST_USER {
             if !named.is_named(found.offset) {
                 report.find(found.offset, "memory of flagstone's own that nothing names");
@@ -132,8 +139,8 @@ pub(super) fn check(image: &Image, report: &mut Report, layouts: &Layouts, named
 }
 
 /// Tells `each` all live allocations.
-fn each_allocation(image: &Image, mut each: impl FnMut(Allocation)) {
-    for page in 0..image.heap_pages() {
+fn each_allocation(image: &Image, chunks: &Chunks, mut each: impl FnMut(Allocation)) {
+    for page in chunks.described().take_while(|page| *page < image.heap_pages()) {
         let Ok(descriptor) = image.descriptor(page) else {
             continue;
         };

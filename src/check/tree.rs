@@ -49,12 +49,12 @@ impl<'a> Walk<'a> {
             let (shape, path, last) = (*shape, vec![], None);
             let nodes =
                 Nodes { place, shape, root, height, len, seen: 0, path, last, is_whole: true };
-            self.pending.push(Work::Nodes(nodes));
+            self.pending.push(Work::Nodes(Box::new(nodes)));
         }
     }
 
     /// Goes to the next leaf, or notes what there is to say of all of them.
-    pub(super) fn next_node(&mut self, mut nodes: Nodes) {
+    pub(super) fn next_node(&mut self, mut nodes: Box<Nodes>) {
         let is_first = nodes.path.is_empty();
         while nodes.path.pop_if(|step| step.index + 1 >= step.len).is_some() {}
         let entries = match nodes.path.last_mut() {

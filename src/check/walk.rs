@@ -56,9 +56,10 @@ pub(super) struct Walk<'a> {
 /// What is still to be gone through.
 pub(super) enum Work {
     Elements(Range),
-    Shards(Shards),
-    Slots(Slots),
-    Nodes(Nodes),
+    // In boxes, since there may be as many on the way as a structure is deep.
+    Shards(Box<Shards>),
+    Slots(Box<Slots>),
+    Nodes(Box<Nodes>),
 }
 
 /// Elements side by side.

@@ -110,3 +110,24 @@ pub fn system_array(bytes: &mut Vec<u8>, field: usize, entry: &[u64], len: u32) 
     set_number(bytes, 4 * PAGE + field, (pages as u64) << 32 | page as u64);
     set_number(bytes, 4 * PAGE + field + 8, u64::from(len));
 }
+
+/// Changes a page of the heap, of a file that was closed, and makes its sum right.
+pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
+    let heap = 4 * PAGE;
+    let word = |at: usize| number32(bytes, heap + at) as usize;
+    let chunk = word(word(656) * PAGE + page / 512 * 4);
+    let sum_at = heap + (chunk + 8) * PAGE + 8 * (page % 512);
+    let kind = bytes[heap + chunk * PAGE + 64 * (page % 512)];
+    let content = &mut bytes[heap + page * PAGE..][..PAGE];
+    change(content);
+    // Free pages, the log's, and those of sums have none.
+    if [0, 5, 6].contains(&kind) {
+        return;
+    }
+    let line = |(index, line): (usize, &[u8])| match line.iter().all(|byte| *byte == 0) {
+        true => 0,
+        false => xxh3_64_with_seed(line, (64 * page + index) as u64),
+    };
+    let sum = content.chunks(64).enumerate().map(line).fold(0, u64::wrapping_add);
+    set_number(bytes, sum_at, sum);
+}

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use crate::common::child;
 
 use super::judge::Verdict;
-use super::regions::Region;
 use super::table::Table;
 
 /// Names the folder of a child's cases.
@@ -23,25 +22,20 @@ const BATCH: u64 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the cases of `0..count` in children of `test`, which calls [`serve`], and
-/// adds up what they say. `region` says where a case's damage lies.
-pub fn sweep(
-    test: &str,
-    folder: &Path,
-    count: u64,
-    region: impl Fn(u64) -> Region + Sync,
-) -> Table {
+/// adds up what they say. `row` says where a case is counted.
+pub fn sweep(test: &str, folder: &Path, count: u64, row: impl Fn(u64) -> usize + Sync) -> Table {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let batches = (0..count.div_ceil(BATCH)).rev().map(|n| n * BATCH..count.min((n + 1) * BATCH));
     let (batches, table) = (Mutex::new(Vec::from_iter(batches)), Mutex::new(Table::default()));
     std::thread::scope(|scope| {
         for worker in 0..workers {
-            let (batches, table, region) = (&batches, &table, &region);
+            let (batches, table, row) = (&batches, &table, &row);
             let folder = folder.join(format!("worker{worker}"));
             scope.spawn(move || {
                 fs::create_dir_all(&folder).expect("a folder");
                 let next = || batches.lock().expect("batches").pop();
                 while let Some(batch) = next() {
-                    let found = run(test, &folder, batch, region);
+                    let found = run(test, &folder, batch, row);
                     table.lock().expect("the table").merge(&found);
                 }
             });
@@ -51,7 +45,7 @@ pub fn sweep(
 }
 
 /// Runs a batch; without the cases that end a child.
-fn run(test: &str, folder: &Path, batch: Range<u64>, region: &impl Fn(u64) -> Region) -> Table {
+fn run(test: &str, folder: &Path, batch: Range<u64>, row: &impl Fn(u64) -> usize) -> Table {
     let mut table = Table::default();
     let mut left = vec![batch];
     while let Some(cases) = left.pop().filter(|cases| !cases.is_empty()) {
@@ -67,7 +61,7 @@ fn run(test: &str, folder: &Path, batch: Range<u64>, region: &impl Fn(u64) -> Re
         }
         let case = at(folder);
         println!("case {case} (of {test}) ended its process: {verdict:?}");
-        table.add(region(case), verdict, 1);
+        table.add(row(case), verdict, 1);
         left.push(case + 1..cases.end);
         left.push(cases.start..case);
     }
@@ -99,7 +93,7 @@ fn wait(process: &mut Child, folder: &Path) -> Verdict {
 }
 
 /// In a child: runs its cases, and says so. Whether this is one.
-pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (Region, Verdict)) {
+pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (usize, Verdict)) {
     let cases = fs::read_to_string(folder.join("cases")).expect("cases");
     let (start, end) = cases.split_once(' ').expect("two numbers");
     let number = |text: &str| text.parse::<u64>().expect("a number");
@@ -107,8 +101,8 @@ pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (Region, Verdict)) {
     let mut table = Table::default();
     for case in number(start)..number(end) {
         progress.write_all_at(&case.to_le_bytes(), 0).expect("to write");
-        let (region, verdict) = judge(case);
-        table.add(region, verdict, 1);
+        let (row, verdict) = judge(case);
+        table.add(row, verdict, 1);
     }
     fs::write(folder.join("table"), table.to_text()).expect("to write");
 }

@@ -17,6 +17,8 @@ const LATER: u64 = 1;
 #[derive(Clone)]
 pub struct Ground {
     pub bytes: Vec<u8>,
+    /// The same file some steps earlier, closed.
+    pub older: Vec<u8>,
     /// Steps whose results are in it.
     pub steps: u64,
     /// What reading says of it; before it, what it said after each logged step.
@@ -67,9 +69,12 @@ fn ground(more: u64, logged: u64) -> Result<Ground> {
     let (_, disk) = SimDisk::create(&options())?;
     let disk = MemoryDisk::of(disk.crash(&mut Random(1)));
     let store = disk.open(&options())?;
-    for number in 0..STEPS {
-        store.update(|tx| everything::step(tx, number))?;
-    }
+    (0..STEPS / 2).try_for_each(|number| store.update(|tx| everything::step(tx, number)))?;
+    store.update(|tx| add_numbers(tx, more / 2))?;
+    store.close()?;
+    let older = disk.to_bytes();
+    let store = disk.open(&options())?;
+    (STEPS / 2..STEPS).try_for_each(|number| store.update(|tx| everything::step(tx, number)))?;
     store.update(|tx| add_numbers(tx, more))?;
     store.close()?;
     let store = disk.open(&options())?;
@@ -85,7 +90,7 @@ fn ground(more: u64, logged: u64) -> Result<Ground> {
     let copy = open(bytes.clone())?;
     change(&copy, steps)?;
     let later = read(&copy)?;
-    Ok(Ground { bytes, steps, digests, later })
+    Ok(Ground { bytes, older, steps, digests, later })
 }
 
 /// Fills maps and an array with numbers.
@@ -99,8 +104,10 @@ fn add_numbers(tx: &mut flagstone::WriteTx<'_>, more: u64) -> Result<()> {
         hash.insert(tx, &number, number * 3)?;
         tree.insert(tx, &(number * 7919 % more), number)?;
     }
+    let old = tx.root::<[u64]>("array")?;
     let array = tx.alloc_slice((0..more as u32).map(u64::from))?;
-    tx.set_root("array", array)
+    tx.set_root("array", array)?;
+    if old.is_null() { Ok(()) } else { tx.free(old) }
 }
 
 /// What reading says of a store.

@@ -17,6 +17,8 @@ pub enum Verdict {
     /// `check` noted a record at the log's end that is not whole, and the state is
     /// the one before it: so it would be after a commit that was cut off.
     LastRecord,
+    /// The same, but nothing of the record is left that could be noted.
+    LostEnd,
     /// All that was read and written is as it would have been without the damage.
     Harmless,
     /// Wrong data, and nobody said so.
@@ -33,6 +35,13 @@ pub enum Reading {
     Error,
     Wrong,
     Right,
+}
+
+/// Notes damage that must not be.
+pub fn tell(verdict: Verdict, what: impl std::fmt::Display) {
+    if [Verdict::Silent, Verdict::Panicked].contains(&verdict) {
+        println!("{verdict:?}: {what}");
+    }
 }
 
 /// Checks the file, opens it, reads everything, writes, and closes it.
@@ -58,7 +67,7 @@ fn try_all(ground: &Ground, bytes: &[u8]) -> Verdict {
     let is_sound = is_sound_to_the_end(store);
     match verdict {
         Verdict::Harmless if !is_right || !is_sound => Verdict::Silent,
-        Verdict::LastRecord if !is_sound => Verdict::Silent,
+        Verdict::LastRecord | Verdict::LostEnd if !is_sound => Verdict::Silent,
         verdict => verdict,
     }
 }
@@ -75,7 +84,10 @@ fn verdict(ground: &Ground, report: &Report, read: Option<u64>) -> Verdict {
     }
     match read {
         Some(_) if is_right => Verdict::Harmless,
-        Some(read) if before.contains(&read) && report.torn_end.is_some() => Verdict::LastRecord,
+        Some(read) if before.contains(&read) => match report.torn_end {
+            Some(_) => Verdict::LastRecord,
+            None => Verdict::LostEnd,
+        },
         _ => Verdict::Silent,
     }
 }

@@ -28,23 +28,24 @@ pub enum Region {
     Behind,
 }
 
-impl Region {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Superblocks => "superblocks",
-            Self::Zeros => "zero bytes before the heap",
-            Self::Records => "records of the log",
-            Self::RestOfLog => "the rest of the log",
-            Self::Metadata => "heap: metadata",
-            Self::Objects => "heap: pages of objects",
-            Self::FreePages => "heap: free pages",
-            Self::Behind => "behind the heap",
-        }
-    }
+/// The names of regions, by number.
+pub const NAMES: [&str; 8] = [
+    "superblocks",
+    "zero bytes before the heap",
+    "records of the log",
+    "the rest of the log",
+    "heap: metadata",
+    "heap: pages of objects",
+    "heap: free pages",
+    "behind the heap",
+];
 
-    /// Whether each bit there means something.
-    pub fn is_live(self) -> bool {
-        !matches!(self, Self::RestOfLog | Self::FreePages | Self::Behind)
+impl Region {
+    /// Whether each bit of the region with this number means something.
+    pub fn is_live(row: usize) -> bool {
+        ![Self::RestOfLog, Self::FreePages, Self::Behind]
+            .map(|region| region as usize)
+            .contains(&row)
     }
 }
 

@@ -1,21 +1,20 @@
-//! Verdicts, counted by region.
+//! Verdicts, counted by rows.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::judge::{Reading, Verdict};
-use super::regions::Region;
 
-/// How often each verdict was given, by region.
+/// How often each verdict was given, by row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table(BTreeMap<(Region, Verdict), u64>);
+pub struct Table(BTreeMap<(usize, Verdict), u64>);
 
-const VERDICTS: [(Verdict, &str); 10] = [
+const VERDICTS: [(Verdict, &str); 11] = [
     (Verdict::Refused, "refused"),
-    (Verdict::Found(Reading::Error), "found, error"),
-    (Verdict::Found(Reading::Wrong), "found, wrong"),
-    (Verdict::Found(Reading::Right), "found, right"),
-    (Verdict::LastRecord, "last record"),
+    (Verdict::Found(Reading::Error), "found; reading: error"),
+    (Verdict::Found(Reading::Wrong), "found; reading: wrong"),
+    (Verdict::Found(Reading::Right), "found; reading: right"),
+    (Verdict::LastRecord, "last record, noted"),
+    (Verdict::LostEnd, "last record, no trace"),
     (Verdict::Harmless, "harmless"),
     (Verdict::Silent, "silent"),
     (Verdict::Panicked, "panics"),
@@ -23,20 +22,9 @@ const VERDICTS: [(Verdict, &str); 10] = [
     (Verdict::Aborted, "aborts"),
 ];
 
-const REGIONS: [Region; 8] = [
-    Region::Superblocks,
-    Region::Zeros,
-    Region::Records,
-    Region::RestOfLog,
-    Region::Metadata,
-    Region::Objects,
-    Region::FreePages,
-    Region::Behind,
-];
-
 impl Table {
-    pub fn add(&mut self, region: Region, verdict: Verdict, times: u64) {
-        *self.0.entry((region, verdict)).or_default() += times;
+    pub fn add(&mut self, row: usize, verdict: Verdict, times: u64) {
+        *self.0.entry((row, verdict)).or_default() += times;
     }
 
     pub fn merge(&mut self, other: &Self) {
@@ -47,8 +35,8 @@ impl Table {
         self.0.values().sum()
     }
 
-    /// Damage of a region that ended so.
-    pub fn count(&self, is_counted: impl Fn(Region, Verdict) -> bool) -> u64 {
+    /// Damage of the rows that ended so.
+    pub fn count(&self, is_counted: impl Fn(usize, Verdict) -> bool) -> u64 {
         self.0.iter().filter(|(key, _)| is_counted(key.0, key.1)).map(|(_, times)| times).sum()
     }
 
@@ -58,12 +46,11 @@ impl Table {
         self.count(|_, verdict| [Panicked, Hung, Aborted].contains(&verdict))
     }
 
-    /// Lines of `region verdict times`, by number.
+    /// Lines of row, verdict and times.
     pub fn to_text(&self) -> String {
-        let line = |(key, times): (&(Region, Verdict), &u64)| {
-            let region = REGIONS.iter().position(|region| *region == key.0)?;
+        let line = |(key, times): (&(usize, Verdict), &u64)| {
             let verdict = VERDICTS.iter().position(|(verdict, _)| *verdict == key.1)?;
-            Some(format!("{region} {verdict} {times}\n"))
+            Some(format!("{} {verdict} {times}\n", key.0))
         };
         self.0.iter().filter_map(line).collect()
     }
@@ -71,32 +58,34 @@ impl Table {
     pub fn of_text(text: &str) -> Option<Self> {
         let mut table = Self::default();
         for line in text.lines() {
-            let mut numbers = line.split(' ').map(|number| number.parse::<u64>().ok());
+            let mut numbers = line.split(' ').map(|number| number.parse::<usize>().ok());
             let mut next = || numbers.next().flatten();
-            let (region, verdict, times) = (next()?, next()?, next()?);
-            table.add(REGIONS[region as usize], VERDICTS[verdict as usize].0, times);
+            let (row, verdict, times) = (next()?, next()?, next()?);
+            table.add(row, VERDICTS[verdict].0, times as u64);
         }
         Some(table)
     }
-}
 
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// As Markdown, with the rows' names.
+    pub fn show(&self, names: &[&str]) -> String {
         let is_used = |verdict: Verdict| self.count(|_, other| other == verdict) > 0;
         let used: Vec<_> = VERDICTS.into_iter().filter(|(verdict, _)| is_used(*verdict)).collect();
-        write!(f, "| where |")?;
-        used.iter().try_for_each(|(_, name)| write!(f, " {name} |"))?;
-        write!(f, "\n| --- |{}", " ---: |".repeat(used.len()))?;
-        for region in REGIONS.into_iter().filter(|region| self.count(|x, _| x == *region) > 0) {
-            write!(f, "\n| {} |", region.name())?;
-            for (verdict, _) in &used {
-                write!(f, " {} |", self.count(|x, y| (x, y) == (region, *verdict)))?;
+        let mut lines = vec![vec!["".to_string()], vec!["---".to_string()]];
+        lines[0].extend(used.iter().map(|(_, name)| name.to_string()));
+        lines[1].extend(used.iter().map(|_| "---:".to_string()));
+        for (row, name) in names.iter().enumerate() {
+            let counts =
+                used.iter().map(|(verdict, _)| self.count(|x, y| (x, y) == (row, *verdict)));
+            let counts: Vec<_> = counts.collect();
+            if counts.iter().any(|count| *count > 0) {
+                let cells = counts.iter().map(ToString::to_string);
+                lines.push([name.to_string()].into_iter().chain(cells).collect());
             }
         }
-        write!(f, "\n| all {} |", self.total())?;
-        for (verdict, _) in &used {
-            write!(f, " {} |", self.count(|_, other| other == *verdict))?;
-        }
-        Ok(())
+        let sums = used.iter().map(|(verdict, _)| self.count(|_, other| other == *verdict));
+        let sums = sums.map(|sum| sum.to_string());
+        lines.push([format!("all {}", self.total())].into_iter().chain(sums).collect());
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        lines.into_iter().map(line).collect()
     }
 }
