@@ -284,7 +284,10 @@ fn index_finds_what_grep_finds() -> Tested {
     for word in frequent.chain(others.split(' ')) {
         assert_eq!(indexed.find(&[word]), indexed.grep(word), "{word}");
     }
-    assert_eq!(indexed.grep("odd").len(), 10, "this grep splits text otherwise");
+    // Sources may have the word as well.
+    let odd = indexed.grep("odd");
+    let odd = odd.iter().filter(|line| line.starts_with(b"files/odd:")).count();
+    assert_eq!(odd, 10, "this grep splits text otherwise");
 
     // Several words: the lines that have them all.
     let mut both = indexed.grep("fn");

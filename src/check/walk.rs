@@ -6,9 +6,9 @@
 //!
 //! The walk ends on any bytes and takes time by the heap's length: an element is
 //! gone through once for all links to it, and once more for the collection that
-//! owns it; and together they are as long as the heap at most. Memory is 3 bytes for
+//! owns it; and together they are as long as the heap at most. Memory is 4 bytes for
 //! each 128 that were reached, and what is on the way. Elements whose size is no
-//! multiple of 8 take an eighth of their length instead.
+//! multiple of 8 take an eighth of their length besides.
 //!
 //! What a link leads into an array may be a leftover: a program may keep a link to
 //! an element that was taken out. So what collections own is asked of objects that

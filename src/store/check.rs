@@ -11,11 +11,15 @@ use super::Store;
 
 impl Store {
     /// Looks through the whole store for damage: superblocks, page sums, the
-    /// allocator's structures against each other, types and roots. Then follows
-    /// all links from the roots on, by the types' descriptions in the store, and
-    /// lists allocations that no root reaches and links that dangle; these are no
-    /// damage. Linear in the store's size, in time; takes memory for a bitmap of
-    /// up to 2.4 % of what the roots reach.
+    /// allocator's structures against each other, types and roots. Then goes through
+    /// all objects from the roots on, by the types' descriptions in the store: that
+    /// each value is one of its type, and that what collections own is there, whole,
+    /// and nobody else's.
+    ///
+    /// Allocations that no root reaches and links that dangle are listed, and are no
+    /// damage. Linear in the store's size, in time; takes memory for marks, up to 3.2 %
+    /// of what the roots reach, and 16 % of arrays of elements whose size is no multiple
+    /// of 8 bytes.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {

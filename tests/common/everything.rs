@@ -2,6 +2,8 @@
 //! and short, links, enums, bools. It is changed in steps that are always the
 //! same, and read to a number that stands for all that was found.
 
+#![allow(dead_code, reason = "each test uses its own part")]
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use flagstone::collections::{BTreeMap, BTreeSet, Deque, HashMap, HashSet, Vec as StoreVec};
