@@ -107,7 +107,8 @@ impl Run {
 
     fn after_cut(&self, seed: u64) -> u64 {
         let disk = SimDisk::new(self.disk.crash(&mut Random(seed)));
-        let store = disk.open(&options()).expect("a store after the cut");
+        let opened = disk.open(&options());
+        let store = opened.unwrap_or_else(|error| panic!("S4: no store after the cut: {error}"));
         let tx = store.read().expect("a snapshot");
         let pair = tx.root::<Pair>("pair").expect("the root");
         assert!(!pair.is_null(), "S4: the first commit is gone");
