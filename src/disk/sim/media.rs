@@ -108,10 +108,21 @@ impl Media {
         self.lengths.push(len);
     }
 
-    /// What the sector was given last.
+    /// What the sector was given last: zeros, if the file was cut before it since.
     fn newest(&self, sector: u64) -> Sector {
         let pending = self.pending.get(&sector).and_then(|pending| pending.contents.last());
-        pending.copied().unwrap_or_else(|| self.oldest(sector))
+        match pending {
+            Some(content) => *content,
+            None if self.is_cut_off(sector) => [0; SECTOR_BYTES],
+            None => self.oldest(sector),
+        }
+    }
+
+    /// Whether the sector is past a length that the file had since the last sync: what
+    /// it holds becomes durable with the length, and what it held goes with it.
+    fn is_cut_off(&self, sector: u64) -> bool {
+        let shortest = self.lengths.iter().fold(self.durable.len() as u64, |a, b| a.min(*b));
+        (sector + 1).saturating_mul(SECTOR_BYTES as u64) > shortest
     }
 
     /// What the sector surely holds: zeros past the end.
@@ -133,8 +144,7 @@ impl Media {
     ) {
         let waiting: Vec<u64> = self.pending.range(sectors).map(|(sector, _)| *sector).collect();
         for sector in waiting {
-            // A sector past the durable length becomes so with the length.
-            if (sector as usize + 1) * SECTOR_BYTES > self.durable.len() {
+            if self.is_cut_off(sector) {
                 continue;
             }
             let Some(pending) = self.pending.remove(&sector) else { continue };
@@ -249,5 +259,30 @@ fn put(bytes: &mut [u8], sector: u64, content: &Sector) {
     let at = sector as usize * SECTOR_BYTES;
     if let Some(place) = bytes.get_mut(at..at + SECTOR_BYTES) {
         place.copy_from_slice(content);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A sector that is cut off and given the same content again is written anew, and
+    /// no flush of its own keeps it: the length that it needs is not durable.
+    #[test]
+    fn what_was_cut_off_is_gone_until_it_is_written_again() {
+        let (old, len) = ([7; SECTOR_BYTES], 2 * SECTOR_BYTES as u64);
+        for is_written in [false, true] {
+            let mut media = Media::new([old, old].concat());
+            media.apply(&Event::Resize(len / 2));
+            media.apply(&Event::Resize(len));
+            if is_written {
+                let bytes = old.to_vec().into_boxed_slice();
+                media.apply(&Event::Write { first: 1, bytes, is_append: false });
+            }
+            media.apply(&Event::Flush(0..=1));
+            media.apply(&Event::Sync);
+            let second = if is_written { old } else { [0; SECTOR_BYTES] };
+            assert_eq!(media.image(&mut Random(1)), [old, second].concat());
+        }
     }
 }
