@@ -64,6 +64,26 @@ pub enum ErrorKind {
         source: io::Error,
     },
 
+    /// A process that shares the store lives and does not go on, so that this one could not.
+    #[error("{path}: process {process} has kept this one waiting for {waited:?}, for its turn to write or an answer to a checkpoint; if it is stopped, continue it or end it (nothing is lost), and try again", path = .path.display())]
+    ProcessInTheWay {
+        /// The store's file.
+        path: PathBuf,
+        /// The other process; 0 if it is not known.
+        process: u32,
+        /// How long this one has waited.
+        waited: std::time::Duration,
+    },
+
+    /// As many processes share the store as can.
+    #[error("{path}: {most} processes share the store already, and no more can; close it in one of them", path = .path.display())]
+    TooManyProcesses {
+        /// The store's file.
+        path: PathBuf,
+        /// How many can.
+        most: usize,
+    },
+
     /// There is no store, and none is to be created.
     #[error("{path}: there is no such file, and the program did not ask for a new store; check the path (or open with `create(true)`)", path = .path.display())]
     NoSuchFile {

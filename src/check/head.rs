@@ -1,4 +1,5 @@
-//! What lies before the heap: the superblocks, and pages that are zero.
+//! What lies before the heap: the superblocks, a page for processes that share the store,
+//! which means nothing to anybody else, and one that is zero.
 
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};
@@ -28,9 +29,8 @@ pub(super) fn check(head: &[u8], report: &mut Report) {
     if let [Some(first), Some(second)] = &slots {
         compare(report, first, second);
     }
-    for offset in [COORDINATION_BYTES, COORDINATION_BYTES + PAGE_BYTES] {
-        expect_zeros(report, offset, page(offset).unwrap_or_default());
-    }
+    let last = COORDINATION_BYTES + PAGE_BYTES;
+    expect_zeros(report, last, page(last).unwrap_or_default());
 }
 
 const SUPERBLOCK_BYTES: u64 = size_of::<Superblock>() as u64;

@@ -38,6 +38,21 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
     Ok(Some(FileDisk { heap, log }))
 }
 
+/// Opens the store's file at `path` for several processes, and once more for
+/// [`meet`](super::meet); `None` if there is none.
+pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
+    let action = "open the file for reading and writing";
+    let Some(heap) = open_locked(path, &read_and_write(), action, LockedFile::by_turns)? else {
+        return Ok(None);
+    };
+    let again = |action| read_and_write().open(path).map_err(io_error(action, path));
+    let log = again("open the file a second time")?;
+    let meeting = again("open the file a third time")?;
+    same_file(&heap, &log, path)?;
+    same_file(&heap, &meeting, path)?;
+    Ok(Some((FileDisk { heap, log }, meeting)))
+}
+
 /// Opens what must be a regular file, and locks it; `None` if there is none.
 pub(super) fn open_locked(
     path: &Path,

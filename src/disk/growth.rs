@@ -60,6 +60,21 @@ impl Growth {
         Ok(())
     }
 
+    /// After another process may have made the file longer; `durable_bytes` of heap are
+    /// known to have a durable length.
+    pub(crate) fn look_again(&self, durable_bytes: u64) -> io::Result<()> {
+        let file = self.disk.len_bytes()?;
+        let room = file.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
+        self.room_bytes.store(room, Relaxed);
+        self.durable_bytes.store(durable_bytes, Relaxed);
+        Ok(())
+    }
+
+    /// Bytes of heap for which the file's length is durable.
+    pub(crate) fn durable_bytes(&self) -> u64 {
+        self.durable_bytes.load(Relaxed)
+    }
+
     /// Whether a heap of `heap_bytes` relies on a length that is not durable.
     pub(crate) fn needs_sync(&self, heap_bytes: u64) -> bool {
         heap_bytes > self.durable_bytes.load(Relaxed)

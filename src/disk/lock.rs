@@ -5,6 +5,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
+use super::coordination::{Mode, enter, leave};
 use super::file::io_error;
 use crate::error::{ErrorKind, Result};
 
@@ -23,7 +24,21 @@ impl LockedFile {
 
     /// Nobody else has the store open to write.
     pub(super) fn shared(file: File, path: &Path) -> Result<Self> {
-        Self::taken(fs2::FileExt::try_lock_shared(&file), file, path)
+        Self::in_mode(Mode::Reading, file, path)
+    }
+
+    /// Everybody else who has the store open writes it by turns.
+    pub(super) fn by_turns(file: File, path: &Path) -> Result<Self> {
+        Self::in_mode(Mode::Sharing, file, path)
+    }
+
+    fn in_mode(mode: Mode, file: File, path: &Path) -> Result<Self> {
+        let taken = fs2::FileExt::try_lock_shared(&file);
+        let file = Self::taken(taken, file, path)?;
+        match enter(&file, mode).map_err(io_error("lock the file", path))? {
+            true => Ok(file),
+            false => Err(ErrorKind::Locked { path: path.to_path_buf() }.into()),
+        }
     }
 
     fn taken(taken: io::Result<()>, file: File, path: &Path) -> Result<Self> {
@@ -51,6 +66,7 @@ impl Drop for LockedFile {
     /// its copy must not give back its parent's lock.
     fn drop(&mut self) {
         if self.owner == std::process::id() {
+            let _ = leave(&self.file);
             let _ = fs2::FileExt::unlock(&self.file);
         }
     }

@@ -16,6 +16,8 @@ use std::io;
 use crate::map::PrivateMap;
 
 mod anonymous;
+mod bell;
+mod coordination;
 mod file;
 mod growth;
 mod lock;
@@ -26,7 +28,8 @@ mod read_only;
 pub(crate) mod sim;
 
 pub(crate) use anonymous::{anonymous, copy_of};
-pub(crate) use file::{FileDisk, create_file, open_file};
+pub(crate) use coordination::{Coordination, Lock, meet};
+pub(crate) use file::{FileDisk, create_file, open_file, open_shared};
 pub(crate) use growth::Growth;
 pub use memory::MemoryDisk;
 pub(crate) use mirror::Mirror;

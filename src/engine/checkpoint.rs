@@ -23,7 +23,7 @@ use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet, ReaderReport, open_image};
 use crate::plant::Plant;
-use crate::sync::atomic::Ordering::Acquire;
+use crate::sync::atomic::Ordering::{Acquire, SeqCst};
 use crate::sync::{MutexGuard, sleep};
 
 /// Pages to a positioned write.
@@ -41,12 +41,14 @@ impl Core {
     /// go on meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.expect_own_process()?;
+        let _turn = self.join_turn()?;
         let mut checkpointer = lock(&self.checkpointer);
         self.run_checkpoint(&mut checkpointer)
     }
 
     /// As `checkpoint`, unless another thread is at it.
     pub(crate) fn checkpoint_if_idle(&self) -> Result<()> {
+        let _turn = self.join_turn()?;
         match self.checkpointer.try_lock() {
             Ok(mut checkpointer) => self.run_checkpoint(&mut checkpointer),
             Err(TryLockError::Poisoned(poisoned)) => {
@@ -69,6 +71,7 @@ impl Core {
         let mut pages = PageSet::default();
         image.advance(&self.log_source(), end.position, &mut pages)?;
         self.keep_from_readers(end.position, &pages)?;
+        self.announce_floor(end.position)?;
         if !self.planted(Plant::SuperblockBeforeHeap) {
             self.write_pages(&image, &pages)?;
         }
@@ -126,6 +129,9 @@ impl Core {
     fn freeze_held(&self, position: u64, pages: &PageSet) -> Result<std::io::Result<()>> {
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
+        if self.sharing.is_some() {
+            self.rebase_if_needed(&mut pool, visible)?;
+        }
         pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
     }
 
@@ -195,6 +201,10 @@ impl Core {
         let mut pool = lock(&self.pool);
         pool.checkpointed(checkpointer.checkpointed(), start);
         pool.give_back(self.settings.memory_budget_bytes);
+        if let Some(sharing) = &self.sharing {
+            // Before anything is written over what was freed (P4).
+            sharing.page().start.store(start, SeqCst);
+        }
         let mut log = lock(&self.log);
         log.tail.start = start;
         log.ends.end_checkpoint();
@@ -203,6 +213,10 @@ impl Core {
     /// Cuts the file behind the longest heap that any state or image has; only
     /// while nobody writes, who might be about to grow it.
     fn cut_file(&self, heap_bytes: u64) -> Result<()> {
+        // Others may have images that are longer.
+        if self.sharing.is_some() {
+            return Ok(());
+        }
         let writer: MutexGuard<'_, Writer> = match self.writer.try_lock() {
             Ok(writer) => writer,
             Err(_) => return Ok(()),
@@ -236,9 +250,13 @@ impl Core {
     }
 
     fn pages_changed_since(&self, position: u64) -> Result<PageSet> {
-        let (source, end) = (self.log_source(), self.end_of_log());
+        self.pages_changed(position, self.end_of_log().position)
+    }
+
+    /// The pages that records in `[from, to)` change.
+    pub(super) fn pages_changed(&self, from: u64, to: u64) -> Result<PageSet> {
         let mut pages = PageSet::default();
-        source.each_record(position, end.position, |_, body| {
+        self.log_source().each_record(from, to, |_, body| {
             for entry in Entries::new(body).flatten() {
                 insert_changed(&mut pages, entry);
             }

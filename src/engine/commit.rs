@@ -177,7 +177,7 @@ impl Core {
         }
         // The record stands from here on, and must not outlive its run.
         self.checkpoint().map_err(|error| {
-            let _ = self.poison.set(error.to_string());
+            self.poison(error.to_string());
             self.commit_unknown()
         })?;
         Ok(committed)
@@ -199,6 +199,7 @@ impl Core {
     /// Makes all commits so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.expect_own_process()?;
+        let _turn = self.join_turn()?;
         self.refuse_poisoned()?;
         let appended = lock(&self.log).tail.appended;
         self.flush_to(appended)

@@ -4,7 +4,7 @@ use super::turn::Turn;
 use super::{Core, EndOfLog, LogState, lock};
 use crate::error::{ErrorKind, Result};
 use crate::plant::Plant;
-use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 
 impl Core {
     /// Returns when everything before `position` is durable. Whoever gets the
@@ -65,7 +65,13 @@ impl Core {
             false => log.tail.visible(),
             true => log.tail.appended,
         };
-        self.visible.store(visible, Release);
+        if let Some(sharing) = &self.sharing {
+            sharing.page().visible.fetch_max(visible, SeqCst);
+        }
+        let before = self.visible.swap(visible, AcqRel);
+        if before < visible {
+            self.commit_bell().ring();
+        }
         self.durable.store(log.tail.durable, Release);
     }
 

@@ -16,6 +16,16 @@ impl HeapEnds {
         Self { windows: [heap_bytes; 3], pending: false }
     }
 
+    /// As another process left them.
+    pub(super) fn of(windows: [u64; 3], pending: bool) -> Self {
+        Self { windows, pending }
+    }
+
+    /// What [`of`](Self::of) takes.
+    pub(super) fn words(&self) -> ([u64; 3], bool) {
+        (self.windows, self.pending)
+    }
+
     /// Notes the length after a record.
     pub(super) fn note(&mut self, heap_bytes: u64) {
         self.windows[0] = self.windows[0].max(heap_bytes);

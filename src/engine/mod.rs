@@ -18,7 +18,7 @@
 //!
 //! # Locks, in the order in which they are taken
 //!
-//! writer, checkpointer, the turn to sync, pool, log.
+//! the turn to write, writer, checkpointer, the turn to sync, pool, log.
 
 mod checkpoint;
 mod close;
@@ -29,29 +29,34 @@ mod heap_ends;
 mod open;
 mod recover;
 mod relocate;
+mod sharing;
 mod turn;
 
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, Growth};
 use crate::error::{ErrorKind, Result};
+use crate::format::coordination::Bell;
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats, ReaderReport};
 use crate::log::{LogSource, Tail};
 use crate::map::Birth;
 use crate::plant::{Plant, Planted};
-use crate::sync::atomic::{AtomicU64, Ordering::Acquire};
+use crate::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::SeqCst};
 use crate::sync::{Mutex, MutexGuard};
 use crate::workspace::Workspace;
 
 use heap_ends::HeapEnds;
+use sharing::Sharing;
 use turn::Turns;
 
 pub(crate) use commit::Committed;
 pub(crate) use create::create;
 pub(crate) use recover::{LogEnd, OnDamage, Recovered, read_head};
+pub(crate) use sharing::WriteTurn;
 
 /// What the engine has to know of the open options.
 #[derive(Clone, Debug)]
@@ -105,6 +110,10 @@ pub(crate) struct Core {
     durable: AtomicU64,
     poison: OnceLock<String>,
     birth: Birth,
+    /// Rung when there is more to see, in a store of this process alone.
+    bell: Bell,
+    /// Of a store that several processes have open: the others.
+    sharing: Option<Sharing>,
     /// Log bytes that opening applied, since the store was not closed in order.
     replayed_bytes: u64,
     /// The longest record that always fits into the ring; others are spilled.
@@ -186,6 +195,7 @@ impl Core {
             self.begin_epoch(&mut lock(&self.checkpointer))?;
             writer.has_begun = true;
         }
+        self.follow_others(writer)?;
         self.give_back_writer(writer);
         Ok(is_first)
     }
@@ -196,6 +206,9 @@ impl Core {
     pub(crate) fn snapshot(&self) -> Result<Arc<Image>> {
         let caller = Location::caller();
         self.expect_own_process()?;
+        if let Some(sharing) = &self.sharing {
+            return self.shared_snapshot(sharing, caller);
+        }
         // Looked at under the pool's lock: an older position could be one behind
         // the pages that a checkpoint is writing.
         let mut pool = lock(&self.pool);
@@ -220,7 +233,8 @@ impl Core {
             return lock(&self.log).heap_bytes;
         }
         let in_images = lock(&self.pool).longest_heap_bytes();
-        lock(&self.log).ends.longest().max(in_images)
+        let in_others = self.sharing.as_ref().map_or(0, Sharing::longest_heap_bytes);
+        lock(&self.log).ends.longest().max(in_images).max(in_others)
     }
 
     /// Random numbers for epochs and keys.
@@ -237,7 +251,7 @@ impl Core {
     /// write once, and then shows the new bytes in memory as if they were safe.
     #[cold]
     fn poisoned_by(&self, action: &'static str, source: std::io::Error) -> crate::Error {
-        let _ = self.poison.set(format!("{action}: {source}"));
+        self.poison(format!("{action}: {source}"));
         self.io_error(action, source)
     }
 
@@ -250,7 +264,22 @@ impl Core {
     /// After a rollback that failed.
     #[cold]
     pub(crate) fn poison_writer(&self, cause: &crate::Error) {
-        let _ = self.poison.set(format!("take a transaction back: {cause}"));
+        self.poison(format!("take a transaction back: {cause}"));
+    }
+
+    /// After what makes the file one that must not be written.
+    #[cold]
+    fn poisoned_because(&self, error: crate::Error) -> crate::Error {
+        self.poison(error.to_string());
+        error
+    }
+
+    /// For this process, and all that share the store.
+    fn poison(&self, cause: String) {
+        let _ = self.poison.set(cause);
+        if let Some(sharing) = &self.sharing {
+            sharing.page().poisoned.store(1, SeqCst);
+        }
     }
 
     /// Refuses a store that was inherited from a parent process. Asked before any
@@ -272,6 +301,7 @@ impl Core {
 
     /// Refuses to write where an earlier write failed.
     pub(crate) fn refuse_poisoned(&self) -> Result<()> {
+        self.hear_of_poison();
         match self.poison.get() {
             None => Ok(()),
             Some(_) if self.planted(Plant::PoisonIgnored) => Ok(()),
@@ -279,6 +309,12 @@ impl Core {
                 let (path, cause) = (self.path.clone(), cause.clone());
                 Err(ErrorKind::Poisoned { path, cause }.into())
             }
+        }
+    }
+
+    fn hear_of_poison(&self) {
+        if self.sharing.as_ref().is_some_and(|others| others.page().poisoned.load(SeqCst) != 0) {
+            let _ = self.poison.set("another process could not write the file".to_string());
         }
     }
 
@@ -297,6 +333,34 @@ impl Core {
         self.durable.load(Acquire)
     }
 
+    /// Waits until readers see more than at `seen`; whether they do.
+    pub(crate) fn wait_for_commit(&self, seen: u64, at_most: Duration) -> Result<bool> {
+        /// How long it sleeps before it looks whether a commit can still come.
+        const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+        self.expect_own_process()?;
+        let begun = Instant::now();
+        loop {
+            let heard = self.commit_bell().heard();
+            if self.visible_to_all() > seen {
+                return Ok(true);
+            }
+            self.refuse_poisoned()?;
+            let Some(left) = at_most.checked_sub(begun.elapsed()) else { return Ok(false) };
+            self.commit_bell().wait(heard, left.min(BETWEEN_LOOKS));
+        }
+    }
+
+    fn commit_bell(&self) -> &Bell {
+        self.sharing.as_ref().map_or(&self.bell, |sharing| &sharing.page().commit_bell)
+    }
+
+    fn visible_to_all(&self) -> u64 {
+        match &self.sharing {
+            Some(sharing) => sharing.page().visible.load(SeqCst),
+            None => self.visible.load(Acquire),
+        }
+    }
+
     /// Log bytes that opening applied, since the store was not closed in order.
     pub(crate) fn replayed_bytes(&self) -> u64 {
         self.replayed_bytes
@@ -310,6 +374,7 @@ impl Core {
 
     /// The pages before the heap, while no superblock is being written.
     pub(crate) fn read_head(&self) -> Result<Vec<u8>> {
+        let _turn = self.join_turn()?;
         let _checkpointer = lock(&self.checkpointer);
         let file_bytes = self.file_bytes()?;
         recover::read_head(&*self.disk, &self.path, file_bytes)
@@ -323,6 +388,16 @@ impl Core {
 
 impl Checkpointer {
     fn checkpointed(&self) -> Checkpointed {
-        Checkpointed { position: self.last.position.get(), heap_bytes: self.last.heap_bytes.get() }
+        Checkpointed::of(&self.last)
+    }
+
+    /// An image that began elsewhere would not tell of all pages to be written.
+    fn drop_image_unless_at_last(&mut self) {
+        let last = self.last.position.get();
+        self.image.take_if(|image| image.position() != last);
+    }
+
+    fn drop_image_before(&mut self, position: u64) {
+        self.image.take_if(|image| image.position() < position);
     }
 }

@@ -11,23 +11,32 @@
 //! A store that was closed in order is left as it is until the first write.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use zerocopy::little_endian::U64;
 
 use super::checkpoint::point_to;
-use super::recover::{Newest, OnDamage, Recovered, io_error};
+use super::recover::{self, Newest, OnDamage, Recovered, io_error, open_ring};
 use super::{Access, Checkpointer, Core, EndOfLog, HeapEnds, LogState, Settings, Writer, lock};
 use crate::disk::{Disk, Growth};
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
+use crate::format::coordination::Bell;
 use crate::format::superblock::Superblock;
-use crate::image::{Checkpointed, PageSet, Pool};
+use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
 use crate::log::{LogSource, Tail};
 use crate::map::Birth;
 use crate::plant::Plant;
 use crate::sync::Mutex;
 use crate::workspace::Workspace;
+
+/// What is known of a store when it is opened.
+struct State {
+    source: LogSource,
+    newest: Newest,
+    image: Image,
+    end: EndOfLog,
+}
 
 impl Core {
     /// Opens the store on `disk`; `path` is for messages.
@@ -52,12 +61,44 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         let Recovered { source, newest, image, pages, end, .. } = recovered;
-        let (LogSource { ring, disk }, Newest { slot, block, is_twofold }) = (source, newest);
         // Where a cut has left one superblock, the other is made again.
-        let is_at_rest = block.is_clean() && is_twofold;
+        let is_at_rest = newest.block.is_clean() && newest.is_twofold;
+        let core = Self::of_state(State { source, newest, image, end }, growth, path, settings);
+        if !is_at_rest && core.settings.access == Access::Write {
+            core.make_recovered_state_last(&pages, end)?;
+        }
+        Ok(core)
+    }
+
+    /// The store as its newest superblock names it, for a process that others are ahead of:
+    /// nothing is applied, and nothing written.
+    pub(super) fn beside(
+        disk: Arc<dyn Disk>,
+        growth: Arc<Growth>,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Self> {
+        let newest = recover::choose(&*disk, path, settings.planted)?;
+        let Newest { block, .. } = &newest;
+        let from = Checkpointed::of(block);
+        let image = open_image(&*disk, from, settings.image_traits(block))?;
+        let ring = open_ring(&*disk, block, settings.planted);
+        let ring = Arc::new(ring.map_err(|error| io_error(path, "map the log", error))?);
+        let (position, chain) = (from.position, block.chain.get());
+        let end = EndOfLog { position, chain, heap_bytes: from.heap_bytes };
+        let source = LogSource { ring, disk };
+        let mut core = Self::of_state(State { source, newest, image, end }, growth, path, settings);
+        // Whoever was first has done what a first transaction does.
+        core.writer.get_mut().unwrap_or_else(PoisonError::into_inner).has_begun = true;
+        core.checkpointer.get_mut().unwrap_or_else(PoisonError::into_inner).begun = true;
+        Ok(core)
+    }
+
+    fn of_state(state: State, growth: Arc<Growth>, path: &Path, settings: Settings) -> Self {
+        let State { source, newest, image, end } = state;
+        let (LogSource { ring, disk }, Newest { slot, block, .. }) = (source, newest);
         let longest = block.heap_bytes.get().max(image.heap_bytes());
-        let from =
-            Checkpointed { position: block.position.get(), heap_bytes: block.heap_bytes.get() };
+        let from = Checkpointed::of(&block);
         let longest_record_bytes = ring.longest_record_bytes().into();
         let mut tail = Tail::new(ring, block.epoch.get(), end.position, end.chain);
         tail.start = from.position;
@@ -70,7 +111,7 @@ impl Core {
         };
         let workspace = Workspace::new(image, Arc::clone(&disk), Arc::clone(&growth));
         let writer = Writer { workspace, record: Vec::new(), has_begun: false };
-        let core = Self {
+        Self {
             path: path.to_path_buf(),
             disk,
             growth,
@@ -84,13 +125,11 @@ impl Core {
             durable: end.position.into(),
             poison: OnceLock::new(),
             birth: Birth::here(),
+            bell: Bell::default(),
+            sharing: None,
             replayed_bytes: end.position - from.position,
             longest_record_bytes,
-        };
-        if !is_at_rest && core.settings.access == Access::Write {
-            core.make_recovered_state_last(&pages, end)?;
         }
-        Ok(core)
     }
 
     /// Step 3.
@@ -113,7 +152,7 @@ impl Core {
     }
 
     /// Writes the accepted records once more, block by block, and syncs.
-    fn rewrite_records(&self, from: u64, to: u64) -> Result<()> {
+    pub(super) fn rewrite_records(&self, from: u64, to: u64) -> Result<()> {
         let ring = self.log_source().ring;
         let mut block = vec![0; PAGE_BYTES as usize];
         let mut at = from / PAGE_BYTES * PAGE_BYTES;

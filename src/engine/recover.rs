@@ -27,6 +27,13 @@ pub(super) struct Newest {
     pub(super) is_twofold: bool,
 }
 
+impl Newest {
+    /// The slot that it lies in.
+    pub(super) fn own_slot(&self) -> usize {
+        self.slot ^ usize::from(!self.is_twofold)
+    }
+}
+
 /// What to do where the log is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDamage {
@@ -66,9 +73,7 @@ impl Recovered {
         planted: Planted,
     ) -> Result<Self> {
         let failed = |action| move |source| io_error(path, action, source);
-        let file_bytes = disk.len_bytes().map_err(failed("look at the file's length"))?;
-        let newest = choose_superblock(&*disk, path, file_bytes, planted)?;
-        expect_length(path, file_bytes, &newest.block)?;
+        let newest = choose(&*disk, path, planted)?;
         if !newest.block.is_clean() {
             // Before any of it is mapped. What lies before was written by a checkpoint.
             let new_pages = HEAP_START_BYTES + newest.block.heap_bytes.get();
@@ -140,7 +145,11 @@ fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
     Err(ErrorKind::corrupt("log regions in the heap's header", 0, expected, format!("{named:?}")))
 }
 
-fn open_ring(disk: &dyn Disk, block: &Superblock, planted: Planted) -> std::io::Result<Ring> {
+pub(super) fn open_ring(
+    disk: &dyn Disk,
+    block: &Superblock,
+    planted: Planted,
+) -> std::io::Result<Ring> {
     Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get(), planted)
 }
 
@@ -155,6 +164,15 @@ fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The newest superblock of a file that is long enough for what it names.
+pub(super) fn choose(disk: &dyn Disk, path: &Path, planted: Planted) -> Result<Newest> {
+    let length = disk.len_bytes();
+    let file_bytes = length.map_err(|error| io_error(path, "look at the file's length", error))?;
+    let newest = choose_superblock(disk, path, file_bytes, planted)?;
+    expect_length(path, file_bytes, &newest.block)?;
+    Ok(newest)
 }
 
 /// Step 1: the content of the newest superblock that can be used, and the slot to

@@ -28,6 +28,10 @@ const GROWTH: u64 = 4;
 impl Core {
     /// The length that the log should be moved to, if it is due.
     pub(super) fn log_bytes_wanted(&self, log: &LogState) -> Option<u64> {
+        // Others have the log's region mapped.
+        if self.sharing.is_some() {
+            return None;
+        }
         let ring = &log.tail.ring;
         let len = ring.len_bytes();
         let appended = log.tail.appended;

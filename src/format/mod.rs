@@ -9,6 +9,7 @@
 //! sense is checked where it is used.
 
 pub(crate) mod checksum;
+pub(crate) mod coordination;
 pub(crate) mod heap;
 pub(crate) mod record;
 pub(crate) mod superblock;

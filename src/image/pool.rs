@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::disk::Disk;
 use crate::error::{ErrorKind, Result};
+use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::LogSource;
 use crate::map::Hole;
@@ -71,6 +72,13 @@ pub(crate) struct Checkpointed {
     pub(crate) position: u64,
     /// The heap's length there.
     pub(crate) heap_bytes: u64,
+}
+
+impl Checkpointed {
+    /// What a superblock names.
+    pub(crate) fn of(block: &Superblock) -> Self {
+        Self { position: block.position.get(), heap_bytes: block.heap_bytes.get() }
+    }
 }
 
 /// What `stats` says of the images.
@@ -223,7 +231,7 @@ impl Pool {
         position: u64,
         pages: &PageSet,
     ) -> Result<std::io::Result<()>> {
-        if self.current.is_some() {
+        if self.current.as_ref().is_some_and(|image| image.position < visible) {
             self.advance(source, visible)?;
         }
         self.collect();
@@ -241,6 +249,32 @@ impl Pool {
         if self.current.as_ref().is_some_and(|image| image.position < start) {
             self.retire_current();
         }
+    }
+
+    /// Whether a reader of `visible` needs an image that is not there yet.
+    pub(crate) fn needs_image(&mut self, visible: u64) -> bool {
+        if self.current.as_ref().is_some_and(|image| image.position >= visible) {
+            return false;
+        }
+        self.collect();
+        self.idle.is_empty() && self.current.as_mut().and_then(Arc::get_mut).is_none()
+    }
+
+    /// New images begin from `checkpoint`.
+    pub(crate) fn rebase(&mut self, checkpoint: Checkpointed) {
+        self.checkpoint = checkpoint;
+    }
+
+    /// Nothing that follows the log needs what is before `position`.
+    pub(crate) fn forget_before(&mut self, position: u64) {
+        self.log_start = self.log_start.max(position);
+        self.collect();
+    }
+
+    /// The current image was made of what another process was writing over.
+    pub(crate) fn forget_current(&mut self) {
+        self.current = None;
+        self.hold = None;
     }
 
     /// The largest length of the heap in any image.

@@ -26,11 +26,13 @@
 //! child does not have it ([`Birth`]).
 
 mod birth;
+mod coordination;
 mod log;
 mod private;
 mod window;
 
 pub(crate) use birth::Birth;
+pub(crate) use coordination::CoordinationMap;
 pub(crate) use log::LogMap;
 pub(crate) use private::{Hole, Misfit, PrivateMap};
 pub(crate) use window::{HasMap, Held};

@@ -1,6 +1,6 @@
 //! How a write transaction ends well.
 
-use crate::engine::Committed;
+use crate::engine::{Committed, WriteTurn};
 use crate::error::Result;
 
 use super::{Durability, Store, WriteTx, log_growth};
@@ -65,19 +65,24 @@ impl<'store> WriteTx<'store> {
         if let Some(log_bytes) = committed.log_bytes_wanted {
             log_growth::try_to_grow(&store.core, &mut self.writer.writer, log_bytes);
         }
-        Ok(PendingCommit { store, committed })
+        let turn = self.writer.turn.again();
+        Ok(PendingCommit { store, committed, turn })
     }
 }
 
 /// A commit that was logged, to wait for.
 ///
 /// Dropped, it stays logged: it becomes durable, and readers see it, with the next
-/// commit that somebody waits for, with [`Store::sync`], or when the store is closed.
+/// commit that somebody waits for, with [`Store::sync`], or when the store is closed. In a
+/// store that is [shared](super::OpenOptions::open_shared), other processes cannot write as
+/// long as it lives; dropped, it is waited for.
 #[must_use = "readers see the commit, and a power cut spares it, only once somebody has waited for it"]
 #[derive(Debug)]
 pub struct PendingCommit<'store> {
     store: &'store Store,
     committed: Committed,
+    /// Of a shared store: nobody else writes before the commit is flushed.
+    turn: WriteTurn<'store>,
 }
 
 impl PendingCommit<'_> {
@@ -89,6 +94,7 @@ impl PendingCommit<'_> {
     /// [`ErrorKind::CommitUnknown`](crate::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
+        drop(self.turn);
         if self.committed.checkpoint_due {
             self.store.checkpoint_due();
         }

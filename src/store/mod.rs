@@ -15,16 +15,18 @@ mod options;
 mod read;
 mod release;
 mod savepoint;
+mod service;
 mod stats;
+mod wait;
 mod write;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::{CheckedTypes, TypeNumbers};
-use crate::disk::Disk;
+use crate::disk::{Coordination, Disk};
 use crate::engine::{Core, Settings};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::sync::{Mutex, atomic::AtomicU64};
 
 use background::Background;
@@ -33,6 +35,7 @@ pub use commit::PendingCommit;
 pub use options::{Checkpoints, Durability, OpenOptions};
 pub use read::{OwnedReadTx, ReadTx, Snapshot};
 pub use savepoint::Savepoint;
+use service::Service;
 pub use stats::{PagesByUse, Stats};
 pub use write::WriteTx;
 
@@ -60,6 +63,8 @@ pub struct Store {
     durability: Durability,
     checkpoints: Checkpoints,
     background: Background,
+    /// Answers other processes that share the store.
+    service: Service,
     is_closed: bool,
 }
 
@@ -102,16 +107,46 @@ impl Store {
         durability: Durability,
         checkpoints: Checkpoints,
     ) -> Result<Self> {
-        Ok(Self {
-            core: Arc::new(Core::open(disk, path, settings)?),
+        let core = Arc::new(Core::open(disk, path, settings)?);
+        Ok(Self::over(core, Service::default(), durability, checkpoints))
+    }
+
+    fn start_shared(
+        disk: Arc<dyn Disk>,
+        coordination: Box<dyn Coordination>,
+        path: &Path,
+        settings: Settings,
+        durability: Durability,
+        checkpoints: Checkpoints,
+    ) -> Result<Self> {
+        let core = Arc::new(Core::open_shared(disk, coordination, path, settings)?);
+        let service = Service::begin(&core).map_err(|source| ErrorKind::Io {
+            action: "start a thread that answers other processes",
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let store = Self::over(core, service, durability, checkpoints);
+        store.core.come_in()?;
+        Ok(store)
+    }
+
+    fn over(
+        core: Arc<Core>,
+        service: Service,
+        durability: Durability,
+        checkpoints: Checkpoints,
+    ) -> Self {
+        Self {
+            core,
             checked: CheckedTypes::default(),
             numbers: Default::default(),
             writer_thread: AtomicU64::new(0),
             durability,
             checkpoints,
             background: Background::default(),
+            service,
             is_closed: false,
-        })
+        }
     }
 
     /// The path that the store was opened with; empty for one in memory.
@@ -154,9 +189,15 @@ impl Store {
     /// A write failed. Nothing that was durable is lost: the next opening
     /// recovers it from the log.
     pub fn close(mut self) -> Result<()> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<()> {
         self.is_closed = true;
         self.background.stop();
-        self.core.close()
+        let left = self.core.leave();
+        self.service.stop(&self.core);
+        left
     }
 
     /// After a commit that found the log filling up.
@@ -176,13 +217,13 @@ impl Drop for Store {
             // The parent's: its thread is not here, its locks may be held for ever, and
             // nothing of it may be given back.
             std::mem::forget(std::mem::take(&mut self.background));
+            std::mem::forget(std::mem::take(&mut self.service));
             std::mem::forget(Arc::clone(&self.core));
             return;
         }
         if !self.is_closed {
-            self.background.stop();
             // Whoever wants to know calls `close`. What is in the log is safe.
-            let _ = self.core.close();
+            let _ = self.shut();
         }
     }
 }

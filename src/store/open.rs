@@ -1,13 +1,17 @@
 //! The ways to open a store.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::disk::{
-    Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file, open_file, open_to_read,
+    Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file, meet, open_file,
+    open_shared, open_to_read,
 };
-use crate::engine::{Access, Settings, create};
+use crate::engine::{Access, Settings, create, read_head};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 #[cfg(any(test, feature = "sim"))]
@@ -53,6 +57,68 @@ impl OpenOptions {
         let Some(file) = open_to_read(path)? else { return Err(no_such_file(path)) };
         let settings = Settings { access: Access::Read, ..self.settings() };
         self.start_with(Arc::new(file), path, settings)
+    }
+
+    /// Opens the store at `path` to share it with other processes that open it in this
+    /// way, up to 64 of them: all may write, by turns, and each sees the commits of the
+    /// others with its next transaction. The first one recovers the store if it was not
+    /// closed in order, and the last one closes it. A process that is killed, at any
+    /// instant, leaves a store to the others that is whole: a transaction that it had not
+    /// committed never happened.
+    ///
+    /// A process has its turn from the begin of a write transaction to the end of its
+    /// commit, and its threads join it for 2 milliseconds; flushes are shared among
+    /// threads, not among processes. A checkpoint is made in a turn too, and waits until
+    /// each process has answered that its readers have what they need; a thread of the store
+    /// answers. If a process is stopped, others get
+    /// [`ErrorKind::ProcessInTheWay`] after 10 seconds, and can go on later. The log keeps
+    /// the length that it was created with.
+    ///
+    /// [`Store::wait_for_commit`] waits for others.
+    ///
+    /// # Safety
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open). [`ErrorKind::Locked`] if it is open in another way.
+    #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
+    pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<Store> {
+        let path = path.as_ref();
+        let log_bytes = self.rounded_log_bytes()?;
+        expect_machine()?;
+        let begun = Instant::now();
+        let (disk, meeting) = loop {
+            match self.find_shared(path, log_bytes) {
+                // It is being made, by somebody who is to have it alone for that long.
+                Err(error) if is_locked(&error) && begun.elapsed() < PATIENCE => {
+                    sleep(PATIENCE / 50);
+                }
+                found => break found?,
+            }
+        };
+        let length = disk.len_bytes().map_err(failed("look at the file's length", path))?;
+        // What is no store is told before anything of it is mapped.
+        read_head(&disk, path, length)?;
+        let coordination = meet(meeting).map_err(failed("map the page of all processes", path))?;
+        self.start_shared(Arc::new(disk), coordination, path)
+    }
+
+    /// The store's file, which is made if there is none.
+    fn find_shared(&self, path: &Path, log_bytes: u64) -> Result<(FileDisk, File)> {
+        let found = open_shared(path)?;
+        if found.is_none() && self.create {
+            let random = random()?;
+            // Its lock is for one process, so it is opened once more; and somebody else may
+            // have made it meanwhile.
+            let made = create_file(path, |disk| create(disk, log_bytes, random)).map(drop);
+            return match open_shared(path)? {
+                Some(found) => Ok(found),
+                None => Err(made.err().unwrap_or_else(|| no_such_file(path))),
+            };
+        }
+        found.ok_or_else(|| no_such_file(path))
     }
 
     /// Opens the store at `path` without mapping its file: the whole store is copied into
@@ -146,6 +212,13 @@ impl OpenOptions {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ErrorKind {
     move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
+}
+
+/// How long opening a shared store waits for somebody who has it alone.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+fn is_locked(error: &crate::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Locked { .. })
 }
 
 fn no_such_file(path: &Path) -> crate::Error {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::disk::Disk;
+use crate::disk::{Coordination, Disk};
 use crate::engine::{Access, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
@@ -252,6 +252,27 @@ impl OpenOptions {
         settings: Settings,
     ) -> Result<Store> {
         let store = Store::start(disk, path, settings, self.durability, self.checkpoints)?;
+        if self.verify {
+            store.check()?.into_result()?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the store on `disk`, which others may share who meet there.
+    pub(crate) fn start_shared(
+        &self,
+        disk: Arc<dyn Disk>,
+        coordination: Box<dyn Coordination>,
+        path: &Path,
+    ) -> Result<Store> {
+        let store = Store::start_shared(
+            disk,
+            coordination,
+            path,
+            self.settings(),
+            self.durability,
+            self.checkpoints,
+        )?;
         if self.verify {
             store.check()?.into_result()?;
         }

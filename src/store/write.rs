@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use crate::alloc::{self, Request};
 use crate::catalog::{self, RootInfo, TypeNumbers};
-use crate::engine::Writer;
+use crate::engine::{WriteTurn, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{ElementRef, Link, Persist, Pointee};
@@ -34,6 +34,8 @@ pub(super) struct Held<'store> {
     store: &'store Store,
     pub(super) writer: MutexGuard<'store, Writer>,
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
+    // Last: the locks are given back before another process may write.
+    pub(super) turn: WriteTurn<'store>,
 }
 
 /// Tells threads apart: the address of a thread's own variable.
@@ -55,10 +57,11 @@ impl Store {
         if self.writer_thread.load(Acquire) == thread {
             return Err(ErrorKind::WriterOnThisThread.into());
         }
+        let turn = self.core.begin_turn()?;
         let writer = self.core.lock_writer();
         self.writer_thread.store(thread, Release);
         let numbers = self.numbers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut held = Held { store: self, writer, numbers };
+        let mut held = Held { store: self, writer, numbers, turn };
         if self.core.begin_write(&mut held.writer)? {
             log_growth::tidy(&self.core, &mut held.writer)?;
         }

@@ -1,0 +1,34 @@
+//! Leaving a store that others may have open.
+
+use super::join::lock_door;
+use crate::disk::Lock;
+use crate::engine::Core;
+use crate::error::Result;
+
+impl Core {
+    /// Leaves the store to the others; the last one brings the file to rest. Afterwards
+    /// nothing of it is used any more.
+    pub(crate) fn leave(&self) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return self.close() };
+        self.expect_own_process()?;
+        let coordination = &*sharing.coordination;
+        lock_door(coordination, &self.path)?;
+        let left = self.close_if_last();
+        self.stop_serving();
+        // Closing the descriptor would do the same, unless a forked child has it too.
+        for lock in [Lock::Slot(sharing.slot), Lock::Door] {
+            let _ = coordination.unlock(lock);
+        }
+        left
+    }
+
+    fn close_if_last(&self) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return Ok(()) };
+        let failed = |error| self.io_error("see whether another process has the store", error);
+        if sharing.coordination.is_shared().map_err(failed)? {
+            return Ok(());
+        }
+        let _turn = self.join_turn()?;
+        self.close()
+    }
+}

@@ -1,0 +1,94 @@
+//! Before a checkpoint writes pages: every process keeps from its readers what changes.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use super::{BETWEEN_LOOKS, PATIENCE, Sharing};
+use crate::disk::Lock;
+use crate::engine::{Core, lock};
+use crate::error::Result;
+
+/// How long the thread that answers sleeps at most.
+const BETWEEN_CALLS: Duration = Duration::from_millis(100);
+
+impl Core {
+    /// Tells the others that pages are to be written which changed before `position`, and
+    /// waits until all that live have answered.
+    pub(in crate::engine) fn announce_floor(&self, position: u64) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return Ok(()) };
+        let (page, begun) = (sharing.page(), Instant::now());
+        sharing.own().heap_bytes.store(lock(&self.pool).longest_heap_bytes(), SeqCst);
+        sharing.own().floor.fetch_max(position, SeqCst);
+        page.floor.store(position, SeqCst);
+        page.floor_bell.ring();
+        for (slot, other) in sharing.others() {
+            loop {
+                let heard = page.answer_bell.heard();
+                if other.floor.load(SeqCst) >= position || !self.is_alive(sharing, slot)? {
+                    break;
+                }
+                if begun.elapsed() > PATIENCE {
+                    return Err(self.in_the_way(sharing, slot + 1));
+                }
+                page.answer_bell.wait(heard, BETWEEN_LOOKS);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_alive(&self, sharing: &Sharing, slot: usize) -> Result<bool> {
+        let is_locked = sharing.coordination.is_locked_by_other(Lock::Slot(slot));
+        is_locked.map_err(|error| self.io_error("see whether another process lives", error))
+    }
+
+    /// Answers the floors of others, until `stop_serving`; a thread of its own does so.
+    pub(crate) fn serve_others(&self) {
+        let Some(sharing) = &self.sharing else { return };
+        let page = sharing.page();
+        while !sharing.is_stopping.load(SeqCst) {
+            let heard = page.floor_bell.heard();
+            let floor = page.floor.load(SeqCst);
+            match sharing.own().floor.load(SeqCst) < floor {
+                false => page.floor_bell.wait(heard, BETWEEN_CALLS),
+                // Without memory, say: whoever asked goes on waiting, and then gives up.
+                true if self.answer_floor(sharing, floor).is_err() => {
+                    std::thread::sleep(BETWEEN_LOOKS);
+                }
+                true => page.answer_bell.ring(),
+            }
+        }
+    }
+
+    /// Ends `serve_others`.
+    pub(crate) fn stop_serving(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.is_stopping.store(true, SeqCst);
+            sharing.page().floor_bell.ring();
+        }
+    }
+
+    /// Afterwards nothing of this process needs the log before `floor`, nor pages of the
+    /// file that a record before it changes (P3).
+    fn answer_floor(&self, sharing: &Sharing, floor: u64) -> Result<()> {
+        let page = sharing.page();
+        let mut writer = lock(&self.writer);
+        // It is this process's own turn by now: it has answered for itself.
+        if sharing.own().floor.load(SeqCst) >= floor {
+            return Ok(());
+        }
+        self.bring_workspace_to(sharing, &mut writer, floor)?;
+        lock(&self.checkpointer).drop_image_before(floor);
+        let source = self.log_source();
+        let changed = self.pages_changed(page.start.load(SeqCst), floor)?;
+        let mut pool = lock(&self.pool);
+        let visible = page.visible.load(SeqCst);
+        self.rebase_if_needed(&mut pool, visible)?;
+        pool.prepare_checkpoint(&source, visible, floor, &changed)?
+            .map_err(|error| self.io_error("keep pages for readers", error))?;
+        pool.forget_before(floor);
+        sharing.own().heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
+        // Another floor may have been answered in a turn of this process.
+        sharing.own().floor.fetch_max(floor, SeqCst);
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! Whose turn it is to write: one process at a time, with all its threads.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+use super::{BETWEEN_LOOKS, PATIENCE, Sharing};
+use crate::disk::Lock;
+use crate::engine::{Core, HeapEnds, Writer, lock};
+use crate::error::{ErrorKind, Result};
+use crate::image::{Checkpointed, PageSet, open_image};
+use crate::log::Tail;
+use crate::sync::atomic::Ordering::Release;
+
+/// After this long no other transaction joins a turn: others want to write too.
+const LONGEST_TURN: Duration = Duration::from_millis(2);
+/// How long a process that had the last turn lets another one go first.
+const COURTESY: Duration = Duration::from_millis(1);
+
+/// The turn, as the threads of this process share it.
+#[derive(Default)]
+pub(super) struct TurnState {
+    /// How many of them are in it.
+    holds: usize,
+    /// Whether one of them is taking it or giving it back.
+    is_changing: bool,
+    begun: Option<Instant>,
+    /// The number of this process's last turn; none is 0.
+    last: u64,
+}
+
+/// This process's turn to write; it ends with the last one of these. Of a store that is
+/// not shared, it is always this process's turn.
+pub(crate) struct WriteTurn<'core> {
+    core: &'core Core,
+}
+
+impl std::fmt::Debug for WriteTurn<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteTurn").finish_non_exhaustive()
+    }
+}
+
+impl WriteTurn<'_> {
+    /// One more, for what goes on after this one.
+    pub(crate) fn again(&self) -> Self {
+        if let Some(sharing) = &self.core.sharing {
+            lock_std(&sharing.turn).holds += 1;
+        }
+        Self { core: self.core }
+    }
+}
+
+fn lock_std<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Core {
+    /// The turn, for a transaction of its own: not in one that has lasted long.
+    pub(crate) fn begin_turn(&self) -> Result<WriteTurn<'_>> {
+        self.take_turn(|turn| turn.begun.is_some_and(|begun| begun.elapsed() < LONGEST_TURN))
+    }
+
+    /// The turn, for what may be called inside of a transaction.
+    pub(crate) fn join_turn(&self) -> Result<WriteTurn<'_>> {
+        self.take_turn(|_| true)
+    }
+
+    fn take_turn(&self, may_join: impl Fn(&TurnState) -> bool) -> Result<WriteTurn<'_>> {
+        let Some(sharing) = &self.sharing else { return Ok(WriteTurn { core: self }) };
+        let mut turn = lock_std(&sharing.turn);
+        loop {
+            if turn.is_changing || turn.holds > 0 && !may_join(&turn) {
+                let woken = sharing.turn_changed.wait(turn);
+                turn = woken.unwrap_or_else(PoisonError::into_inner);
+            } else if turn.holds > 0 {
+                turn.holds += 1;
+                return Ok(WriteTurn { core: self });
+            } else {
+                break;
+            }
+        }
+        turn.is_changing = true;
+        let last = turn.last;
+        drop(turn);
+        let entered = self.enter_turn(sharing, last);
+        let mut turn = lock_std(&sharing.turn);
+        turn.is_changing = false;
+        turn.holds = usize::from(entered.is_ok());
+        turn.begun = Some(Instant::now());
+        sharing.turn_changed.notify_all();
+        entered.map(|()| WriteTurn { core: self })
+    }
+
+    /// Gets the turn from the other processes, and learns what they did.
+    fn enter_turn(&self, sharing: &Sharing, last: u64) -> Result<()> {
+        self.wait_for_turn(sharing, last)?;
+        let page = sharing.page();
+        let own = sharing.slot as u32 + 1;
+        let has_died = page.turn_holder.swap(own, SeqCst) != 0;
+        let learnt = match has_died {
+            true => self.take_over(sharing),
+            false if page.turns.load(SeqCst) != last => self.catch_up(sharing),
+            false => Ok(()),
+        };
+        // The mark stays: whoever comes next begins as after a death (P5).
+        learnt.inspect_err(|_| give_turn(sharing))
+    }
+
+    fn wait_for_turn(&self, sharing: &Sharing, last: u64) -> Result<()> {
+        let failed = |error| self.io_error("lock the file for a turn to write", error);
+        let (page, begun) = (sharing.page(), Instant::now());
+        if page.turns.load(SeqCst) == last {
+            sharing.let_others_go_first().map_err(failed)?;
+        }
+        sharing.own().wants_turn.store(1, SeqCst);
+        let taken = loop {
+            let heard = page.turn_bell.heard();
+            if sharing.coordination.try_lock(Lock::Turn).map_err(failed)? {
+                break Ok(());
+            }
+            if begun.elapsed() > PATIENCE {
+                break Err(self.in_the_way(sharing, page.turn_holder.load(SeqCst) as usize));
+            }
+            page.turn_bell.wait(heard, BETWEEN_LOOKS);
+        };
+        sharing.own().wants_turn.store(0, SeqCst);
+        taken
+    }
+
+    /// The process of slot `number - 1` does not move.
+    #[cold]
+    pub(super) fn in_the_way(&self, sharing: &Sharing, number: usize) -> crate::Error {
+        let slot = number.checked_sub(1).and_then(|slot| sharing.page().slots.get(slot));
+        let process = slot.map_or(0, |slot| slot.process.load(SeqCst));
+        let (path, waited) = (self.path.clone(), PATIENCE);
+        ErrorKind::ProcessInTheWay { path, process, waited }.into()
+    }
+
+    /// What other processes did since this one's last turn, which ended in order.
+    fn catch_up(&self, sharing: &Sharing) -> Result<()> {
+        let words = &sharing.page().end;
+        let mut checkpointer = lock(&self.checkpointer);
+        if checkpointer.last.generation.get() != words.generation.load(SeqCst) {
+            (checkpointer.last, checkpointer.slot) = self.read_superblock()?;
+        }
+        checkpointer.drop_image_unless_at_last();
+        let mut log = lock(&self.log);
+        let ring = std::sync::Arc::clone(&log.tail.ring);
+        let (end, chain) = (words.appended.load(SeqCst), words.chain.load(SeqCst));
+        log.tail = Tail::new(ring, checkpointer.last.epoch.get(), end, chain);
+        log.tail.start = sharing.page().start.load(SeqCst);
+        log.tail.durable = words.durable.load(SeqCst);
+        log.heap_bytes = words.heap_bytes.load(SeqCst);
+        log.checkpoint = words.checkpoint.load(SeqCst);
+        let windows = words.heap_ends.each_ref().map(|word| word.load(SeqCst));
+        log.ends = HeapEnds::of(windows, words.is_checkpoint_pending.load(SeqCst) != 0);
+        self.visible.store(log.tail.visible(), Release);
+        self.durable.store(log.tail.durable, Release);
+        let failed = |error| self.io_error("look at the file's length", error);
+        self.growth.look_again(words.durable_room_bytes.load(SeqCst)).map_err(failed)
+    }
+
+    /// Brings the writer's image to the log's end, in this process's turn.
+    pub(in crate::engine) fn follow_others(&self, writer: &mut Writer) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return Ok(()) };
+        let end = self.end_of_log().position;
+        self.bring_workspace_to(sharing, writer, end)
+    }
+
+    pub(super) fn bring_workspace_to(
+        &self,
+        sharing: &Sharing,
+        writer: &mut Writer,
+        position: u64,
+    ) -> Result<()> {
+        let image = writer.workspace.image_mut();
+        loop {
+            let from = image.position();
+            if from >= position {
+                return Ok(());
+            }
+            let advanced = match sharing.is_log_kept_from(from) {
+                true => image.advance(&self.log_source(), position, &mut PageSet::default()),
+                false => Ok(()),
+            };
+            // Only somebody new, whose slot a checkpoint has not seen, can be overtaken by it.
+            if sharing.is_log_kept_from(from) {
+                return advanced;
+            }
+            let (block, _) = self.read_superblock()?;
+            let (last, traits) = (Checkpointed::of(&block), self.settings.image_traits(&block));
+            *image = open_image(&*self.disk, last, traits)?;
+        }
+    }
+
+    /// Ends the turn: what was appended becomes visible, and the page tells the rest (P2).
+    fn leave_turn(&self, sharing: &Sharing) -> u64 {
+        if lock(&self.log).tail.awaits_flush() {
+            // A failure poisons the store, in all processes.
+            let _ = self.flush_all(&self.syncs.take());
+        }
+        self.tell_end(sharing);
+        let page = sharing.page();
+        let turns = page.turns.fetch_add(1, SeqCst) + 1;
+        page.turn_holder.store(0, SeqCst);
+        give_turn(sharing);
+        turns
+    }
+
+    /// Writes down the log's end for the next one.
+    pub(super) fn tell_end(&self, sharing: &Sharing) {
+        let words = &sharing.page().end;
+        let generation = lock(&self.checkpointer).last.generation.get();
+        words.generation.store(generation, SeqCst);
+        let log = lock(&self.log);
+        let (windows, is_pending) = log.ends.words();
+        for (word, value) in [
+            (&words.appended, log.tail.appended),
+            (&words.chain, log.tail.chain),
+            (&words.durable, log.tail.durable),
+            (&words.heap_bytes, log.heap_bytes),
+            (&words.checkpoint, log.checkpoint),
+            (&words.is_checkpoint_pending, u64::from(is_pending)),
+            (&words.durable_room_bytes, self.growth.durable_bytes()),
+        ] {
+            word.store(value, SeqCst);
+        }
+        words.heap_ends.iter().zip(windows).for_each(|(word, value)| word.store(value, SeqCst));
+    }
+
+    /// After opening as the first one.
+    pub(super) fn count_first_turn(&self, sharing: &Sharing) {
+        sharing.page().turns.store(1, SeqCst);
+        lock_std(&sharing.turn).last = 1;
+    }
+}
+
+fn give_turn(sharing: &Sharing) {
+    // It cannot fail for a lock that is had; and the kernel drops it with the process.
+    let _ = sharing.coordination.unlock(Lock::Turn);
+    sharing.page().turn_bell.ring();
+}
+
+impl Sharing {
+    /// Whoever had the last turn is the quickest to take the next: the others sleep. So it
+    /// waits a while for one of them that wants it, and lives.
+    fn let_others_go_first(&self) -> std::io::Result<()> {
+        let page = self.page();
+        let turns = page.turns.load(SeqCst);
+        for (slot, other) in self.others() {
+            let begun = Instant::now();
+            while other.wants_turn.load(SeqCst) != 0 && page.turns.load(SeqCst) == turns {
+                if page.turn_holder.load(SeqCst) != 0 {
+                    return Ok(());
+                }
+                if begun.elapsed() > COURTESY {
+                    if !self.coordination.is_locked_by_other(Lock::Slot(slot))? {
+                        other.wants_turn.store(0, SeqCst);
+                    }
+                    break;
+                }
+                std::thread::sleep(COURTESY / 50);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for WriteTurn<'_> {
+    fn drop(&mut self) {
+        let Some(sharing) = &self.core.sharing else { return };
+        let mut turn = lock_std(&sharing.turn);
+        turn.holds -= 1;
+        if turn.holds > 0 {
+            return;
+        }
+        turn.is_changing = true;
+        drop(turn);
+        let number = self.core.leave_turn(sharing);
+        let mut turn = lock_std(&sharing.turn);
+        turn.is_changing = false;
+        turn.last = number;
+        sharing.turn_changed.notify_all();
+    }
+}
