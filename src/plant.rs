@@ -86,12 +86,21 @@ pub enum Plant {
     OlderSuperblockFirst,
     /// Recovery writes over the only superblock that a cut has left.
     GoodSuperblockFirst,
+
+    // Sharing between processes.
+    /// A checkpoint does not wait until other processes have kept from their readers
+    /// what it is going to write.
+    FloorNotAwaited,
+    /// Whoever comes after a process that died in its turn goes on as if it had ended it.
+    DeathNotNoticed,
+    /// Taking over ends without a checkpoint.
+    TakenOverWithoutCheckpoint,
 }
 
 #[cfg(any(test, feature = "sim"))]
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -121,6 +130,9 @@ impl Plant {
         Self::RecoveredSuperblockBeforeHeap,
         Self::OlderSuperblockFirst,
         Self::GoodSuperblockFirst,
+        Self::FloorNotAwaited,
+        Self::DeathNotNoticed,
+        Self::TakenOverWithoutCheckpoint,
     ];
 }
 
@@ -159,6 +171,6 @@ mod tests {
     fn all_are_listed_in_order() {
         let numbers = Plant::ALL.iter().map(|fault| *fault as usize);
         assert!(numbers.eq(0..Plant::ALL.len()));
-        assert_eq!(Plant::ALL.last(), Some(&Plant::GoodSuperblockFirst));
+        assert_eq!(Plant::ALL.last(), Some(&Plant::TakenOverWithoutCheckpoint));
     }
 }

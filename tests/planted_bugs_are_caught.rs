@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::cabinet::{fill_array, free_array, set_array, set_number};
 use common::campaign::{BAD_DISK, Cabinets, Run};
+use common::crowd::Crowd;
 use flagstone::sim::{
     Call, Cuts, Done, Faults, History, Plant, Program, Random, Recording, SimDisk,
 };
@@ -58,6 +59,9 @@ const CAUGHT_BY: &[(Plant, Attempt, u64)] = &[
     (Plant::RecoveredSuperblockBeforeHeap, small, 5),
     (Plant::OlderSuperblockFirst, checkpoints_fail, 60),
     (Plant::GoodSuperblockFirst, a_superblock_was_torn, 20),
+    (Plant::FloorNotAwaited, a_crowd, 60),
+    (Plant::DeathNotNoticed, a_crowd, 20),
+    (Plant::TakenOverWithoutCheckpoint, killed_in_a_spill, 40),
 ];
 
 fn with(mut cabinets: Cabinets, planted: Planted) -> Cabinets {
@@ -74,6 +78,26 @@ fn at_random(cabinets: &Cabinets, seed: u64, images: usize) -> Outcome {
         run.step()?;
     }
     look(cabinets, &run.end(), seed, images)
+}
+
+/// Several processes, some of which are killed.
+fn crowd(cabinets: &Cabinets, seed: u64) -> Outcome {
+    let mut crowd = Crowd::new(cabinets, seed)?;
+    for _ in 0..60 {
+        crowd.step()?;
+    }
+    look(cabinets, &crowd.end(), seed, 20)
+}
+
+fn a_crowd(planted: Planted, seed: u64) -> Outcome {
+    crowd(&with(Cabinets::small(), planted), seed)
+}
+
+fn killed_in_a_spill(planted: Planted, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let mut crowd = Crowd::new(&cabinets, seed)?;
+    crowd.kill_in_a_spill(1 + seed % 20)?;
+    look(&cabinets, &crowd.end(), seed, 60)
 }
 
 fn look(cabinets: &Cabinets, recording: &Recording<u64>, seed: u64, images: usize) -> Outcome {

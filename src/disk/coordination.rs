@@ -20,7 +20,7 @@ use crate::map::{Birth, CoordinationMap};
 const LOCKS_AT: off_t = 1 << 62;
 
 /// What a lock is for. Each is had by one process, but for the two of modes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lock {
     /// To open or close the store.
     Door,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use zerocopy::little_endian::{U32, U64};
 
 use super::{Checkpointer, Core, EndOfLog, Writer, lock};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry};
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
@@ -256,9 +256,16 @@ impl Core {
     /// The pages that records in `[from, to)` change.
     pub(super) fn pages_changed(&self, from: u64, to: u64) -> Result<PageSet> {
         let mut pages = PageSet::default();
-        self.log_source().each_record(from, to, |_, body| {
+        let file_pages = self.file_bytes()? / PAGE_BYTES;
+        self.log_source().each_record(from, to, |header, body| {
             for entry in Entries::new(body).flatten() {
-                insert_changed(&mut pages, entry);
+                let (page, count) = changed_by(entry);
+                // The set takes memory for the largest page, which is the log's word.
+                if count > file_pages || page > file_pages {
+                    let at = header.position.get();
+                    return Err(ErrorKind::corrupt("log record", at, "pages of the file", page));
+                }
+                pages.insert_range(page, count, |_| ());
             }
             Ok(())
         })?;
@@ -266,12 +273,12 @@ impl Core {
     }
 }
 
-/// Adds the pages that an entry makes private; those written in place are not.
-fn insert_changed(pages: &mut PageSet, entry: Entry<'_>) {
+/// The pages that an entry makes private; those written in place are not.
+fn changed_by(entry: Entry<'_>) -> (u64, u64) {
     match entry {
-        Entry::Line { line, .. } => drop(pages.insert(line / LINES_PER_PAGE)),
-        Entry::Zero { page, count } => pages.insert_range(page, count, |_| ()),
-        Entry::Bulk { .. } => {}
+        Entry::Line { line, .. } => (line / LINES_PER_PAGE, 1),
+        Entry::Zero { page, count } => (page, count),
+        Entry::Bulk { .. } => (0, 0),
     }
 }
 

@@ -6,12 +6,15 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
+use zerocopy::FromZeros;
+
 use super::PAGE_BYTES;
 
 /// Processes that can share a store at one time.
 pub(crate) const SLOTS: usize = 64;
 
 /// The page, at [`COORDINATION_BYTES`](super::COORDINATION_BYTES) of the file.
+#[derive(FromZeros)]
 #[repr(C)]
 pub(crate) struct CoordinationPage {
     /// One more than the slot of the process that is in its turn to write; 0 for none.
@@ -41,8 +44,8 @@ pub(crate) struct CoordinationPage {
 }
 
 /// Something to wait for, by futex.
+#[derive(Default, FromZeros)]
 #[repr(C)]
-#[derive(Default)]
 pub(crate) struct Bell {
     /// Changes when it is rung.
     pub(crate) rings: AtomicU32,
@@ -51,8 +54,8 @@ pub(crate) struct Bell {
 }
 
 /// The end of the log, as the process knew it that had the last turn.
+#[derive(Default, FromZeros)]
 #[repr(C)]
-#[derive(Default)]
 pub(crate) struct LogEndWords {
     pub(crate) appended: AtomicU64,
     pub(crate) chain: AtomicU64,
@@ -71,6 +74,7 @@ pub(crate) struct LogEndWords {
 
 /// What one process tells the others. It is in use while its process holds the lock of
 /// its number.
+#[derive(FromZeros)]
 #[repr(C)]
 pub(crate) struct Slot {
     /// For messages.

@@ -20,7 +20,7 @@ use crate::store::{Checkpoints, OpenOptions, Store};
 
 #[cfg(feature = "sim")]
 pub use crate::disk::MemoryDisk;
-pub use crate::disk::sim::{Call, Done, Faults, Random, SimDisk};
+pub use crate::disk::sim::{Call, Done, Faults, Random, SimDisk, SimMachine, SimProcess};
 pub use crate::plant::Plant;
 pub use cuts::{Cuts, Looked, Program, Recording, Violation};
 pub use history::History;
@@ -80,5 +80,19 @@ impl SimDisk {
     pub fn open(&self, options: &OpenOptions) -> Result<Store> {
         let options = options.clone().checkpoints(Checkpoints::ByCommits);
         options.start(Arc::new(self.clone()), Path::new("sim"))
+    }
+}
+
+impl SimMachine {
+    /// Opens the store on the machine's disk in a process, which shares it with the others;
+    /// otherwise as [`SimDisk::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenOptions::open_shared`]; or the process was killed on the way.
+    pub fn open(&self, process: &SimProcess, options: &OpenOptions) -> Result<Store> {
+        let options = options.clone().checkpoints(Checkpoints::ByCommits);
+        let disk = Arc::new(self.disk_of(process));
+        options.start_shared(disk, process.meet(), Path::new("sim"))
     }
 }

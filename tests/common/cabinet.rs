@@ -1,10 +1,11 @@
 //! A store with a bit of everything in it, beside its model.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 
 use flagstone::collections::{BTreeMap as Tree, Deque, HashMap as Table, Vec as List};
 use flagstone::sim::Random;
-use flagstone::{Link, ReadTx, Result, Text, WriteTx, persist};
+use flagstone::{Link, Result, Snapshot, Store, Text, WriteTx, persist};
 use xxhash_rust::xxh3::Xxh3;
 use zerocopy::IntoBytes;
 
@@ -75,7 +76,7 @@ impl Model {
 }
 
 /// What the store holds.
-pub fn contents(tx: &ReadTx<'_>) -> Result<Model> {
+pub fn contents<S: Deref<Target = Store>>(tx: &Snapshot<S>) -> Result<Model> {
     let mut model = Model::default();
     if let Some(shelf) = tx.get(tx.root::<Shelf>("shelf")?)? {
         for index in 0..PLACES {

@@ -49,7 +49,12 @@ impl Cabinets {
     }
 
     /// One transaction's changes, with savepoints.
-    fn changes(&self, tx: &mut WriteTx<'_>, model: &mut Model, random: &mut Random) -> Result<()> {
+    pub fn changes(
+        &self,
+        tx: &mut WriteTx<'_>,
+        model: &mut Model,
+        random: &mut Random,
+    ) -> Result<()> {
         let mut saved: Vec<(Savepoint, Model)> = Vec::new();
         for _ in 0..1 + random.below(4) {
             match random.below(12) {

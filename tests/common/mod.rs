@@ -8,6 +8,8 @@
 pub mod cabinet;
 #[cfg(feature = "sim")]
 pub mod campaign;
+#[cfg(feature = "sim")]
+pub mod crowd;
 pub mod forge;
 pub mod programs;
 

@@ -5,6 +5,7 @@
 //! at once. What a cut leaves is told by the events since the start.
 
 mod faults;
+mod machine;
 mod media;
 mod random;
 
@@ -17,6 +18,7 @@ use crate::map::PrivateMap;
 
 use faults::Failure;
 pub use faults::{Call, Done, Faults};
+pub use machine::{SimMachine, SimProcess};
 use media::SECTOR_BYTES;
 pub(crate) use media::{Event, Media};
 pub use random::Random;
@@ -46,6 +48,8 @@ struct State {
 pub struct SimDisk {
     live: Arc<dyn Disk>,
     state: Arc<Mutex<State>>,
+    /// Whose calls these are, on a machine with several processes.
+    process: Option<SimProcess>,
 }
 
 impl SimDisk {
@@ -82,7 +86,7 @@ impl SimDisk {
             is_log_mapped: random.one_in(2),
             random,
         };
-        Self { live, state: Arc::new(Mutex::new(state)) }
+        Self { live, state: Arc::new(Mutex::new(state)), process: None }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -168,6 +172,9 @@ impl SimDisk {
 
     /// Begins a call: what is to become of it, and the state to change.
     fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, Option<Failure>)> {
+        if let Some(process) = &self.process {
+            process.expect_alive(call)?;
+        }
         let mut state = self.state();
         let number = state.calls.len() as u64;
         state.calls.push(call);

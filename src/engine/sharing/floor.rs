@@ -7,6 +7,7 @@ use super::{BETWEEN_LOOKS, PATIENCE, Sharing};
 use crate::disk::Lock;
 use crate::engine::{Core, lock};
 use crate::error::Result;
+use crate::plant::Plant;
 
 /// How long the thread that answers sleeps at most.
 const BETWEEN_CALLS: Duration = Duration::from_millis(100);
@@ -21,6 +22,9 @@ impl Core {
         sharing.own().floor.fetch_max(position, SeqCst);
         page.floor.store(position, SeqCst);
         page.floor_bell.ring();
+        if self.planted(Plant::FloorNotAwaited) {
+            return Ok(());
+        }
         for (slot, other) in sharing.others() {
             loop {
                 let heard = page.answer_bell.heard();

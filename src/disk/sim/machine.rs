@@ -1,0 +1,169 @@
+//! A machine with several processes on one simulated disk, each of which can be killed
+//! before any of its calls.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use zerocopy::FromZeros;
+
+use super::{Call, SimDisk};
+use crate::disk::{Coordination, Lock};
+use crate::format::coordination::CoordinationPage;
+
+/// Where the processes of a machine meet, as it is until the power goes.
+struct Meeting {
+    page: Box<CoordinationPage>,
+    /// Who has which lock.
+    locks: Mutex<HashMap<Lock, u64>>,
+}
+
+/// A machine, as long as it is on.
+#[derive(Clone)]
+pub struct SimMachine {
+    disk: SimDisk,
+    meeting: Arc<Meeting>,
+    /// How many processes there were.
+    processes: Arc<Mutex<u64>>,
+}
+
+/// A process of a [`SimMachine`].
+#[derive(Clone)]
+pub struct SimProcess {
+    number: u64,
+    meeting: Arc<Meeting>,
+    /// How many calls it has left that change something, or take or give back a lock.
+    calls_left: Arc<Mutex<u64>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn killed() -> io::Error {
+    io::Error::other("the process was killed")
+}
+
+impl SimMachine {
+    /// A machine with this disk, just switched on.
+    #[must_use]
+    pub fn new(disk: SimDisk) -> Self {
+        let page = Box::new(CoordinationPage::new_zeroed());
+        let meeting = Meeting { page, locks: Mutex::default() };
+        Self { disk, meeting: Arc::new(meeting), processes: Arc::default() }
+    }
+
+    /// Its disk, as the machine itself sees it.
+    #[must_use]
+    pub fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    /// One more process.
+    #[must_use]
+    pub fn start(&self) -> SimProcess {
+        let mut processes = lock(&self.processes);
+        *processes += 1;
+        let (number, meeting) = (*processes, Arc::clone(&self.meeting));
+        SimProcess { number, meeting, calls_left: Arc::new(Mutex::new(u64::MAX)) }
+    }
+
+    /// The disk as this process sees it.
+    pub(crate) fn disk_of(&self, process: &SimProcess) -> SimDisk {
+        SimDisk { process: Some(process.clone()), ..self.disk.clone() }
+    }
+}
+
+impl SimProcess {
+    /// Kills it after so many more calls that change the disk, or take or give back a
+    /// lock. What it does afterwards nobody sees.
+    pub fn kill_after(&self, calls: u64) {
+        *lock(&self.calls_left) = calls;
+        if calls == 0 {
+            self.end();
+        }
+    }
+
+    /// Whether it was killed.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        *lock(&self.calls_left) == 0
+    }
+
+    /// The kernel drops its locks.
+    fn end(&self) {
+        lock(&self.meeting.locks).retain(|_, holder| *holder != self.number);
+    }
+
+    /// A call that counts.
+    fn step(&self) -> io::Result<()> {
+        let mut calls_left = lock(&self.calls_left);
+        if *calls_left == 0 {
+            return Err(killed());
+        }
+        *calls_left -= 1;
+        if *calls_left == 0 {
+            drop(calls_left);
+            self.end();
+            return Err(killed());
+        }
+        Ok(())
+    }
+
+    /// Before a call to the disk.
+    pub(super) fn expect_alive(&self, call: Call) -> io::Result<()> {
+        match call.is_reading() {
+            true if self.is_dead() => Err(killed()),
+            true => Ok(()),
+            false => self.step(),
+        }
+    }
+
+    /// Its way to the meeting.
+    pub(crate) fn meet(&self) -> Box<dyn Coordination> {
+        let afterlife = Box::new(CoordinationPage::new_zeroed());
+        Box::new(SimCoordination { process: self.clone(), afterlife })
+    }
+}
+
+struct SimCoordination {
+    process: SimProcess,
+    /// What the process sees once it is dead: a page that nobody else has.
+    afterlife: Box<CoordinationPage>,
+}
+
+impl Coordination for SimCoordination {
+    fn page(&self) -> &CoordinationPage {
+        match self.process.is_dead() {
+            false => &self.process.meeting.page,
+            true => &self.afterlife,
+        }
+    }
+
+    fn try_lock(&self, what: Lock) -> io::Result<bool> {
+        self.process.step()?;
+        let mut locks = lock(&self.process.meeting.locks);
+        Ok(*locks.entry(what).or_insert(self.process.number) == self.process.number)
+    }
+
+    fn unlock(&self, what: Lock) -> io::Result<()> {
+        self.process.step()?;
+        let mut locks = lock(&self.process.meeting.locks);
+        locks.retain(|lock, holder| *lock != what || *holder != self.process.number);
+        Ok(())
+    }
+
+    fn is_locked_by_other(&self, what: Lock) -> io::Result<bool> {
+        if self.process.is_dead() {
+            return Err(killed());
+        }
+        let locks = lock(&self.process.meeting.locks);
+        Ok(locks.get(&what).is_some_and(|holder| *holder != self.process.number))
+    }
+}
+
+impl Drop for SimCoordination {
+    fn drop(&mut self) {
+        self.process.end();
+    }
+}

@@ -1,0 +1,33 @@
+//! Promise: of processes that share a store on a simulated machine, each may be killed at
+//! any of its calls: the others go on, every commit stays, and snapshots do not change. And
+//! whatever a power cut leaves, at any time, opens as exactly one committed state, none
+//! older than the last durable one.
+
+mod common;
+
+use common::campaign::Cabinets;
+use common::crowd::Crowd;
+use common::{is_long, seed};
+use flagstone::sim::Cuts;
+
+#[test]
+fn nor_does_a_process_that_is_killed() {
+    let first = seed(1);
+    let runs = if is_long() { 4000 } else { 40 };
+    let kinds =
+        [Cabinets::small(), Cabinets::of_collections(), Cabinets::spilling(), Cabinets::large()];
+    let (mut images, mut kills) = (0, 0);
+    for seed in first..first + runs {
+        let cabinets = &kinds[(seed % 8).saturating_sub(4) as usize];
+        let mut crowd = Crowd::new(cabinets, seed).expect("a store");
+        for step in 0..60 {
+            crowd.step().unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
+        }
+        kills += crowd.kills;
+        let mut cuts = Cuts::new(cabinets, seed);
+        let looked = cuts.look(&crowd.end(), 40, 2);
+        looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        images += cuts.images();
+    }
+    println!("{images} images, {kills} kills, seeds {first} to {}", first + runs - 1);
+}
