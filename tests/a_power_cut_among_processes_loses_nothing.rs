@@ -16,7 +16,7 @@ fn nor_does_a_process_that_is_killed() {
     let runs = if is_long() { 4000 } else { 40 };
     let kinds =
         [Cabinets::small(), Cabinets::of_collections(), Cabinets::spilling(), Cabinets::large()];
-    let (mut images, mut kills) = (0, 0);
+    let (mut images, mut kills, mut poisoned) = (0, 0, 0);
     for seed in first..first + runs {
         let cabinets = &kinds[(seed % 8).saturating_sub(4) as usize];
         let mut crowd = Crowd::new(cabinets, seed).expect("a store");
@@ -24,10 +24,12 @@ fn nor_does_a_process_that_is_killed() {
             crowd.step().unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
         }
         kills += crowd.kills;
+        poisoned += crowd.poisoned;
         let mut cuts = Cuts::new(cabinets, seed);
         let looked = cuts.look(&crowd.end(), 40, 2);
         looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         images += cuts.images();
     }
-    println!("{images} images, {kills} kills, seeds {first} to {}", first + runs - 1);
+    println!("{images} images, {kills} kills, poisoned {poisoned} times, from seed {first} on");
+    assert!(kills > 0 && poisoned > 0);
 }

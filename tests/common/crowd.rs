@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use flagstone::sim::{History, Random, Recording, SimDisk, SimMachine, SimProcess};
-use flagstone::{Durability, OwnedReadTx, Result, Store, WriteTx};
+use flagstone::sim::{Done, Faults, History, Random, Recording, SimDisk, SimMachine, SimProcess};
+use flagstone::{Durability, ErrorKind, OwnedReadTx, Result, Store, WriteTx};
 
 use super::cabinet::{Digest, Model, contents, set_array};
-use super::campaign::{Cabinets, model};
+use super::campaign::{BAD_DISK, Cabinets, model};
 
 /// Processes at one time, at most.
 const MOST: usize = 4;
@@ -31,6 +31,8 @@ pub struct Crowd<'a> {
     perhaps: Option<Model>,
     random: Random,
     pub kills: u64,
+    /// How often a failure has poisoned the store.
+    pub poisoned: u64,
 }
 
 impl<'a> Crowd<'a> {
@@ -49,6 +51,7 @@ impl<'a> Crowd<'a> {
             perhaps: None,
             random: Random(seed),
             kills: 0,
+            poisoned: 0,
         };
         crowd.join()?;
         Ok(crowd)
@@ -75,6 +78,7 @@ impl<'a> Crowd<'a> {
             6 | 7 => self.kill(who),
             8 | 9 => self.hold(who),
             10 => self.let_go(who),
+            11 => self.fail(),
             _ => self.transact(who),
         }?;
         self.expect_same()
@@ -129,6 +133,33 @@ impl<'a> Crowd<'a> {
         process.kill_after(0);
         drop(held);
         drop(store);
+        self.go_on_after_death()
+    }
+
+    /// A write or flush fails, in whatever process; then the store is poisoned for all, or
+    /// it was one that does no harm. All end, and begin again.
+    fn fail(&mut self) -> Result<()> {
+        let disk = self.machine.disk().clone();
+        let first = disk.next_call() + self.random.below(60);
+        let done = self.random.pick(&[Done::Nothing, Done::Part(self.kills), Done::All]);
+        let (calls, errno) = (first..first + 1, BAD_DISK);
+        disk.set_faults(Some(Faults { calls, errno, done, spares_reading: true }));
+        let mut failed = Ok(());
+        for _ in 0..6 {
+            let who = self.any();
+            failed = failed.and(self.transact(who));
+        }
+        if matches!(&failed, Err(error) if matches!(error.kind(), ErrorKind::CommitUnknown { .. }))
+        {
+            self.poisoned += 1;
+            for member in &self.members {
+                let refused = member.store.write().map(drop);
+                let is_refused = matches!(&refused, Err(error) if matches!(error.kind(), ErrorKind::Poisoned { .. }));
+                assert!(is_refused, "a process writes a store that is poisoned: {refused:?}");
+            }
+        }
+        disk.set_faults(None);
+        self.members.clear();
         self.go_on_after_death()
     }
 

@@ -17,9 +17,22 @@ pub const PLANTS: [Plant; 2] = [Plant::AcknowledgeBeforeFlush, Plant::Superblock
 
 /// Opens a store as writers do, and with a mistake if there is to be one.
 pub fn open(path: &Path, plant: Option<Plant>) -> flagstone::Result<Store> {
+    open_with(path, &options(plant))
+}
+
+fn options(plant: Option<Plant>) -> flagstone::OpenOptions {
     // A log so short is lapped, outgrown and overrun often.
     let options = flagstone::OpenOptions::new().log_bytes(64 * 1024);
-    open_with(path, &plant.map_or(options.clone(), |plant| options.plant(plant)))
+    plant.map_or(options.clone(), |plant| options.plant(plant))
+}
+
+/// Opens a store twice, as two processes that share it; or once, for itself alone.
+fn open_stores(path: &Path, plant: Option<Plant>, shares: bool) -> flagstone::Result<Vec<Store>> {
+    if !shares {
+        return Ok(vec![open(path, plant)?]);
+    }
+    // SAFETY: as with `open_with`.
+    (0..2).map(|_| unsafe { options(plant).open_shared(path) }).collect()
 }
 
 /// What a writer has told, in a file that no cut touches.
@@ -91,17 +104,20 @@ impl Acknowledgements {
 struct Writer {
     acks: Acknowledgements,
     seed: u64,
-    store: Store,
+    /// One for each process that shares it, which make commits in turns.
+    stores: Vec<Store>,
 }
 
 impl Writer {
     fn open(path: &Path, acks: &Path, seed: u64, plant: Option<Plant>) -> TestResult<Self> {
         let acks = Acknowledgements::open(acks)?;
-        let store = open(path, plant)?;
+        // Every second one, by chance.
+        let shares = acks.read()?.begun % 2 == 1;
+        let stores = open_stores(path, plant, shares)?;
         // What was dropped when it was opened must not come back.
-        acks.put(Word::Begun, count(&store.read()?)?)?;
+        acks.put(Word::Begun, count(&stores[0].read()?)?)?;
         acks.put(Word::IsOpen, 1)?;
-        Ok(Self { acks, seed, store })
+        Ok(Self { acks, seed, stores })
     }
 
     /// Makes the next commit, and returns what is still to be done after it.
@@ -109,16 +125,17 @@ impl Writer {
         let number = self.acks.read()?.begun + 1;
         let plan = Plan::of(self.seed, number);
         self.acks.put(Word::Begun, number)?;
-        plan.commit(&self.store)?;
+        let store = &self.stores[number as usize % self.stores.len()];
+        plan.commit(store)?;
         if plan.is_durable() {
             self.acks.put(Word::Durable, number)?;
         }
         match plan.after {
             After::Nothing | After::Reopen => return Ok(plan.after),
-            After::Sync => self.store.sync()?,
+            After::Sync => store.sync()?,
             After::Checkpoint => {
                 self.acks.put(Word::Checkpoint, number)?;
-                self.store.checkpoint()?;
+                store.checkpoint()?;
             }
         }
         self.acks.put(Word::Durable, number)?;
@@ -133,9 +150,11 @@ pub fn write_until_killed(path: &Path, acks: &Path, seed: u64, plant: Option<Pla
         if let After::Reopen = writer.step()? {
             let number = writer.acks.read()?.begun;
             writer.acks.put(Word::Checkpoint, number)?;
-            writer.store.close()?;
+            for store in std::mem::take(&mut writer.stores) {
+                store.close()?;
+            }
             writer.acks.put(Word::Durable, number)?;
-            writer.store = open(path, plant)?;
+            writer.stores = open_stores(path, plant, number % 2 == 1)?;
         }
     }
 }
@@ -144,7 +163,7 @@ pub fn write_until_killed(path: &Path, acks: &Path, seed: u64, plant: Option<Pla
 /// and what was committed must be there to be read.
 pub fn write_until_poisoned(path: &Path, acks: &Path, seed: u64) -> TestResult {
     let writer = Writer::open(path, acks, seed, None)?;
-    let (store, mut model) = (&writer.store, Model::default());
+    let (store, mut model) = (&writer.stores[0], Model::default());
     // From here on all its pages are in memory: one that cannot be read is SIGBUS.
     verify(store, &mut model, seed, 0..=u64::MAX)?;
     let held = store.read()?;
