@@ -33,3 +33,20 @@ fn nor_does_a_process_that_is_killed() {
     println!("{images} images, {kills} kills, poisoned {poisoned} times, from seed {first} on");
     assert!(kills > 0 && poisoned > 0);
 }
+
+/// Each call of a transaction that is larger than the log, and of the checkpoint after it.
+#[test]
+fn nor_does_one_that_is_killed_in_a_large_transaction() {
+    let cabinets = Cabinets::small();
+    let mut images = 0;
+    for calls in 1..40 {
+        let mut crowd = Crowd::new(&cabinets, calls).expect("a store");
+        let gone_on = crowd.kill_in_a_spill(calls);
+        gone_on.unwrap_or_else(|error| panic!("killed before call {calls}: {error}"));
+        let mut cuts = Cuts::new(&cabinets, calls);
+        let looked = cuts.look(&crowd.end(), 40, 2);
+        looked.unwrap_or_else(|violation| panic!("killed before call {calls}: {violation}"));
+        images += cuts.images();
+    }
+    println!("{images} images");
+}

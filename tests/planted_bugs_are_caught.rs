@@ -61,7 +61,6 @@ const CAUGHT_BY: &[(Plant, Attempt, u64)] = &[
     (Plant::GoodSuperblockFirst, a_superblock_was_torn, 20),
     (Plant::FloorNotAwaited, a_crowd, 60),
     (Plant::DeathNotNoticed, a_crowd, 20),
-    (Plant::TakenOverWithoutCheckpoint, killed_in_a_spill, 40),
 ];
 
 fn with(mut cabinets: Cabinets, planted: Planted) -> Cabinets {
@@ -91,13 +90,6 @@ fn crowd(cabinets: &Cabinets, seed: u64) -> Outcome {
 
 fn a_crowd(planted: Planted, seed: u64) -> Outcome {
     crowd(&with(Cabinets::small(), planted), seed)
-}
-
-fn killed_in_a_spill(planted: Planted, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    let mut crowd = Crowd::new(&cabinets, seed)?;
-    crowd.kill_in_a_spill(1 + seed % 20)?;
-    look(&cabinets, &crowd.end(), seed, 60)
 }
 
 fn look(cabinets: &Cabinets, recording: &Recording<u64>, seed: u64, images: usize) -> Outcome {

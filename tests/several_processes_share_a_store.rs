@@ -3,9 +3,11 @@
 
 mod common;
 
-use common::TestResult;
-use flagstone::{Durability, Link, OpenOptions, Store};
 use std::path::Path;
+use std::time::Duration;
+
+use common::{TestResult, assert_refused, refusal};
+use flagstone::{Durability, ErrorKind, Link, OpenOptions, Store};
 
 fn options() -> OpenOptions {
     OpenOptions::new().log_bytes(64 * 1024)
@@ -50,5 +52,134 @@ fn each_sees_what_the_others_commit() -> TestResult {
     // SAFETY: a file of this test's own.
     let store = unsafe { Store::open(&path)? };
     assert_eq!(count(&store)?, 3000);
+    Ok(())
+}
+
+/// A thread that has commits to wait for still writes, however long ago its turn began.
+#[test]
+fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    let mut waiting = Vec::new();
+    for store in [&first, &second, &first, &first] {
+        let mut tx = store.write()?;
+        let count = tx.root_or_insert_with("count", || 0u64)?;
+        *tx.at_mut(count)? += 1;
+        waiting.push(tx.commit_later()?);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(count(&second)?, 4);
+    waiting.into_iter().try_for_each(|commit| commit.wait())?;
+    Ok(())
+}
+
+/// Threads of several processes at once: each commit counts, and none waits for ever.
+#[test]
+fn threads_of_all_processes_write_at_once() -> TestResult {
+    const EACH: u64 = 150;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let stores = [open(&path)?, open(&path)?, open(&path)?];
+    std::thread::scope(|threads| {
+        for (index, store) in stores.iter().enumerate() {
+            for thread in 0..3 {
+                threads.spawn(move || {
+                    for round in 0..EACH {
+                        let durable = (round + thread).is_multiple_of(16);
+                        let kind = if durable { Durability::Durable } else { Durability::Deferred };
+                        let before = add(store, kind).expect("a commit");
+                        assert!(count(store).expect("the count") >= before);
+                        if round.is_multiple_of(50) && index == 1 {
+                            store.checkpoint().expect("a checkpoint");
+                        }
+                    }
+                });
+            }
+        }
+    });
+    assert_eq!(count(&stores[2])?, 9 * EACH);
+    Ok(())
+}
+
+#[test]
+fn ways_to_open_that_do_not_fit_are_refused() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let store = open(&path)?;
+    let alone = || {
+        unsafe_open(&path, |options, path| {
+            // SAFETY: a file of this test's own.
+            unsafe { options.open(path) }
+        })
+    };
+    let to_read = || {
+        unsafe_open(&path, |options, path| {
+            // SAFETY: a file of this test's own.
+            unsafe { options.open_read_only(path) }
+        })
+    };
+    assert_refused!(alone(), Locked { .. });
+    assert_refused!(to_read(), Locked { .. });
+    assert_refused!(OpenOptions::new().open_private(&path), Locked { .. });
+    assert_refused!(OpenOptions::new().open_copy(&path), Locked { .. });
+    drop(store);
+    let reader = to_read()?;
+    assert_refused!(open(&path), Locked { .. });
+    drop(reader);
+    let owner = alone()?;
+    assert_refused!(open(&path), Locked { .. });
+    drop(owner);
+    // What is no store is told, and left as it is.
+    let other = folder.path().join("text");
+    std::fs::write(&other, "x".repeat(20_000))?;
+    assert_refused!(open(&other), NotAStore { .. });
+    assert_eq!(std::fs::read_to_string(&other)?, "x".repeat(20_000));
+    std::fs::write(&other, "short")?;
+    assert_refused!(open(&other), NotAStore { .. });
+    Ok(())
+}
+
+fn unsafe_open(
+    path: &Path,
+    open: impl Fn(&OpenOptions, &Path) -> flagstone::Result<Store>,
+) -> flagstone::Result<Store> {
+    open(&options(), path)
+}
+
+/// A writer that does not end its turn is named to whoever waits for theirs.
+#[test]
+fn who_keeps_others_waiting_is_named() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    let tx = first.write()?;
+    let error = refusal(second.write());
+    let own = std::process::id();
+    assert!(
+        matches!(error.kind(), ErrorKind::ProcessInTheWay { process, .. } if *process == own),
+        "{error}"
+    );
+    drop(tx);
+    assert_eq!(add(&second, Durability::Durable)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_commit_elsewhere_wakes_who_waits() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    add(&first, Durability::Deferred)?;
+    let seen = second.read()?.position();
+    assert!(!second.wait_for_commit(seen, Duration::from_millis(20))?);
+    std::thread::scope(|threads| -> TestResult {
+        let waiting = threads.spawn(|| second.wait_for_commit(seen, Duration::from_secs(60)));
+        std::thread::sleep(Duration::from_millis(20));
+        add(&first, Durability::Deferred)?;
+        assert!(waiting.join().expect("no panic")?);
+        Ok(())
+    })?;
+    assert_eq!(count(&second)?, 2);
     Ok(())
 }

@@ -155,6 +155,10 @@ impl Core {
     /// the record names them, and both superblocks pass it before the writer's
     /// lock is given on. Then the run is in no use any more.
     fn append_spilled(&self, record: &[u8], heap_bytes: u64) -> Result<Committed> {
+        // The checkpoint that must follow is not to fail for a process that is stopped.
+        if self.sharing.is_some() {
+            self.checkpoint()?;
+        }
         let entries = &record[HEADER_BYTES as usize..];
         let floor = self.bulk_floor_bytes().max(heap_bytes);
         let end = round_up(floor + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
@@ -187,13 +191,16 @@ impl Core {
     pub(crate) fn finish_commit(&self, committed: Committed) -> Result<()> {
         self.expect_own_process()?;
         let is_visible = self.visible.load(Acquire) >= committed.position;
-        if committed.durable || !is_visible {
-            self.flush_to(committed.position).map_err(|error| match self.poison.get() {
-                Some(_) => self.commit_unknown(),
-                None => error,
-            })?;
+        if is_visible && !committed.durable || self.durable() >= committed.position {
+            return Ok(());
         }
-        Ok(())
+        // Of a shared store only what others have deferred is left to flush: this commit
+        // changed nothing.
+        let flushed = self.join_turn().and_then(|_turn| self.flush_to(committed.position));
+        flushed.map_err(|error| match self.poison.get() {
+            Some(_) => self.commit_unknown(),
+            None => error,
+        })
     }
 
     /// Makes all commits so far durable.

@@ -1,6 +1,6 @@
 //! How a write transaction ends well.
 
-use crate::engine::{Committed, WriteTurn};
+use crate::engine::Committed;
 use crate::error::Result;
 
 use super::{Durability, Store, WriteTx, log_growth};
@@ -65,8 +65,7 @@ impl<'store> WriteTx<'store> {
         if let Some(log_bytes) = committed.log_bytes_wanted {
             log_growth::try_to_grow(&store.core, &mut self.writer.writer, log_bytes);
         }
-        let turn = self.writer.turn.again();
-        Ok(PendingCommit { store, committed, turn })
+        Ok(PendingCommit { store, committed })
     }
 }
 
@@ -74,15 +73,13 @@ impl<'store> WriteTx<'store> {
 ///
 /// Dropped, it stays logged: it becomes durable, and readers see it, with the next
 /// commit that somebody waits for, with [`Store::sync`], or when the store is closed. In a
-/// store that is [shared](super::OpenOptions::open_shared), other processes cannot write as
-/// long as it lives; dropped, it is waited for.
+/// store that is [shared](super::OpenOptions::open_shared) it is durable as soon as no thread of
+/// this process writes any more, since other processes are to see it.
 #[must_use = "readers see the commit, and a power cut spares it, only once somebody has waited for it"]
 #[derive(Debug)]
 pub struct PendingCommit<'store> {
     store: &'store Store,
     committed: Committed,
-    /// Of a shared store: nobody else writes before the commit is flushed.
-    turn: WriteTurn<'store>,
 }
 
 impl PendingCommit<'_> {
@@ -94,7 +91,6 @@ impl PendingCommit<'_> {
     /// [`ErrorKind::CommitUnknown`](crate::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
-        drop(self.turn);
         if self.committed.checkpoint_due {
             self.store.checkpoint_due();
         }

@@ -35,7 +35,7 @@ pub(super) struct Held<'store> {
     pub(super) writer: MutexGuard<'store, Writer>,
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
     // Last: the locks are given back before another process may write.
-    pub(super) turn: WriteTurn<'store>,
+    pub(super) _turn: WriteTurn<'store>,
 }
 
 /// Tells threads apart: the address of a thread's own variable.
@@ -61,7 +61,7 @@ impl Store {
         let writer = self.core.lock_writer();
         self.writer_thread.store(thread, Release);
         let numbers = self.numbers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut held = Held { store: self, writer, numbers, turn };
+        let mut held = Held { store: self, writer, numbers, _turn: turn };
         if self.core.begin_write(&mut held.writer)? {
             log_growth::tidy(&self.core, &mut held.writer)?;
         }

@@ -19,7 +19,6 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::KIND_SKIP;
 use crate::format::superblock::Superblock;
 use crate::log::{Tail, recover};
-use crate::plant::Plant;
 
 impl Core {
     pub(super) fn take_over(&self, sharing: &Sharing) -> Result<()> {
@@ -49,10 +48,7 @@ impl Core {
         log.ends = HeapEnds::new(self.growth.room_bytes());
         self.publish(&log);
         drop(log);
-        match self.planted(Plant::TakenOverWithoutCheckpoint) {
-            false => self.run_checkpoint(&mut checkpointer),
-            true => Ok(()),
-        }
+        self.run_checkpoint(&mut checkpointer)
     }
 
     fn find_end(&self, block: &Superblock) -> Result<crate::engine::EndOfLog> {

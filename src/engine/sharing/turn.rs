@@ -36,22 +36,6 @@ pub(crate) struct WriteTurn<'core> {
     core: &'core Core,
 }
 
-impl std::fmt::Debug for WriteTurn<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WriteTurn").finish_non_exhaustive()
-    }
-}
-
-impl WriteTurn<'_> {
-    /// One more, for what goes on after this one.
-    pub(crate) fn again(&self) -> Self {
-        if let Some(sharing) = &self.core.sharing {
-            lock_std(&sharing.turn).holds += 1;
-        }
-        Self { core: self.core }
-    }
-}
-
 fn lock_std<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -197,6 +181,8 @@ impl Core {
     }
 
     /// Ends the turn: what was appended becomes visible, and the page tells the rest (P2).
+    /// So no record has to be flushed after its process's turn, and a thread that waits for
+    /// its commit keeps no turn.
     fn leave_turn(&self, sharing: &Sharing) -> u64 {
         if lock(&self.log).tail.awaits_flush() {
             // A failure poisons the store, in all processes.
