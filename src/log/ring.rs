@@ -144,6 +144,7 @@ impl Ring {
             && (header.position.get() == position || self.planted.has(Plant::RecordOfEarlierLap))
             && len.is_multiple_of(8)
             && (HEADER_BYTES..=self.room_to_end(position).min(longest)).contains(&len)
+            && leaves_room(position + len)
     }
 
     /// The header at `position` with the whole record in `buffer`, if the
@@ -181,6 +182,13 @@ impl Ring {
         let header = self.header(position)?;
         Ok(header.map(|header| RecordHeader { kind: record::KIND_SKIP, ..header }))
     }
+}
+
+/// Whether a record can begin where one ends: each is padded up to the block's end if no
+/// header would fit behind it. A superblock that named another end could not be used.
+fn leaves_room(end: u64) -> bool {
+    let in_block = end % PAGE_BYTES;
+    in_block <= PAGE_BYTES - HEADER_BYTES
 }
 
 /// Bytes of a record that its checksum covers.
