@@ -7,7 +7,7 @@ use std::hash::Hash;
 use std::ops::Bound;
 
 use flagstone::collections::{HashMap, OrdKey, Vec as StoreVec};
-use flagstone::{Bytes, Image, Link, Pair, Persist, Result, Text, WriteTx, persist};
+use flagstone::{Bytes, ErrorKind, Image, Link, Pair, Persist, Result, Text, WriteTx, persist};
 use proptest::prelude::*;
 
 /// A kind of element or value.
@@ -337,7 +337,12 @@ impl<K: KeyKind, V: Kind> Kind for OfHashMap<K, V> {
             Ok((K::load(tx, key)?, V::load(tx, value)?))
         });
         let model = entries.collect::<Result<Self::Model>>()?;
-        assert_eq!(stored.len(), model.len() as u64);
+        // Of a damaged map a key may be there twice.
+        if stored.len() != model.len() as u64 {
+            let (expected, found) = (stored.len().to_string(), model.len().to_string());
+            let what = "entries of a hash map";
+            return Err(ErrorKind::Corrupt { what, offset: 0, expected, found }.into());
+        }
         Ok(model)
     }
 
