@@ -6,6 +6,7 @@
 
 use arbitrary::Arbitrary;
 use flagstone::sim::MemoryDisk;
+use flagstone_fuzz::chance::read;
 use flagstone_fuzz::damage::{Edit, damaged};
 use flagstone_fuzz::program::use_file;
 use flagstone_fuzz::repair::Repair;
@@ -26,7 +27,8 @@ thread_local! {
     static GROUND: Ground = Ground::default();
 }
 
-fuzz_target!(|input: Input| {
+fuzz_target!(|bytes: &[u8]| {
+    let Some((input, chance)) = read::<Input>(bytes) else { return };
     GROUND.with(|ground| {
         let shelf = ground.shelf(input.shelf.into());
         let sample = ground.sample(input.shelf.into(), input.sample.into());
@@ -34,6 +36,6 @@ fuzz_target!(|input: Input| {
         let file = damaged(sample, &input.edits, repair);
         let believed = if repair.is_none() { &sample.states[..] } else { &[] };
         let disk = MemoryDisk::of(file);
-        use_file(shelf, &disk, input.options, input.program.as_flattened(), believed);
+        use_file(shelf, &disk, input.options, input.program.as_flattened(), believed, chance);
     });
 });

@@ -2,15 +2,17 @@
 //! gives values or errors: no undefined behaviour, panic, hang, or allocation without
 //! bounds.
 //!
-//! Input: a byte of flags (of which the highest three name a shelf), one of options, and the file: as it is, or in the short form
-//! of `flagstone_fuzz::sparse`. A file in the short form can have its checksums made
-//! right, so that what lies behind them is reached; a program of calls precedes it.
+//! Input: a byte of flags (of which the highest four name a shelf), one of options, and the
+//! file: as it is, or in the short form of `flagstone_fuzz::sparse`. A file in the short
+//! form can have its checksums made right, so that what lies behind them is reached; a
+//! program of calls precedes it.
 
 #![no_main]
 
 use std::collections::BTreeSet;
 
 use flagstone::sim::MemoryDisk;
+use flagstone_fuzz::chance::Chance;
 use flagstone_fuzz::program::use_file;
 use flagstone_fuzz::repair::Repair;
 use flagstone_fuzz::samples::Ground;
@@ -25,6 +27,7 @@ thread_local! {
 }
 
 fuzz_target!(|input: &[u8]| {
+    let chance = Chance::of(input);
     let [flags, bits, rest @ ..] = input else { return };
     let (program, file) = match flags & 1 {
         0 => (&[][..], rest.to_vec()),
@@ -37,7 +40,7 @@ fuzz_target!(|input: &[u8]| {
         }
     };
     GROUND.with(|ground| {
-        let shelf = ground.shelf((flags >> 5).into());
-        use_file(shelf, &MemoryDisk::of(file), *bits, program, &[]);
+        let shelf = ground.shelf((flags >> 4).into());
+        use_file(shelf, &MemoryDisk::of(file), *bits, program, &[], chance);
     });
 });

@@ -6,6 +6,7 @@
 
 #![no_main]
 
+use flagstone_fuzz::chance::Chance;
 use flagstone_fuzz::power::run;
 use flagstone_fuzz::samples::Ground;
 use libfuzzer_sys::fuzz_target;
@@ -15,10 +16,11 @@ thread_local! {
 }
 
 fuzz_target!(|input: &[u8]| {
+    let chance = Chance::of(input);
     let [shelf, options, program @ ..] = input else { return };
     GROUND.with(|ground| {
         let (bytes, state) = ground.empty((*shelf).into());
         let shelf = ground.shelf((*shelf).into());
-        run(shelf, *options, bytes.clone(), state.clone(), program);
+        run(shelf, *options, bytes.clone(), state.clone(), program, chance);
     });
 });

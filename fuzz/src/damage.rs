@@ -11,7 +11,7 @@ use crate::samples::Sample;
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;
 /// A file may be this long afterwards.
-const MOST_BYTES: usize = 4 << 20;
+const MOST_BYTES: usize = 512 << 10;
 
 /// An edit.
 #[derive(Arbitrary, Clone, Copy, Debug)]

@@ -144,9 +144,12 @@ struct Writer<'a> {
 /// A sample with this log in the place of its own.
 pub fn with_log(sample: &Sample, log: &ForgedLog) -> Vec<u8> {
     let mut bytes = sample.bytes.clone();
-    bytes.resize(bytes.len().next_multiple_of(PAGE) + usize::from(log.more_pages % 64) * PAGE, 0);
-    for place in bytes[sample.log.clone()].chunks_exact_mut(8) {
-        place.copy_from_slice(&log.before);
+    bytes.resize(bytes.len().next_multiple_of(PAGE) + usize::from(log.more_pages % 8) * PAGE, 0);
+    let ring = &mut bytes[sample.log.clone()];
+    if log.before == [0; 8] {
+        ring.fill(0);
+    } else {
+        ring.chunks_exact_mut(8).for_each(|place| place.copy_from_slice(&log.before));
     }
     let mut writer = Writer::new(sample, bytes, log.begin);
     log.records.iter().for_each(|record| writer.put(record));
@@ -188,6 +191,7 @@ impl<'a> Writer<'a> {
         let at_in_block = (self.position % PAGE as u64) as usize;
         let mut len = match record.kind {
             Kind::Skip(words) => forge::RECORD_HEADER + 8 * usize::from(words),
+            Kind::SkipBlock if PAGE - at_in_block < forge::RECORD_HEADER => 2 * PAGE - at_in_block,
             Kind::SkipBlock => PAGE - at_in_block,
             _ => forge::RECORD_HEADER + body.len(),
         };
@@ -294,7 +298,7 @@ impl<'a> Writer<'a> {
             SpillPlace::Any(offset, len) => (offset, len),
             SpillPlace::Behind(page) => {
                 let heap_end = (self.sample.bytes.len() - HEAP).next_multiple_of(PAGE);
-                let offset = heap_end + usize::from(page % 64) * PAGE;
+                let offset = heap_end + usize::from(page % 8) * PAGE;
                 if let Some(place) =
                     self.bytes.get_mut(HEAP + offset..HEAP + offset + entries.len())
                 {

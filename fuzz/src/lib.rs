@@ -8,8 +8,10 @@ pub mod common;
 pub mod model;
 
 pub mod blobs;
+pub mod chance;
 pub mod damage;
 pub mod forged_log;
+pub mod plain;
 pub mod power;
 pub mod program;
 pub mod repair;

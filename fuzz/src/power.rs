@@ -6,13 +6,17 @@ use std::sync::LazyLock;
 use flagstone::sim::{Plant, Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Savepoint, Store};
 
+use crate::chance::Chance;
 use crate::program::{End, Step, options, steps};
 use crate::shelf::{Shelf, State};
 
 /// Steps of one run.
 const STEPS: usize = 256;
-/// Cuts that one run looks at: they take longer than all the rest.
-const CUTS: u32 = 8;
+/// Cuts that one run looks at: they take longer than all the rest. Few runs look at many.
+const CUTS: u32 = 1;
+const MANY_CUTS: u32 = 8;
+/// Runs of which one looks at all with `check`.
+const UNCHECKED: u64 = 8;
 
 /// What may be found after a power cut.
 struct History {
@@ -30,6 +34,7 @@ struct Run<'a, S> {
     history: History,
     disk: SimDisk,
     cuts_left: u32,
+    is_checked: bool,
 }
 
 /// A fault of the protocol, if `FLAGSTONE_FUZZ_PLANT` names one: to see that it is found.
@@ -44,14 +49,23 @@ fn planted(options: OpenOptions) -> OpenOptions {
 }
 
 /// Runs a program over the store that `bytes` are the file of, which holds `state`.
-pub fn run(shelf: &Shelf, bits: u8, bytes: Vec<u8>, state: State, program: &[u8]) {
+pub fn run(
+    shelf: &Shelf,
+    bits: u8,
+    bytes: Vec<u8>,
+    state: State,
+    program: &[u8],
+    mut chance: Chance,
+) {
     // Nothing is to be salvaged here.
     let options = planted(options(bits & !2));
     let disk = SimDisk::new(bytes);
     let mut store = disk.open(&options).expect("a sound store opens");
     let history = History { states: vec![state], durable: 0 };
     let steps = steps(program, STEPS);
-    let mut run = Run { shelf, options, steps, history, disk, cuts_left: CUTS };
+    let cuts_left = if chance.one_in(16) { MANY_CUTS } else { CUTS };
+    let is_checked = chance.one_in(UNCHECKED);
+    let mut run = Run { shelf, options, steps, history, disk, cuts_left, is_checked };
     while let Some(end) = run.transaction(&store) {
         store = run.after(store, end);
     }
@@ -137,8 +151,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
             End::Hold => self.hold(&store),
             End::Check => {
                 self.compare(&store);
-                let report = store.check().expect("it can be looked at");
-                assert!(report.is_clean(), "{:?}", report.findings);
+                self.check(&store);
             }
         }
         store
@@ -152,6 +165,13 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         let found = self.shelf.contents(store).expect("it can be read");
         let expected = &self.history.states[self.history.states.len() - 1];
         assert!(self.shelf.are_same(&found, expected), "it holds what was committed last");
+    }
+
+    fn check(&self, store: &Store) {
+        if self.is_checked {
+            let report = store.check().expect("it can be looked at");
+            assert!(report.is_clean(), "{:?}", report.findings);
+        }
     }
 
     fn look_at_cut(&mut self, seed: u64) {
@@ -185,8 +205,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         let states = &self.history.states;
         let is_found = |index: &usize| self.shelf.are_same(&states[*index], &found);
         let index = (self.history.durable..states.len()).rev().find(is_found);
-        let report = store.check().expect("it can be looked at");
-        assert!(report.is_clean(), "{:?}", report.findings);
+        self.check(&store);
         (store, index.expect("a state that was committed since the last durable one"))
     }
 

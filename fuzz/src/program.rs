@@ -2,8 +2,9 @@
 //! and joined anywhere. And a run of such a program over a store that may be damaged.
 
 use flagstone::sim::MemoryDisk;
-use flagstone::{Durability, LinkTests, OpenOptions, Result, Store};
+use flagstone::{Checkpoints, Durability, LinkTests, OpenOptions, Result, Store};
 
+use crate::chance::Chance;
 use crate::shelf::{Shelf, State};
 
 /// Bytes of a step.
@@ -76,34 +77,45 @@ pub fn steps(bytes: &[u8], most: usize) -> impl Iterator<Item = Step> {
     steps.iter().take(most).map(Step::of)
 }
 
-/// A bit of a run's options: without `check`, which takes longer than all the rest.
-const UNCHECKED: u8 = 16;
-/// Another one: opened, and no more, so that recovery is tried far more often.
+/// A bit of a run's options: opened, and no more, so that recovery is tried far more often.
 const ONLY_OPENED: u8 = 32;
+/// Runs of which one looks at all with `check`, which takes longer than all the rest.
+const UNCHECKED: u64 = 16;
 
-/// The options of all runs, varied by bits. The log is as short as can be.
+/// The options of all runs, varied by bits. The log is as short as can be. To begin a
+/// thread takes as long as dozens of transactions, so few runs do.
 pub fn options(bits: u8) -> OpenOptions {
     let tests = if bits & 1 == 0 { LinkTests::Bounds } else { LinkTests::Live };
+    let has_thread = bits & 0b1101_0000 == 0b1101_0000;
+    let checkpoints = if has_thread { Checkpoints::Background } else { Checkpoints::ByCommits };
     OpenOptions::new()
         .log_bytes(32 * 1024)
         .most_log_bytes(512 * 1024)
         .durability(Durability::Deferred)
+        .checkpoints(checkpoints)
         .link_tests(tests)
         .salvage(bits & 2 != 0)
-        .verify(bits & 4 != 0)
         .memory_budget_bytes(if bits & 8 == 0 { 256 << 20 } else { 0 })
 }
 
 /// Opens what a disk holds, checks it, reads everything, runs a program, closes it, and
 /// opens it again. Errors are as good as answers. But if `check` finds nothing in a file
 /// whose checksums were not forged, it must hold one of `believed`, and stay clean.
-pub fn use_file(shelf: &Shelf, disk: &MemoryDisk, bits: u8, program: &[u8], believed: &[State]) {
-    let options = &options(bits);
+pub fn use_file(
+    shelf: &Shelf,
+    disk: &MemoryDisk,
+    bits: u8,
+    program: &[u8],
+    believed: &[State],
+    mut chance: Chance,
+) {
+    // Verifying is a `check` as well.
+    let options = &options(bits).verify(chance.one_in(4 * UNCHECKED));
     let Ok(mut store) = disk.open(options) else { return };
     if bits & ONLY_OPENED != 0 {
         return;
     }
-    let is_checked = bits & UNCHECKED == 0;
+    let is_checked = chance.one_in(UNCHECKED);
     let is_clean = is_checked && store.check().is_ok_and(|report| report.is_clean());
     let is_believed = is_clean && !believed.is_empty();
     if is_believed {
@@ -111,8 +123,10 @@ pub fn use_file(shelf: &Shelf, disk: &MemoryDisk, bits: u8, program: &[u8], beli
         let is_committed = believed.iter().any(|state| shelf.are_same(state, &found));
         assert!(is_committed, "clean, but never committed");
     }
-    let _ = store.stats();
-    let _ = store.read().and_then(|tx| tx.roots());
+    if chance.one_in(4) {
+        let _ = store.stats();
+        let _ = store.read().and_then(|tx| tx.roots());
+    }
     let mut steps = steps(program, 64);
     while let Some(end) = transact(shelf, &store, &mut steps) {
         match end {
@@ -133,6 +147,9 @@ pub fn use_file(shelf: &Shelf, disk: &MemoryDisk, bits: u8, program: &[u8], beli
         assert!(report.is_clean(), "clean before the program, not after: {:?}", report.findings);
     }
     let _ = store.close();
+    if !chance.one_in(8) {
+        return;
+    }
     if let Ok(store) = disk.open(options) {
         let _ = store.read().map(|tx| shelf.readable(&tx));
     }

@@ -83,11 +83,13 @@ fn sample(shelf: &Shelf, left: Left) -> Sample {
         Left::Closed => attempt(shelf, &changes, left, u64::MAX),
         Left::Logged => attempt(shelf, &changes, left, 0),
         // Where a spill's record is on the disk, and a checkpoint half done, is tried out.
-        Left::Spilled | Left::HalfWritten => {
-            (4..200).find_map(|calls| attempt(shelf, &changes, left, calls))
-        }
+        // A checkpoint of a few pages may have no half.
+        Left::Spilled | Left::HalfWritten => (4..200)
+            .find_map(|calls| attempt(shelf, &changes, left, calls))
+            .or_else(|| attempt(shelf, &changes, Left::Logged, 0)),
     }
-    .expect("a store can be left so")
+    .or_else(|| attempt(shelf, &changes, Left::Closed, u64::MAX))
+    .expect("a store can be closed")
 }
 
 /// A store whose disk fails `calls` calls after it was filled; `None` if that does not
@@ -146,7 +148,7 @@ fn changes(shelf: &Shelf) -> Result<Vec<Changes>> {
             changes[i / 2].push((place, number));
         }
     }
-    changes[ROUNDS] = changes[0][..1].to_vec();
+    changes[ROUNDS] = changes.iter().flatten().take(1).copied().collect();
     Ok(changes)
 }
 
@@ -168,6 +170,10 @@ fn small_changes(shelf: &Shelf, place: usize, count: usize) -> Result<Vec<u16>> 
             break;
         }
     }
+    if small.is_empty() {
+        // It knows no small one.
+        small.extend(0..count as u16);
+    }
     Ok(small)
 }
 
@@ -183,7 +189,8 @@ fn fill(shelf: &Shelf, store: &Store, before: &State, changes: &Changes) -> Resu
 }
 
 impl Sample {
-    fn of(bytes: Vec<u8>, states: Vec<State>) -> Self {
+    /// A file that may hold one of `states`.
+    pub fn of(bytes: Vec<u8>, states: Vec<State>) -> Self {
         let newest =
             if forge::number(&bytes, 4096 + 64) > forge::number(&bytes, 64) { 4096 } else { 0 };
         let [start, len] = [80, 88].map(|field| forge::number(&bytes, newest + field) as usize);

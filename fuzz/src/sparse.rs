@@ -2,7 +2,7 @@
 //! are zero for the most part, in a few hundred.
 
 /// A file may be this long.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 256 << 10;
 /// Words that one token holds at most.
 const MOST_WORDS: usize = 128;
 

@@ -9,8 +9,8 @@ use flagstone_fuzz::common::Random;
 use flagstone_fuzz::samples::Ground;
 use flagstone_fuzz::sparse::shorten;
 
-/// Shelves that have a seed: those whose files are short.
-const SHELVES: [u8; 3] = [0, 1, 3];
+/// Shelves that have a seed, each one's file left in another way.
+const SHELVES: [(u8, usize); 4] = [(1, 0), (5, 1), (2, 2), (12, 3)];
 
 fn main() -> std::io::Result<()> {
     let ground = Ground::default();
@@ -18,16 +18,12 @@ fn main() -> std::io::Result<()> {
         let sizes = [0, 1, 2, 3].map(|kind| ground.sample(shelf, kind).bytes.len());
         println!("shelf {shelf}: {sizes:?} bytes");
     }
-    for shelf in SHELVES {
-        let samples = (0..4).map(|kind| &ground.sample(shelf.into(), kind).bytes);
-        for (kind, file) in samples.enumerate() {
-            // Short, with all checksums repaired.
-            let program = Random(shelf.into()).bytes(24);
-            let seed = [&[0b1111 | shelf << 5, 0][..], &program, &shorten(file)].concat();
-            if kind == usize::from(shelf % 4) {
-                put("open_bytes", &format!("shelf-{shelf}-kind-{kind}"), &seed)?;
-            }
-        }
+    for (shelf, kind) in SHELVES {
+        let file = &ground.sample(shelf.into(), kind).bytes;
+        // Short, with all checksums repaired.
+        let program = Random(shelf.into()).bytes(24);
+        let seed = [&[0b1111 | shelf << 4, 0][..], &program, &shorten(file)].concat();
+        put("open_bytes", &format!("shelf-{shelf}-kind-{kind}"), &seed)?;
     }
     for target in ["damage", "log", "ops"] {
         for (number, len) in [40, 80, 160, 320, 640, 1280].into_iter().enumerate() {
