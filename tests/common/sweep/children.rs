@@ -52,7 +52,11 @@ fn run(test: &str, folder: &Path, batch: Range<u64>, row: &impl Fn(u64) -> usize
         fs::write(folder.join("cases"), format!("{} {}", cases.start, cases.end)).expect("cases");
         fs::write(folder.join("at"), cases.start.to_le_bytes()).expect("a file");
         let _ = fs::remove_file(folder.join("table"));
-        let mut process = child(test, KEY, folder).spawn().expect("a child");
+        let mut command = child(test, KEY, folder);
+        // Files and images are freed and allocated anew by each case: the system need not
+        // take their pages back and clear others.
+        command.env("MALLOC_MMAP_THRESHOLD_", "67108864").env("MALLOC_TRIM_THRESHOLD_", "67108864");
+        let mut process = command.spawn().expect("a child");
         let verdict = wait(&mut process, folder);
         let told = fs::read_to_string(folder.join("table")).ok();
         if let Some(told) = told.and_then(|text| Table::of_text(&text)) {
