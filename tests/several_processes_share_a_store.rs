@@ -183,3 +183,34 @@ fn a_commit_elsewhere_wakes_who_waits() -> TestResult {
     assert_eq!(count(&second)?, 2);
     Ok(())
 }
+
+/// The program's own report of readers runs without a turn: it may write, or panic, also
+/// where a process has died.
+#[test]
+fn a_report_of_readers_may_write_and_panic() -> TestResult {
+    use std::sync::{Arc, OnceLock, Weak};
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let this: Arc<OnceLock<Weak<Store>>> = Arc::default();
+    let known = Arc::clone(&this);
+    let options = options().report_readers(Duration::ZERO, move |_| {
+        let store = known.get().and_then(Weak::upgrade).expect("the store");
+        add(&store, Durability::Durable).expect("a commit");
+        panic!("as a program's own code may");
+    });
+    // SAFETY: a file of this test's own.
+    let store = Arc::new(unsafe { options.open_shared(&path) }?);
+    this.set(Arc::downgrade(&store)).expect("once");
+    let other = open(&path)?;
+    add(&store, Durability::Durable)?;
+    let held = store.read()?;
+    add(&other, Durability::Durable)?;
+    assert_eq!(count(&store)?, 2);
+    let reported = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.checkpoint()));
+    assert!(reported.is_err(), "the report was not made");
+    assert_eq!(count(&other)?, 3);
+    drop(held);
+    add(&other, Durability::Durable)?;
+    assert_eq!(add(&store, Durability::Durable)?, 5);
+    Ok(())
+}

@@ -50,6 +50,11 @@ pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
     let meeting = again("open the file a third time")?;
     same_file(&heap, &log, path)?;
     same_file(&heap, &meeting, path)?;
+    if copies_on_write(&meeting).map_err(io_error("look at the file system", path))? {
+        let expected = "a file system that overwrites files in place, for several processes";
+        let found = "btrfs, zfs or bcachefs: a full disk would end them with SIGBUS".to_string();
+        return Err(ErrorKind::Unsupported { expected, found }.into());
+    }
     Ok(Some((FileDisk { heap, log }, meeting)))
 }
 

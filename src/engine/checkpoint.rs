@@ -41,21 +41,26 @@ impl Core {
     /// go on meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.expect_own_process()?;
-        let _turn = self.join_turn()?;
-        let mut checkpointer = lock(&self.checkpointer);
-        self.run_checkpoint(&mut checkpointer)
+        let turn = self.join_turn()?;
+        let made = self.run_checkpoint(&mut lock(&self.checkpointer));
+        drop(turn);
+        self.report_old_readers();
+        made
     }
 
     /// As `checkpoint`, unless another thread is at it.
     pub(crate) fn checkpoint_if_idle(&self) -> Result<()> {
-        let _turn = self.join_turn()?;
-        match self.checkpointer.try_lock() {
+        let turn = self.join_turn()?;
+        let made = match self.checkpointer.try_lock() {
             Ok(mut checkpointer) => self.run_checkpoint(&mut checkpointer),
             Err(TryLockError::Poisoned(poisoned)) => {
                 self.run_checkpoint(&mut poisoned.into_inner())
             }
-            Err(TryLockError::WouldBlock) => Ok(()),
-        }
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        drop(turn);
+        self.report_old_readers();
+        made
     }
 
     pub(super) fn run_checkpoint(&self, checkpointer: &mut Checkpointer) -> Result<()> {
@@ -89,8 +94,6 @@ impl Core {
         {
             checkpointer.image = Some(image);
         }
-        // Last, since it is the program's code, and may panic.
-        self.report_old_readers();
         Ok(())
     }
 
@@ -135,7 +138,8 @@ impl Core {
         pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
     }
 
-    /// Tells of readers that hold a snapshot for long.
+    /// Tells of readers that hold a snapshot for long. Without a lock or a turn, since it is
+    /// the program's code: it may panic, or write.
     fn report_old_readers(&self) {
         let Some(ReaderReport { age, report }) = &self.settings.reader_report else { return };
         let old = lock(&self.pool).take_old_readers(*age);

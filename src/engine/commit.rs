@@ -180,10 +180,14 @@ impl Core {
             return Ok(committed);
         }
         // The record stands from here on, and must not outlive its run.
-        self.checkpoint().map_err(|error| {
-            self.poison(error.to_string());
-            self.commit_unknown()
-        })?;
+        while let Err(error) = self.checkpoint() {
+            // A process that is stopped keeps this one waiting, and all the others; the
+            // record must not be left without its checkpoint.
+            if !matches!(error.kind(), ErrorKind::ProcessInTheWay { .. }) {
+                self.poison(error.to_string());
+                return Err(self.commit_unknown());
+            }
+        }
         Ok(committed)
     }
 

@@ -197,6 +197,7 @@ impl Store {
         self.background.stop();
         let left = self.core.leave();
         self.service.stop(&self.core);
+        self.core.give_up_slot();
         left
     }
 

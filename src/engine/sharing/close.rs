@@ -6,20 +6,23 @@ use crate::engine::Core;
 use crate::error::Result;
 
 impl Core {
-    /// Leaves the store to the others; the last one brings the file to rest. Afterwards
-    /// nothing of it is used any more.
+    /// Leaves the store to the others; the last one brings the file to rest. Somebody still
+    /// serves them, until [`give_up_slot`](Self::give_up_slot).
     pub(crate) fn leave(&self) -> Result<()> {
         let Some(sharing) = &self.sharing else { return self.close() };
         self.expect_own_process()?;
-        let coordination = &*sharing.coordination;
-        lock_door(coordination, &self.path)?;
-        let left = self.close_if_last();
-        self.stop_serving();
+        lock_door(&*sharing.coordination, &self.path)?;
+        self.close_if_last()
+    }
+
+    /// Afterwards nothing of it is used any more, and no thread serves others: it would do
+    /// so in the slot of whoever comes next.
+    pub(crate) fn give_up_slot(&self) {
+        let Some(sharing) = &self.sharing else { return };
         // Closing the descriptor would do the same, unless a forked child has it too.
         for lock in [Lock::Slot(sharing.slot), Lock::Door] {
-            let _ = coordination.unlock(lock);
+            let _ = sharing.coordination.unlock(lock);
         }
-        left
     }
 
     fn close_if_last(&self) -> Result<()> {

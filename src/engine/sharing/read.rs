@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::Sharing;
+use super::{BETWEEN_LOOKS, Sharing};
 use crate::engine::{Core, lock, recover};
 use crate::error::Result;
 use crate::format::superblock::Superblock;
@@ -53,9 +53,20 @@ impl Core {
         Ok(Some(block.position.get()))
     }
 
-    /// The newest superblock, and its slot.
+    /// The newest superblock, and its slot. Another process may be writing them: a look that
+    /// takes so long that both are torn is repeated.
     pub(super) fn read_superblock(&self) -> Result<(Superblock, usize)> {
-        let newest = recover::choose(&*self.disk, &self.path, self.settings.planted)?;
+        const LOOKS: usize = 5;
+        let look = || recover::choose(&*self.disk, &self.path, self.settings.planted);
+        let mut newest = look();
+        for _ in 1..LOOKS {
+            if newest.is_ok() {
+                break;
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+            newest = look();
+        }
+        let newest = newest?;
         let slot = newest.own_slot();
         Ok((newest.block, slot))
     }

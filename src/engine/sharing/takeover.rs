@@ -14,16 +14,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::Sharing;
-use crate::engine::{Core, HeapEnds, lock};
+use crate::engine::{Core, HeapEnds, lock, recover};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::KIND_SKIP;
 use crate::format::superblock::Superblock;
-use crate::log::{Tail, recover};
+use crate::log::{self, Tail};
 
 impl Core {
     pub(super) fn take_over(&self, sharing: &Sharing) -> Result<()> {
         self.refuse_poisoned()?;
-        let (block, slot) = self.read_superblock()?;
+        let newest = recover::choose(&*self.disk, &self.path, self.settings.planted)?;
+        let (slot, is_twofold, block) = (newest.own_slot(), newest.is_twofold, newest.block);
         let end = self.find_end(&block)?;
         let visible = sharing.page().visible.load(SeqCst);
         if end.position < visible {
@@ -46,8 +47,14 @@ impl Core {
         log.checkpoint = end.position;
         // How long the heap was lately is not known; never longer than the file.
         log.ends = HeapEnds::new(self.growth.room_bytes());
-        self.publish(&log);
         drop(log);
+        // Should the page cache show a superblock that the disk does not have, the other one
+        // is still good until this one is.
+        if is_twofold {
+            self.rewrite_superblock(&mut checkpointer, |_| ())?;
+        }
+        // What it flushes becomes visible, and not before: the block that was begun is filled
+        // up first, and nobody has seen what a cut in there could take.
         self.run_checkpoint(&mut checkpointer)
     }
 
@@ -55,7 +62,7 @@ impl Core {
         let mut heap_bytes = block.heap_bytes.get();
         let (from, chain) = (block.position.get(), block.chain.get());
         let source = self.log_source();
-        let found = recover(&source, block.epoch.get(), from, chain, |header, _| {
+        let found = log::recover(&source, block.epoch.get(), from, chain, |header, _| {
             if header.kind != KIND_SKIP {
                 heap_bytes = header.heap_bytes.get();
             }

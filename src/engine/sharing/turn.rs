@@ -68,12 +68,9 @@ impl Core {
         turn.is_changing = true;
         let last = turn.last;
         drop(turn);
+        let mut entering = Entering { sharing, has_turn: None };
         let entered = self.enter_turn(sharing, last);
-        let mut turn = lock_std(&sharing.turn);
-        turn.is_changing = false;
-        turn.holds = usize::from(entered.is_ok());
-        turn.begun = Some(Instant::now());
-        sharing.turn_changed.notify_all();
+        entering.has_turn = Some(entered.is_ok());
         entered.map(|()| WriteTurn { core: self })
     }
 
@@ -89,7 +86,7 @@ impl Core {
             false if page.turns.load(SeqCst) != last => self.catch_up(sharing),
             false => Ok(()),
         };
-        // The mark stays: whoever comes next begins as after a death (P5).
+        // The mark stays where that failed: whoever comes next begins as after a death (P5).
         learnt.inspect_err(|_| give_turn(sharing))
     }
 
@@ -170,7 +167,7 @@ impl Core {
                 true => image.advance(&self.log_source(), position, &mut PageSet::default()),
                 false => Ok(()),
             };
-            // Only somebody new, whose slot a checkpoint has not seen, can be overtaken by it.
+            // Somebody new, whose slot a checkpoint has not seen, can be overtaken by it.
             if sharing.is_log_kept_from(from) {
                 return advanced;
             }
@@ -252,6 +249,26 @@ impl Sharing {
             }
         }
         Ok(())
+    }
+}
+
+/// A thread that takes the turn for all threads of its process.
+struct Entering<'a> {
+    sharing: &'a Sharing,
+    /// Not known before the end, which a panic would keep it from.
+    has_turn: Option<bool>,
+}
+
+impl Drop for Entering<'_> {
+    fn drop(&mut self) {
+        if self.has_turn.is_none() {
+            give_turn(self.sharing);
+        }
+        let mut turn = lock_std(&self.sharing.turn);
+        turn.is_changing = false;
+        turn.holds = usize::from(self.has_turn == Some(true));
+        turn.begun = Some(Instant::now());
+        self.sharing.turn_changed.notify_all();
     }
 }
 

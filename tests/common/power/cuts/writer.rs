@@ -32,7 +32,14 @@ fn open_stores(path: &Path, plant: Option<Plant>, shares: bool) -> flagstone::Re
         return Ok(vec![open(path, plant)?]);
     }
     // SAFETY: as with `open_with`.
-    (0..2).map(|_| unsafe { options(plant).open_shared(path) }).collect()
+    let open_one = |_| unsafe { options(plant).open_shared(path) };
+    match (0..2).map(open_one).collect::<flagstone::Result<Vec<_>>>() {
+        // btrfs.
+        Err(error) if matches!(error.kind(), ErrorKind::Unsupported { .. }) => {
+            Ok(vec![open(path, plant)?])
+        }
+        opened => opened,
+    }
 }
 
 /// What a writer has told, in a file that no cut touches.
