@@ -52,11 +52,13 @@ pub(super) fn check(image: &Image, report: &mut Report, named: &mut Named) -> Ch
     check_header(image, report, header);
     let needed = image.heap_pages().div_ceil(PAGES_PER_SEGMENT);
     let found = u64::from(header.segments.get());
-    if found < needed || found > MAX_PAGES / PAGES_PER_SEGMENT {
-        let most = MAX_PAGES / PAGES_PER_SEGMENT;
+    // Each has a chunk of its own in the heap, and what is looked at must not be longer than
+    // the heap because of one forged number.
+    let most = (MAX_PAGES / PAGES_PER_SEGMENT).min(image.heap_pages() / CHUNK_PAGES);
+    if found < needed || found > most {
         report.find(4, format!("expected {needed} to {most} segments, found {found}"));
     }
-    chunks.segments = found.min(MAX_PAGES / PAGES_PER_SEGMENT);
+    chunks.segments = found.min(most);
     check_directory(image, report, header, named, chunks.segments);
     for segment in 0..chunks.segments {
         if let Err(why) = take_chunk(image, &mut chunks.pages, segment) {
