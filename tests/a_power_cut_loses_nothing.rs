@@ -8,6 +8,8 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use common::cabinet::{fill_array, free_array, set_array, set_number};
 use common::campaign::{Cabinets, Run};
 use common::{is_long, seed};
@@ -170,23 +172,34 @@ fn at_random(cabinets: &Cabinets, seed: u64, count: usize) -> u64 {
     cuts.images()
 }
 
+/// Runs of one seed after the other, until there are images enough; each thread takes the
+/// next seed that nobody has taken.
+fn until_enough(enough: u64, seeds: &AtomicU64, images: &AtomicU64) {
+    let kinds = kinds();
+    while images.load(Relaxed) < enough {
+        let seed = seeds.fetch_add(1, Relaxed);
+        for (cabinets, _, count) in kinds.iter().filter(|kind| seed.is_multiple_of(kind.1)) {
+            images.fetch_add(at_random(cabinets, seed, *count), Relaxed);
+        }
+        if seed.is_multiple_of(1000) {
+            println!("{} images, seed {seed}", images.load(Relaxed));
+        }
+    }
+}
+
 #[test]
 fn images_by_chance() {
     let first = seed(1);
-    let kinds = kinds();
     let enough = if is_long() { MANY_IMAGES } else { 20_000 };
-    let mut images = 0;
-    let mut seed = first;
-    while images < enough {
-        for (cabinets, _, count) in kinds.iter().filter(|kind| seed.is_multiple_of(kind.1)) {
-            images += at_random(cabinets, seed, *count);
+    let (seeds, images) = (AtomicU64::new(first), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| until_enough(enough, &seeds, &images));
         }
-        if seed.is_multiple_of(1000) {
-            println!("{images} images, seed {seed}");
-        }
-        seed += 1;
-    }
-    println!("{images} images, seeds {first} to {}", seed - 1);
+    });
+    let [images, end] = [images, seeds].map(AtomicU64::into_inner);
+    println!("{images} images, seeds {first} to {}", end - 1);
 }
 
 /// Where a cut has torn one superblock, a second cut must not tear the other one.
