@@ -133,7 +133,7 @@ pub fn use_file(
             End::Checkpoint => drop(store.checkpoint()),
             End::Sync => drop(store.sync()),
             End::Hold => drop(hold(shelf, &store, &mut steps)),
-            End::Check => drop(store.check()),
+            End::Check if is_checked => drop(store.check()),
             End::Reopen => {
                 let _ = store.close();
                 let Ok(again) = disk.open(options) else { return };
