@@ -96,6 +96,7 @@ fn in_a_store_that_was_closed() -> TestResult {
 fn in_a_store_that_was_killed() -> TestResult {
     let table = flip_all("in_a_store_that_was_killed", &ground::killed()?, flip)?;
     assert_eq!(missed(&table), 0);
+    assert!(table.count(|row, _| row == Region::Records as usize) > 0, "records in the log");
     Ok(())
 }
 

@@ -66,8 +66,10 @@ pub fn larger(more: u64, is_closed: bool) -> Result<Ground> {
 
 fn ground(more: u64, logged: u64) -> Result<Ground> {
     // An empty store, which is durable: nothing of it can be lost. Its log is as short as can
-    // be, since each case copies the file.
-    let (_, disk) = SimDisk::create(&options().log_bytes(32 * 1024))?;
+    // be, since each case copies the file; but records that are to stay there need room, or
+    // a checkpoint would come.
+    let log_bytes = if logged == 0 { 32 } else { 64 } * 1024;
+    let (_, disk) = SimDisk::create(&options().log_bytes(log_bytes))?;
     let disk = MemoryDisk::of(disk.crash(&mut Random(1)));
     let store = disk.open(&options())?;
     (0..STEPS / 2).try_for_each(|number| store.update(|tx| everything::step(tx, number)))?;
