@@ -44,7 +44,8 @@ fn flip_all(test: &str, ground: &Ground, flip: Flip) -> TestResult<Table> {
     let row_of = |bit: u64| regions.at((bit / 8) as usize) as usize;
     // Odd, so that each bit of a byte has its turn.
     let stride = if is_long() { 1 } else { (bits / few()) | 1 };
-    let is_tried = |bit: &u64| stride > 1 || Region::is_live(row_of(*bit)) || bit.is_multiple_of(OF_FREE);
+    let is_tried =
+        |bit: &u64| stride > 1 || Region::is_live(row_of(*bit)) || bit.is_multiple_of(OF_FREE);
     let cases: Vec<u64> =
         (seed(1) % stride..bits).step_by(stride as usize).filter(is_tried).collect();
     let bit = |case: u64| cases[case as usize];
