@@ -5,9 +5,10 @@ mod common;
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use common::{TestResult, assert_refused};
-use flagstone::{Durability, Store};
+use flagstone::{Durability, OpenOptions, Store};
 
 const CHILD: &str = "FLAGSTONE_FORKS";
 
@@ -96,5 +97,41 @@ fn dropping_it_there_takes_nothing_from_the_parent() -> TestResult {
     }
     drop(store);
     assert_eq!(common::open(&path)?.read()?.read(link)?, 19);
+    Ok(())
+}
+
+/// A shared store as well: neither its slot nor the turn to write goes with the child's copy.
+#[test]
+fn nor_from_other_processes() -> TestResult {
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return in_a_program_of_its_own("nor_from_other_processes");
+    };
+    let path = Path::new(&folder).join("store");
+    // SAFETY: a file of this test's own.
+    let open = || unsafe { OpenOptions::new().log_bytes(64 * 1024).open_shared(&path) };
+    let (store, other) = (open()?, open()?);
+    let link = store.update(|tx| tx.root_or_insert_with("number", || 1u64))?;
+    let mut store = Some(store);
+    for round in 0..20u64 {
+        let parents = store.as_ref().expect("the parent's is there");
+        let mut tx = parents.write()?;
+        *tx.at_mut(link)? = round;
+        let mut tx = Some(tx);
+        let went_well = forked(|| {
+            assert_refused!(parents.read(), Forked { .. });
+            assert_refused!(parents.write(), Forked { .. });
+            assert_refused!(parents.wait_for_commit(0, Duration::ZERO), Forked { .. });
+            drop(tx.take());
+        });
+        assert!(went_well, "the child failed, see above");
+        tx.take().expect("the parent's is there").commit()?;
+        drop(tx);
+        assert!(forked(|| drop(store.take())), "the child failed");
+        // It is alive, and answers: else its snapshot would change.
+        let held = store.as_ref().expect("the parent's is there").read()?;
+        other.update(|tx| tx.put(link, round + 100))?;
+        other.checkpoint()?;
+        assert_eq!(held.read(link)?, round);
+    }
     Ok(())
 }

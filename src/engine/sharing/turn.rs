@@ -275,6 +275,10 @@ impl Drop for Entering<'_> {
 impl Drop for WriteTurn<'_> {
     fn drop(&mut self) {
         let Some(sharing) = &self.core.sharing else { return };
+        // A forked child has a copy of the descriptor, and would give back its parent's turn.
+        if !self.core.is_own_process() {
+            return;
+        }
         let mut turn = lock_std(&sharing.turn);
         turn.holds -= 1;
         if turn.holds > 0 {
