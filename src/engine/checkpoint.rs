@@ -33,8 +33,11 @@ const PAGES_PER_WRITE: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
-/// Pages to a sync: flushes of the log wait for no more than one slice.
-const PAGES_PER_SLICE: std::ops::RangeInclusive<u64> = 128..=2048;
+/// Pages to a sync: flushes of the log wait for no more than one slice, a 128th of a large
+/// checkpoint. With slices of 128 pages and more, the 99.9th percentile of durable commits was 7.3
+/// times that of a plain write and sync; with these it is about 3, and commits are 5 % fewer
+/// (`cargo bench --bench latency`). Shorter ones gain nothing.
+const PAGES_PER_SLICE: std::ops::RangeInclusive<u64> = 12..=2048;
 
 impl Core {
     /// Brings the heap in the file up to everything committed so far. Commits
@@ -149,7 +152,7 @@ impl Core {
     /// Step 3.
     pub(super) fn write_pages(&self, image: &Image, pages: &PageSet) -> Result<()> {
         let slice_pages =
-            (pages.len() / 16).clamp(*PAGES_PER_SLICE.start(), *PAGES_PER_SLICE.end());
+            (pages.len() / 128).clamp(*PAGES_PER_SLICE.start(), *PAGES_PER_SLICE.end());
         let mut unsynced = 0;
         let in_heap = |(page, _): &(u64, u64)| *page < image.heap_pages();
         for (page, count) in pages.runs(PAGES_PER_WRITE).into_iter().filter(in_heap) {
