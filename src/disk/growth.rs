@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::Disk;
 use crate::error::{ErrorKind, Result};
-use crate::format::{HEAP_START_BYTES, PAGE_BYTES, round_up};
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES, heap_room_bytes, round_up};
 
 /// The file grows by a sixteenth of itself, within these bounds.
 const STEP_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=64 * 1024 * 1024;
@@ -25,7 +25,7 @@ pub(crate) struct Growth {
 
 impl Growth {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
-        let room = disk.len_bytes()?.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
+        let room = heap_room_bytes(disk.len_bytes()?);
         let path = path.to_path_buf();
         Ok(Self { disk, path, room_bytes: room.into(), durable_bytes: room.into() })
     }
@@ -63,8 +63,7 @@ impl Growth {
     /// After another process may have made the file longer; `durable_bytes` of heap are
     /// known to have a durable length.
     pub(crate) fn look_again(&self, durable_bytes: u64) -> io::Result<()> {
-        let file = self.disk.len_bytes()?;
-        let room = file.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
+        let room = heap_room_bytes(self.disk.len_bytes()?);
         self.room_bytes.store(room, Relaxed);
         self.durable_bytes.store(durable_bytes, Relaxed);
         Ok(())

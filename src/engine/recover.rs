@@ -108,7 +108,7 @@ impl Recovered {
 /// Step 2.
 fn replay(source: LogSource, newest: Newest, traits: ImageTraits) -> Result<Recovered> {
     let (disk, block) = (&*source.disk, &newest.block);
-    let from = Checkpointed { position: block.position.get(), heap_bytes: block.heap_bytes.get() };
+    let from = Checkpointed::of(block);
     let mut image = open_image(disk, from, traits)?;
     let mut pages = PageSet::default();
     let mut heap_bytes = from.heap_bytes;

@@ -30,6 +30,11 @@ pub(crate) const FORMAT_VERSION: u32 = 1;
 
 const _: () = assert!(LINES_PER_PAGE == 64, "a page's lines are the bits of one u64");
 
+/// Bytes of heap that a file of `file_bytes` has room for: whole pages.
+pub(crate) fn heap_room_bytes(file_bytes: u64) -> u64 {
+    file_bytes.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES
+}
+
 /// Rounds up to a multiple of `unit`, or `None` past the end of the numbers.
 pub(crate) fn round_up(value: u64, unit: u64) -> Option<u64> {
     value.checked_add(unit - 1).map(|x| x / unit * unit)

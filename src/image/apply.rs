@@ -5,7 +5,7 @@ use zerocopy::IntoBytes;
 use crate::disk::Disk;
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry, KIND_SKIP, RecordHeader};
-use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
+use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES, heap_room_bytes};
 use crate::log::LogSource;
 
 use super::{Image, PageSet, cannot_map};
@@ -84,7 +84,7 @@ impl Image {
             return Ok(());
         }
         let file = disk.len_bytes().map_err(cannot_map)?;
-        let room = file.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
+        let room = heap_room_bytes(file);
         if heap_bytes > room {
             let found = format!("room for {room}");
             return Err(ErrorKind::corrupt("file's length", file, heap_bytes, found));

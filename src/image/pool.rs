@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::disk::Disk;
 use crate::error::{ErrorKind, Result};
 use crate::format::superblock::Superblock;
-use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
+use crate::format::{PAGE_BYTES, heap_room_bytes};
 use crate::log::LogSource;
 use crate::map::Hole;
 
@@ -337,7 +337,7 @@ pub(crate) fn open_image(
     traits: ImageTraits,
 ) -> Result<Image> {
     let file = disk.len_bytes().map_err(cannot_map)?;
-    let room = file.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES;
+    let room = heap_room_bytes(file);
     if checkpoint.heap_bytes > room {
         let found = format!("room for {room}");
         let offset = checkpoint.heap_bytes;

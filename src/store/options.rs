@@ -251,7 +251,10 @@ impl OpenOptions {
         path: &Path,
         settings: Settings,
     ) -> Result<Store> {
-        let store = Store::start(disk, path, settings, self.durability, self.checkpoints)?;
+        self.verified(Store::start(disk, path, settings, self.durability, self.checkpoints)?)
+    }
+
+    fn verified(&self, store: Store) -> Result<Store> {
         if self.verify {
             store.check()?.into_result()?;
         }
@@ -273,10 +276,7 @@ impl OpenOptions {
             self.durability,
             self.checkpoints,
         )?;
-        if self.verify {
-            store.check()?.into_result()?;
-        }
-        Ok(store)
+        self.verified(store)
     }
 
     pub(super) fn rounded_log_bytes(&self) -> Result<u64> {
