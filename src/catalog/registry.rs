@@ -38,7 +38,9 @@ impl Hasher for OwnHash {
 /// The numbers of types that this opening of the store has met, for the writer.
 #[derive(Default)]
 pub(crate) struct TypeNumbers {
-    last: Option<(TypeId, u32)>,
+    /// The two that were asked for last: a collection changes blocks of two types
+    /// in turns.
+    last: [Option<(TypeId, u32)>; 2],
     known: HashMap<TypeId, u32, BuildHasherDefault<OwnHash>>,
     /// Whether the transaction has registered one: then a rollback forgets.
     registered: bool,
@@ -78,13 +80,12 @@ impl TypeNumbers {
     /// The number of a type, if this opening has met it.
     #[inline]
     fn met(&mut self, id: TypeId) -> Option<u32> {
-        if let Some((last, number)) = self.last
-            && last == id
-        {
-            return Some(number);
+        let is_it = |(last, _): &(TypeId, u32)| *last == id;
+        if let Some((_, number)) = self.last.iter().flatten().find(|last| is_it(last)) {
+            return Some(*number);
         }
         let number = *self.known.get(&id)?;
-        self.last = Some((id, number));
+        self.last = [Some((id, number)), self.last[0]];
         Some(number)
     }
 
@@ -113,7 +114,7 @@ impl TypeNumbers {
             }
         }
         self.known.insert(element.id, number);
-        self.last = Some((element.id, number));
+        self.last = [Some((element.id, number)), self.last[0]];
         Ok(number)
     }
 

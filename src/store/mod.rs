@@ -17,6 +17,7 @@ mod release;
 mod savepoint;
 mod service;
 mod stats;
+mod tested;
 mod wait;
 mod write;
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::alloc;
 use crate::error::{ErrorKind, Result};
 use crate::persist::{Block, Link, Owned, Persist, Piece, bytes_of};
 
@@ -79,7 +78,7 @@ impl WriteTx<'_> {
             if from == 0 {
                 begun.remove(&piece.offset);
                 look(self.bytes("owned values", part, part_bytes)?, &mut owned);
-                alloc::free(self.workspace(), piece.offset, &request)?;
+                self.free_tested(piece.offset, &request)?;
                 continue;
             }
             piece.used_bytes = from;

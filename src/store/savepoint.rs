@@ -49,6 +49,7 @@ impl WriteTx<'_> {
             }
         })?;
         self.writer.numbers.rolled_back_to_savepoint();
+        self.tested.forget_all();
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use crate::sync::{MutexGuard, thread_local};
 use crate::workspace::Workspace;
 
 use super::savepoint::next_serial;
+use super::tested::TestedAreas;
 use super::{Durability, Store, log_growth};
 
 /// The write transaction: it changes structs in place in memory of its own, and
@@ -27,6 +28,7 @@ pub struct WriteTx<'store> {
     pub(super) writer: Held<'store>,
     pub(super) durability: Durability,
     pub(super) serial: u64,
+    pub(super) tested: TestedAreas,
 }
 
 /// The writer's lock, with the note of who holds it.
@@ -66,7 +68,8 @@ impl Store {
             log_growth::tidy(&self.core, &mut held.writer)?;
         }
         let (durability, serial) = (self.durability, next_serial());
-        Ok(WriteTx { store: self, writer: held, durability, serial })
+        let tested = TestedAreas::default();
+        Ok(WriteTx { store: self, writer: held, durability, serial, tested })
     }
 
     /// Runs `change` in a write transaction and commits it; an error of
@@ -343,7 +346,7 @@ impl<'store> WriteTx<'store> {
         }
         let request = self.request_of(link)?;
         self.expect_whole(link, &request)?;
-        alloc::free(self.workspace(), link.offset(), &request)
+        self.free_tested(link.offset(), &request)
     }
 
     fn expect_known_layouts<T: Persist>(&self) -> Result<()> {

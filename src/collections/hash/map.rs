@@ -129,7 +129,7 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
     /// # Errors
     ///
     /// The map, or the entry, is damaged.
-    #[inline]
+    #[inline(always)]
     pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, query: &Q) -> Result<Option<&'a V>>
     where
         K: Key<Q>,
@@ -241,7 +241,7 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
     /// # Errors
     ///
     /// As [`HashMap::get`].
-    #[inline]
+    #[inline(always)]
     pub fn get<Q: ?Sized>(&self, query: &Q) -> Result<Option<&'a V>>
     where
         K: Key<Q>,
