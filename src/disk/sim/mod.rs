@@ -272,7 +272,8 @@ impl Disk for SimDisk {
         // A failure leaves the file as it was, or longer.
         if failure.as_ref().is_none_or(|failure| failure.done == Done::All) {
             self.live.grow(from, to)?;
-            state.happens(Event::Resize(to));
+            // A file that an earlier failure left longer stays so.
+            state.happens(Event::Resize(self.live.len_bytes()?));
         }
         answer(failure)
     }
@@ -340,5 +341,29 @@ impl LogRegion for SimLog {
         let first = (self.start + at) / SECTOR_BYTES as u64;
         let last = (self.start + at + len_bytes).div_ceil(SECTOR_BYTES as u64).saturating_sub(1);
         state.flush(failure, Event::Flush(first..=last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A step that fails may have made the file longer; the shorter one after it does
+    /// not cut it.
+    #[test]
+    fn growing_never_makes_a_file_shorter() {
+        let disk = SimDisk::new(vec![1; 2 * PAGE]);
+        disk.set_faults(Some(Faults {
+            calls: 0..1,
+            errno: 5,
+            done: Done::All,
+            spares_reading: true,
+        }));
+        let len = |pages: u64| pages * PAGE_BYTES;
+        assert!(disk.grow(len(2), len(8)).is_err());
+        disk.grow(len(2), len(3)).expect("no more faults");
+        disk.sync().expect("no more faults");
+        assert_eq!(disk.len_bytes().expect("a length"), len(8));
+        assert_eq!(disk.crash(&mut Random(1)).len() as u64, len(8));
     }
 }
