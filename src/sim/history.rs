@@ -28,15 +28,20 @@ impl<S: PartialEq> History<S> {
         &self.entries[self.entries.len() - 1].state
     }
 
-    /// A commit of `state` begins.
-    pub fn begin(&mut self, state: S, now: usize) {
+    /// A commit of `state` begins; its number.
+    pub fn begin(&mut self, state: S, now: usize) -> usize {
         self.entries.push(Entry { state, begun: now, durable: None });
+        self.entries.len() - 1
     }
 
     /// All that was begun was reported durable.
     pub fn durable(&mut self, now: usize) {
-        let last = self.entries.len() - 1;
-        self.entries[last].durable.get_or_insert(now);
+        self.durable_to(self.entries.len() - 1, now);
+    }
+
+    /// The commit with this number, and all before it, were reported durable.
+    pub fn durable_to(&mut self, number: usize, now: usize) {
+        self.entries[number].durable.get_or_insert(now);
     }
 
     /// The store was opened again, from `begun` until now, without a power cut, and
@@ -73,5 +78,15 @@ mod tests {
         assert_eq!(allowed, ["a", "a", "ab", "abc", "c", "cd"]);
         history.reopened('c', 50, 60);
         assert!(history.allows(&'d', 59) && !history.allows(&'d', 60));
+    }
+
+    #[test]
+    fn what_is_reported_late_says_nothing_of_what_came_after() {
+        let mut history = History::new('a');
+        let first = history.begin('b', 10);
+        history.begin('c', 20);
+        history.durable_to(first, 30);
+        assert!(history.allows(&'a', 29) && !history.allows(&'a', 30));
+        assert!(history.allows(&'b', 30) && history.allows(&'c', 30));
     }
 }

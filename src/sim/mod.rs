@@ -71,14 +71,22 @@ impl SimDisk {
     }
 
     /// Opens the store that the disk holds. Its checkpoints are made by commits
-    /// ([`Checkpoints::ByCommits`]), so that a seed repeats a run; call
-    /// [`Store::checkpoint`] from another thread for one in the background.
+    /// ([`Checkpoints::ByCommits`]), so that a seed repeats a run.
     ///
     /// # Errors
     ///
     /// As [`Store::open`](crate::Store::open).
     pub fn open(&self, options: &OpenOptions) -> Result<Store> {
-        let options = options.clone().checkpoints(Checkpoints::ByCommits);
+        self.open_with_threads(&options.clone().checkpoints(Checkpoints::ByCommits))
+    }
+
+    /// The same with checkpoints as the options have them, which may be in the
+    /// background: then no seed repeats a run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`](crate::Store::open).
+    pub fn open_with_threads(&self, options: &OpenOptions) -> Result<Store> {
         options.start(Arc::new(self.clone()), Path::new("sim"))
     }
 }

@@ -12,6 +12,8 @@ pub mod campaign;
 pub mod crowd;
 pub mod forge;
 pub mod programs;
+#[cfg(feature = "sim")]
+pub mod team;
 
 use std::path::Path;
 use std::process::Command;
