@@ -16,6 +16,7 @@ pub mod power;
 pub mod program;
 pub mod repair;
 pub mod samples;
+pub mod sharing;
 pub mod shelf;
 pub mod sparse;
 

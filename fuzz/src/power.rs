@@ -1,13 +1,11 @@
 //! A program of calls over a sound store, beside its models, with power cuts and failing
 //! disks.
 
-use std::sync::LazyLock;
-
-use flagstone::sim::{Plant, Random, SimDisk};
+use flagstone::sim::{Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Savepoint, Store};
 
 use crate::chance::Chance;
-use crate::program::{End, Step, options, steps};
+use crate::program::{End, Step, options, planted, steps};
 use crate::shelf::{Shelf, State};
 
 /// Steps of one run.
@@ -35,17 +33,6 @@ struct Run<'a, S> {
     disk: SimDisk,
     cuts_left: u32,
     is_checked: bool,
-}
-
-/// A fault of the protocol, if `FLAGSTONE_FUZZ_PLANT` names one: to see that it is found.
-fn planted(options: OpenOptions) -> OpenOptions {
-    static PLANT: LazyLock<Option<Plant>> = LazyLock::new(|| {
-        let name = std::env::var("FLAGSTONE_FUZZ_PLANT").ok()?;
-        let faults = [Plant::AcknowledgeBeforeFlush, Plant::SuperblockBeforeHeap];
-        let found = faults.into_iter().find(|fault| format!("{fault:?}") == name);
-        Some(found.unwrap_or_else(|| panic!("no fault is called {name}; there are {faults:?}")))
-    });
-    PLANT.map_or(options.clone(), |fault| options.plant(fault))
 }
 
 /// Runs a program over the store that `bytes` are the file of, which holds `state`.

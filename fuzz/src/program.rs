@@ -1,7 +1,9 @@
 //! A program of calls, read from bytes: four of them a step, so that inputs can be cut
 //! and joined anywhere. And a run of such a program over a store that may be damaged.
 
-use flagstone::sim::MemoryDisk;
+use std::sync::LazyLock;
+
+use flagstone::sim::{MemoryDisk, Plant};
 use flagstone::{Checkpoints, Durability, LinkTests, OpenOptions, Result, Store};
 
 use crate::chance::Chance;
@@ -96,6 +98,22 @@ pub fn options(bits: u8) -> OpenOptions {
         .link_tests(tests)
         .salvage(bits & 2 != 0)
         .memory_budget_bytes(if bits & 8 == 0 { 256 << 20 } else { 0 })
+}
+
+/// A fault of the protocol, if `FLAGSTONE_FUZZ_PLANT` names one: to see that it is found.
+pub fn planted(options: OpenOptions) -> OpenOptions {
+    static PLANT: LazyLock<Option<Plant>> = LazyLock::new(|| {
+        let name = std::env::var("FLAGSTONE_FUZZ_PLANT").ok()?;
+        let faults = [
+            Plant::AcknowledgeBeforeFlush,
+            Plant::SuperblockBeforeHeap,
+            Plant::DeathNotNoticed,
+            Plant::FloorNotAwaited,
+        ];
+        let found = faults.into_iter().find(|fault| format!("{fault:?}") == name);
+        Some(found.unwrap_or_else(|| panic!("no fault is called {name}; there are {faults:?}")))
+    });
+    PLANT.map_or(options.clone(), |fault| options.plant(fault))
 }
 
 /// Opens what a disk holds, checks it, reads everything, runs a program, closes it, and

@@ -25,7 +25,7 @@ fn main() -> std::io::Result<()> {
         let seed = [&[0b1111 | shelf << 4, 0][..], &program, &shorten(file)].concat();
         put("open_bytes", &format!("shelf-{shelf}-kind-{kind}"), &seed)?;
     }
-    for target in ["damage", "log", "ops"] {
+    for target in ["damage", "log", "ops", "share"] {
         for (number, len) in [40, 80, 160, 320, 640, 1280].into_iter().enumerate() {
             let seed = Random(number as u64).bytes(len);
             put(target, &format!("random-{len}"), &seed)?;

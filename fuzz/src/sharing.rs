@@ -1,0 +1,309 @@
+//! A program of calls by processes that share a store, beside its models: they come, leave
+//! and are killed at any of their calls, and the power is cut.
+
+use std::fmt::Debug;
+
+use flagstone::sim::{Random, SimDisk, SimMachine, SimProcess};
+use flagstone::{Durability, OpenOptions, Savepoint, Store};
+
+use crate::chance::Chance;
+use crate::program::{End, Step, options, planted, steps};
+use crate::shelf::{Shelf, State};
+
+/// Steps of one run.
+const STEPS: usize = 256;
+/// Processes at one time.
+const MOST: usize = 3;
+/// Power cuts that one run looks at.
+const CUTS: u32 = 2;
+/// Runs of which one looks at all with `check`.
+const UNCHECKED: u64 = 8;
+
+struct Member {
+    process: SimProcess,
+    store: Store,
+}
+
+/// The process was killed in the middle.
+struct Killed;
+
+/// One run of a program.
+struct Run<'a, S> {
+    shelf: &'a Shelf,
+    options: OpenOptions,
+    steps: S,
+    machine: SimMachine,
+    members: Vec<Member>,
+    /// The states that were committed; behind them one that may have been, by a process
+    /// that was killed.
+    states: Vec<State>,
+    /// The last of them that was reported durable.
+    durable: usize,
+    cuts_left: u32,
+    is_checked: bool,
+}
+
+/// Runs a program over the store that `bytes` are the file of, which holds `state`.
+pub fn run(
+    shelf: &Shelf,
+    bits: u8,
+    bytes: Vec<u8>,
+    state: State,
+    program: &[u8],
+    mut chance: Chance,
+) {
+    let mut run = Run {
+        shelf,
+        // Nothing is to be salvaged here.
+        options: planted(options(bits & !2)),
+        steps: steps(program, STEPS),
+        machine: SimMachine::new(SimDisk::new(bytes)),
+        members: Vec::new(),
+        states: vec![state],
+        durable: 0,
+        cuts_left: CUTS,
+        is_checked: chance.one_in(UNCHECKED),
+    };
+    (0..2).for_each(|_| run.join());
+    while let Some(step) = run.steps.next() {
+        let who = run.who(step);
+        match run.transaction(who, step) {
+            Ok(end) => run.after(who, end),
+            Err(Killed) => run.bury(who),
+        }
+    }
+    (0..run.members.len()).for_each(|who| run.compare(who));
+}
+
+impl<S: Iterator<Item = Step>> Run<'_, S> {
+    /// Which process does what begins with this step.
+    fn who(&self, step: Step) -> usize {
+        let number = match step {
+            Step::Change { place, number } => place / 16 + usize::from(number),
+            Step::Clear { place } | Step::Discard { place } | Step::RollBackTo(place) => place / 16,
+            Step::End(End::LookAtCut { seed } | End::Cut { seed }) => seed as usize,
+            Step::End(End::Fail { calls }) => calls as usize,
+            Step::Savepoint | Step::End(_) => self.states.len(),
+        };
+        number % self.members.len()
+    }
+
+    fn last(&self) -> usize {
+        self.states.len() - 1
+    }
+
+    fn join(&mut self) {
+        let process = self.machine.start();
+        let store = self.machine.open(&process, &self.options).expect("a process comes in");
+        self.members.push(Member { process, store });
+    }
+
+    /// The answer of a call, which a process that is alive always has.
+    fn answer<T, E: Debug>(process: &SimProcess, answer: Result<T, E>) -> Result<T, Killed> {
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(_) if process.is_dead() => Err(Killed),
+            Err(error) => panic!("a process that is alive was refused: {error:?}"),
+        }
+    }
+
+    /// Runs one transaction.
+    fn transaction(&mut self, who: usize, first: Step) -> Result<End, Killed> {
+        let Member { process, store } = &self.members[who];
+        let (mut state, mut step) = (self.states[self.states.len() - 1].clone(), first);
+        let mut tx = Self::answer(process, store.write())?;
+        let mut saved: Vec<(Savepoint, State)> = Vec::new();
+        let end = loop {
+            match step {
+                Step::Change { place, number } => {
+                    let outcome = self.shelf.change(&mut state, place, number, &mut tx);
+                    Self::answer(process, outcome)?;
+                }
+                Step::Clear { place } => {
+                    Self::answer(process, self.shelf.clear(&mut state, place, &mut tx))?;
+                }
+                Step::Discard { place } => {
+                    Self::answer(process, self.shelf.discard(&mut state, place, &mut tx))?;
+                }
+                Step::Savepoint => {
+                    saved.push((Self::answer(process, tx.savepoint())?, state.clone()));
+                }
+                Step::RollBackTo(index) if !saved.is_empty() => {
+                    saved.truncate(index % saved.len() + 1);
+                    let (savepoint, earlier) = &saved[saved.len() - 1];
+                    Self::answer(process, tx.rollback_to(*savepoint))?;
+                    state.clone_from(earlier);
+                }
+                Step::RollBackTo(_) => {}
+                Step::End(end) => break end,
+            }
+            let Some(next) = self.steps.next() else { break End::Commit(Durability::Durable) };
+            step = next;
+        };
+        if matches!(end, End::Rollback) {
+            tx.rollback();
+            return Ok(end);
+        }
+        let is_durable = matches!(end, End::Commit(Durability::Durable));
+        tx.set_durability(if is_durable { Durability::Durable } else { Durability::Deferred });
+        self.states.push(state);
+        Self::answer(process, tx.commit())?;
+        if is_durable {
+            self.durable = self.last();
+        }
+        Ok(end)
+    }
+
+    fn after(&mut self, who: usize, end: End) {
+        let Member { process, store } = &self.members[who];
+        match end {
+            End::Commit(_) | End::Rollback => {}
+            End::Checkpoint | End::Sync => {
+                let done = match end {
+                    End::Checkpoint => store.checkpoint(),
+                    _ => store.sync(),
+                };
+                match Self::answer(process, done) {
+                    Ok(()) => self.durable = self.last(),
+                    Err(Killed) => self.bury(who),
+                }
+            }
+            End::Reopen => self.change_places(who),
+            End::LookAtCut { seed } => self.look_at_cut(seed),
+            End::Cut { seed } => self.cut(seed),
+            End::Fail { calls } => process.kill_after(1 + calls),
+            End::Hold => self.hold(who),
+            End::Check => {
+                self.compare(who);
+                self.check(who);
+            }
+        }
+    }
+
+    /// A process leaves in order, and as many come as there is room for.
+    fn change_places(&mut self, who: usize) {
+        let Member { process, store } = self.members.swap_remove(who);
+        if Self::answer(&process, store.close()).is_err() {
+            return self.go_on_after_death();
+        }
+        if self.members.is_empty() {
+            self.durable = self.last();
+        }
+        while self.members.len() < MOST {
+            self.join();
+        }
+    }
+
+    /// A process was killed, and another one goes on.
+    fn bury(&mut self, who: usize) {
+        drop(self.members.swap_remove(who));
+        self.go_on_after_death();
+    }
+
+    fn go_on_after_death(&mut self) {
+        // One that is to be killed later might be it now.
+        self.members.retain(|member| !member.process.is_dead());
+        if self.members.is_empty() {
+            self.join();
+        }
+        let Member { process, store } = &self.members[0];
+        // A turn, in which the death is found.
+        if Self::answer(process, store.write().map(drop)).is_err() {
+            return self.bury(0);
+        }
+        let Ok(found) = Self::answer(process, self.shelf.contents(store)) else {
+            return self.bury(0);
+        };
+        // The last one may have been about to be committed by the process that died.
+        let oldest = self.last().saturating_sub(1).max(self.durable);
+        let is_found = |index: &usize| self.shelf.are_same(&self.states[*index], &found);
+        let index = (oldest..=self.last()).rev().find(is_found);
+        let index = index.expect("a process that is killed loses nothing");
+        self.states.truncate(index + 1);
+    }
+
+    fn compare(&self, who: usize) {
+        let Member { process, store } = &self.members[who];
+        let Ok(found) = Self::answer(process, self.shelf.contents(store)) else { return };
+        let is_same = self.shelf.are_same(&found, &self.states[self.last()]);
+        assert!(is_same, "each process sees what was committed last");
+    }
+
+    fn check(&self, who: usize) {
+        let Member { process, store } = &self.members[who];
+        if !self.is_checked {
+            return;
+        }
+        if let Ok(report) = Self::answer(process, store.check()) {
+            assert!(report.is_clean(), "{:?}", report.findings);
+        }
+    }
+
+    /// What a cut leaves holds a state that was committed, none older than the durable one.
+    fn expect_committed(&self, store: &Store) -> usize {
+        let found = self.shelf.contents(store).expect("it can be read");
+        let is_found = |index: &usize| self.shelf.are_same(&self.states[*index], &found);
+        let index = (self.durable..self.states.len()).rev().find(is_found);
+        index.expect("a state that was committed since the last durable one")
+    }
+
+    fn look_at_cut(&mut self, seed: u64) {
+        if self.cuts_left == 0 {
+            return;
+        }
+        self.cuts_left -= 1;
+        let disk = SimDisk::new(self.machine.disk().crash(&mut Random(seed)));
+        let store = disk.open(&self.options).expect("what a cut leaves opens");
+        self.expect_committed(&store);
+        disk.fail_after(0);
+    }
+
+    /// The power goes, and comes back.
+    fn cut(&mut self, seed: u64) {
+        if self.cuts_left == 0 {
+            return;
+        }
+        self.cuts_left -= 1;
+        let disk = SimDisk::new(self.machine.disk().crash(&mut Random(seed)));
+        self.members.clear();
+        self.machine = SimMachine::new(disk);
+        self.join();
+        let index = self.expect_committed(&self.members[0].store);
+        // Opening has made it durable.
+        self.states.truncate(index + 1);
+        self.durable = index;
+        self.join();
+    }
+
+    /// A snapshot stays as it is while another process changes the store.
+    fn hold(&mut self, who: usize) {
+        let holder = self.members.swap_remove(who);
+        if self.members.is_empty() {
+            self.join();
+        }
+        if let Ok(held) = Self::answer(&holder.process, holder.store.read()) {
+            let before = self.states[self.last()].clone();
+            if self.change_and_checkpoint(0).is_err() {
+                self.bury(0);
+            }
+            let found = self.shelf.readable(&held);
+            let is_same = holder.process.is_dead() || self.shelf.are_same(&found, &before);
+            assert!(is_same, "a snapshot that was held has changed");
+        }
+        if holder.process.is_dead() {
+            drop(holder);
+            return self.go_on_after_death();
+        }
+        self.members.push(holder);
+    }
+
+    fn change_and_checkpoint(&mut self, who: usize) -> Result<(), Killed> {
+        if let Some(step) = self.steps.next() {
+            self.transaction(who, step)?;
+        }
+        let Member { process, store } = &self.members[who];
+        Self::answer(process, store.checkpoint())?;
+        self.durable = self.last();
+        Ok(())
+    }
+}
