@@ -200,13 +200,23 @@ fn find(image: &Image, schema: &Schema) -> Result<Option<u32>> {
         }
     }
     for number in numbers {
-        if type_name(image, number)? == Some(&schema.name) {
+        if may_be_named(image, number, &schema.name)?
+            && type_name(image, number)? == Some(&schema.name)
+        {
             let found = schema_text(image, number)?;
             let (type_name, expected) = (schema.name.clone(), text);
             return Err(ErrorKind::TypeChanged { type_name, expected, found }.into());
         }
     }
     Ok(None)
+}
+
+/// Whether the description of type `number` goes on with `name` after its first word:
+/// tells nearly all others apart without reading them as text.
+fn may_be_named(image: &Image, number: u32, name: &str) -> Result<bool> {
+    let (_, bytes) = schema_bytes(image, number)?;
+    let rest = bytes.iter().position(|byte| *byte == b' ').map(|space| &bytes[space + 1..]);
+    Ok(rest.is_some_and(|rest| rest.starts_with(name.as_bytes())))
 }
 
 fn entry(image: &Image, number: u32) -> Result<&TypeEntry> {
