@@ -4,7 +4,7 @@
 mod common;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{TestResult, assert_refused, refusal};
 use flagstone::{Durability, ErrorKind, Link, OpenOptions, Store};
@@ -147,19 +147,27 @@ fn unsafe_open(
     open(&options(), path)
 }
 
-/// A writer that does not end its turn is named to whoever waits for theirs.
+/// A writer that does not end its turn is named to whoever waits for theirs; threads of
+/// one process wait together, and not one after the other.
 #[test]
 fn who_keeps_others_waiting_is_named() -> TestResult {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
     let (first, second) = (open(&path)?, open(&path)?);
     let tx = first.write()?;
-    let error = refusal(second.write());
-    let own = std::process::id();
-    assert!(
-        matches!(error.kind(), ErrorKind::ProcessInTheWay { process, .. } if *process == own),
-        "{error}"
-    );
+    let (begun, own) = (Instant::now(), std::process::id());
+    let errors = std::thread::scope(|scope| {
+        let waiting = [(); 3].map(|()| scope.spawn(|| refusal(second.write())));
+        waiting.map(|thread| thread.join().expect("no panic"))
+    });
+    let took = begun.elapsed();
+    for error in errors {
+        let ErrorKind::ProcessInTheWay { process, waited, .. } = error.kind() else {
+            panic!("{error}");
+        };
+        assert_eq!(*process, own);
+        assert!(took >= *waited && took < *waited * 2, "they took {took:?}");
+    }
     drop(tx);
     assert_eq!(add(&second, Durability::Durable)?, 1);
     Ok(())

@@ -54,8 +54,12 @@ impl Core {
     fn take_turn(&self, may_join: impl Fn(&TurnState) -> bool) -> Result<WriteTurn<'_>> {
         let Some(sharing) = &self.sharing else { return Ok(WriteTurn { core: self }) };
         let mut turn = lock_std(&sharing.turn);
+        // Since when another thread of this process has been waiting for the others in
+        // this one's stead: it has the same patience.
+        let mut since = None;
         loop {
             if turn.is_changing || turn.holds > 0 && !may_join(&turn) {
+                since = turn.is_changing.then(|| since.unwrap_or_else(Instant::now));
                 let woken = sharing.turn_changed.wait(turn);
                 turn = woken.unwrap_or_else(PoisonError::into_inner);
             } else if turn.holds > 0 {
@@ -69,14 +73,14 @@ impl Core {
         let last = turn.last;
         drop(turn);
         let mut entering = Entering { sharing, has_turn: None };
-        let entered = self.enter_turn(sharing, last);
+        let entered = self.enter_turn(sharing, last, since.unwrap_or_else(Instant::now));
         entering.has_turn = Some(entered.is_ok());
         entered.map(|()| WriteTurn { core: self })
     }
 
     /// Gets the turn from the other processes, and learns what they did.
-    fn enter_turn(&self, sharing: &Sharing, last: u64) -> Result<()> {
-        self.wait_for_turn(sharing, last)?;
+    fn enter_turn(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
+        self.wait_for_turn(sharing, last, since)?;
         let page = sharing.page();
         let own = sharing.slot as u32 + 1;
         let has_died =
@@ -90,9 +94,9 @@ impl Core {
         learnt.inspect_err(|_| give_turn(sharing))
     }
 
-    fn wait_for_turn(&self, sharing: &Sharing, last: u64) -> Result<()> {
+    fn wait_for_turn(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
         let failed = |error| self.io_error("lock the file for a turn to write", error);
-        let (page, begun) = (sharing.page(), Instant::now());
+        let page = sharing.page();
         if page.turns.load(SeqCst) == last {
             sharing.let_others_go_first().map_err(failed)?;
         }
@@ -102,7 +106,7 @@ impl Core {
             if sharing.coordination.try_lock(Lock::Turn).map_err(failed)? {
                 break Ok(());
             }
-            if begun.elapsed() > PATIENCE {
+            if since.elapsed() > PATIENCE {
                 break Err(self.in_the_way(sharing, page.turn_holder.load(SeqCst) as usize));
             }
             page.turn_bell.wait(heard, BETWEEN_LOOKS);
