@@ -162,7 +162,7 @@ fn run_with(checkpoints: Checkpoints) -> TestResult {
         .memory_budget_bytes(1 << 20)
         .checkpoints(checkpoints);
     let store = common::open_with(&folder.path().join("bank"), &options)?;
-    let length = Duration::from_secs(if common::is_long() { 30 } else { 1 });
+    let length = Duration::from_secs(if common::is_long() { 60 } else { 2 });
     run(&store, length, common::seed(1));
     Ok(())
 }
