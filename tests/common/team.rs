@@ -61,9 +61,10 @@ impl<'a> Team<'a> {
     pub fn run(&self, fails: bool) -> bool {
         if fails {
             let mut random = self.random();
-            let first = self.disk.next_call() + random.below(600);
+            let first = self.disk.next_call() + random.below(150);
             let done = random.pick(&[Done::Nothing, Done::Part(random.0), Done::All]);
-            let (calls, errno) = (first..first + 1, BAD_DISK);
+            // Several, since those that only read are spared.
+            let (calls, errno) = (first..first + 8, BAD_DISK);
             self.disk.set_faults(Some(Faults { calls, errno, done, spares_reading: true }));
         }
         let failed = std::thread::scope(|scope| {
