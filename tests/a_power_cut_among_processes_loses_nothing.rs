@@ -14,11 +14,9 @@ use flagstone::sim::Cuts;
 fn nor_does_a_process_that_is_killed() {
     let first = seed(1);
     let runs = if is_long() { 4000 } else { 40 };
-    let kinds =
-        [Cabinets::small(), Cabinets::of_collections(), Cabinets::spilling(), Cabinets::large()];
     let (mut images, mut kills, mut poisoned) = (0, 0, 0);
     for seed in first..first + runs {
-        let cabinets = &kinds[(seed % 8).saturating_sub(4) as usize];
+        let cabinets = &Cabinets::of_seed(seed);
         let mut crowd = Crowd::new(cabinets, seed).expect("a store");
         for step in 0..60 {
             crowd.step().unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));

@@ -18,11 +18,9 @@ use flagstone::sim::Cuts;
 fn nor_do_checkpoints_in_the_background() {
     let first = seed(1);
     let runs = if is_long() { 4000 } else { 40 };
-    let kinds =
-        [Cabinets::small(), Cabinets::of_collections(), Cabinets::spilling(), Cabinets::large()];
     let (mut images, mut failed, mut held, mut checkpoints) = (0, 0, 0, 0);
     for seed in first..first + runs {
-        let cabinets = &kinds[(seed % 8).saturating_sub(4) as usize];
+        let cabinets = &Cabinets::of_seed(seed);
         let team = Team::new(cabinets, seed).expect("a store");
         failed += u64::from(team.run(seed.is_multiple_of(4)));
         held += team.held.load(Relaxed);

@@ -80,8 +80,7 @@ impl TypeNumbers {
     /// The number of a type, if this opening has met it.
     #[inline]
     fn met(&mut self, id: TypeId) -> Option<u32> {
-        let is_it = |(last, _): &(TypeId, u32)| *last == id;
-        if let Some((_, number)) = self.last.iter().flatten().find(|last| is_it(last)) {
+        if let Some((_, number)) = self.last.iter().flatten().find(|(last, _)| *last == id) {
             return Some(*number);
         }
         let number = *self.known.get(&id)?;

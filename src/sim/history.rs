@@ -28,6 +28,11 @@ impl<S: PartialEq> History<S> {
         &self.entries[self.entries.len() - 1].state
     }
 
+    /// Whether `state` was ever committed, or about to be.
+    pub fn knows(&self, state: &S) -> bool {
+        self.entries.iter().any(|entry| entry.state == *state)
+    }
+
     /// A commit of `state` begins; its number.
     pub fn begin(&mut self, state: S, now: usize) -> usize {
         self.entries.push(Entry { state, begun: now, durable: None });

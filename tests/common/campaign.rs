@@ -48,6 +48,23 @@ impl Cabinets {
         Self { options, taste }
     }
 
+    /// Mostly small ones; of eight seeds that follow each other, one each of the other kinds.
+    pub fn of_seed(seed: u64) -> Self {
+        match seed % 8 {
+            5 => Self::of_collections(),
+            6 => Self::spilling(),
+            7 => Self::large(),
+            _ => Self::small(),
+        }
+    }
+
+    /// A disk with a new store that nobody has open; images of it are mappings if so wished.
+    pub fn new_disk(&self, is_mapped: bool) -> Result<SimDisk> {
+        let (store, disk) = SimDisk::create(&self.options)?;
+        drop(store);
+        Ok(disk_of(disk.crash(&mut Random(0)), is_mapped))
+    }
+
     /// One transaction's changes, with savepoints.
     pub fn changes(
         &self,
@@ -130,9 +147,7 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// A new store on a disk whose images are mappings if so wished.
     pub fn new(cabinets: &'a Cabinets, seed: u64, is_mapped: bool) -> Result<Self> {
-        let (store, disk) = SimDisk::create(&cabinets.options)?;
-        drop(store);
-        let disk = disk_of(disk.crash(&mut Random(0)), is_mapped);
+        let disk = cabinets.new_disk(is_mapped)?;
         let mut run = Self::on(cabinets, seed, disk, Model::default());
         run.open_again()?;
         Ok(run)

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use flagstone::sim::{Done, Faults, History, Random, Recording, SimDisk, SimMachine, SimProcess};
+use flagstone::sim::{Done, Faults, History, Random, Recording, SimMachine, SimProcess};
 use flagstone::{Durability, ErrorKind, OwnedReadTx, Result, Store, WriteTx};
 
 use super::cabinet::{Digest, Model, contents, set_array};
@@ -38,9 +38,7 @@ pub struct Crowd<'a> {
 impl<'a> Crowd<'a> {
     /// A new store, and one process.
     pub fn new(cabinets: &'a Cabinets, seed: u64) -> Result<Self> {
-        let (store, disk) = SimDisk::create(&cabinets.options)?;
-        drop(store);
-        let disk = SimDisk::mapped(disk.crash(&mut Random(0))).expect("memory");
+        let disk = cabinets.new_disk(true)?;
         disk.record();
         let mut crowd = Self {
             cabinets,
