@@ -11,6 +11,7 @@ pub mod blobs;
 pub mod chance;
 pub mod damage;
 pub mod forged_log;
+pub mod history;
 pub mod plain;
 pub mod power;
 pub mod program;

@@ -2,9 +2,10 @@
 //! disks.
 
 use flagstone::sim::{Random, SimDisk};
-use flagstone::{Durability, OpenOptions, Savepoint, Store};
+use flagstone::{Durability, OpenOptions, Store};
 
 use crate::chance::Chance;
+use crate::history::History;
 use crate::program::{End, Step, options, planted, steps};
 use crate::shelf::{Shelf, State};
 
@@ -15,14 +16,6 @@ const CUTS: u32 = 1;
 const MANY_CUTS: u32 = 8;
 /// Runs of which one looks at all with `check`.
 const UNCHECKED: u64 = 8;
-
-/// What may be found after a power cut.
-struct History {
-    /// The states that were committed.
-    states: Vec<State>,
-    /// The last of them that was reported durable.
-    durable: usize,
-}
 
 /// One run of a program.
 struct Run<'a, S> {
@@ -48,7 +41,7 @@ pub fn run(
     let options = planted(options(bits & !2));
     let disk = SimDisk::new(bytes);
     let mut store = disk.open(&options).expect("a sound store opens");
-    let history = History { states: vec![state], durable: 0 };
+    let history = History::new(state);
     let steps = steps(program, STEPS);
     let cuts_left = if chance.one_in(16) { MANY_CUTS } else { CUTS };
     let is_checked = chance.one_in(UNCHECKED);
@@ -62,56 +55,9 @@ pub fn run(
 impl<S: Iterator<Item = Step>> Run<'_, S> {
     /// Runs one transaction; `None` behind the last step.
     fn transaction(&mut self, store: &Store) -> Option<End> {
-        let mut step = self.steps.next()?;
-        let mut state = self.history.states[self.history.states.len() - 1].clone();
-        let mut tx = store.write().expect("nobody else writes");
-        let mut saved: Vec<(Savepoint, State)> = Vec::new();
-        let mut changed = 0;
-        let end = loop {
-            match step {
-                Step::Change { place, number } => {
-                    changed = place % self.shelf.places();
-                    let outcome = self.shelf.change(&mut state, place, number, &mut tx);
-                    outcome.expect("it does what its model does");
-                }
-                Step::Clear { place } => {
-                    self.shelf.clear(&mut state, place, &mut tx).expect("it can be emptied");
-                }
-                Step::Discard { place } => {
-                    self.shelf.discard(&mut state, place, &mut tx).expect("it can be freed");
-                }
-                Step::Savepoint => {
-                    saved.push((tx.savepoint().expect("a savepoint"), state.clone()));
-                }
-                Step::RollBackTo(index) if !saved.is_empty() => {
-                    saved.truncate(index % saved.len() + 1);
-                    let (savepoint, earlier) = &saved[saved.len() - 1];
-                    tx.rollback_to(*savepoint).expect("it can be rolled back");
-                    state.clone_from(earlier);
-                    let found = self.shelf.contents_in(&tx, changed).expect("it can be read");
-                    assert!(self.shelf.is_same(changed, &found, &state[changed]), "rolled back");
-                }
-                Step::RollBackTo(_) => {}
-                Step::End(end) => break end,
-            }
-            let Some(next) = self.steps.next() else { break End::Commit(Durability::Durable) };
-            step = next;
-        };
-        if matches!(end, End::Rollback) {
-            tx.rollback();
-            return Some(end);
-        }
-        let durability = match end {
-            End::Commit(durability) => durability,
-            _ => Durability::Deferred,
-        };
-        tx.set_durability(durability);
-        self.history.states.push(state);
-        tx.commit().expect("a commit on a sound disk");
-        if matches!(durability, Durability::Durable) {
-            self.all_is_durable();
-        }
-        Some(end)
+        let first = self.steps.next()?;
+        let done = self.history.transact(self.shelf, store, first, &mut self.steps);
+        Some(done.expect("a transaction does what its model does, on a sound disk"))
     }
 
     fn after(&mut self, store: Store, end: End) -> Store {
@@ -119,15 +65,15 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
             End::Commit(_) | End::Rollback => {}
             End::Checkpoint => {
                 store.checkpoint().expect("a checkpoint");
-                self.all_is_durable();
+                self.history.all_is_durable();
             }
             End::Sync => {
                 store.sync().expect("a sync");
-                self.all_is_durable();
+                self.history.all_is_durable();
             }
             End::Reopen => {
                 store.close().expect("it can be closed");
-                self.all_is_durable();
+                self.history.all_is_durable();
                 let store = self.disk.open(&self.options).expect("what was closed opens");
                 self.compare(&store);
                 return store;
@@ -144,14 +90,12 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         store
     }
 
-    fn all_is_durable(&mut self) {
-        self.history.durable = self.history.states.len() - 1;
-    }
-
     fn compare(&self, store: &Store) {
         let found = self.shelf.contents(store).expect("it can be read");
-        let expected = &self.history.states[self.history.states.len() - 1];
-        assert!(self.shelf.are_same(&found, expected), "it holds what was committed last");
+        assert!(
+            self.shelf.are_same(&found, self.history.last()),
+            "it holds what was committed last"
+        );
     }
 
     fn check(&self, store: &Store) {
@@ -189,9 +133,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
     fn expect_committed(&self, disk: &SimDisk) -> (Store, usize) {
         let store = disk.open(&self.options).expect("what a cut leaves opens");
         let found = self.shelf.contents(&store).expect("it can be read");
-        let states = &self.history.states;
-        let is_found = |index: &usize| self.shelf.are_same(&states[*index], &found);
-        let index = (self.history.durable..states.len()).rev().find(is_found);
+        let index = self.history.find(self.shelf, &found, usize::MAX);
         self.check(&store);
         (store, index.expect("a state that was committed since the last durable one"))
     }
@@ -211,8 +153,8 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         let (store, index) = self.expect_committed(&disk);
         self.disk = disk;
         // Opening has made it durable.
-        self.history.states.truncate(index + 1);
-        self.history.durable = index;
+        self.history.go_back_to(index);
+        self.history.all_is_durable();
         store
     }
 
@@ -230,9 +172,9 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
     }
 
     fn until_failure(&mut self, store: &Store) -> flagstone::Result<()> {
-        let mut state = self.history.states[self.history.states.len() - 1].clone();
+        let mut state = self.history.last().clone();
         let mut tx = store.write()?;
-        while let Some(step) = self.steps.next() {
+        for step in self.steps.by_ref() {
             match step {
                 Step::Change { place, number } => {
                     let outcome = self.shelf.change(&mut state, place, number, &mut tx);
@@ -246,14 +188,14 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
                     if is_durable {
                         tx.set_durability(Durability::Durable);
                     }
-                    self.history.states.push(state.clone());
+                    self.history.begin(state.clone());
                     tx.commit()?;
                     if is_durable {
-                        self.all_is_durable();
+                        self.history.all_is_durable();
                     }
                     if matches!(end, End::Checkpoint) {
                         store.checkpoint()?;
-                        self.all_is_durable();
+                        self.history.all_is_durable();
                     }
                     tx = store.write()?;
                 }
@@ -266,10 +208,10 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
     /// A snapshot stays as it is while a transaction and a checkpoint run.
     fn hold(&mut self, store: &Store) {
         let held = store.read().expect("a snapshot");
-        let before = self.history.states[self.history.states.len() - 1].clone();
+        let before = self.history.last().clone();
         let _ = self.transaction(store);
         store.checkpoint().expect("a checkpoint");
-        self.all_is_durable();
+        self.history.all_is_durable();
         let found = self.shelf.readable(&held);
         assert!(self.shelf.are_same(&found, &before), "a snapshot that was held has changed");
     }

@@ -4,9 +4,10 @@
 use std::fmt::Debug;
 
 use flagstone::sim::{Random, SimDisk, SimMachine, SimProcess};
-use flagstone::{Durability, OpenOptions, Savepoint, Store};
+use flagstone::{OpenOptions, Store};
 
 use crate::chance::Chance;
+use crate::history::History;
 use crate::program::{End, Step, options, planted, steps};
 use crate::shelf::{Shelf, State};
 
@@ -34,11 +35,8 @@ struct Run<'a, S> {
     steps: S,
     machine: SimMachine,
     members: Vec<Member>,
-    /// The states that were committed; behind them one that may have been, by a process
-    /// that was killed.
-    states: Vec<State>,
-    /// The last of them that was reported durable.
-    durable: usize,
+    /// Its last state may never have been: that of a process that was killed.
+    history: History,
     cuts_left: u32,
     is_checked: bool,
 }
@@ -59,8 +57,7 @@ pub fn run(
         steps: steps(program, STEPS),
         machine: SimMachine::new(SimDisk::new(bytes)),
         members: Vec::new(),
-        states: vec![state],
-        durable: 0,
+        history: History::new(state),
         cuts_left: CUTS,
         is_checked: chance.one_in(UNCHECKED),
     };
@@ -83,13 +80,9 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
             Step::Clear { place } | Step::Discard { place } | Step::RollBackTo(place) => place / 16,
             Step::End(End::LookAtCut { seed } | End::Cut { seed }) => seed as usize,
             Step::End(End::Fail { calls }) => calls as usize,
-            Step::Savepoint | Step::End(_) => self.states.len(),
+            Step::Savepoint | Step::End(_) => self.history.count(),
         };
         number % self.members.len()
-    }
-
-    fn last(&self) -> usize {
-        self.states.len() - 1
     }
 
     fn join(&mut self) {
@@ -110,48 +103,8 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
     /// Runs one transaction.
     fn transaction(&mut self, who: usize, first: Step) -> Result<End, Killed> {
         let Member { process, store } = &self.members[who];
-        let (mut state, mut step) = (self.states[self.states.len() - 1].clone(), first);
-        let mut tx = Self::answer(process, store.write())?;
-        let mut saved: Vec<(Savepoint, State)> = Vec::new();
-        let end = loop {
-            match step {
-                Step::Change { place, number } => {
-                    let outcome = self.shelf.change(&mut state, place, number, &mut tx);
-                    Self::answer(process, outcome)?;
-                }
-                Step::Clear { place } => {
-                    Self::answer(process, self.shelf.clear(&mut state, place, &mut tx))?;
-                }
-                Step::Discard { place } => {
-                    Self::answer(process, self.shelf.discard(&mut state, place, &mut tx))?;
-                }
-                Step::Savepoint => {
-                    saved.push((Self::answer(process, tx.savepoint())?, state.clone()));
-                }
-                Step::RollBackTo(index) if !saved.is_empty() => {
-                    saved.truncate(index % saved.len() + 1);
-                    let (savepoint, earlier) = &saved[saved.len() - 1];
-                    Self::answer(process, tx.rollback_to(*savepoint))?;
-                    state.clone_from(earlier);
-                }
-                Step::RollBackTo(_) => {}
-                Step::End(end) => break end,
-            }
-            let Some(next) = self.steps.next() else { break End::Commit(Durability::Durable) };
-            step = next;
-        };
-        if matches!(end, End::Rollback) {
-            tx.rollback();
-            return Ok(end);
-        }
-        let is_durable = matches!(end, End::Commit(Durability::Durable));
-        tx.set_durability(if is_durable { Durability::Durable } else { Durability::Deferred });
-        self.states.push(state);
-        Self::answer(process, tx.commit())?;
-        if is_durable {
-            self.durable = self.last();
-        }
-        Ok(end)
+        let done = self.history.transact(self.shelf, store, first, &mut self.steps);
+        Self::answer(process, done)
     }
 
     fn after(&mut self, who: usize, end: End) {
@@ -164,7 +117,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
                     _ => store.sync(),
                 };
                 match Self::answer(process, done) {
-                    Ok(()) => self.durable = self.last(),
+                    Ok(()) => self.history.all_is_durable(),
                     Err(Killed) => self.bury(who),
                 }
             }
@@ -187,7 +140,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
             return self.go_on_after_death();
         }
         if self.members.is_empty() {
-            self.durable = self.last();
+            self.history.all_is_durable();
         }
         while self.members.len() < MOST {
             self.join();
@@ -215,17 +168,14 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
             return self.bury(0);
         };
         // The last one may have been about to be committed by the process that died.
-        let oldest = self.last().saturating_sub(1).max(self.durable);
-        let is_found = |index: &usize| self.shelf.are_same(&self.states[*index], &found);
-        let index = (oldest..=self.last()).rev().find(is_found);
-        let index = index.expect("a process that is killed loses nothing");
-        self.states.truncate(index + 1);
+        let index = self.history.find(self.shelf, &found, 2);
+        self.history.go_back_to(index.expect("a process that is killed loses nothing"));
     }
 
     fn compare(&self, who: usize) {
         let Member { process, store } = &self.members[who];
         let Ok(found) = Self::answer(process, self.shelf.contents(store)) else { return };
-        let is_same = self.shelf.are_same(&found, &self.states[self.last()]);
+        let is_same = self.shelf.are_same(&found, self.history.last());
         assert!(is_same, "each process sees what was committed last");
     }
 
@@ -242,8 +192,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
     /// What a cut leaves holds a state that was committed, none older than the durable one.
     fn expect_committed(&self, store: &Store) -> usize {
         let found = self.shelf.contents(store).expect("it can be read");
-        let is_found = |index: &usize| self.shelf.are_same(&self.states[*index], &found);
-        let index = (self.durable..self.states.len()).rev().find(is_found);
+        let index = self.history.find(self.shelf, &found, usize::MAX);
         index.expect("a state that was committed since the last durable one")
     }
 
@@ -270,8 +219,8 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         self.join();
         let index = self.expect_committed(&self.members[0].store);
         // Opening has made it durable.
-        self.states.truncate(index + 1);
-        self.durable = index;
+        self.history.go_back_to(index);
+        self.history.all_is_durable();
         self.join();
     }
 
@@ -282,7 +231,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
             self.join();
         }
         if let Ok(held) = Self::answer(&holder.process, holder.store.read()) {
-            let before = self.states[self.last()].clone();
+            let before = self.history.last().clone();
             if self.change_and_checkpoint(0).is_err() {
                 self.bury(0);
             }
@@ -303,7 +252,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         }
         let Member { process, store } = &self.members[who];
         Self::answer(process, store.checkpoint())?;
-        self.durable = self.last();
+        self.history.all_is_durable();
         Ok(())
     }
 }
