@@ -91,11 +91,13 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         self.members.push(Member { process, store });
     }
 
-    /// The answer of a call, which a process that is alive always has.
+    /// The answer of a call, which a process that is alive always has. One that was killed at
+    /// the call's last step has one too, which nobody heard; and what it reads is not what
+    /// the others have.
     fn answer<T, E: Debug>(process: &SimProcess, answer: Result<T, E>) -> Result<T, Killed> {
         match answer {
+            _ if process.is_dead() => Err(Killed),
             Ok(answer) => Ok(answer),
-            Err(_) if process.is_dead() => Err(Killed),
             Err(error) => panic!("a process that is alive was refused: {error:?}"),
         }
     }
@@ -116,9 +118,8 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
                     End::Checkpoint => store.checkpoint(),
                     _ => store.sync(),
                 };
-                match Self::answer(process, done) {
-                    Ok(()) => self.history.all_is_durable(),
-                    Err(Killed) => self.bury(who),
+                if self.durable_by(who, done).is_err() {
+                    self.bury(who);
                 }
             }
             End::Reopen => self.change_places(who),
@@ -250,9 +251,15 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
         if let Some(step) = self.steps.next() {
             self.transaction(who, step)?;
         }
-        let Member { process, store } = &self.members[who];
-        Self::answer(process, store.checkpoint())?;
-        self.history.all_is_durable();
-        Ok(())
+        let done = self.members[who].store.checkpoint();
+        self.durable_by(who, done)
+    }
+
+    /// What this process has made durable is so, even if it was killed right after.
+    fn durable_by(&mut self, who: usize, done: flagstone::Result<()>) -> Result<(), Killed> {
+        if done.is_ok() {
+            self.history.all_is_durable();
+        }
+        Self::answer(&self.members[who].process, done)
     }
 }
