@@ -79,6 +79,36 @@ fn it_is_reported_once() -> TestResult {
     Ok(())
 }
 
+/// A transaction larger than half of the log makes a checkpoint, with the writer's lock held
+/// and its record there already. What the program does in the report must not come between.
+#[test]
+fn a_report_that_panics_takes_nothing_from_a_large_commit() -> TestResult {
+    for is_shared in [false, true] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("store");
+        let options = options().report_readers(Duration::ZERO, |_| panic!("as a program may"));
+        let store = match is_shared {
+            false => common::open_with(&path, &options)?,
+            // SAFETY: a file of this test's own.
+            true => unsafe { options.open_shared(&path) }?,
+        };
+        let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 20_000]))?;
+        let held = store.read()?;
+        let commit = || fill(&store, array, 7);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(commit)).is_err();
+        assert!(panicked, "the report was not made");
+        store.update(|tx| {
+            assert_eq!(tx.at(array)?[..], [7; 20_000], "the next writer builds on it");
+            tx.at_mut(array).map(|array| array[1] = 9)
+        })?;
+        assert_eq!(held.at(array)?[..2], [0, 0]);
+        drop(held);
+        assert_eq!(store.read()?.at(array)?[..3], [7, 9, 7]);
+        assert!(store.check()?.is_clean());
+    }
+    Ok(())
+}
+
 #[test]
 fn there_are_no_more_than_the_store_may_have() -> TestResult {
     let folder = tempfile::tempdir()?;

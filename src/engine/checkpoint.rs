@@ -143,7 +143,7 @@ impl Core {
 
     /// Tells of readers that hold a snapshot for long. Without a lock or a turn, since it is
     /// the program's code: it may panic, or write.
-    fn report_old_readers(&self) {
+    pub(crate) fn report_old_readers(&self) {
         let Some(ReaderReport { age, report }) = &self.settings.reader_report else { return };
         let old = lock(&self.pool).take_old_readers(*age);
         old.iter().for_each(|reader| report(reader));

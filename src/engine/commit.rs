@@ -27,8 +27,19 @@ pub(crate) struct Committed {
     durable: bool,
     /// Whether the log is so full that a checkpoint is due.
     pub(crate) checkpoint_due: bool,
+    /// Whether it was so large that a checkpoint had to follow it, which has told of no
+    /// reader yet: that is due once the writer's lock is given on.
+    pub(crate) has_checkpointed: bool,
     /// The length that the log should be moved to, if it is due.
     pub(crate) log_bytes_wanted: Option<u64>,
+}
+
+impl Committed {
+    /// A commit after which nothing is due.
+    fn nothing(position: u64, durable: bool) -> Self {
+        let (checkpoint_due, has_checkpointed, log_bytes_wanted) = (false, false, None);
+        Self { position, durable, checkpoint_due, has_checkpointed, log_bytes_wanted }
+    }
 }
 
 impl Core {
@@ -59,9 +70,7 @@ impl Core {
         self.refuse_poisoned()?;
         let Some(body) = workspace.compose(record, || self.bulk_floor_bytes())? else {
             let position = lock(&self.log).tail.appended;
-            let (checkpoint_due, log_bytes_wanted) = (false, None);
-            let committed = Committed { position, durable, checkpoint_due, log_bytes_wanted };
-            return Ok((committed, Vec::new()));
+            return Ok((Committed::nothing(position, durable), Vec::new()));
         };
         let heap_bytes = workspace.heap_bytes();
         if self.planted(Plant::BulkNotSynced) {
@@ -138,7 +147,8 @@ impl Core {
             since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes());
         let durable = durable || log.tail.awaits_flush();
         let log_bytes_wanted = self.log_bytes_wanted(&log);
-        Ok(Committed { position, durable, checkpoint_due, log_bytes_wanted })
+        let nothing = Committed::nothing(position, durable);
+        Ok(Committed { checkpoint_due, log_bytes_wanted, ..nothing })
     }
 
     /// Waits for the checkpoint that is on its way; if there is no room after it, or
@@ -157,7 +167,7 @@ impl Core {
     fn append_spilled(&self, record: &[u8], heap_bytes: u64) -> Result<Committed> {
         // The checkpoint that must follow is not to fail for a process that is stopped.
         if self.sharing.is_some() {
-            self.checkpoint()?;
+            self.checkpoint_within()?;
         }
         let entries = &record[HEADER_BYTES as usize..];
         let floor = self.bulk_floor_bytes().max(heap_bytes);
@@ -180,7 +190,7 @@ impl Core {
             return Ok(committed);
         }
         // The record stands from here on, and must not outlive its run.
-        while let Err(error) = self.checkpoint() {
+        while let Err(error) = self.checkpoint_within() {
             // A process that is stopped keeps this one waiting, and all the others; the
             // record must not be left without its checkpoint.
             if !matches!(error.kind(), ErrorKind::ProcessInTheWay { .. }) {
@@ -188,7 +198,13 @@ impl Core {
                 return Err(self.commit_unknown());
             }
         }
-        Ok(committed)
+        Ok(Committed { has_checkpointed: true, ..committed })
+    }
+
+    /// A checkpoint of the transaction that is being committed, whose turn it is. Nothing of
+    /// the program's own may run: the record may stand already, and the writer's image not.
+    fn checkpoint_within(&self) -> Result<()> {
+        self.run_checkpoint(&mut lock(&self.checkpointer))
     }
 
     /// Step 5, without the writer's lock.

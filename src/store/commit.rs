@@ -91,6 +91,9 @@ impl PendingCommit<'_> {
     /// [`ErrorKind::CommitUnknown`](crate::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
+        if self.committed.has_checkpointed {
+            self.store.core.report_old_readers();
+        }
         if self.committed.checkpoint_due {
             self.store.checkpoint_due();
         }
