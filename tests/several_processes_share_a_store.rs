@@ -4,6 +4,9 @@
 mod common;
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use common::{TestResult, assert_refused, refusal};
@@ -75,6 +78,58 @@ fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
 }
 
 /// Threads of several processes at once: each commit counts, and none waits for ever.
+/// A thread of a process flushes at the end of its turn what the others of its threads wait
+/// for. One that looked just before that must not wait for another process's turn: it has
+/// been answered. Each round looks a little later into that end.
+#[test]
+fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    let mut rounds = 0;
+    for round in 0..24 {
+        let answered = AtomicBool::new(false);
+        let (sender, joined) = mpsc::channel();
+        let is_in_time = std::thread::scope(|scope| -> flagstone::Result<bool> {
+            let (first, second, answered) = (&first, &second, &answered);
+            let mut tx = first.write()?;
+            *tx.root_or_insert_with("count", || 0u64).and_then(|count| tx.at_mut(count))? += 1;
+            let (release, released) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                // Joins the turn, and waits for the transaction in it.
+                let tx = first.write();
+                let _ = sender.send(());
+                let _ = released.recv();
+                drop(tx);
+            });
+            std::thread::sleep(Duration::from_micros(300));
+            let pending = tx.commit_later()?;
+            let has_joined = joined.recv_timeout(Duration::from_millis(50)).is_ok();
+            let other = scope.spawn(move || {
+                let _tx = second.write();
+                let begun = Instant::now();
+                while !answered.load(SeqCst) && begun.elapsed() < Duration::from_secs(3) {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                answered.load(SeqCst)
+            });
+            std::thread::sleep(Duration::from_millis(2));
+            drop(release);
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(10 * round) {
+                std::hint::spin_loop();
+            }
+            pending.wait()?;
+            answered.store(true, SeqCst);
+            rounds += u32::from(has_joined);
+            Ok(other.join().expect("no panic") || !has_joined)
+        })?;
+        assert!(is_in_time, "round {round} waited for the other process");
+    }
+    assert!(rounds > 0, "no thread ever joined another one's turn");
+    Ok(())
+}
+
 #[test]
 fn threads_of_all_processes_write_at_once() -> TestResult {
     const EACH: u64 = 150;

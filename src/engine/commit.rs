@@ -210,13 +210,16 @@ impl Core {
     /// Step 5, without the writer's lock.
     pub(crate) fn finish_commit(&self, committed: Committed) -> Result<()> {
         self.expect_own_process()?;
+        let is_durable = || self.durable() >= committed.position;
         let is_visible = self.visible.load(Acquire) >= committed.position;
-        if is_visible && !committed.durable || self.durable() >= committed.position {
+        if is_visible && !committed.durable || is_durable() {
             return Ok(());
         }
-        // Of a shared store only what others have deferred is left to flush: this commit
-        // changed nothing.
-        let flushed = self.join_turn().and_then(|_turn| self.flush_to(committed.position));
+        // Of a shared store, what a transaction has appended is flushed in this process's turn,
+        // by one thread or another. Only what others have deferred can be left after it, for a
+        // commit that changed nothing.
+        let turn = self.join_turn_unless(is_durable);
+        let flushed = turn.and_then(|_turn| self.flush_to(committed.position));
         flushed.map_err(|error| match self.poison.get() {
             Some(_) => self.commit_unknown(),
             None => error,

@@ -31,9 +31,9 @@ pub(super) struct TurnState {
 }
 
 /// This process's turn to write; it ends with the last one of these. Of a store that is
-/// not shared, it is always this process's turn.
+/// not shared, it is always this process's turn, and there is nothing to end.
 pub(crate) struct WriteTurn<'core> {
-    core: &'core Core,
+    shared: Option<&'core Core>,
 }
 
 fn lock_std<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -43,28 +43,44 @@ fn lock_std<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Core {
     /// The turn, for a transaction of its own: not in one that has lasted long.
     pub(crate) fn begin_turn(&self) -> Result<WriteTurn<'_>> {
-        self.take_turn(|turn| turn.begun.is_some_and(|begun| begun.elapsed() < LONGEST_TURN))
+        let is_young =
+            |turn: &TurnState| turn.begun.is_some_and(|begun| begun.elapsed() < LONGEST_TURN);
+        self.take_turn(is_young, || false)
     }
 
     /// The turn, for what may be called inside of a transaction.
     pub(crate) fn join_turn(&self) -> Result<WriteTurn<'_>> {
-        self.take_turn(|_| true)
+        self.take_turn(|_| true, || false)
     }
 
-    fn take_turn(&self, may_join: impl Fn(&TurnState) -> bool) -> Result<WriteTurn<'_>> {
-        let Some(sharing) = &self.sharing else { return Ok(WriteTurn { core: self }) };
+    /// The turn, for what another thread of this process may do in its own: then there is
+    /// nothing left to take it for. A commit that is flushed with the turn that it was in must
+    /// not wait for other processes.
+    pub(crate) fn join_turn_unless(&self, is_done: impl Fn() -> bool) -> Result<WriteTurn<'_>> {
+        self.take_turn(|_| true, is_done)
+    }
+
+    fn take_turn(
+        &self,
+        may_join: impl Fn(&TurnState) -> bool,
+        is_done: impl Fn() -> bool,
+    ) -> Result<WriteTurn<'_>> {
+        let Some(sharing) = &self.sharing else { return Ok(WriteTurn { shared: None }) };
         let mut turn = lock_std(&sharing.turn);
         // Since when another thread of this process has been waiting for the others in
         // this one's stead: it has the same patience.
         let mut since = None;
         loop {
+            if is_done() {
+                return Ok(WriteTurn { shared: None });
+            }
             if turn.is_changing || turn.holds > 0 && !may_join(&turn) {
                 since = turn.is_changing.then(|| since.unwrap_or_else(Instant::now));
                 let woken = sharing.turn_changed.wait(turn);
                 turn = woken.unwrap_or_else(PoisonError::into_inner);
             } else if turn.holds > 0 {
                 turn.holds += 1;
-                return Ok(WriteTurn { core: self });
+                return Ok(WriteTurn { shared: Some(self) });
             } else {
                 break;
             }
@@ -75,7 +91,7 @@ impl Core {
         let mut entering = Entering { sharing, has_turn: None };
         let entered = self.enter_turn(sharing, last, since.unwrap_or_else(Instant::now));
         entering.has_turn = Some(entered.is_ok());
-        entered.map(|()| WriteTurn { core: self })
+        entered.map(|()| WriteTurn { shared: Some(self) })
     }
 
     /// Gets the turn from the other processes, and learns what they did.
@@ -278,9 +294,10 @@ impl Drop for Entering<'_> {
 
 impl Drop for WriteTurn<'_> {
     fn drop(&mut self) {
-        let Some(sharing) = &self.core.sharing else { return };
+        let Some(core) = self.shared else { return };
+        let Some(sharing) = &core.sharing else { return };
         // A forked child has a copy of the descriptor, and would give back its parent's turn.
-        if !self.core.is_own_process() {
+        if !core.is_own_process() {
             return;
         }
         let mut turn = lock_std(&sharing.turn);
@@ -290,7 +307,7 @@ impl Drop for WriteTurn<'_> {
         }
         turn.is_changing = true;
         drop(turn);
-        let number = self.core.leave_turn(sharing);
+        let number = core.leave_turn(sharing);
         let mut turn = lock_std(&sharing.turn);
         turn.is_changing = false;
         turn.last = number;
