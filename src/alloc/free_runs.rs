@@ -7,7 +7,7 @@ use crate::format::heap::{
 use crate::image::Image;
 use crate::workspace::Workspace;
 
-use super::{bad_page, set_descriptor, set_u32};
+use super::{bad_page, set_descriptor, set_in_header};
 
 /// Runs of one list that are looked at for the best fit.
 const MOST_CANDIDATES: usize = 16;
@@ -159,9 +159,9 @@ fn relink(
 
 fn set_bucket(workspace: &mut Workspace, bucket: usize, page: u64) -> Result<()> {
     let at = std::mem::offset_of!(HeapHeader, buckets) + 4 * bucket;
-    set_u32(workspace, "heap header", at as u64, page)?;
+    set_in_header(workspace, at, page)?;
     let at = std::mem::offset_of!(HeapHeader, bucket_mask) + bucket / 64 * 8;
-    let mask: &mut zerocopy::little_endian::U64 = workspace.pod_mut("heap header", at as u64)?;
+    let mask: &mut zerocopy::little_endian::U64 = workspace.header_mut(at)?;
     let bit = 1 << (bucket % 64);
     mask.set(if page == 0 { mask.get() & !bit } else { mask.get() | bit });
     Ok(())

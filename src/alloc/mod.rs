@@ -203,6 +203,11 @@ fn set_u32(workspace: &mut Workspace, what: &'static str, offset: u64, value: u6
     Ok(())
 }
 
+fn set_in_header(workspace: &mut Workspace, offset: usize, value: u64) -> Result<()> {
+    *workspace.header_mut(offset)? = U32::new(value as u32);
+    Ok(())
+}
+
 #[cold]
 fn bad_page(page: u64, expected: &str, found: impl std::fmt::Display) -> crate::Error {
     ErrorKind::corrupt("page descriptor (page's offset)", page * PAGE_BYTES, expected, found)

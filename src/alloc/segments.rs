@@ -8,7 +8,7 @@ use crate::format::heap::{
 };
 use crate::workspace::Workspace;
 
-use super::{free_runs, set_descriptor, set_u32};
+use super::{free_runs, set_descriptor, set_in_header, set_u32};
 
 /// Free pages at the heap's end from which on the heap is cut.
 const FEWEST_CUT_PAGES: u64 = 64;
@@ -65,8 +65,8 @@ fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
     workspace.take_pages(first, pages)?;
     if directory_pages == 1 {
         let index = segment / SEGMENTS_PER_DIRECTORY * 4;
-        let at = std::mem::offset_of!(HeapHeader, directory) as u64 + index;
-        set_u32(workspace, "heap header", at, first)?;
+        let at = std::mem::offset_of!(HeapHeader, directory) + index as usize;
+        set_in_header(workspace, at, first)?;
     }
     let chunk = first + directory_pages;
     set_chunk(workspace, segment, chunk)?;
@@ -100,8 +100,7 @@ fn set_chunk(workspace: &mut Workspace, segment: u64, chunk: u64) -> Result<()> 
 }
 
 fn set_segments(workspace: &mut Workspace, segments: u64) -> Result<()> {
-    let at = std::mem::offset_of!(HeapHeader, segments) as u64;
-    set_u32(workspace, "heap header", at, segments)
+    set_in_header(workspace, std::mem::offset_of!(HeapHeader, segments), segments)
 }
 
 /// Moves the heap's end; never into the log, which the file must not lose.
@@ -117,8 +116,7 @@ pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()
         ));
     }
     workspace.extend(pages * PAGE_BYTES)?;
-    let at = std::mem::offset_of!(HeapHeader, heap_pages) as u64;
-    set_u32(workspace, "heap header", at, pages)?;
+    set_in_header(workspace, std::mem::offset_of!(HeapHeader, heap_pages), pages)?;
     workspace.adopt_length()
 }
 

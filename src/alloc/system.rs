@@ -1,7 +1,5 @@
 //! Flagstone's own arrays and texts: the registry, the roots, their names.
 
-use zerocopy::IntoBytes;
-
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{ArrayRef, HeapHeader, MAX_ENTRIES, TYPE_SYSTEM};
@@ -14,7 +12,7 @@ use super::{Request, allocate, free, pages};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SystemArray {
     /// Where its `ArrayRef` lies.
-    place: u64,
+    place: usize,
     /// Bytes of an element.
     element_bytes: u64,
 }
@@ -22,11 +20,11 @@ pub(crate) struct SystemArray {
 impl SystemArray {
     /// The type registry.
     pub(crate) const REGISTRY: Self =
-        Self { place: std::mem::offset_of!(HeapHeader, registry) as u64, element_bytes: 128 };
+        Self { place: std::mem::offset_of!(HeapHeader, registry), element_bytes: 128 };
 
     /// The named roots.
     pub(crate) const ROOTS: Self =
-        Self { place: std::mem::offset_of!(HeapHeader, roots) as u64, element_bytes: 32 };
+        Self { place: std::mem::offset_of!(HeapHeader, roots), element_bytes: 32 };
 }
 
 const _: () = assert!(MAX_ENTRIES == 65536);
@@ -34,7 +32,7 @@ const _: () = assert!(MAX_ENTRIES == 65536);
 /// Lengthens an array by one zero element; returns that one's index. The array
 /// moves to a run twice as long when it is full.
 pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Result<u64> {
-    let old: ArrayRef = *workspace.pod("array of the heap header", array.place)?;
+    let old: ArrayRef = *workspace.pod("array of the heap header", array.place as u64)?;
     let (len, old_pages) = (u64::from(old.len.get()), u64::from(old.pages.get()));
     if len >= u64::from(MAX_ENTRIES) {
         let (count, size_bytes) = (len + 1, array.element_bytes);
@@ -54,9 +52,7 @@ pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Resul
         }
         new = ArrayRef::new(offset / PAGE_BYTES, pages, len + 1);
     }
-    workspace
-        .bytes_mut("array of the heap header", array.place, size_of::<ArrayRef>() as u64)?
-        .copy_from_slice(new.as_bytes());
+    *workspace.header_mut(array.place)? = new;
     let element = new.offset() + len * array.element_bytes;
     workspace.bytes_mut("array", element, array.element_bytes)?.fill(0);
     Ok(len)

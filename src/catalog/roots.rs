@@ -157,7 +157,7 @@ pub(crate) fn remove(workspace: &mut Workspace, name: &str) -> Result<bool> {
     let end = bytes.len() - ENTRY_BYTES as usize;
     bytes[end..].fill(0);
     let at = std::mem::offset_of!(HeapHeader, roots) + std::mem::offset_of!(ArrayRef, len);
-    *workspace.pod_mut::<U32>("heap header", at as u64)? = U32::new(len as u32 - 1);
+    *workspace.header_mut(at)? = U32::new(len as u32 - 1);
     free_bytes(workspace, old.name_offset.get(), u64::from(old.name_bytes.get()))?;
     Ok(true)
 }

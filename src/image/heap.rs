@@ -150,6 +150,9 @@ impl Image {
         if page >= self.heap_pages() {
             return Err("the space past the heap's end");
         }
+        if page == 0 {
+            return Err("the heap's header");
+        }
         let descriptor = self.descriptor(page).map_err(|_| "a page without a descriptor")?;
         match descriptor.kind() {
             Some(PageKind::Slab) => slot(descriptor, offset),
@@ -166,7 +169,7 @@ impl Image {
         let first = u64::from(body.owner.get());
         let head = self.descriptor(first).map_err(|_| "a run without a first page")?;
         let pages = u64::from(head.run_pages.get());
-        let is_inside = first < page && page < first + pages;
+        let is_inside = 0 < first && first < page && page < first + pages;
         if head.kind() != Some(PageKind::Run) || !is_inside {
             return Err("a run without a first page");
         }

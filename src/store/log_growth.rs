@@ -11,7 +11,6 @@ use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{HeapHeader, RegionRef};
 use crate::workspace::Workspace;
-use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
 /// Moves the log to a region of `log_bytes`, or puts that off if it fails: then
@@ -84,8 +83,6 @@ fn set_regions(workspace: &mut Workspace, regions: [(u64, u64); 2]) -> Result<()
     let region =
         |(page, pages)| RegionRef { page: U32::new(page as u32), pages: U32::new(pages as u32) };
     let regions = regions.map(region);
-    let at = std::mem::offset_of!(HeapHeader, log) as u64;
-    let bytes = workspace.bytes_mut("heap header", at, size_of_val(&regions) as u64)?;
-    bytes.copy_from_slice(regions.as_bytes());
+    *workspace.header_mut(std::mem::offset_of!(HeapHeader, log))? = regions;
     workspace.adopt_length()
 }

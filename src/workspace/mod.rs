@@ -12,7 +12,10 @@
 //! saved bytes back in reverse order gives the state at the level's begin.
 //! `W3` A page that is taken into use is zero first, in this image and, through
 //! the record, in all others. `W4` A body names every word in which the heap
-//! differs from the state before the transaction, page sums included.
+//! differs from the state before the transaction, page sums included. `W5` Page 0, the
+//! heap's header, changes through `header_mut` alone. Images take from it how far they reach
+//! and where the log is, which changes under all of them: were it an object's, or an array's
+//! that the file names, a program's plain store to it could make the log a place like any other.
 
 mod compose;
 mod marks;
@@ -98,9 +101,18 @@ impl Workspace {
         &mut self.image
     }
 
-    /// Saves the lines of `[offset, offset + len_bytes)` before they change.
+    /// Saves the lines of `[offset, offset + len_bytes)` before they change; refuses those of
+    /// the heap's header (W5).
     #[inline]
     pub(crate) fn mark(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
+        if offset < PAGE_BYTES && len_bytes > 0 {
+            return Err(header_is_no_object(offset));
+        }
+        self.mark_lines(offset, len_bytes)
+    }
+
+    #[inline]
+    fn mark_lines(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
         if len_bytes == 0 {
             return Ok(());
         }
@@ -143,6 +155,18 @@ impl Workspace {
         self.image.bytes_mut(what, offset, len_bytes)
     }
 
+    /// A field of the heap's header, to change it: whoever does has tested the value.
+    pub(crate) fn header_mut<T>(&mut self, offset: usize) -> Result<&mut T>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Immutable,
+    {
+        let (what, offset, len_bytes) = ("heap header", offset as u64, size_of::<T>() as u64);
+        self.mark_lines(offset, len_bytes)?;
+        let bytes = self.image.bytes_mut(what, offset, len_bytes)?;
+        T::mut_from_bytes(bytes)
+            .map_err(|_| ErrorKind::corrupt(what, offset, "an aligned place", offset))
+    }
+
     /// Makes the heap at least `heap_bytes` long in file and memory. The
     /// heap's header is the caller's to change, `adopt_length` after it.
     pub(crate) fn extend(&mut self, heap_bytes: u64) -> Result<()> {
@@ -157,6 +181,12 @@ impl Workspace {
 
     /// Takes pages into use: they are zero from now on (W3).
     pub(crate) fn take_pages(&mut self, page: u64, count: u64) -> Result<()> {
+        let what = "page taken into use";
+        if page == 0 {
+            return Err(header_is_no_object(0));
+        }
+        // Before any is noted: a record must not name what no image can change.
+        self.image.bytes(what, page * PAGE_BYTES, count * PAGE_BYTES)?;
         for page in page..page + count {
             if self.marks.is_released(page) {
                 // It was in use before this transaction or savepoint: its old
@@ -168,7 +198,6 @@ impl Workspace {
             }
             self.image.touch(page);
         }
-        let what = "page taken into use";
         self.image.bytes_mut(what, page * PAGE_BYTES, count * PAGE_BYTES)?.fill(0);
         Ok(())
     }
@@ -244,4 +273,10 @@ impl Workspace {
     pub(crate) fn give_back(&mut self, keep: &PageSet) -> std::io::Result<()> {
         self.image.give_back(keep)
     }
+}
+
+#[cold]
+fn header_is_no_object(offset: u64) -> crate::Error {
+    let expected = "one behind the heap's header";
+    ErrorKind::corrupt("place to change", offset, expected, "one in it")
 }
