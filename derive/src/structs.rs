@@ -140,13 +140,18 @@ fn check(options: &Options, fields: &[Field<'_>]) -> TokenStream {
 
 /// A statement that compiles only for a struct of exactly these fields.
 ///
-/// An attribute macro below this one could still add a field.
+/// An attribute macro below this one could still add a field, or change one's type: the types
+/// are compared as arguments of the same type, where a reference is not followed to what it
+/// refers to, as it would be in an expression of its own.
 fn same_fields(fields: &[Field<'_>]) -> TokenStream {
     let members = fields.iter().map(|field| &field.member);
     let types = fields.iter().map(|field| field.ty);
     let names = Vec::from_iter((0..fields.len()).map(|index| format_ident!("field{index}")));
     quote! {
-        let _: fn(&Self) -> (#(&#types,)*) = |Self { #(#members: #names),* }| (#(#names,)*);
+        fn same_type<T>(_: *const T) {}
+        let _ = |Self { #(#members: #names),* }: &Self| {
+            #(same_type::<#types>(&raw const *#names);)*
+        };
     }
 }
 

@@ -213,7 +213,7 @@ fn find(image: &Image, schema: &Schema) -> Result<Option<u32>> {
 /// Whether the description of type `number` goes on with `name` after its first word:
 /// tells nearly all others apart without reading them as text.
 fn may_be_named(image: &Image, number: u32, name: &str) -> Result<bool> {
-    let (_, bytes) = schema_bytes(image, number)?;
+    let (_, bytes) = line_with_name(image, number)?;
     let rest = bytes.iter().position(|byte| *byte == b' ').map(|space| &bytes[space + 1..]);
     Ok(rest.is_some_and(|rest| rest.starts_with(name.as_bytes())))
 }
@@ -243,13 +243,18 @@ fn expect_text(offset: u64, bytes: &[u8]) -> Result<&str> {
         .map_err(|error| ErrorKind::corrupt("type's description", offset, "UTF-8", error))
 }
 
-/// The name of type `number`: in its description between the first word and the
-/// size. No more is read of it: it may be long, and is not the only one.
-pub(crate) fn type_name(image: &Image, number: u32) -> Result<Option<&str>> {
+/// The begin of type `number`'s description, where its name is. No more is read for it: the
+/// description may be long, and a file can give the same long one to each of its types.
+fn line_with_name(image: &Image, number: u32) -> Result<(u64, &[u8])> {
     /// What stands in the line beside the name, with some room.
     const BESIDE_BYTES: usize = 64;
     let (offset, bytes) = schema_bytes(image, number)?;
-    let start = &bytes[..bytes.len().min(MAX_NAME_BYTES as usize + BESIDE_BYTES)];
+    Ok((offset, &bytes[..bytes.len().min(MAX_NAME_BYTES as usize + BESIDE_BYTES)]))
+}
+
+/// The name of type `number`: in its description between the first word and the size.
+pub(crate) fn type_name(image: &Image, number: u32) -> Result<Option<&str>> {
+    let (offset, start) = line_with_name(image, number)?;
     let Some(end) = start.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
     let named = expect_text(offset, &start[..end])?.split_once(' ');
     Ok(named.and_then(|(_, rest)| rest.rsplit_once(" size ")).map(|(name, _)| name))
