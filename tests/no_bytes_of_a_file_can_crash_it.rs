@@ -7,6 +7,8 @@
 //! it begins, so that even a case that ends the process has a number. A case
 //! is repeated with `FLAGSTONE_SEED` set to its number.
 
+#[path = "common/bounded.rs"]
+mod bounded;
 mod common;
 
 use std::io::{BufRead, BufReader};
@@ -14,15 +16,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
 
+use bounded::{CHILD, PATIENCE, limit_memory, within, write_sparse};
 use common::{Random, TestResult, assert_refused, child, forge, is_long, open_with, seed};
 use flagstone::{
     Checkpoints, Durability, Link, LinkTests, OpenOptions, Result, Store, WriteTx, persist,
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
 
-const CHILD: &str = "FLAGSTONE_DAMAGE";
 const PAGE: usize = 4096;
 /// The heap's header in the file, up to the first pages of the directory.
 const HEADER: Range<usize> = 4 * PAGE..4 * PAGE + 800;
@@ -34,8 +34,6 @@ const LOG: Range<usize> = 15 * PAGE..31 * PAGE;
 const NODES: u64 = 40;
 /// Address space of the child: far more than the samples need.
 const MOST_BYTES: u64 = 4 << 30;
-/// What a case may take.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[persist]
 #[derive(Clone, Copy, PartialEq)]
@@ -353,8 +351,7 @@ fn a_wrong_header_of_the_heap_costs_no_object() -> TestResult {
 }
 
 fn run_cases(folder: &Path, cases: Range<u64>) -> TestResult {
-    let limit = Rlimit { current: Some(MOST_BYTES), maximum: None };
-    setrlimit(Resource::As, limit)?;
+    limit_memory(MOST_BYTES)?;
     let samples = [sample(folder, true)?, sample(folder, false)?];
     let path = folder.join("damaged");
     let mut used = 0;
@@ -401,34 +398,6 @@ fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
     }
     let status = child.wait()?;
     assert!(status.success(), "{status} at {last}; see above");
-    Ok(())
-}
-
-/// Runs `case` in a child with an address space of `most_bytes` and as much time
-/// as a case may take. A file that claims too much would end it, or be too slow.
-fn within(test: &str, most_bytes: u64, case: impl FnOnce(&Path) -> TestResult) -> TestResult {
-    if let Some(folder) = std::env::var_os(CHILD) {
-        setrlimit(Resource::As, Rlimit { current: Some(most_bytes), maximum: None })?;
-        return case(Path::new(&folder));
-    }
-    let folder = tempfile::tempdir()?;
-    let mut child = child(test, CHILD, folder.path()).spawn()?;
-    let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        if let Some(status) = child.try_wait()? {
-            assert!(status.success(), "{status}, see above");
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    child.kill()?;
-    panic!("it takes too long");
-}
-
-/// Writes a file that is as long as it says, with holes for the most part.
-fn write_sparse(path: &Path, bytes: &[u8], len_bytes: u64) -> TestResult {
-    std::fs::write(path, bytes)?;
-    std::fs::OpenOptions::new().write(true).open(path)?.set_len(len_bytes)?;
     Ok(())
 }
 

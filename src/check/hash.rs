@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
         place: Place,
         bytes: &[u8],
     ) -> Option<()> {
-        let hash = self.hash(shape.key.as_deref()?, bytes)?;
+        let hash = self.hash(place, shape.key.as_deref()?, bytes)?;
         let tags = self.bytes(place, slots.tags, slots.capacity)?;
         let shard = shard_of(hash, slots.shards);
         if shard != slots.shard {
@@ -275,7 +275,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The hash of a key; `None` if its bytes cannot be had.
-    fn hash(&self, key: &[KeyPart], entry: &[u8]) -> Option<u64> {
+    fn hash(&mut self, place: Place, key: &[KeyPart], entry: &[u8]) -> Option<u64> {
         let seed = u128::from_le_bytes(self.image.hash_key());
         let mut hasher = SipHasher13::new_with_keys(seed as u64, (seed >> 64) as u64);
         for part in key {
@@ -288,6 +288,9 @@ impl<'a> Walk<'a> {
                     let tag = raw[BYTES_VALUE as usize - 1];
                     if tag == IN_HEAP {
                         let [offset, len] = [0, 8].map(|field| u64::from_le(word(&raw, field)));
+                        if !self.spend_key(place, len) {
+                            return None;
+                        }
                         hasher.write(self.image.bytes("key", offset, len).ok()?);
                     } else {
                         hasher.write(raw.get(..tag.into())?);

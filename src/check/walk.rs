@@ -49,6 +49,8 @@ pub(super) struct Walk<'a> {
     /// Bytes that are still to be expected, of elements that links lead to and of
     /// what collections own: neither overlap.
     left_bytes: [u64; 2],
+    /// Bytes of keys that are still to be hashed: each key has its own.
+    left_key_bytes: u64,
     /// Whether there were no more than that.
     is_whole: bool,
 }
@@ -126,6 +128,7 @@ impl<'a> Walk<'a> {
             told: HashSet::new(),
             names: Budget::default(),
             left_bytes: [image.heap_bytes(); 2],
+            left_key_bytes: image.heap_bytes(),
             is_whole: true,
         }
     }
@@ -220,6 +223,21 @@ impl<'a> Walk<'a> {
             None => self.is_whole = false,
         }
         self.is_whole
+    }
+
+    /// Whether a key may be as long as that. Keys own their bytes, but those of a forged file
+    /// could all name the same ones, which are hashed before anybody knows whose they are.
+    pub(super) fn spend_key(&mut self, place: Place, bytes: u64) -> bool {
+        if let Some(left) = self.left_key_bytes.checked_sub(bytes) {
+            self.left_key_bytes = left;
+            return true;
+        }
+        if self.left_key_bytes > 0 {
+            self.left_key_bytes = 0;
+            let what = "the keys up to this one are together longer than the heap";
+            self.bad(place, what.to_string());
+        }
+        false
     }
 
     /// Looks at each part of the first element.

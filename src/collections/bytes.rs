@@ -114,6 +114,14 @@ impl Bytes {
         }
     }
 
+    /// Bytes that lie in an allocation of their own.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        match Self::place(bytes_of(&self.words)) {
+            Some(Place::Heap { len, .. }) => len,
+            _ => 0,
+        }
+    }
+
     /// Whether there are no bytes.
     ///
     /// # Errors

@@ -78,6 +78,10 @@ pub trait StoredKey: Persist {
     ///
     /// The key is damaged.
     fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()>;
+
+    /// Bytes of the key that lie in memory of their own: what hashing it costs beside the
+    /// key itself.
+    fn outside_bytes(&self) -> u64;
 }
 
 /// A stored key that can be looked up by a `Q`: a `u64` by `&u64`, a [`Text`] by
@@ -132,6 +136,11 @@ impl<T: Persist + Copy> StoredKey for T {
         hasher.fixed(bytes_of(self));
         Ok(())
     }
+
+    #[inline]
+    fn outside_bytes(&self) -> u64 {
+        0
+    }
 }
 
 impl<T: Persist + Copy> Key<T> for T {
@@ -170,6 +179,10 @@ impl StoredKey for Bytes {
         hasher.open(self.as_bytes(tx)?);
         Ok(())
     }
+
+    fn outside_bytes(&self) -> u64 {
+        self.heap_bytes()
+    }
 }
 
 impl Key<[u8]> for Bytes {
@@ -204,6 +217,10 @@ impl StoredKey for Text {
     fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()> {
         hasher.open(self.as_bytes(tx)?);
         Ok(())
+    }
+
+    fn outside_bytes(&self) -> u64 {
+        self.heap_bytes()
     }
 }
 
@@ -252,6 +269,10 @@ impl<A: StoredKey, B: StoredKey> StoredKey for Pair<A, B> {
     fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()> {
         self.first.hash(tx, hasher)?;
         self.second.hash(tx, hasher)
+    }
+
+    fn outside_bytes(&self) -> u64 {
+        self.first.outside_bytes().saturating_add(self.second.outside_bytes())
     }
 }
 

@@ -65,6 +65,11 @@ impl Text {
         self.bytes.len()
     }
 
+    /// Bytes that lie in an allocation of their own.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        self.bytes.heap_bytes()
+    }
+
     /// Whether there is no text.
     ///
     /// # Errors

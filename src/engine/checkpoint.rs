@@ -272,7 +272,7 @@ impl Core {
                     let at = header.position.get();
                     return Err(ErrorKind::corrupt("log record", at, "pages of the file", page));
                 }
-                pages.insert_range(page, count, |_| ());
+                pages.insert_range(page, count);
             }
             Ok(())
         })?;

@@ -8,6 +8,7 @@ use crate::format::record::{Entries, Entry, KIND_SKIP, RecordHeader};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES, heap_room_bytes};
 use crate::log::LogSource;
 
+use super::page_ranges::PageRanges;
 use super::{Image, PageSet, cannot_map};
 
 impl Image {
@@ -23,7 +24,7 @@ impl Image {
         touched: &mut PageSet,
     ) -> Result<()> {
         let mut heap_bytes = self.heap_bytes();
-        self.zeroed = PageSet::default();
+        self.forget_ranges();
         source.each_record(self.position, target, |header, body| {
             heap_bytes = self.apply(&*source.disk, header, body, touched)?.unwrap_or(heap_bytes);
             Ok(())
@@ -38,13 +39,19 @@ impl Image {
     /// Not before, because a heap that a checkpoint was writing when it was cut
     /// off shows the header of a later state until the last record is applied.
     pub(crate) fn settle(&mut self, heap_bytes: u64) -> Result<()> {
-        self.zeroed = PageSet::default();
+        self.forget_ranges();
         self.refresh_view()?;
         if self.heap_bytes() == heap_bytes {
             return Ok(());
         }
         let found = self.heap_bytes();
         Err(ErrorKind::corrupt("heap length in the heap's header", 0, heap_bytes, found))
+    }
+
+    /// What is known of pages holds only while records are applied one after the other.
+    fn forget_ranges(&mut self) {
+        self.zeroed = PageRanges::default();
+        self.in_file = PageRanges::default();
     }
 
     /// Applies one record; returns the heap's length after it. The caller calls
@@ -109,14 +116,14 @@ impl Image {
             Entry::Line { line, mask, words } => {
                 self.apply_line(header, line, mask, words)?;
                 let page = line / LINES_PER_PAGE;
-                self.zeroed.remove(page);
+                self.zeroed.remove(page, 1);
+                self.in_file.remove(page, 1);
                 self.touched.insert(page);
                 touched.insert(page);
                 Ok(page)
             }
             Entry::Zero { page, count } => {
-                self.apply_zero(header, page, count)?;
-                touched.insert_range(page, count, |_| ());
+                self.apply_zero(header, page, count, touched)?;
                 Ok(page)
             }
             Entry::Bulk { page, count } => {
@@ -132,16 +139,25 @@ impl Image {
     /// so a page is looked at before it is written, which would make it private,
     /// and not once more while the records at hand leave it alone. A hole of the
     /// file then costs no memory, and naming it again no time.
-    fn apply_zero(&mut self, header: &RecordHeader, first: u64, count: u64) -> Result<()> {
+    fn apply_zero(
+        &mut self,
+        header: &RecordHeader,
+        first: u64,
+        count: u64,
+        touched: &mut PageSet,
+    ) -> Result<()> {
         self.pages_mut(header, first, count)?;
-        let Self { map, zeroed, touched, .. } = self;
-        zeroed.insert_range(first, count, |page| {
-            let bytes = map.items_mut::<u8>(page * PAGE_BYTES, PAGE_BYTES).unwrap_or_default();
-            if *bytes != [0; PAGE_BYTES as usize] {
-                bytes.fill(0);
-                touched.insert(page);
+        self.in_file.remove(first, count);
+        for (first, count) in self.zeroed.insert(first, count) {
+            touched.insert_range(first, count);
+            for page in first..first + count {
+                let bytes = self.pages_mut(header, page, 1)?;
+                if *bytes != [0; PAGE_BYTES as usize] {
+                    bytes.fill(0);
+                    self.touched.insert(page);
+                }
             }
-        });
+        }
         Ok(())
     }
 
@@ -164,7 +180,7 @@ impl Image {
     }
 
     /// Pages that were written in place are seen through the mapping, and read
-    /// where the image is a copy.
+    /// where the image is a copy; not once more while the records at hand leave them alone.
     fn take_bulk(
         &mut self,
         disk: &dyn Disk,
@@ -176,9 +192,20 @@ impl Image {
         if self.zeroed.contains_any(page, count) {
             return Err(bad_record(header, "bulk pages past all heaps before"));
         }
+        self.pages_mut(header, page, count)?;
+        let new = self.in_file.insert(page, count);
+        new.into_iter().try_for_each(|(page, count)| self.see_file(disk, header, page, count))
+    }
+
+    fn see_file(
+        &mut self,
+        disk: &dyn Disk,
+        header: &RecordHeader,
+        page: u64,
+        count: u64,
+    ) -> Result<()> {
         let is_copy = self.map.is_copy();
         let offset = HEAP_START_BYTES.saturating_add(page.saturating_mul(PAGE_BYTES));
-        let pages = self.pages_mut(header, page, count)?;
         if !is_copy {
             // A page of the image's own may be left from when the heap was longer;
             // it would hide the file's.
@@ -187,7 +214,7 @@ impl Image {
                 ErrorKind::corrupt("bulk pages", offset, "memory to give back", error)
             });
         }
-        let read = disk.read_at(offset, pages);
+        let read = disk.read_at(offset, self.pages_mut(header, page, count)?);
         read.map_err(|error| ErrorKind::corrupt("bulk pages", offset, "readable bytes", error))
     }
 

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind};
 mod apply;
 mod heap;
 mod hold;
+mod page_ranges;
 mod page_set;
 mod pool;
 mod view;

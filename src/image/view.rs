@@ -9,6 +9,7 @@ use crate::map::{HasMap, Misfit, PrivateMap};
 use crate::persist::{Link, Persist, Pointee};
 
 use super::PageSet;
+use super::page_ranges::PageRanges;
 
 /// How much is tested when a link is followed for reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,9 @@ pub struct Image {
     /// Pages that may be private, since the last time they were given back.
     pub(super) touched: PageSet,
     /// Pages that the records being applied have made zero, and not changed since.
-    pub(super) zeroed: PageSet,
+    pub(super) zeroed: PageRanges,
+    /// Pages that they say to be as the file has them, and that they left alone since.
+    pub(super) in_file: PageRanges,
     traits: ImageTraits,
 }
 
@@ -56,8 +59,8 @@ impl Image {
         if traits.tests == LinkTests::Bounds {
             map.allow_quick(HEAD_PAGES * PAGE_BYTES);
         }
-        let (touched, zeroed) = (PageSet::default(), PageSet::default());
-        Self { map, position, touched, zeroed, traits }
+        let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
+        Self { map, position, touched: PageSet::default(), zeroed, in_file, traits }
     }
 
     /// The log position up to which this image follows the log: a later commit

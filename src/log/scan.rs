@@ -4,7 +4,8 @@ use super::{LogSource, Ring};
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::checksum;
-use crate::format::record::{self, HEADER_BYTES, RecordHeader};
+use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
+use zerocopy::FromBytes;
 
 /// What [`recover`] found.
 #[derive(Debug, PartialEq, Eq)]
@@ -52,6 +53,10 @@ pub(crate) fn recover(
     let mut found = RecoveredLog::none(from, chain);
     let mut buffer = Vec::new();
     let mut spill = Vec::new();
+    // A checkpoint follows a spill, so that there is one at most; in a forged log each record
+    // could name all that the file has room for.
+    let file_bytes = source.disk.len_bytes();
+    let mut left_bytes = file_bytes.map_err(|error| source.failed(from, &error))?;
     while found.end - from < source.ring.len_bytes() {
         let ring = &source.ring;
         let checked = ring.checked(found.end, epoch, Some(found.chain), &mut buffer);
@@ -66,7 +71,7 @@ pub(crate) fn recover(
         if header.kind == record::KIND_SPILL {
             spill.clear();
             spill.extend_from_slice(entries);
-            if !spill_checks(source, epoch, found.end, &mut spill)? {
+            if !spill_checks(source, epoch, found.end, &mut spill, &mut left_bytes)? {
                 break;
             }
             entries = &spill;
@@ -84,8 +89,20 @@ pub(crate) fn recover(
     Ok(found)
 }
 
-/// Whether the entries that a spill names are there; leaves them in `body`.
-fn spill_checks(source: &LogSource, epoch: u64, position: u64, body: &mut Vec<u8>) -> Result<bool> {
+/// Whether the entries that a spill names are there, and take no more than `left_bytes`; leaves
+/// them in `body`.
+fn spill_checks(
+    source: &LogSource,
+    epoch: u64,
+    position: u64,
+    body: &mut Vec<u8>,
+    left_bytes: &mut u64,
+) -> Result<bool> {
+    let named = Spill::read_from_prefix(body).map(|(spill, _)| spill.len_bytes.get());
+    let Some(left) = named.ok().and_then(|bytes| left_bytes.checked_sub(bytes)) else {
+        return Ok(false);
+    };
+    *left_bytes = left;
     let spill = source.read_spill(position, body)?;
     Ok(spill.is_some_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get()))
 }

@@ -91,6 +91,31 @@ pub fn only_record(bytes: &mut [u8], entries: &[u64], len_bytes: u32, heap_bytes
     reseal(bytes, std::slice::from_ref(&record));
 }
 
+/// Puts records of these kinds and bodies at the newest superblock's position, and so in the
+/// place of all records, over a heap of `heap_bytes`.
+pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) {
+    let [log, log_bytes, base, mut position] =
+        [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
+    let mut ranges = Vec::new();
+    for (kind, body) in records {
+        let mut len = RECORD_HEADER + 8 * body.len();
+        // Behind a record there is room for a header, or none at all.
+        let rest = (position as usize + len).next_multiple_of(PAGE) - (position as usize + len);
+        len += if rest < RECORD_HEADER { rest } else { 0 };
+        let at = (log + (position - base) % log_bytes) as usize;
+        let record = &mut bytes[at..at + len];
+        record.fill(0);
+        record[..4].copy_from_slice(&[b'f', b'l', b'r', *kind]);
+        record[4..8].copy_from_slice(&(len as u32).to_le_bytes());
+        set_number(record, 8, position);
+        set_number(record, 40, heap_bytes);
+        (0..).zip(body).for_each(|(i, word)| set_number(record, RECORD_HEADER + 8 * i, *word));
+        ranges.push(at..at + len);
+        position += len as u64;
+    }
+    reseal(bytes, &ranges);
+}
+
 /// Lengthens the heap to `pages` pages, in a file that was closed.
 pub fn lengthen_heap(bytes: &mut [u8], pages: u32) {
     superblocks(bytes, |block| set_number(block, 120, u64::from(pages) * PAGE as u64));

@@ -223,8 +223,12 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         }
         packed.hashes.reserve(slots.len());
         for slot in slots {
-            let mut hasher = seed.hasher();
-            self.shard.key(tx, slot)?.hash(tx, &mut hasher)?;
+            let (key, mut hasher) = (self.shard.key(tx, slot)?, seed.hasher());
+            packed.key_bytes = packed.key_bytes.saturating_add(key.outside_bytes());
+            if packed.key_bytes > tx.heap_bytes() {
+                return Err(self.shard.bad_tags("keys that the heap has room for", "more"));
+            }
+            key.hash(tx, &mut hasher)?;
             packed.hashes.push(hasher.finish());
             let (at, size) = (self.shard.slot_offset(slot), HashEntry::<K, V>::SIZE_BYTES);
             packed.bytes.extend_from_slice(tx.bytes(
@@ -241,6 +245,9 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
 #[derive(Default)]
 pub(super) struct Packed {
     hashes: Vec<u64>,
+    /// Of the keys, what lies in memory of their own: none of it twice, unless a file is forged,
+    /// where each key could be as long as the heap.
+    key_bytes: u64,
     bytes: Vec<u8>,
 }
 

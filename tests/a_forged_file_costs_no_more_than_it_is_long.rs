@@ -1,0 +1,157 @@
+//! Promise: opening, checking and using a file takes time in proportion to its length, whatever
+//! it says. A few bytes can name a great many others, again and again; each case here took
+//! minutes or hours when it did not know its bounds.
+
+#[path = "common/bounded.rs"]
+mod bounded;
+mod common;
+
+use std::path::Path;
+
+use bounded::{within, write_sparse};
+use common::{TestResult, assert_refused, forge, open_with};
+use flagstone::collections::HashMap;
+use flagstone::{Link, OpenOptions, Store, Text};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+const PAGE: usize = 4096;
+/// Where the heap begins in the file.
+const HEAP: usize = 4 * PAGE;
+/// Field of the heap's header: the type registry.
+const REGISTRY: usize = 8;
+/// Address space of a case: what the files name is mapped more than once.
+const MOST_BYTES: u64 = 8 << 30;
+
+/// A store that was closed, or as if it had not been, whose log has room for `log_bytes`.
+fn sample(folder: &Path, log_bytes: u64, is_closed: bool) -> TestResult<Vec<u8>> {
+    let path = folder.join("sample");
+    let store = open_with(&path, &OpenOptions::new().log_bytes(log_bytes))?;
+    store.update(|tx| tx.alloc(1u64).map(drop))?;
+    store.close()?;
+    let mut bytes = std::fs::read(&path)?;
+    std::fs::remove_file(&path)?;
+    if !is_closed {
+        forge::superblocks(&mut bytes, |block| block[28] = 0);
+    }
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> flagstone::Result<Store> {
+    open_with(path, &OpenOptions::new())
+}
+
+/// A large transaction's record names entries elsewhere in the file. In a forged log each
+/// record could name the same ones.
+#[test]
+fn entries_outside_of_the_log_are_read_once() -> TestResult {
+    const LEN: u64 = 256 << 20;
+    within("entries_outside_of_the_log_are_read_once", MOST_BYTES, |folder| {
+        let mut bytes = sample(folder, 64 * 1024, false)?;
+        let newest = forge::newest(&bytes);
+        let [epoch, heap_bytes] = [72, 120].map(|field| forge::number(&bytes, newest + field));
+        let sum = xxh3_64_with_seed(&vec![0; LEN as usize], epoch);
+        let records = vec![(3, vec![heap_bytes, LEN, sum]); 800];
+        forge::log_of(&mut bytes, &records, heap_bytes);
+        let path = folder.join("store");
+        write_sparse(&path, &bytes, HEAP as u64 + heap_bytes + LEN)?;
+        // SAFETY: a file of this test's own.
+        let report = unsafe { Store::check_file(&path) }?;
+        // A log that a program wrote has one at most.
+        assert!(report.torn_end.is_some());
+        let store = open(&path)?;
+        assert!(store.check()?.is_clean());
+        Ok(())
+    })
+}
+
+/// Sixteen bytes of log make any number of pages zero, or say that they were written in place.
+#[test]
+fn pages_that_a_log_names_again_are_not_gone_through_again() -> TestResult {
+    const PAGES: u64 = 1 << 18;
+    let test = "pages_that_a_log_names_again_are_not_gone_through_again";
+    within(test, MOST_BYTES, |folder| {
+        let sample = sample(folder, 64 << 20, false)?;
+        let first = u64::from(forge::number32(&sample, HEAP));
+        let count = PAGES - first;
+        let [zero, bulk] = [1, 2].map(|op| [first << 8, (count << 8) | op]);
+        let line = [(first * 64 + 64) << 8 | 1, 7];
+        // Bulk pages but one, which some entry has made zero.
+        let last = [(PAGES - 1) << 8, 1 << 8 | 1];
+        let before_last = [first << 8, (count - 1) << 8 | 2];
+        for (begin, round) in [(zero, [zero, line]), (bulk, [bulk, line]), (last, [before_last; 2])]
+        {
+            let mut body = begin.to_vec();
+            body.extend(round.as_flattened().repeat(900_000));
+            let mut bytes = sample.clone();
+            forge::log_of(&mut bytes, &[(1, body)], PAGES * PAGE as u64);
+            let path = folder.join("store");
+            write_sparse(&path, &bytes, HEAP as u64 + PAGES * PAGE as u64)?;
+            // The heap's header knows of no such length.
+            assert_refused!(open(&path), Corrupt { .. });
+        }
+        Ok(())
+    })
+}
+
+/// All types can have the same long description, in which no name ends.
+#[test]
+fn a_type_is_sought_by_the_begins_of_descriptions() -> TestResult {
+    const TYPES: u32 = 60_000;
+    within("a_type_is_sought_by_the_begins_of_descriptions", MOST_BYTES, |folder| {
+        let mut bytes = sample(folder, 64 * 1024, true)?;
+        bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+        let text = (bytes.len() - HEAP) as u64;
+        bytes.resize(bytes.len() + (1 << 20), b'x');
+        // Identity, description, its length, and no slabs.
+        let mut entry = [0; 16];
+        entry[..3].copy_from_slice(&[1, text, 1 << 20]);
+        forge::system_array(&mut bytes, REGISTRY, &entry, TYPES);
+        let pages = (bytes.len() - HEAP) / PAGE;
+        forge::lengthen_heap(&mut bytes, pages as u32);
+        let path = folder.join("store");
+        std::fs::write(&path, &bytes)?;
+        let store = open(&path)?;
+        assert!(store.read()?.root::<u64>("none")?.is_null());
+        assert!(store.update(|tx| tx.alloc(1u64)).is_err());
+        Ok(())
+    })
+}
+
+/// Keys own their texts, but those of a forged table can all name the same one.
+#[test]
+fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
+    const LEN: usize = 64 << 20;
+    const KEYS: u64 = 4000;
+    within("one_text_of_many_keys_is_not_hashed_for_each", MOST_BYTES, |folder| {
+        let path = folder.join("store");
+        let store = open(&path)?;
+        let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
+            let long = tx.alloc_slice_copy(&vec![3u8; LEN])?;
+            let map = tx.root_or_insert_with("map", HashMap::<Text, u64>::new)?;
+            for number in 0..KEYS {
+                map.insert(tx, &format!("{number:0>77}"), number)?;
+            }
+            Ok(long)
+        })?;
+        store.close()?;
+        let mut bytes = std::fs::read(&path)?;
+        let is_key = |bytes: &[u8], at| forge::number(bytes, at + 8) == 77 && bytes[at + 23] == 255;
+        let places = (HEAP..bytes.len() - 24).step_by(8);
+        let keys: Vec<usize> = places.filter(|at| is_key(&bytes, *at)).collect();
+        assert!(keys.len() as u64 >= KEYS);
+        for at in keys {
+            forge::set_number(&mut bytes, at, long.offset());
+            forge::set_number(&mut bytes, at + 8, LEN as u64);
+        }
+        std::fs::write(&path, &bytes)?;
+        // SAFETY: a file of this test's own.
+        assert!(!unsafe { Store::check_file(&path) }?.is_clean());
+        let store = open(&path)?;
+        let more = store.update(|tx| -> flagstone::Result<()> {
+            let map = tx.root::<HashMap<Text, u64>>("map")?;
+            (0..KEYS).try_for_each(|number| map.insert(tx, &format!("{number}"), 0).map(drop))
+        });
+        assert_refused!(more, Corrupt { .. });
+        Ok(())
+    })
+}
