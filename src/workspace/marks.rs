@@ -10,20 +10,14 @@ struct Segment {
     released: [u64; PAGES_PER_SEGMENT as usize / 64],
 }
 
-impl Segment {
-    /// Whether anything is said of a page.
-    fn has(&self, page: u64) -> bool {
-        self.lines[index(page)] != 0 || get(&self.fresh, page) || get(&self.released, page)
-    }
-}
-
 /// A two-level table, so that it follows what was touched and not the heap.
 #[derive(Default)]
 pub(crate) struct Marks {
     segments: Vec<Option<Box<Segment>>>,
-    /// Pages with a marked line, or a flag, each once: a transaction with many savepoints
-    /// goes through them again and again.
-    pages: Vec<u64>,
+    /// Pages with a marked line, each once, and apart from those with a flag: each savepoint
+    /// goes through the former, and there may be many.
+    lined: Vec<u64>,
+    flagged: Vec<u64>,
 }
 
 impl Marks {
@@ -39,19 +33,30 @@ impl Marks {
     }
 
     pub(crate) fn mark(&mut self, line: u64) {
-        let page = line / LINES_PER_PAGE;
-        self.list(page).lines[index(page)] |= 1 << (line % LINES_PER_PAGE);
+        self.mark_lines(line / LINES_PER_PAGE, 1 << (line % LINES_PER_PAGE));
+    }
+
+    fn mark_lines(&mut self, page: u64, lines: u64) {
+        let marked = &mut self.segment_mut(page).lines[index(page)];
+        let is_first = *marked == 0;
+        *marked |= lines;
+        if is_first {
+            self.lined.push(page);
+        }
     }
 
     /// Marks the page as fresh, with all its lines; whether it was not.
     pub(crate) fn set_fresh(&mut self, page: u64) -> bool {
-        let segment = self.list(page);
-        segment.lines[index(page)] = u64::MAX;
-        set(&mut segment.fresh, page)
+        self.mark_lines(page, u64::MAX);
+        let is_new = set(&mut self.segment_mut(page).fresh, page);
+        if is_new {
+            self.flagged.push(page);
+        }
+        is_new
     }
 
     pub(crate) fn clear_fresh(&mut self, page: u64) {
-        let fresh = &mut self.list(page).fresh;
+        let fresh = &mut self.segment_mut(page).fresh;
         fresh[index(page) / 64] &= !(1 << (page % 64));
     }
 
@@ -61,32 +66,29 @@ impl Marks {
 
     /// Notes that a page was given up in this transaction.
     pub(crate) fn set_released(&mut self, page: u64) {
-        set(&mut self.list(page).released, page);
+        if set(&mut self.segment_mut(page).released, page) {
+            self.flagged.push(page);
+        }
     }
 
     pub(crate) fn is_released(&self, page: u64) -> bool {
         self.segment(page).is_some_and(|segment| get(&segment.released, page))
     }
 
-    /// Unmarks all lines, so that each is saved again before its next change. Pages that have
-    /// no flag either are listed no more.
+    /// Unmarks all lines, so that each is saved again before its next change.
     pub(crate) fn forget_lines(&mut self) {
-        let segments = &mut self.segments;
-        self.pages.retain(|page| {
-            let Some(segment) = &mut segments[(page / PAGES_PER_SEGMENT) as usize] else {
-                return false;
-            };
-            segment.lines[index(*page)] = 0;
-            segment.has(*page)
-        });
+        for page in self.lined.drain(..) {
+            if let Some(segment) = &mut self.segments[(page / PAGES_PER_SEGMENT) as usize] {
+                segment.lines[index(page)] = 0;
+            }
+        }
     }
 
     /// Forgets everything; the cost follows what was marked.
     pub(crate) fn clear(&mut self) {
-        for page in self.pages.drain(..) {
-            let segment = self.segments[(page / PAGES_PER_SEGMENT) as usize].as_mut();
-            if let Some(segment) = segment {
-                segment.lines[index(page)] = 0;
+        self.forget_lines();
+        for page in self.flagged.drain(..) {
+            if let Some(segment) = &mut self.segments[(page / PAGES_PER_SEGMENT) as usize] {
                 segment.fresh[index(page) / 64] = 0;
                 segment.released[index(page) / 64] = 0;
             }
@@ -98,23 +100,18 @@ impl Marks {
         self.segments.get((page / PAGES_PER_SEGMENT) as usize)?.as_deref()
     }
 
-    /// The segment of a page that is about to be marked.
-    fn list(&mut self, page: u64) -> &mut Segment {
+    fn segment_mut(&mut self, page: u64) -> &mut Segment {
         let number = (page / PAGES_PER_SEGMENT) as usize;
         if number >= self.segments.len() {
             self.segments.resize_with(number + 1, || None);
         }
-        let segment = self.segments[number].get_or_insert_with(|| {
+        self.segments[number].get_or_insert_with(|| {
             Box::new(Segment {
                 lines: [0; PAGES_PER_SEGMENT as usize],
                 fresh: [0; PAGES_PER_SEGMENT as usize / 64],
                 released: [0; PAGES_PER_SEGMENT as usize / 64],
             })
-        });
-        if !segment.has(page) {
-            self.pages.push(page);
-        }
-        segment
+        })
     }
 }
 
@@ -138,24 +135,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_savepoints_list_no_page_twice() {
+    fn a_savepoint_goes_through_what_was_marked_since_the_last() {
         let mut marks = Marks::default();
         for round in 0..100 {
             for page in [0, 7, 600] {
                 marks.mark(page * LINES_PER_PAGE + round % 64);
             }
-            assert_eq!(marks.set_fresh(8), round == 0);
-            marks.mark(8 * LINES_PER_PAGE + 3);
+            assert!(marks.set_fresh(1000 + round));
+            marks.mark((1000 + round) * LINES_PER_PAGE + 3);
             marks.set_released(9);
-            assert_eq!(marks.pages.len(), 5);
+            assert_eq!(marks.lined.len(), 4);
             marks.forget_lines();
             assert!((0..16).all(|page| marks.is_new(page * LINES_PER_PAGE + round % 64)));
-            assert_eq!(marks.pages.len(), 2, "what has a flag");
+            assert!(marks.lined.is_empty() && marks.is_fresh(1000 + round));
         }
-        marks.clear_fresh(8);
-        marks.forget_lines();
-        assert_eq!(marks.pages, [9]);
+        assert!(!marks.set_fresh(1000));
+        marks.clear_fresh(1000);
+        assert!(marks.set_fresh(1000) && marks.is_released(9));
         marks.clear();
-        assert!(!marks.is_fresh(8) && !marks.is_released(9) && marks.pages.is_empty());
+        assert!(!marks.is_fresh(1000) && !marks.is_released(9) && marks.is_new(64_000));
     }
 }
