@@ -10,8 +10,8 @@ use std::path::Path;
 
 use bounded::{within, write_sparse};
 use common::{TestResult, assert_refused, forge, open_with};
-use flagstone::collections::HashMap;
-use flagstone::{Link, OpenOptions, Store, Text};
+use flagstone::collections::{BTreeMap, HashMap, Vec as List};
+use flagstone::{Link, OpenOptions, Store, Text, WriteTx, persist};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const PAGE: usize = 4096;
@@ -152,6 +152,119 @@ fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
             (0..KEYS).try_for_each(|number| map.insert(tx, &format!("{number}"), 0).map(drop))
         });
         assert_refused!(more, Corrupt { .. });
+        Ok(())
+    })
+}
+
+/// Replaces a description by one that lies at `link`.
+fn describe(bytes: &mut [u8], begin: &str, link: Link<[u8]>, text: impl FnOnce(&str) -> String) {
+    let registry = HEAP + forge::number32(bytes, HEAP + REGISTRY) as usize * PAGE;
+    let types = forge::number32(bytes, HEAP + REGISTRY + 8) as usize;
+    let text_of = |at: usize| {
+        let start = HEAP + forge::number(bytes, at + 8) as usize;
+        &bytes[start..start + forge::number32(bytes, at + 16) as usize]
+    };
+    let entries = (1..types).map(|number| registry + 128 * number);
+    let mut entries = entries.filter(|at| text_of(*at).starts_with(begin.as_bytes()));
+    let entry = entries.next().expect("a type of that name");
+    let text = text(std::str::from_utf8(text_of(entry)).expect("a description"));
+    assert!(text.len() as u64 <= link.len());
+    let start = HEAP + link.offset() as usize;
+    bytes[start..start + text.len()].copy_from_slice(text.as_bytes());
+    forge::set_number(bytes, entry + 8, link.offset());
+    bytes[entry + 16..entry + 20].copy_from_slice(&(text.len() as u32).to_le_bytes());
+}
+
+/// Room for a description of any length.
+fn room(tx: &mut WriteTx<'_>) -> flagstone::Result<Link<[u8]>> {
+    let room = tx.alloc_slice_copy(&vec![b' '; 1 << 20])?;
+    tx.set_root("room", room)?;
+    Ok(room)
+}
+
+/// A node has as many values as keys, whatever its description says.
+#[test]
+fn a_leaf_has_no_more_values_than_keys() -> TestResult {
+    within("a_leaf_has_no_more_values_than_keys", MOST_BYTES, |folder| {
+        let path = folder.join("store");
+        let store = open(&path)?;
+        let room = store.update(|tx| {
+            let map = tx.root_or_insert_with("map", BTreeMap::<u64, bool>::new)?;
+            map.insert(tx, &1, true)?;
+            room(tx)
+        })?;
+        store.close()?;
+        let mut bytes = std::fs::read(&path)?;
+        describe(&mut bytes, "struct flagstone::BTreeLeaf<", room, |text| {
+            let line = |line: &str| match line.starts_with("24 keys") {
+                true => "24 keys: [[u8; 0]; 4294967295]\n".to_string(),
+                false => format!("{line}\n"),
+            };
+            text.lines().map(line).collect()
+        });
+        // Level 0, one entry, no neighbours, and the key.
+        let is_leaf = |at: &usize| {
+            [0, 8, 16, 24].map(|word| forge::number(&bytes, at + word)) == [1 << 32, 0, 0, 1]
+        };
+        let leaf = (HEAP..bytes.len() - 2048).step_by(64).find(is_leaf).expect("the leaf");
+        bytes[leaf + 4..leaf + 8].fill(0xff);
+        std::fs::write(&path, &bytes)?;
+        // SAFETY: a file of this test's own.
+        assert!(!unsafe { Store::check_file(&path) }?.is_clean());
+        Ok(())
+    })
+}
+
+/// Only what is listed is given a name, which may be a long one.
+#[test]
+fn long_names_of_parts_are_read_a_few_times() -> TestResult {
+    const FLAGS: usize = 8192;
+    within("long_names_of_parts_are_read_a_few_times", MOST_BYTES, |folder| {
+        let path = folder.join("store");
+        let store = open(&path)?;
+        let (flags, room) = store.update(|tx| {
+            let flags = tx.alloc([false; FLAGS])?;
+            tx.set_root("flags", flags)?;
+            Ok::<_, flagstone::Error>((flags, room(tx)?))
+        })?;
+        store.close()?;
+        let mut bytes = std::fs::read(&path)?;
+        describe(&mut bytes, "primitive [bool", room, |_| {
+            let nested = |name: String, _| format!("[{name}; {}1]", "0".repeat(8300));
+            let name = (0..124).fold("bool".to_string(), nested);
+            format!("primitive [{name}; {FLAGS}] size {FLAGS} align 1\n")
+        });
+        bytes[HEAP + flags.offset() as usize..][..FLAGS].fill(2);
+        std::fs::write(&path, &bytes)?;
+        // SAFETY: a file of this test's own.
+        assert!(unsafe { Store::check_file(&path) }?.findings.len() > 1000);
+        Ok(())
+    })
+}
+
+#[persist]
+#[derive(Clone, Copy)]
+enum Only {
+    One = 1,
+}
+
+/// What is wrong is counted, and only what is listed is remembered.
+#[test]
+fn a_length_over_zeros_takes_no_memory() -> TestResult {
+    const LEN: u64 = 1 << 24;
+    // The file is mapped; a note of each byte would take twenty times as much.
+    within("a_length_over_zeros_takes_no_memory", 512 << 20, |folder| {
+        let path = folder.join("store");
+        let store = open(&path)?;
+        store.update(|tx| {
+            let list = tx.root_or_insert_with("list", List::<Only>::new)?;
+            list.reserve_exact(tx, LEN)?;
+            list.push(tx, Only::One)?;
+            tx.put(Link::from_parts(list.offset() + 8, 1), LEN)
+        })?;
+        store.close()?;
+        // SAFETY: a file of this test's own.
+        assert!(unsafe { Store::check_file(&path) }?.findings.len() > 1000);
         Ok(())
     })
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{assert_refused, open};
+use common::{TestResult, assert_refused, forge, open};
 use flagstone::{Store, persist};
 
 /// Pages that an image had for itself when the heap was longer must not hide
@@ -133,5 +133,46 @@ fn a_struct_in_another_one_keeps_its_layout() -> flagstone::Result<()> {
     assert_refused!(store.read()?.root::<later::Outer>("outer"), TypeChanged { .. });
     assert_refused!(store.write()?.alloc(later::Outer::default()), TypeChanged { .. });
     assert_refused!(store.write()?.alloc(later::Inner::default()), TypeChanged { .. });
+    Ok(())
+}
+
+/// A run whose length was forged took the pages behind it with it when it was freed, whosever
+/// they were.
+#[test]
+fn a_run_that_says_to_be_longer_frees_nothing_of_others() -> TestResult {
+    const PAGE: usize = 4096;
+    const HEAP: usize = 4 * PAGE;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let store = open(&path)?;
+    store.update(|tx| -> flagstone::Result<()> {
+        for name in ["a", "b"] {
+            let array = tx.alloc_slice_copy(&[1u8; 2 * PAGE])?;
+            tx.set_root(name, array)?;
+        }
+        Ok(())
+    })?;
+    store.close()?;
+    let mut bytes = std::fs::read(&path)?;
+    let word = |bytes: &[u8], at: usize| forge::number32(bytes, HEAP + at) as usize;
+    let root = HEAP + word(&bytes, 24) * PAGE;
+    let first = forge::number(&bytes, root + 16) as usize / PAGE;
+    let chunk = word(&bytes, word(&bytes, 656) * PAGE) * PAGE;
+    let descriptor = HEAP + chunk + 64 * first;
+    for pages in [4u32, 1 << 20] {
+        let len_bytes = u64::from(pages) * PAGE as u64;
+        bytes[descriptor + 12..descriptor + 16].copy_from_slice(&pages.to_le_bytes());
+        forge::set_number(&mut bytes, descriptor + 24, len_bytes);
+        forge::set_number(&mut bytes, root + 24, len_bytes);
+        std::fs::write(&path, &bytes)?;
+        let store = open(&path)?;
+        let mut tx = store.write()?;
+        let array = tx.root::<[u8]>("a")?;
+        assert_refused!(tx.free(array), Corrupt { .. });
+        tx.alloc_slice_copy(&[3u8; 4 * PAGE])?;
+        tx.commit()?;
+        let tx = store.read()?;
+        assert_eq!(tx.at(tx.root::<[u8]>("b")?)?, [1; 2 * PAGE]);
+    }
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use common::TestResult;
-use flagstone::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use flagstone::{Link, Result, Store, Text, WriteTx};
+use flagstone::collections::{BTreeMap, BTreeSet, HashMap, HashSet, Vec as StoreVec};
+use flagstone::{Link, Result, Store, Text, WriteTx, field, persist};
 
 const LONG: &str = "a text that is too long to lie inline, and so has an allocation";
 
@@ -190,5 +190,105 @@ fn the_capacity_of_damaged_shards_is_an_error() -> TestResult {
         put_word(&mut tx, segment + 32 * shard + 24, 1 << 63);
     }
     assert!(tx.at(map)?.capacity(&tx).is_err());
+    Ok(())
+}
+
+/// A value that was taken out of an entry in `retain` is the closure's, also if the entry goes:
+/// hash maps released what had been in it.
+#[test]
+fn what_retain_takes_out_is_not_released() -> TestResult {
+    const WORDS: &str = "words that are too many to lie in a text itself";
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let map = tx.root_or_insert_with("map", HashMap::<u64, Text>::new)?;
+    for number in 0..2 {
+        let text = Text::new(&mut tx, WORDS)?;
+        map.insert(&mut tx, &number, text)?;
+    }
+    let mut taken = Vec::new();
+    map.retain(&mut tx, |number, text| {
+        let stays = *number != 0;
+        if !stays {
+            taken.push(std::mem::take(text));
+        }
+        stays
+    })?;
+    let list = tx.root_or_insert_with("list", StoreVec::<Text>::new)?;
+    list.extend(&mut tx, taken)?;
+    let other = Text::new(&mut tx, &WORDS.to_uppercase())?;
+    list.push(&mut tx, other)?;
+    let kept = tx.at(list)?.get(&tx, 0)?.map(|text| text.as_str(&tx)).transpose()?;
+    assert_eq!(kept, Some(WORDS));
+    tx.commit()?;
+    let report = store.check()?;
+    assert!(report.is_clean() && report.unreachable.allocations == 0, "{report:?}");
+    Ok(())
+}
+
+/// A large element, and one that owns memory.
+#[persist]
+struct Large {
+    name: Text,
+    rest: [u64; 400],
+}
+
+#[persist]
+#[derive(Default)]
+struct Holder {
+    items: StoreVec<Large>,
+    last: Link<Large>,
+}
+
+/// An array of one element that has pages of its own was taken for an object, in which
+/// everything must be right; but it may be what an element left that was taken out.
+#[test]
+fn an_array_of_one_large_element_is_no_object() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let holder = tx.root_or_insert_with("holder", Holder::default)?;
+    let items = holder.field(field!(Holder, items));
+    items.reserve_exact(&mut tx, 1)?;
+    let name = Text::new(&mut tx, "a name that is too long to lie in the text itself")?;
+    items.push(&mut tx, Large { name, rest: [7; 400] })?;
+    let link = tx.at(items)?.link(0).ok_or("an element")?;
+    tx.at_mut(holder)?.last = link;
+    // Freed as what it is, and as nothing else.
+    assert!(tx.free(link).is_err());
+    tx.commit()?;
+    assert!(store.check()?.is_clean());
+    let mut tx = store.write()?;
+    let large = items.pop(&mut tx)?.ok_or("an element")?;
+    let single = tx.alloc(large)?;
+    tx.set_root("single", single)?;
+    tx.commit()?;
+    assert!(store.check()?.is_clean(), "{:?}", store.check()?);
+    let mut tx = store.write()?;
+    tx.remove_root("single")?;
+    tx.free_deep(single)?;
+    tx.commit()?;
+    assert!(store.check()?.is_clean(), "{:?}", store.check()?);
+    Ok(())
+}
+
+#[persist]
+struct Split<const AT: char> {
+    number: u64,
+}
+
+/// A type's name ends with the line of its description: one that holds the end of a line
+/// could not be read again.
+#[test]
+fn a_parameter_that_ends_a_line_is_part_of_the_name() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let link = tx.alloc(Split::<'\n'> { number: 1 })?;
+    tx.set_root("line", link)?;
+    let link = tx.alloc(Split::<','> { number: 2 })?;
+    tx.set_root("comma", link)?;
+    tx.commit()?;
+    let tx = store.read()?;
+    assert_eq!(tx.at(tx.root::<Split<'\n'>>("line")?)?.number, 1);
+    assert_eq!(tx.at(tx.root::<Split<','>>("comma")?)?.number, 2);
+    assert!(store.check()?.is_clean());
     Ok(())
 }

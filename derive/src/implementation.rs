@@ -176,19 +176,20 @@ fn type_name(options: &Options, item: &DeriveInput) -> TokenStream {
     let parameters = item.generics.params.iter().filter_map(|parameter| match parameter {
         GenericParam::Type(parameter) => {
             let ident = &parameter.ident;
-            Some(quote!(<#ident as #flagstone::Persist>::type_name()))
+            Some(("{}", quote!(<#ident as #flagstone::Persist>::type_name())))
         }
         GenericParam::Const(parameter) => {
             let ident = &parameter.ident;
-            Some(quote!(#ident))
+            // As it is written in a program: a `char` may be one that ends a line.
+            Some(("{:?}", quote!(#ident)))
         }
         GenericParam::Lifetime(_) => None,
     });
-    let parameters = Vec::from_iter(parameters);
+    let (places, parameters): (Vec<_>, Vec<_>) = parameters.unzip();
     if parameters.is_empty() {
         return quote!(::std::borrow::ToOwned::to_owned(#base));
     }
-    let format = format!("{base}<{}>", vec!["{}"; parameters.len()].join(", "));
+    let format = format!("{base}<{}>", places.join(", "));
     quote!(::std::format!(#format, #(#parameters),*))
 }
 

@@ -27,7 +27,8 @@ mod system;
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{
-    ARRAY_CLASSES, MAX_PAGES, MAX_SLOT_BYTES, PageDescriptor, SLAB_ARRAYS, TypeEntry,
+    ARRAY_CLASSES, MAX_PAGES, MAX_SLOT_BYTES, PageDescriptor, PageKind, RUN_OBJECT, SLAB_ARRAYS,
+    TypeEntry,
 };
 use crate::image::{Allocation, Image};
 use crate::workspace::Workspace;
@@ -111,7 +112,11 @@ pub(crate) fn allocate(workspace: &mut Workspace, request: &Request) -> Result<u
             slabs::allocate(workspace, &request.slab(slot_bytes, SLAB_ARRAYS, list))
         }
         Place::Run { pages } => {
-            pages::allocate_run(workspace, request.type_number, pages, request.len_bytes()?)
+            let mut head = PageDescriptor::of(PageKind::Run);
+            head.flags = if request.count.is_none() { RUN_OBJECT } else { 0 };
+            head.owner.set(request.type_number);
+            head.object_bytes.set(request.len_bytes()?);
+            pages::allocate_run(workspace, pages, head)
         }
     }
 }
@@ -131,7 +136,7 @@ pub(crate) fn free(workspace: &mut Workspace, offset: u64, request: &Request) ->
             let slot_bytes = u64::from(ARRAY_CLASSES[class]);
             slabs::free(workspace, offset, &request.slab(slot_bytes, SLAB_ARRAYS, list))
         }
-        Place::Run { pages } => pages::free_pages(workspace, offset / PAGE_BYTES, pages),
+        Place::Run { pages } => pages::free_run(workspace, offset / PAGE_BYTES, pages),
     }
 }
 
@@ -148,25 +153,26 @@ pub(crate) fn expect_whole(
     }
     let len_bytes = request.len_bytes().map_err(|error| error.to_string())?;
     // A large block of a collection is asked about at each change of it.
-    let is_run = found.is_run && found.len_bytes > MAX_SLOT_BYTES;
+    let is_array = request.count.is_some();
+    let is_run = found.is_run && found.len_bytes > MAX_SLOT_BYTES && found.is_array == is_array;
     if is_run && found.offset == offset && found.len_bytes == len_bytes {
         return Ok(());
     }
     let place = request.place().map_err(|error| error.to_string())?;
-    if found.offset != offset || !matches_place(&found, place, len_bytes) {
+    let is_right = found.is_array == is_array && matches_place(&found, place, len_bytes);
+    if found.offset != offset || !is_right {
         let (at, bytes) = (found.offset, found.len_bytes);
-        return Err(format!("an allocation of {bytes} bytes at {at:#x}"));
+        let what = if found.is_array { "array" } else { "object" };
+        return Err(format!("an {what} of {bytes} bytes at {at:#x}"));
     }
     Ok(())
 }
 
 fn matches_place(found: &Allocation, place: Place, len_bytes: u64) -> bool {
-    let in_slab = |slot_bytes, arrays| {
-        !found.is_run && found.is_array_slot == arrays && found.len_bytes == slot_bytes
-    };
+    let in_slab = |slot_bytes| !found.is_run && found.len_bytes == slot_bytes;
     match place {
-        Place::Object { slot_bytes } => in_slab(slot_bytes, false),
-        Place::Array { class } => in_slab(u64::from(ARRAY_CLASSES[class]), true),
+        Place::Object { slot_bytes } => in_slab(slot_bytes),
+        Place::Array { class } => in_slab(u64::from(ARRAY_CLASSES[class])),
         Place::Run { .. } => found.is_run && found.len_bytes == len_bytes,
     }
 }

@@ -42,19 +42,16 @@ fn grow(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     Ok(first)
 }
 
-/// A run for one object or array of `len_bytes`; returns its offset.
+/// A run for one object or array, which `head` describes but for the pages; returns its
+/// offset.
 pub(super) fn allocate_run(
     workspace: &mut Workspace,
-    type_number: u32,
     pages: u64,
-    len_bytes: u64,
+    mut head: PageDescriptor,
 ) -> Result<u64> {
     let pages = pages.max(1);
     let first = take(workspace, pages)?;
-    let mut head = PageDescriptor::of(PageKind::Run);
-    head.owner.set(type_number);
     head.run_pages.set(pages as u32);
-    head.object_bytes.set(len_bytes);
     set_descriptor(workspace, first, head)?;
     let mut body = PageDescriptor::of(PageKind::RunBody);
     body.owner.set(first as u32);
@@ -91,6 +88,23 @@ pub(crate) fn free_log_region(workspace: &mut Workspace, first: u64, pages: u64)
         let kind = workspace.page_kind(page)?;
         if kind != PageKind::Log {
             return Err(bad_page(page, "a page of the log", format!("{kind:?}")));
+        }
+    }
+    free_pages(workspace, first, pages)
+}
+
+/// Gives a run back whose first page was tested. So are the others: what its length says may
+/// be forged, and reach over pages of others.
+pub(super) fn free_run(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
+    if first + pages > workspace.heap_pages() {
+        return Err(bad_page(first, "a run that ends within the heap", pages));
+    }
+    for page in first + 1..first + pages {
+        let found = workspace.descriptor(page)?;
+        let is_body = found.kind() == Some(PageKind::RunBody);
+        if !is_body || u64::from(found.owner.get()) != first {
+            let expected = format!("a page of the run that begins at page {first}");
+            return Err(bad_page(page, &expected, format!("{found:?}")));
         }
     }
     free_pages(workspace, first, pages)

@@ -2,7 +2,9 @@
 
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
-use crate::format::heap::{ArrayRef, HeapHeader, MAX_ENTRIES, TYPE_SYSTEM};
+use crate::format::heap::{
+    ArrayRef, HeapHeader, MAX_ENTRIES, PageDescriptor, PageKind, TYPE_SYSTEM,
+};
 use crate::image::{Allocation, Image};
 use crate::workspace::Workspace;
 
@@ -43,12 +45,15 @@ pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Resul
     let mut new = ArrayRef::new(u64::from(old.page.get()), old_pages, len + 1);
     if (len + 1) * array.element_bytes > old_pages * PAGE_BYTES {
         let pages = (old_pages * 2).max(1);
-        let offset = pages::allocate_run(workspace, TYPE_SYSTEM, pages, pages * PAGE_BYTES)?;
+        let mut head = PageDescriptor::of(PageKind::Run);
+        head.owner.set(TYPE_SYSTEM);
+        head.object_bytes.set(pages * PAGE_BYTES);
+        let offset = pages::allocate_run(workspace, pages, head)?;
         if len > 0 {
             let bytes = len * array.element_bytes;
             let copy = workspace.bytes("array", old.offset(), bytes)?.to_vec();
             workspace.bytes_mut("array", offset, bytes)?.copy_from_slice(&copy);
-            pages::free_pages(workspace, u64::from(old.page.get()), old_pages)?;
+            pages::free_run(workspace, u64::from(old.page.get()), old_pages)?;
         }
         new = ArrayRef::new(offset / PAGE_BYTES, pages, len + 1);
     }

@@ -4,7 +4,7 @@ use zerocopy::little_endian::U64;
 
 use crate::format::heap::{
     ARRAY_CLASSES, FREE_FIRST, FREE_LAST, MAX_SLOT_BYTES, MAX_SLOTS, PAGES_PER_SEGMENT,
-    PageDescriptor, PageKind, RegionRef, SLAB_ARRAYS, TYPE_FIRST_USER,
+    PageDescriptor, PageKind, RUN_OBJECT, RegionRef, SLAB_ARRAYS, TYPE_FIRST_USER,
 };
 use crate::format::{LINES_PER_PAGE, PAGE_BYTES, checksum};
 use crate::image::Image;
@@ -142,6 +142,7 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
     let mut expected = PageDescriptor::of(PageKind::Run);
     (expected.owner, expected.run_pages) = (head.owner, head.run_pages);
     expected.object_bytes = head.object_bytes;
+    expected.flags = head.flags & RUN_OBJECT;
     expect_fields(report, page, head, expected);
     let needed = head.object_bytes.get().div_ceil(PAGE_BYTES).max(1);
     if needed != pages {
@@ -235,10 +236,14 @@ pub(super) fn check_slots(image: &Image, report: &mut Report, chunks: &Chunks, l
             }
         };
         let slot = u64::from(found.slot_bytes.get());
-        let is_right = match (is_slab, found.flags & SLAB_ARRAYS) {
-            (false, _) => found.object_bytes.get().is_multiple_of(size),
-            (true, 0) => slot == size.max(16) && size <= MAX_SLOT_BYTES && owner != 0,
-            (true, _) => ARRAY_CLASSES.contains(&(slot as u16)) && slot.is_multiple_of(align),
+        let object_bytes = found.object_bytes.get();
+        let is_right = match is_slab {
+            false if found.flags & RUN_OBJECT != 0 => object_bytes == size && size > MAX_SLOT_BYTES,
+            false => object_bytes.is_multiple_of(size),
+            true if found.flags & SLAB_ARRAYS != 0 => {
+                ARRAY_CLASSES.contains(&(slot as u16)) && slot.is_multiple_of(align)
+            }
+            true => slot == size.max(16) && size <= MAX_SLOT_BYTES && owner != 0,
         };
         if !is_right {
             let what =

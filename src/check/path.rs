@@ -55,6 +55,8 @@ impl Layouts {
     fn step<'a>(&'a self, name: &'a str, at: u64, budget: &Budget) -> Option<Step<'a>> {
         match Named::read(name).ok()? {
             Named::Array(element, _) => {
+                // Arrays of arrays can have long names, which are read at each level.
+                budget.spend(name.len())?;
                 let size = self.size(element, MOST_LEVELS)?.max(1);
                 let part = format!("[{}]", at / size);
                 Some(Step::Into { part, type_name: element, rest: at % size })

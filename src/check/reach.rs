@@ -12,7 +12,7 @@ use super::catalog::Named;
 use super::chunks::Chunks;
 use super::layout::{Layout, Layouts};
 use super::report::Report;
-use super::walk::{Walk, is_single};
+use super::walk::Walk;
 
 /// Entries that a list of a report has at most.
 const MOST_LISTED: usize = 100;
@@ -26,8 +26,7 @@ pub struct Unreachable {
     /// Its length in bytes. A small array's is that of its slot, which may be
     /// more than was asked for: only the slot's length is stored.
     pub len_bytes: u64,
-    /// The name of its type, in brackets for an array. An array of one element
-    /// that has pages of its own cannot be told from a single object.
+    /// The name of its type, in brackets for an array.
     pub type_name: String,
 }
 
@@ -168,7 +167,7 @@ impl UnreachableList {
             return;
         }
         let type_name = match layout {
-            Some(layout) if is_single(found, layout) => layout.name.clone(),
+            Some(layout) if !found.is_array => layout.name.clone(),
             Some(layout) => format!("[{}]", layout.name),
             None => format!("type {}", found.owner),
         };

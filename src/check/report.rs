@@ -105,6 +105,11 @@ impl Report {
         self.add(Finding { file_offset, what: what.into(), ..Finding::default() });
     }
 
+    /// Whether no more findings are listed.
+    pub(super) fn is_full(&self) -> bool {
+        self.findings.len() > MOST_FINDINGS
+    }
+
     /// Notes a finding, unless there are too many.
     pub(super) fn add(&mut self, mut finding: Finding) {
         match self.findings.len() {

@@ -273,6 +273,16 @@ impl<'a> Fields<'a> {
             Named::Array(key, _) => key_parts(reader, key)?,
             _ => None,
         };
+        let keys = items(reader, keys)?;
+        let others = others.map(|others| items(reader, others)).transpose()?;
+        // A node's length says how many of both are in use: by the shorter one it is bounded.
+        let is_even = others.is_none_or(|others| match is_leaf {
+            true => others.count == keys.count,
+            false => others.count.checked_sub(1) == Some(keys.count) && others.stride == 8,
+        });
+        if !is_even {
+            return Err("expected as many values as keys, and one link more".to_string());
+        }
         Ok(NodeShape {
             level: self.at("level")?,
             len: self.at("len")?,
@@ -280,8 +290,8 @@ impl<'a> Fields<'a> {
                 [prev, next] if is_leaf => Some([prev?, next?]),
                 _ => None,
             },
-            keys: items(reader, keys)?,
-            others: others.map(|others| items(reader, others)).transpose()?,
+            keys,
+            others,
             gaps,
             keys_own: parts.is_some_and(|parts| {
                 parts.iter().any(|part| matches!(part, KeyPart::Bytes { .. }))

@@ -178,7 +178,7 @@ impl<'a> Walk<'a> {
             let end = end.min(self.image.heap_bytes());
             let trust = match layout.role.is_internal() {
                 true => Trust::Linked,
-                false if is_single(&found, layout) => Trust::Object,
+                false if !found.is_array => Trust::Object,
                 false => elements,
             };
             if len_bytes != 0 && self.marks(stride).next_clear(start) < end {
@@ -373,7 +373,8 @@ impl<'a> Walk<'a> {
 
     /// Notes a value that is wrong; once, whoever comes to it.
     pub(super) fn bad(&mut self, place: Place, what: String) {
-        if self.told.insert(place.at) {
+        // What is not listed needs neither a name nor a note that it was told.
+        if !self.report.is_full() && self.told.insert(place.at) {
             let (type_name, field) = name(self.layouts, &self.names, place);
             self.report.add(Finding { type_name, field, what, ..Finding::in_heap(place.at) });
         }
@@ -423,15 +424,7 @@ fn integer(bytes: &[u8], at: u64, size_bytes: u64) -> u128 {
 /// Bytes of an allocation that its object or array can take up.
 fn used_bytes(found: &Allocation, layout: Option<&Layout>) -> u64 {
     match layout {
-        Some(layout) if is_single(found, layout) => found.len_bytes.min(layout.size_bytes),
+        Some(layout) if !found.is_array => found.len_bytes.min(layout.size_bytes),
         _ => found.len_bytes,
-    }
-}
-
-/// Whether it holds one object, as far as that can be told.
-pub(super) fn is_single(found: &Allocation, layout: &Layout) -> bool {
-    match found.is_run {
-        true => found.len_bytes == layout.size_bytes,
-        false => !found.is_array_slot,
     }
 }

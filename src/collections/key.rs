@@ -66,12 +66,24 @@ impl KeyHasher {
     }
 }
 
+mod sealed {
+    use super::{Bytes, Pair, Persist, StoredKey, Text};
+
+    /// What is a key.
+    pub trait Sealed {}
+    impl<T: Persist + Copy> Sealed for T {}
+    impl Sealed for Bytes {}
+    impl Sealed for Text {}
+    impl<A: StoredKey, B: StoredKey> Sealed for Pair<A, B> {}
+}
+
 /// A key as it lies in the store: a `Copy` type, which is hashed and compared
-/// by its bytes, [`Text`], [`Bytes`], or a [`Pair`] of keys.
+/// by its bytes, [`Text`], [`Bytes`], or a [`Pair`] of keys. There are no others: whoever has
+/// the file alone, as `check` has, must know how keys are hashed.
 ///
 /// Two floats are the same key exactly if their bits are: `-0.0` and `0.0` are
 /// two keys, and a NaN is equal to itself.
-pub trait StoredKey: Persist {
+pub trait StoredKey: Persist + sealed::Sealed {
     /// Adds the key to a hash.
     ///
     /// # Errors

@@ -155,7 +155,7 @@ pub(crate) enum PageKind {
 pub(crate) struct PageDescriptor {
     kind: u8,
     /// Of a free page: bit 0, first of its run; bit 1, last of its run.
-    /// Of a slab: bit 0, its slots hold small arrays.
+    /// Of a slab: bit 0, its slots hold small arrays. Of a run: bit 0, it is one object.
     pub(crate) flags: u8,
     /// Of a slab.
     pub(crate) slot_bytes: U16,
@@ -193,6 +193,8 @@ pub(crate) const FREE_FIRST: u8 = 1;
 pub(crate) const FREE_LAST: u8 = 2;
 /// Flag of a slab: small arrays.
 pub(crate) const SLAB_ARRAYS: u8 = 1;
+/// Flag of a run: one object, and no array, which could have one element.
+pub(crate) const RUN_OBJECT: u8 = 1;
 
 impl PageDescriptor {
     pub(crate) fn of(kind: PageKind) -> Self {

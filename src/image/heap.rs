@@ -10,7 +10,7 @@ use zerocopy::little_endian::U32;
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::{
     ArrayRef, DESCRIPTOR_PAGES, HeapHeader, MAX_ENTRIES, PAGES_PER_SEGMENT, PageDescriptor,
-    PageKind, RegionRef, SEGMENTS_PER_DIRECTORY, SLAB_ARRAYS, TYPE_FIRST_USER,
+    PageKind, RUN_OBJECT, RegionRef, SEGMENTS_PER_DIRECTORY, SLAB_ARRAYS, TYPE_FIRST_USER,
 };
 use crate::format::{LINE_BYTES, PAGE_BYTES};
 use crate::map::Hole;
@@ -26,8 +26,8 @@ pub(crate) struct Allocation {
     pub(crate) len_bytes: u64,
     /// Registry number of its type.
     pub(crate) owner: u32,
-    /// Whether it is a slot for small arrays of the type.
-    pub(crate) is_array_slot: bool,
+    /// Whether it is an array, or a slot for small ones, and no single object.
+    pub(crate) is_array: bool,
     /// Whether it is a run of pages.
     pub(crate) is_run: bool,
 }
@@ -235,7 +235,7 @@ fn slot(descriptor: &PageDescriptor, offset: u64) -> Result<Allocation, &'static
         offset: page_offset + index * slot_bytes,
         len_bytes: slot_bytes,
         owner: descriptor.owner.get(),
-        is_array_slot: descriptor.flags & SLAB_ARRAYS != 0,
+        is_array: descriptor.flags & SLAB_ARRAYS != 0,
         is_run: false,
     })
 }
@@ -246,7 +246,7 @@ fn run(head: &PageDescriptor, page: u64) -> Allocation {
         offset: page * PAGE_BYTES,
         len_bytes: head.object_bytes.get().min(run_bytes),
         owner: head.owner.get(),
-        is_array_slot: false,
+        is_array: head.flags & RUN_OBJECT == 0,
         is_run: true,
     }
 }

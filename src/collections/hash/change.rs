@@ -172,13 +172,12 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
             // Copies: a transaction lends one exclusive reference, or shared ones.
             let (key, before) = (tx.value(place.key())?, tx.value(place.value())?);
             let mut value = tx.value(place.value())?;
-            if !keep(&key, &mut value) {
-                return Ok(false);
-            }
+            let keeps = keep(&key, &mut value);
+            // Also of an entry that goes: what was taken out of its value is not released.
             if bytes_of(&value) != bytes_of(&before) {
                 place.open(tx)?.put_value::<K, V>(tx, value)?;
             }
-            Ok(true)
+            Ok(keeps)
         })
     }
 
