@@ -327,7 +327,7 @@ fn allocations_that_lie_over_each_other_are_told_and_not_gone_through() -> TestR
     let mut bytes = std::fs::read(&path)?;
     let run_of = |pages: usize, at: &usize| {
         let line = &bytes[*at..*at + 64];
-        line[..2] == [2, 0]
+        line[..2] == [2, 1]
             && line[12..16] == (pages as u32).to_le_bytes()
             && forge::number(line, 24) == (pages * PAGE) as u64
     };
