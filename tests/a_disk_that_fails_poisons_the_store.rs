@@ -240,6 +240,51 @@ fn writes_new_pages_again(kind: Kind) -> Test {
     Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
 }
 
+/// The same for pages that lie before the heap's end, and that nobody has written: a
+/// transaction took them, and gave them up before its commit.
+fn writes_pages_that_were_given_up_again(kind: Kind) -> Test {
+    let run = move || {
+        let bench = Bench::new()?;
+        let mut machine = Cached::new(kind, Keep::Nothing, &bench);
+        machine.format()?;
+        let path = machine.power_on()?.join("store");
+        let store = open(&path, None)?;
+        // More than 2 MiB, of which pages in memory may be pieces.
+        let base: Vec<u64> = (0..).take(300_000).collect();
+        store.update(|tx| {
+            let given_up = tx.alloc_slice_copy(&base)?;
+            let kept = tx.alloc_slice_copy(&base)?;
+            tx.set_root("base", kept)?;
+            tx.free(given_up)
+        })?;
+        store.close()?;
+        let store = open(&path, None)?;
+        let numbers: Vec<u64> = (1..).take(200_000).collect();
+        fail(&mut machine, Fault::Heap, &path)?;
+        let done = store.update(|tx| set_numbers(tx, &numbers)).and_then(|()| store.checkpoint());
+        assert!(done.is_err(), "the disk fails");
+        drop(store);
+        machine.disk()?.mend()?;
+        let store = open(&path, None)?;
+        let is_there = !store.read()?.root::<[u64]>("numbers")?.is_null();
+        store.close()?;
+        machine.cut(&mut Random(1))?;
+        machine.clear_away()?;
+        let store = open(&machine.power_on()?.join("store"), None)?;
+        store.check()?.into_result()?;
+        let tx = store.read()?;
+        let link = tx.root::<[u64]>("numbers")?;
+        assert_eq!(is_there, !link.is_null());
+        assert!(!is_there || tx.at(link)? == numbers);
+        drop(tx);
+        store.close()?;
+        machine.clear_away()?;
+        Ok(())
+    };
+    let name = format!("{}, the first write of a page that was given up fails", kind.name());
+    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+}
+
 fn set_numbers(tx: &mut WriteTx<'_>, numbers: &[u64]) -> flagstone::Result<()> {
     let old = tx.root::<[u64]>("numbers")?;
     if !old.is_null() {
@@ -284,6 +329,7 @@ fn main() -> ExitCode {
         let faults = [Fault::Log, Fault::Heap, Fault::Superblocks];
         tests.extend(faults.map(|fault| poisons(kind, fault)));
         tests.push(writes_new_pages_again(kind));
+        tests.push(writes_pages_that_were_given_up_again(kind));
         tests.push(refuses_what_it_cannot_read(kind));
     }
     power::cuts::main(tests)

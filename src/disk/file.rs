@@ -208,14 +208,13 @@ impl Disk for FileDisk {
     /// A write that failed leaves pages in memory that the disk does not have. ext4
     /// takes the block of such a page, if it was preallocated, for one that was written
     /// once: the next write of the page, and its sync, would succeed, and the page be
-    /// zeros after a power cut. (xfs and btrfs do not.)
-    fn start_afresh(&self, offset: u64) -> io::Result<()> {
-        /// Pages are in memory in pieces of up to so many bytes, which are forgotten
-        /// whole or not at all.
-        const PIECE_BYTES: u64 = 2 << 20;
+    /// zeros after a power cut, or when memory is short. (xfs and btrfs do not.)
+    ///
+    /// Pages before the heap's end are no exception: a transaction can have taken them and
+    /// given them up, or the log's move have left a gap, and none of it was ever written.
+    fn start_afresh(&self) -> io::Result<()> {
         self.sync()?;
-        let offset = offset / PIECE_BYTES * PIECE_BYTES;
-        Ok(fadvise(&*self.heap, offset, None, Advice::DontNeed)?)
+        Ok(fadvise(&*self.heap, 0, None, Advice::DontNeed)?)
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {

@@ -39,8 +39,8 @@ impl Disk for Mirror {
         self.file.sync()
     }
 
-    fn start_afresh(&self, offset: u64) -> io::Result<()> {
-        self.file.start_afresh(offset)
+    fn start_afresh(&self) -> io::Result<()> {
+        self.file.start_afresh()
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {

@@ -52,9 +52,9 @@ pub(crate) trait Disk: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 
     /// After a process that did not close the file: makes durable what it has written,
-    /// and has the system forget what it keeps in memory from `offset` on, so that
-    /// this is read from the disk, and written there as if for the first time.
-    fn start_afresh(&self, _offset: u64) -> io::Result<()> {
+    /// and has the system forget what it keeps in memory of the file, so that it is read
+    /// from the disk, and written there as if for the first time.
+    fn start_afresh(&self) -> io::Result<()> {
         Ok(())
     }
 

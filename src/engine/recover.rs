@@ -75,9 +75,8 @@ impl Recovered {
         let failed = |action| move |source| io_error(path, action, source);
         let newest = choose(&*disk, path, planted)?;
         if !newest.block.is_clean() {
-            // Before any of it is mapped. What lies before was written by a checkpoint.
-            let new_pages = HEAP_START_BYTES + newest.block.heap_bytes.get();
-            disk.start_afresh(new_pages).map_err(failed("sync what was left in memory"))?;
+            // Before any of it is mapped.
+            disk.start_afresh().map_err(failed("sync what was left in memory"))?;
         }
         let ring = open_ring(&*disk, &newest.block, planted).map_err(failed("map the log"))?;
         let source = LogSource { ring: Arc::new(ring), disk };
