@@ -4,8 +4,8 @@
 mod common;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
+use std::time::{Duration, Instant};
 
 use common::{TestResult, assert_refused};
 use flagstone::{Durability, Link, OpenOptions, Store};
@@ -106,6 +106,49 @@ fn a_report_that_panics_takes_nothing_from_a_large_commit() -> TestResult {
         assert_eq!(store.read()?.at(array)?[..3], [7, 9, 7]);
         assert!(store.check()?.is_clean());
     }
+    Ok(())
+}
+
+/// The report runs on the checkpoint thread, and may be the last that has the store: closing
+/// it there waits for no thread to end.
+#[test]
+fn a_report_may_drop_the_store() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let known: Arc<OnceLock<Weak<Store>>> = Arc::default();
+    let (told, reports) = mpsc::channel();
+    let (go_on, drops) = mpsc::channel::<()>();
+    let (this, drops) = (Arc::clone(&known), Mutex::new(drops));
+    let options = options().report_readers(Duration::ZERO, move |_| {
+        let last = this.get().and_then(Weak::upgrade);
+        let _ = told.send("it has the store");
+        let _ = drops.lock().expect("no panic").recv();
+        drop(last);
+        let _ = told.send("the store was dropped");
+    });
+    let (store, array) = open(&path, &options)?;
+    let store = Arc::new(store);
+    known.set(Arc::downgrade(&store)).expect("once");
+    let reader = store.read_owned()?;
+    // Until a checkpoint is due; no commit is so large that it makes one itself.
+    for value in 0..6 {
+        store.update(|tx| tx.at_mut(array).map(|array| array[..1000].fill(value)))?;
+    }
+    let patience = Duration::from_secs(20);
+    reports.recv_timeout(patience)?;
+    drop((reader, store));
+    drop(go_on);
+    reports.recv_timeout(patience)?;
+    // The thread has the file until it ends.
+    let begun = Instant::now();
+    let store = loop {
+        match common::open_with(&path, &self::options()) {
+            Err(error) if begun.elapsed() > patience => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            Ok(store) => break store,
+        }
+    };
+    assert_eq!(store.stats()?.replayed_bytes, 0, "it was closed in order");
     Ok(())
 }
 

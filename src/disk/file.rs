@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise};
+use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags, fadvise};
 use rustix::io::Errno;
 
 use super::lock::LockedFile;
@@ -160,7 +160,11 @@ fn draft_path(path: &Path) -> io::Result<PathBuf> {
 fn give_name(draft: &Path, path: &Path) -> io::Result<()> {
     match std::fs::hard_link(draft, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
-            std::fs::rename(draft, path)
+            // Another process may give the name in between.
+            match rustix::fs::renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(draft, path),
+                renamed => renamed.map_err(io::Error::from),
+            }
         }
         other => other,
     }

@@ -100,6 +100,9 @@ pub(crate) struct Core {
     disk: Arc<dyn Disk>,
     growth: Arc<Growth>,
     settings: Settings,
+    /// Apart from the superblocks: to ask for it must not wait for a checkpoint, nor, in a forked
+    /// child, for ever.
+    hash_key: [u8; 16],
     writer: Mutex<Writer>,
     checkpointer: Mutex<Checkpointer>,
     syncs: Turns,
@@ -382,7 +385,7 @@ impl Core {
 
     /// The random key of the store's hash tables.
     pub(crate) fn hash_key(&self) -> [u8; 16] {
-        lock(&self.checkpointer).last.hash_key
+        self.hash_key
     }
 }
 

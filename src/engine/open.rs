@@ -115,6 +115,7 @@ impl Core {
             path: path.to_path_buf(),
             disk,
             growth,
+            hash_key: block.hash_key,
             writer: Mutex::new(writer),
             pool: Mutex::new(Pool::new(from, settings.image_traits(&block))),
             checkpointer: Mutex::new(Checkpointer { image: None, last: block, slot, begun: false }),

@@ -38,6 +38,8 @@ pub(crate) struct CoordinationPage {
     pub(crate) start: AtomicU64,
     /// A checkpoint is about to write pages that changed before this position.
     pub(crate) floor: AtomicU64,
+    /// How often a floor was announced.
+    pub(crate) questions: AtomicU64,
     /// What the last turn left behind.
     pub(crate) end: LogEndWords,
     pub(crate) slots: [Slot; SLOTS],
@@ -83,6 +85,8 @@ pub(crate) struct Slot {
     pub(crate) wants_turn: AtomicU32,
     /// The last floor that it answered: nothing of it needs the log before.
     pub(crate) floor: AtomicU64,
+    /// The last question that it answered.
+    pub(crate) answered: AtomicU64,
     /// The longest heap of its images.
     pub(crate) heap_bytes: AtomicU64,
 }
@@ -90,11 +94,11 @@ pub(crate) struct Slot {
 const _: () = {
     assert!(size_of::<CoordinationPage>() <= PAGE_BYTES as usize);
     assert!(align_of::<CoordinationPage>() == 8);
-    assert!(size_of::<Slot>() == 24);
+    assert!(size_of::<Slot>() == 32);
     assert!(size_of::<LogEndWords>() == 88);
     assert!(std::mem::offset_of!(CoordinationPage, turns) == 40);
-    assert!(std::mem::offset_of!(CoordinationPage, end) == 72);
-    assert!(std::mem::offset_of!(CoordinationPage, slots) == 160);
+    assert!(std::mem::offset_of!(CoordinationPage, end) == 80);
+    assert!(std::mem::offset_of!(CoordinationPage, slots) == 168);
 };
 
 impl CoordinationPage {
@@ -102,7 +106,7 @@ impl CoordinationPage {
     pub(crate) fn reset(&self) {
         self.turn_holder.store(0, Relaxed);
         self.poisoned.store(0, Relaxed);
-        for word in [&self.turns, &self.visible, &self.start, &self.floor] {
+        for word in [&self.turns, &self.visible, &self.start, &self.floor, &self.questions] {
             word.store(0, Relaxed);
         }
         for bell in [&self.turn_bell, &self.commit_bell, &self.floor_bell, &self.answer_bell] {
@@ -118,6 +122,7 @@ impl Slot {
     pub(crate) fn reset(&self, process: u32) {
         self.wants_turn.store(0, Relaxed);
         self.floor.store(0, Relaxed);
+        self.answered.store(0, Relaxed);
         self.heap_bytes.store(0, Relaxed);
         self.process.store(process, SeqCst);
     }

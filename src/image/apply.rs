@@ -204,15 +204,14 @@ impl Image {
         page: u64,
         count: u64,
     ) -> Result<()> {
-        let is_copy = self.map.is_copy();
         let offset = HEAP_START_BYTES.saturating_add(page.saturating_mul(PAGE_BYTES));
-        if !is_copy {
+        if !self.map.is_copy() {
             // A page of the image's own may be left from when the heap was longer;
             // it would hide the file's.
-            let dropped = self.map.give_back(page * PAGE_BYTES, count * PAGE_BYTES);
-            return dropped.map_err(|error| {
-                ErrorKind::corrupt("bulk pages", offset, "memory to give back", error)
-            });
+            if self.map.give_back(page * PAGE_BYTES, count * PAGE_BYTES).is_ok() {
+                return Ok(());
+            }
+            // A program that locks its memory (`mlockall`) gives none back: it gets a copy.
         }
         let read = disk.read_at(offset, self.pages_mut(header, page, count)?);
         read.map_err(|error| ErrorKind::corrupt("bulk pages", offset, "readable bytes", error))

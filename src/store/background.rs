@@ -61,21 +61,29 @@ impl Orders {
 impl Background {
     /// Asks for a checkpoint. Where no thread can be had, the calling one makes it.
     pub(super) fn checkpoint(&self, core: &Arc<Core>) {
-        let mut thread = lock(&self.thread);
-        if thread.is_none() {
-            *thread = begin(core).ok();
-        }
-        match &*thread {
-            Some((_, orders)) => orders.give(Order::Checkpoint),
+        match self.orders(core) {
+            Some(orders) => orders.give(Order::Checkpoint),
+            // Without the lock, since a report of the program's may ask for the next one.
             None => drop(core.checkpoint_if_idle()),
         }
     }
 
-    /// Waits for what was begun, and ends the thread.
+    fn orders(&self, core: &Arc<Core>) -> Option<Arc<Orders>> {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
+            *thread = begin(core).ok();
+        }
+        thread.as_ref().map(|(_, orders)| Arc::clone(orders))
+    }
+
+    /// Waits for what was begun, and ends the thread. A program can drop the store in its own
+    /// report on readers, which is the thread's last deed then.
     pub(super) fn stop(&self) {
         let Some((thread, orders)) = lock(&self.thread).take() else { return };
         orders.give(Order::Stop);
-        let _ = thread.join();
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -17,10 +17,18 @@ impl Core {
     /// waits until all that live have answered.
     pub(in crate::engine) fn announce_floor(&self, position: u64) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
-        let (page, begun) = (sharing.page(), Instant::now());
-        sharing.own().heap_bytes.store(lock(&self.pool).longest_heap_bytes(), SeqCst);
-        sharing.own().floor.fetch_max(position, SeqCst);
+        let (page, own, begun) = (sharing.page(), sharing.own(), Instant::now());
+        let mut pool = lock(&self.pool);
+        // Its own answer stands also if others do not answer, and this checkpoint fails (P3).
+        pool.forget_before(position);
+        own.heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
+        own.floor.fetch_max(position, SeqCst);
+        drop(pool);
         page.floor.store(position, SeqCst);
+        // A question of its own, since nothing may have been logged after the last floor: who
+        // does not move would seem to have answered.
+        let question = page.questions.fetch_add(1, SeqCst) + 1;
+        own.answered.fetch_max(question, SeqCst);
         page.floor_bell.ring();
         if self.planted(Plant::FloorNotAwaited) {
             return Ok(());
@@ -28,7 +36,7 @@ impl Core {
         for (slot, other) in sharing.others() {
             loop {
                 let heard = page.answer_bell.heard();
-                if other.floor.load(SeqCst) >= position || !self.is_alive(sharing, slot)? {
+                if other.answered.load(SeqCst) >= question || !self.is_alive(sharing, slot)? {
                     break;
                 }
                 if begun.elapsed() > PATIENCE {
@@ -51,14 +59,19 @@ impl Core {
         let page = sharing.page();
         while !sharing.is_stopping.load(SeqCst) {
             let heard = page.floor_bell.heard();
-            let floor = page.floor.load(SeqCst);
-            match sharing.own().floor.load(SeqCst) < floor {
-                false => page.floor_bell.wait(heard, BETWEEN_CALLS),
-                // Without memory, say: whoever asked goes on waiting, and then gives up.
-                true if self.answer_floor(sharing, floor).is_err() => {
-                    std::thread::sleep(BETWEEN_LOOKS);
+            // The question first: its floor was there before it.
+            let question = page.questions.load(SeqCst);
+            if sharing.own().answered.load(SeqCst) >= question {
+                page.floor_bell.wait(heard, BETWEEN_CALLS);
+                continue;
+            }
+            match self.answer_floor(sharing, page.floor.load(SeqCst)) {
+                Ok(()) => {
+                    sharing.own().answered.fetch_max(question, SeqCst);
+                    page.answer_bell.ring();
                 }
-                true => page.answer_bell.ring(),
+                // Without memory, say: whoever asked goes on waiting, and then gives up.
+                Err(_) => std::thread::sleep(BETWEEN_LOOKS),
             }
         }
     }

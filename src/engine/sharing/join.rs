@@ -14,6 +14,7 @@ use crate::engine::recover::io_error;
 use crate::engine::{Core, Settings, lock};
 use crate::error::{ErrorKind, Result};
 use crate::format::coordination::SLOTS;
+use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 
 impl Core {
     /// Comes to the door, and opens the store. [`come_in`](Self::come_in) follows, with
@@ -40,6 +41,10 @@ impl Core {
     ) -> Result<Self> {
         let mut core = Self::open(disk, path, settings)?;
         core.begin_epoch(&mut lock(&core.checkpointer))?;
+        // A copy of the file may have a hole there: on a full disk a store through the mapping
+        // would be SIGBUS, where a write is an error.
+        let written = core.disk.write_at(COORDINATION_BYTES, &[0; PAGE_BYTES as usize]);
+        written.map_err(|error| io_error(path, "write the page where processes meet", error))?;
         coordination.page().reset();
         let sharing = Sharing::new(coordination, 0);
         sharing.claim(path)?;
