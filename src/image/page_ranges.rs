@@ -36,15 +36,13 @@ impl PageRanges {
         new
     }
 
-    /// Takes out `count` pages from `first` on.
-    #[inline]
+    /// Takes out `count` pages from `first` on. Mostly there are none: each line of a record
+    /// asks for its page.
     pub(crate) fn remove(&mut self, first: u64, count: u64) {
-        if !self.ends.is_empty() && count > 0 {
-            self.split(first, first.saturating_add(count));
+        if !self.contains_any(first, count) {
+            return;
         }
-    }
-
-    fn split(&mut self, first: u64, end: u64) {
+        let end = first.saturating_add(count);
         for (known, known_end) in self.touching(first, end) {
             if known_end <= first || end <= known {
                 continue;

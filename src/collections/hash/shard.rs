@@ -222,12 +222,13 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
             return Err(self.shard.bad_tags(&expected, slots.len()));
         }
         packed.hashes.reserve(slots.len());
+        let mut left_bytes = tx.heap_bytes().saturating_sub(packed.key_bytes);
         for slot in slots {
             let (key, mut hasher) = (self.shard.key(tx, slot)?, seed.hasher());
-            packed.key_bytes = packed.key_bytes.saturating_add(key.outside_bytes());
-            if packed.key_bytes > tx.heap_bytes() {
+            let Some(left) = left_bytes.checked_sub(key.outside_bytes()) else {
                 return Err(self.shard.bad_tags("keys that the heap has room for", "more"));
-            }
+            };
+            left_bytes = left;
             key.hash(tx, &mut hasher)?;
             packed.hashes.push(hasher.finish());
             let (at, size) = (self.shard.slot_offset(slot), HashEntry::<K, V>::SIZE_BYTES);
@@ -237,6 +238,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
                 size,
             )?);
         }
+        packed.key_bytes = tx.heap_bytes().saturating_sub(left_bytes);
         self.shard.free(tx)
     }
 }
