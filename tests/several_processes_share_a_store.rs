@@ -77,7 +77,6 @@ fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
     Ok(())
 }
 
-/// Threads of several processes at once: each commit counts, and none waits for ever.
 /// A thread of a process flushes at the end of its turn what the others of its threads wait
 /// for. One that looked just before that must not wait for another process's turn: it has
 /// been answered. Each round looks a little later into that end.
@@ -130,6 +129,7 @@ fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResu
     Ok(())
 }
 
+/// Threads of several processes at once: each commit counts, and none waits for ever.
 #[test]
 fn threads_of_all_processes_write_at_once() -> TestResult {
     const EACH: u64 = 150;

@@ -139,7 +139,15 @@ impl Workspace {
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable,
     {
-        let bytes = self.bytes_mut(what, offset, size_of::<T>() as u64)?;
+        self.mark(offset, size_of::<T>() as u64)?;
+        self.marked_pod(what, offset)
+    }
+
+    fn marked_pod<T>(&mut self, what: &'static str, offset: u64) -> Result<&mut T>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Immutable,
+    {
+        let bytes = self.image.bytes_mut(what, offset, size_of::<T>() as u64)?;
         T::mut_from_bytes(bytes)
             .map_err(|_| ErrorKind::corrupt(what, offset, "an aligned place", offset))
     }
@@ -160,11 +168,8 @@ impl Workspace {
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable,
     {
-        let (what, offset, len_bytes) = ("heap header", offset as u64, size_of::<T>() as u64);
-        self.mark_lines(offset, len_bytes)?;
-        let bytes = self.image.bytes_mut(what, offset, len_bytes)?;
-        T::mut_from_bytes(bytes)
-            .map_err(|_| ErrorKind::corrupt(what, offset, "an aligned place", offset))
+        self.mark_lines(offset as u64, size_of::<T>() as u64)?;
+        self.marked_pod("heap header", offset as u64)
     }
 
     /// Makes the heap at least `heap_bytes` long in file and memory. The
