@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use common::{Random, TestResult, assert_refused, is_long, seed};
-use flagstone::WriteTx;
+use flagstone::{Store, WriteTx};
 use power::Test;
 use power::bench::{Bench, Kind};
 use power::cuts::cached::{Cached, probe_disk};
@@ -199,6 +199,37 @@ fn poisons(kind: Kind, fault: Fault) -> Test {
     Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
 }
 
+/// Writes numbers to a heap whose pages the disk does not take, and opens the store once more
+/// when the disk is well again.
+fn fail_to_write(
+    machine: &mut Cached,
+    path: &Path,
+    store: Store,
+    numbers: &[u64],
+) -> TestResult<Store> {
+    fail(machine, Fault::Heap, path)?;
+    let done = store.update(|tx| set_numbers(tx, numbers)).and_then(|()| store.checkpoint());
+    assert!(done.is_err(), "the disk fails");
+    drop(store);
+    machine.disk()?.mend()?;
+    Ok(open(path, None)?)
+}
+
+/// The numbers, if there are any, in the sound store that a power cut leaves.
+fn numbers_after_a_cut(machine: &mut Cached) -> TestResult<Option<Vec<u64>>> {
+    machine.cut(&mut Random(1))?;
+    machine.clear_away()?;
+    let store = open(&machine.power_on()?.join("store"), None)?;
+    store.check()?.into_result()?;
+    let tx = store.read()?;
+    let link = tx.root::<[u64]>("numbers")?;
+    let numbers = if link.is_null() { None } else { Some(tx.at(link)?.to_vec()) };
+    drop(tx);
+    store.close()?;
+    machine.clear_away()?;
+    Ok(numbers)
+}
+
 /// Pages whose first write fails, and which are written again where the file system
 /// lives on: by recovery, or by a commit that takes them once more. ext4 has to be
 /// made to forget them in between, or zeros are all that a power cut leaves of them.
@@ -215,24 +246,10 @@ fn writes_new_pages_again(kind: Kind) -> Test {
             let store = open(&path, None)?;
             // Room for the array, which is not written yet.
             store.update(|tx| tx.alloc_slice_copy(&numbers).and_then(|array| tx.free(array)))?;
-            fail(&mut machine, Fault::Heap, &path)?;
-            let done =
-                store.update(|tx| set_numbers(tx, &numbers)).and_then(|()| store.checkpoint());
-            assert!(done.is_err(), "the disk fails");
-            drop(store);
-            machine.disk()?.mend()?;
-            let store = open(&path, None)?;
+            let store = fail_to_write(&mut machine, &path, store, &numbers)?;
             store.update(|tx| set_numbers(tx, &numbers))?;
             store.close()?;
-            machine.cut(&mut Random(1))?;
-            machine.clear_away()?;
-            let store = open(&machine.power_on()?.join("store"), None)?;
-            store.check()?.into_result()?;
-            let tx = store.read()?;
-            assert_eq!(tx.at(tx.root::<[u64]>("numbers")?)?, numbers);
-            drop(tx);
-            store.close()?;
-            machine.clear_away()?;
+            assert_eq!(numbers_after_a_cut(&mut machine)?, Some(numbers));
         }
         Ok(())
     };
@@ -260,25 +277,10 @@ fn writes_pages_that_were_given_up_again(kind: Kind) -> Test {
         store.close()?;
         let store = open(&path, None)?;
         let numbers: Vec<u64> = (1..).take(200_000).collect();
-        fail(&mut machine, Fault::Heap, &path)?;
-        let done = store.update(|tx| set_numbers(tx, &numbers)).and_then(|()| store.checkpoint());
-        assert!(done.is_err(), "the disk fails");
-        drop(store);
-        machine.disk()?.mend()?;
-        let store = open(&path, None)?;
+        let store = fail_to_write(&mut machine, &path, store, &numbers)?;
         let is_there = !store.read()?.root::<[u64]>("numbers")?.is_null();
         store.close()?;
-        machine.cut(&mut Random(1))?;
-        machine.clear_away()?;
-        let store = open(&machine.power_on()?.join("store"), None)?;
-        store.check()?.into_result()?;
-        let tx = store.read()?;
-        let link = tx.root::<[u64]>("numbers")?;
-        assert_eq!(is_there, !link.is_null());
-        assert!(!is_there || tx.at(link)? == numbers);
-        drop(tx);
-        store.close()?;
-        machine.clear_away()?;
+        assert_eq!(numbers_after_a_cut(&mut machine)?, is_there.then_some(numbers));
         Ok(())
     };
     let name = format!("{}, the first write of a page that was given up fails", kind.name());

@@ -117,6 +117,21 @@ fn a_type_is_sought_by_the_begins_of_descriptions() -> TestResult {
     })
 }
 
+/// The length of a key that is to be forged.
+const KEY_LEN: usize = 77;
+
+/// Makes `long` the text of each of at least `keys` keys.
+fn name_in_all_keys(bytes: &mut [u8], keys: u64, long: Link<[u8]>) {
+    let is_key = |at| forge::number(bytes, at + 8) == KEY_LEN as u64 && bytes[at + 23] == 255;
+    let places = (HEAP..bytes.len() - 24).step_by(8);
+    let found: Vec<usize> = places.filter(|at| is_key(*at)).collect();
+    assert!(found.len() as u64 >= keys);
+    for at in found {
+        forge::set_number(bytes, at, long.offset());
+        forge::set_number(bytes, at + 8, long.len());
+    }
+}
+
 /// Keys own their texts, but those of a forged table can all name the same one.
 #[test]
 fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
@@ -129,20 +144,13 @@ fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
             let long = tx.alloc_slice_copy(&vec![3u8; LEN])?;
             let map = tx.root_or_insert_with("map", HashMap::<Text, u64>::new)?;
             for number in 0..KEYS {
-                map.insert(tx, &format!("{number:0>77}"), number)?;
+                map.insert(tx, &format!("{number:0>KEY_LEN$}"), number)?;
             }
             Ok(long)
         })?;
         store.close()?;
         let mut bytes = std::fs::read(&path)?;
-        let is_key = |bytes: &[u8], at| forge::number(bytes, at + 8) == 77 && bytes[at + 23] == 255;
-        let places = (HEAP..bytes.len() - 24).step_by(8);
-        let keys: Vec<usize> = places.filter(|at| is_key(&bytes, *at)).collect();
-        assert!(keys.len() as u64 >= KEYS);
-        for at in keys {
-            forge::set_number(&mut bytes, at, long.offset());
-            forge::set_number(&mut bytes, at + 8, LEN as u64);
-        }
+        name_in_all_keys(&mut bytes, KEYS, long);
         std::fs::write(&path, &bytes)?;
         // SAFETY: a file of this test's own.
         assert!(!unsafe { Store::check_file(&path) }?.is_clean());
@@ -152,6 +160,39 @@ fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
             (0..KEYS).try_for_each(|number| map.insert(tx, &format!("{number}"), 0).map(drop))
         });
         assert_refused!(more, Corrupt { .. });
+        Ok(())
+    })
+}
+
+/// A shard's keys may name as much as the heap holds, but not those of each shard.
+#[test]
+fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
+    const LEN: usize = 1 << 20;
+    const KEYS: u64 = 200;
+    type Large = HashMap<Text, [u64; 640]>;
+    within("one_text_of_many_keys_is_not_hashed_for_each_shard", MOST_BYTES, |folder| {
+        let path = folder.join("store");
+        let store = open(&path)?;
+        let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
+            // Bytes of a heap that holds what a shard's keys seem to own.
+            tx.alloc_slice_copy(&vec![0u64; 4 * LEN])?;
+            let long = tx.alloc_slice_copy(&vec![3u8; LEN])?;
+            let map = tx.root_or_insert_with("map", Large::new)?;
+            for number in 0..KEYS {
+                map.insert(tx, &format!("{number:0>KEY_LEN$}"), [number; 640])?;
+            }
+            Ok(long)
+        })?;
+        store.close()?;
+        let mut bytes = std::fs::read(&path)?;
+        name_in_all_keys(&mut bytes, KEYS, long);
+        std::fs::write(&path, &bytes)?;
+        let store = open(&path)?;
+        let room = |change: fn(Link<Large>, &mut WriteTx<'_>) -> flagstone::Result<()>| {
+            store.update(|tx| tx.root("map").and_then(|map| change(map, tx)))
+        };
+        assert_refused!(room(|map, tx| map.reserve(tx, 4 * KEYS)), Corrupt { .. });
+        assert_refused!(room(|map, tx| map.shrink_to_fit(tx)), Corrupt { .. });
         Ok(())
     })
 }

@@ -496,6 +496,31 @@ fn do_all(store: &Store, map: Link<HashMap<u64, Text>>, forge: impl Fn(&mut Writ
     each(&|tx| tx.free_deep(map));
 }
 
+/// All of the heap may be keys' texts, and each is hashed whenever its entry moves.
+#[test]
+fn texts_that_fill_the_heap_move_as_often_as_they_must() -> TestResult {
+    const KEYS: u64 = 100;
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let map = tx.alloc(HashMap::<Text, [u64; 640]>::new())?;
+    let key = |number: u64| format!("{number:0>60000}");
+    for number in 0..KEYS {
+        map.insert(&mut tx, &key(number), [number; 640])?;
+    }
+    map.reserve(&mut tx, 40 * KEYS)?;
+    map.shrink_to_fit(&mut tx)?;
+    map.reserve(&mut tx, 40 * KEYS)?;
+    map.retain(&mut tx, |_, value| value[0] % 2 == 0)?;
+    map.shrink_to_fit(&mut tx)?;
+    for number in 0..KEYS {
+        let value = tx.at(map)?.get(&tx, &key(number))?;
+        assert_eq!(value.map(|value| value[0]), (number % 2 == 0).then_some(number));
+    }
+    tx.commit()?;
+    assert!(store.check()?.is_clean());
+    Ok(())
+}
+
 /// Replaces one word of what a link leads to.
 fn forge_word(tx: &mut WriteTx<'_>, offset: u64, word: u64) {
     let _ = tx.put(Link::from_parts(offset, 1), word);

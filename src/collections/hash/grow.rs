@@ -10,7 +10,7 @@ use crate::persist::{Blocks, Element, Link, Persist};
 use crate::store::WriteTx;
 
 use super::parts::{HashEntry, SEGMENT, Segment, Shard, Table};
-use super::shard::{OpenShard, Packed};
+use super::shard::{KeyBudget, OpenShard, Packed};
 use super::sizes;
 use crate::collections::key::StoredKey;
 
@@ -155,19 +155,20 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         index: u64,
         old: OpenShard<K, V>,
         needed: u64,
+        budget: &mut KeyBudget,
     ) -> Result<()> {
         let mut entries = Packed::default();
-        old.pack_up(tx, &mut entries)?;
+        old.pack_up(tx, &mut entries, budget)?;
         let new = entries.build(tx, needed, |_| true)?;
         self.set_shard(tx, index, new)
     }
 
     /// Splits the shard whose turn it is.
-    pub(super) fn split(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
+    pub(super) fn split(&mut self, tx: &mut WriteTx<'_>, budget: &mut KeyBudget) -> Result<()> {
         let level = level(self.shards);
         let index = self.shards - level;
         let mut entries = Packed::default();
-        self.shard(tx, index)?.open(tx)?.pack_up(tx, &mut entries)?;
+        self.shard(tx, index)?.open(tx)?.pack_up(tx, &mut entries, budget)?;
         let (stays, goes) = (|hash: u64| hash & level == 0, |hash: u64| hash & level != 0);
         let low = entries.build(tx, sizes::grown(entries.count(stays)), stays)?;
         let high = entries.build(tx, sizes::grown(entries.count(goes)), goes)?;
@@ -176,12 +177,12 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
     }
 
     /// Joins the last shard with the one that it was split from.
-    pub(super) fn merge(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
+    pub(super) fn merge(&mut self, tx: &mut WriteTx<'_>, budget: &mut KeyBudget) -> Result<()> {
         let last = self.shards - 1;
         let index = last - level(last);
         let mut entries = Packed::default();
-        self.shard(tx, index)?.open(tx)?.pack_up(tx, &mut entries)?;
-        self.shard(tx, last)?.open(tx)?.pack_up(tx, &mut entries)?;
+        self.shard(tx, index)?.open(tx)?.pack_up(tx, &mut entries, budget)?;
+        self.shard(tx, last)?.open(tx)?.pack_up(tx, &mut entries, budget)?;
         let new = entries.build(tx, sizes::grown(entries.count(|_| true)), |_| true)?;
         self.set_shard(tx, index, new)?;
         self.pop_shard(tx)

@@ -7,6 +7,7 @@ use crate::store::WriteTx;
 
 use super::parts::{HashEntry, Table};
 use super::read::{Budget, Reader, value_at};
+use super::shard::KeyBudget;
 use super::sizes;
 use crate::collections::key::StoredKey;
 
@@ -40,6 +41,14 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         Err(ErrorKind::corrupt("entries of a flagstone::HashTable", offset, expected, self.len))
     }
 
+    /// Where the number of shards is a power of two, each was split or merged: all keys may be
+    /// hashed once more.
+    fn renew(&self, tx: &Image, budget: &mut KeyBudget) {
+        if self.shards.is_power_of_two() {
+            *budget = KeyBudget::new(tx);
+        }
+    }
+
     /// Makes room for `more` entries.
     pub(super) fn make_room(&mut self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         self.expect_counted(tx)?;
@@ -56,14 +65,17 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         if self.shards == 0 {
             self.begin(tx, 1)?;
         }
+        let mut budget = KeyBudget::new(tx);
         while self.is_crowded(len) {
-            self.split(tx)?;
+            self.split(tx, &mut budget)?;
+            self.renew(tx, &mut budget);
         }
+        budget = KeyBudget::new(tx);
         for index in 0..self.shards {
             let shard = self.shard(tx, index)?.open(tx)?;
             let needed = self.share(index, len);
             if sizes::most_used(shard.shard.capacity()) < needed {
-                self.rebuild(tx, index, shard, needed)?;
+                self.rebuild(tx, index, shard, needed, &mut budget)?;
             }
         }
         Ok(())
@@ -71,14 +83,17 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
 
     /// Makes shards fewer and smaller, after many entries went.
     pub(super) fn settle(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
+        let mut budget = KeyBudget::new(tx);
         while self.is_sparse() {
-            self.merge(tx)?;
+            self.merge(tx, &mut budget)?;
+            self.renew(tx, &mut budget);
         }
+        budget = KeyBudget::new(tx);
         for index in 0..self.shards {
             let shard = self.shard(tx, index)?.open(tx)?;
             if shard.is_sparse() {
                 let needed = sizes::grown(u64::from(shard.counts.live));
-                self.rebuild(tx, index, shard, needed)?;
+                self.rebuild(tx, index, shard, needed, &mut budget)?;
             }
         }
         Ok(())
@@ -90,15 +105,18 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         if self.len == 0 {
             return self.free(tx);
         }
+        let mut budget = KeyBudget::new(tx);
         while self.could_be_fewer() {
-            self.merge(tx)?;
+            self.merge(tx, &mut budget)?;
+            self.renew(tx, &mut budget);
         }
+        budget = KeyBudget::new(tx);
         for index in 0..self.shards {
             let shard = self.shard(tx, index)?.open(tx)?;
             let live = u64::from(shard.counts.live);
             let capacity = sizes::capacity_for(live, HashEntry::<K, V>::SIZE_BYTES);
             if capacity < shard.shard.capacity() {
-                self.rebuild(tx, index, shard, live)?;
+                self.rebuild(tx, index, shard, live, &mut budget)?;
             }
         }
         Ok(())

@@ -211,7 +211,12 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
 
     /// Copies all entries, and frees the blocks: the new ones can take their
     /// place then, and what lies beside it.
-    pub(super) fn pack_up(self, tx: &mut WriteTx<'_>, packed: &mut Packed) -> Result<()>
+    pub(super) fn pack_up(
+        self,
+        tx: &mut WriteTx<'_>,
+        packed: &mut Packed,
+        budget: &mut KeyBudget,
+    ) -> Result<()>
     where
         K: StoredKey,
     {
@@ -222,7 +227,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
             return Err(self.shard.bad_tags(&expected, slots.len()));
         }
         packed.hashes.reserve(slots.len());
-        let mut left_bytes = tx.heap_bytes().saturating_sub(packed.key_bytes);
+        let mut left_bytes = budget.left_bytes;
         for slot in slots {
             let (key, mut hasher) = (self.shard.key(tx, slot)?, seed.hasher());
             let Some(left) = left_bytes.checked_sub(key.outside_bytes()) else {
@@ -238,7 +243,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
                 size,
             )?);
         }
-        packed.key_bytes = tx.heap_bytes().saturating_sub(left_bytes);
+        budget.left_bytes = left_bytes;
         self.shard.free(tx)
     }
 }
@@ -247,10 +252,20 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
 #[derive(Default)]
 pub(super) struct Packed {
     hashes: Vec<u64>,
-    /// Of the keys, what lies in memory of their own: none of it twice, unless a file is forged,
-    /// where each key could be as long as the heap.
-    key_bytes: u64,
     bytes: Vec<u8>,
+}
+
+/// What the memory of keys' own can be in all, less that of the keys that were hashed. None of it
+/// belongs to two keys, unless a file is forged, where each key could be as long as the heap.
+pub(super) struct KeyBudget {
+    left_bytes: u64,
+}
+
+impl KeyBudget {
+    /// For keys each of which is hashed once.
+    pub(super) fn new(tx: &Image) -> Self {
+        Self { left_bytes: tx.heap_bytes() }
+    }
 }
 
 impl Packed {

@@ -9,7 +9,7 @@ use crate::store::WriteTx;
 
 use super::parts::{HashEntry, Shard, Table};
 use super::read::{Budget, Reader, value_at};
-use super::shard::Slot;
+use super::shard::{KeyBudget, Slot};
 use super::sizes;
 use crate::collections::key::{Key, StoredKey};
 
@@ -106,13 +106,13 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         let mut shard = table.shard(tx, index)?.open(tx)?;
         // One or the other, so that no insert moves more than it must.
         if table.is_crowded(table.len) && !shard.is_full() {
-            table.split(tx)?;
+            table.split(tx, &mut KeyBudget::new(tx))?;
             index = table.shard_of(hash);
             shard = table.shard(tx, index)?.open(tx)?;
         }
         if shard.is_full() {
             let needed = sizes::grown(u64::from(shard.counts.live)) + 1;
-            table.rebuild(tx, index, shard, needed)?;
+            table.rebuild(tx, index, shard, needed, &mut KeyBudget::new(tx))?;
         }
         let link = table.shard_link(tx, index)?;
         let Some(slot) = Shard::claim(tx, link, hash)? else {
@@ -127,13 +127,13 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         self.vacate(tx, place)?;
         let mut table = *self.header(tx)?;
         if table.is_sparse() {
-            table.merge(tx)?;
+            table.merge(tx, &mut KeyBudget::new(tx))?;
             return tx.put(self, table);
         }
         let shard = table.shard(tx, place.index)?.open(tx)?;
         if shard.is_sparse() {
             let needed = sizes::grown(u64::from(shard.counts.live));
-            table.rebuild(tx, place.index, shard, needed)?;
+            table.rebuild(tx, place.index, shard, needed, &mut KeyBudget::new(tx))?;
         }
         Ok(())
     }
