@@ -326,6 +326,115 @@ fn a_program_that_does_not_come_to_the_run_again_is_told_so() {
     assert!(failure.violation().what.contains("child_arguments"));
 }
 
+fn expect_not_run(run: Result<Summary, Failure>, what: &str) {
+    let failure = expect_failure(run);
+    assert_eq!(failure.violation().kind, ViolationKind::NotRun);
+    assert!(failure.violation().what.contains(what), "{failure}");
+}
+
+#[test]
+fn a_thread_without_a_name_is_told_what_to_do() {
+    let run = || Harness::new().kills(Kills::Sigkill).runs(1).run(|| Keeps(Sound));
+    expect_not_run(std::thread::spawn(run).join().unwrap(), "give the thread the test's name");
+    let name = std::thread::current().name().unwrap().to_string();
+    let thread = std::thread::Builder::new().name(name).spawn(run).unwrap();
+    assert!(thread.join().unwrap().unwrap().sigkills > 0);
+}
+
+/// Else a sound structure could pass for one that is not.
+#[test]
+fn a_child_runs_no_other_subject_than_its_parent() {
+    let harness = Harness::new().kills(Kills::Sigkill).runs(1);
+    let run = match std::env::var_os("FLAGSTONE_HARNESS_CHILD") {
+        Some(_) => harness.run(|| Keeps(Sound)),
+        None => harness.run(|| Keeps(CommitsHalf)),
+    };
+    if std::env::var_os("FLAGSTONE_HARNESS_CHILD").is_none() {
+        expect_not_run(run, "did not come to this run");
+    }
+}
+
+#[test]
+fn a_seed_that_is_no_number_is_refused() {
+    const TEST: &str = "a_seed_that_is_no_number_is_refused";
+    if std::env::var_os("FLAGSTONE_SEED").is_some_and(|seed| seed == "1o") {
+        return expect_not_run(Harness::new().run(|| Keeps(Sound)), "FLAGSTONE_SEED is \"1o\"");
+    }
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", TEST]).env("FLAGSTONE_SEED", "1o");
+    let output = again.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// A step that cannot be chosen after the third.
+struct ChoosesThrice;
+
+impl Subject for ChoosesThrice {
+    type Model = u64;
+    type Step = Add;
+
+    fn choose(&self, choices: &mut Choices, model: &u64) -> Add {
+        assert!(*model < 3, "there is no fourth");
+        Add(choices.below(100))
+    }
+
+    fn apply(&self, _tx: &mut WriteTx<'_>, _step: &Add, _model: &u64) -> Verdict {
+        Ok(())
+    }
+
+    fn advance(&self, model: &mut u64, _step: &Add) {
+        *model += 1;
+    }
+
+    fn verify(&self, _tx: &ReadTx<'_>, _model: &u64) -> Verdict {
+        Ok(())
+    }
+}
+
+fn expect_no_fourth(kills: Kills) {
+    let failure = expect_failure(Harness::new().kills(kills).run(|| ChoosesThrice));
+    assert_eq!(failure.violation().kind, ViolationKind::Panicked);
+    let steps = failure.history().iter().filter(|line| line.contains("Add(")).count();
+    assert_eq!(steps, 3, "{failure}");
+    let last = failure.history().last().unwrap();
+    assert!(last.contains("there is no fourth"), "{failure}");
+}
+
+#[test]
+fn a_panic_of_the_model_is_a_finding_with_the_steps_before_it() {
+    expect_no_fourth(Kills::PowerCuts);
+}
+
+#[test]
+fn a_panic_of_a_childs_model_is_a_finding_with_the_steps_before_it() {
+    expect_no_fourth(Kills::Sigkill);
+}
+
+/// Two mistakes of one kind: the one that came first, and the one that has the shorter history.
+struct TwoMistakes;
+
+impl Adds for TwoMistakes {
+    fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict {
+        let account = tx.at_mut(account)?;
+        if account.additions >= 20 {
+            return Err("the later mistake".into());
+        }
+        if account.additions >= 5 && account.sum + number == 0 {
+            return Err("the earlier mistake".into());
+        }
+        add(account, number);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_found_first_is_told_as_well() {
+    let failure = expect_failure(Harness::new().run(|| Keeps(TwoMistakes)));
+    assert!(failure.violation().what.contains("the earlier mistake"));
+    assert!(failure.to_string().contains("before it was shrunk: Add("), "{failure}");
+    assert!(failure.to_string().contains("the later mistake"), "{failure}");
+}
+
 #[test]
 fn a_file_that_is_there_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();

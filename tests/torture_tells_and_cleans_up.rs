@@ -113,6 +113,64 @@ fn what_cannot_be_done_is_told() {
 }
 
 #[test]
+fn what_shows_nothing_is_no_success() {
+    let bench = Bench::new();
+    let planted = ["--kills", "power", "--plant", "floor-not-awaited", "--seconds", "1"];
+    let (code, text) = bench.run(&planted);
+    assert!(code == Some(2) && text.contains("FloorNotAwaited was not found"));
+    let (code, text) = bench.run(&["--seconds", "0"]);
+    assert!(code == Some(2) && text.contains("no run came to its end"));
+    bench.expect_clean();
+}
+
+#[test]
+fn each_structure_meets_both_kinds_of_kills() {
+    let bench = Bench::new();
+    for structures in [["list", "vec"], ["vec", "list"]] {
+        let [first, second] = structures.map(|name| ["--structure", name]);
+        let planted = ["--plant", "acknowledge-before-flush", "--seed", "1"];
+        let (code, text) = bench.run(&[&planted[..], &first, &second].concat());
+        // The seed's power cuts are in the first one's second run.
+        assert!(code == Some(1) && text.contains(&format!("in `{}`", "list")), "{text}");
+        assert!(text.contains("seed 2 repeats it"), "{text}");
+    }
+    bench.expect_clean();
+}
+
+/// Processes whose command line names the store.
+fn with_store(store: &Path) -> Vec<rustix::process::Pid> {
+    let store = store.to_str().expect("a path of letters");
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let names = |number: &i32| {
+        let line = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(store)
+    };
+    numbers.filter(names).filter_map(rustix::process::Pid::from_raw).collect()
+}
+
+#[test]
+fn no_child_outlives_its_parent() {
+    for millis in [200, 300, 400, 500, 600] {
+        let bench = Bench::new();
+        let mut command = bench.command(&["--seconds", "100", "--kills", "kill"]);
+        let mut parent = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let begun = Instant::now();
+        while !with_store(&bench.store()).is_empty() && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let left = with_store(&bench.store());
+        for child in &left {
+            let _ = rustix::process::kill_process(*child, rustix::process::Signal::KILL);
+        }
+        assert!(left.is_empty(), "{left:?} are left after {millis} ms");
+    }
+}
+
+#[test]
 fn ctrl_c_ends_it_in_order() {
     let bench = Bench::new();
     let mut command = bench.command(&["--seconds", "100", "--kills", "kill"]);

@@ -44,7 +44,10 @@ pub(super) enum Role {
 impl Role {
     /// Which role a run has that begins now. A child comes to its run by the
     /// same way as its parent, so each thread counts its runs with children.
-    pub(super) fn of_next_run(kills: Kills) -> Self {
+    ///
+    /// Several threads of a child may come by, and with arguments that lead to more than the
+    /// parent's run, other runs as well: the job names its run, and is given out once.
+    pub(super) fn of_next_run(kills: Kills, name: &str) -> Self {
         thread_local!(static RUNS: Cell<usize> = const { Cell::new(0) });
         let ordinal = RUNS.get();
         let has_children = kills != Kills::PowerCuts;
@@ -53,10 +56,10 @@ impl Role {
             return Self::Parent { ordinal };
         };
         let folder = Folder::open(Path::new(&folder)).expect("the folder that the parent made");
-        let job = folder.job().expect("the job that the parent wrote");
-        match has_children && job.ordinal == ordinal {
-            true => Self::Child(folder, job),
-            false => Self::Bystander,
+        let is_meant = |job: &Job| has_children && job.ordinal == ordinal && job.run == name;
+        match folder.take_job(is_meant).expect("the job that the parent wrote") {
+            Some(job) => Self::Child(folder, job),
+            None => Self::Bystander,
         }
     }
 }
@@ -95,7 +98,8 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         let mut store = self.open_first().map_err(|violation| (before, violation))?;
         loop {
             let subject = (self.setup.make)();
-            let watch = &mut KillWatch { folder: &self.folder, notes: &mut self.notes, turn: None };
+            let (folder, parent) = (&self.folder, self.job.parent);
+            let watch = &mut KillWatch { folder, parent, notes: &mut self.notes, turn: None };
             let rules = self.setup.rules;
             let session = Session::new(&subject, &store, &mut self.ledger, watch, rules);
             let turn = match session.run(&self.job.plan, first)? {
@@ -201,6 +205,8 @@ fn open(path: &Path, options: &OpenOptions) -> StoreResult<Store> {
 /// Notes what the child is at, and waits where it is to be killed.
 struct KillWatch<'a> {
     folder: &'a Folder,
+    /// The parent's process.
+    parent: u32,
     notes: &'a mut Notes,
     /// The turn with a kill in it that the child is at: its number, how many
     /// actions come before the kill, and whether to wait for it.
@@ -220,14 +226,13 @@ impl KillWatch<'_> {
         self.notes.due = turn as u64 + 1;
         self.note();
         if waits {
-            wait_for_the_kill();
+            wait_for_the_kill(self.parent);
         }
     }
 }
 
-/// The parent kills this process; if there is no parent any more, it ends.
-fn wait_for_the_kill() -> ! {
-    let parent = parent_id();
+/// The parent kills this process; if that parent is no more, perhaps since before, it ends.
+fn wait_for_the_kill(parent: u32) -> ! {
     while parent_id() == parent {
         std::thread::sleep(Duration::from_millis(20));
     }

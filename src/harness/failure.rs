@@ -4,8 +4,8 @@
 
 use std::fmt::{self, Debug, Display};
 
-use super::Violation;
 use super::plan::Event;
+use super::{Violation, ViolationKind};
 
 /// What was done, summed up over runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub struct Failure(Box<Parts>);
 pub(super) struct Parts {
     pub(super) seed: u64,
     pub(super) violation: Violation,
+    /// What was found before the history was shrunk, which is of the same kind.
+    pub(super) first: Violation,
     pub(super) history: Vec<String>,
     pub(super) steps: usize,
     /// Turns and steps before shrinking.
@@ -77,7 +79,8 @@ pub(super) struct Parts {
 impl Parts {
     /// A violation of which nothing else is known.
     pub(super) fn of(seed: u64, violation: Violation) -> Self {
-        Self { seed, violation, history: Vec::new(), steps: 0, from: (0, 0), replays: 0 }
+        let first = violation.clone();
+        Self { seed, violation, first, history: Vec::new(), steps: 0, from: (0, 0), replays: 0 }
     }
 }
 
@@ -113,12 +116,22 @@ impl Failure {
 
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { seed, violation, history, from: (turns, steps), replays, .. } = &*self.0;
+        let Parts { seed, violation, first, history, from: (turns, steps), replays, .. } = &*self.0;
+        if violation.kind == ViolationKind::NotRun {
+            return write!(f, "{:?}: {violation}", violation.kind);
+        }
         writeln!(f, "{:?}: {violation}", violation.kind)?;
+        let whole = format_args!("{turns} turns with {steps} steps");
+        if history.is_empty() && *turns > 0 {
+            writeln!(f, "it came after up to {whole}, and not again in {replays} replays of them")?;
+            return write!(f, "it depends on time, or on the machine: seed {seed} may repeat it");
+        }
         if !history.is_empty() {
-            let shrunk = format_args!("from {turns} turns with {steps} steps in {replays} replays");
-            writeln!(f, "the history that leads there, shrunk {shrunk}:")?;
+            writeln!(f, "the history that leads there, shrunk from {whole} in {replays} replays:")?;
             history.iter().try_for_each(|line| writeln!(f, "    {line}"))?;
+        }
+        if first.what != violation.what {
+            writeln!(f, "before it was shrunk: {first}")?;
         }
         write!(f, "seed {seed} repeats it")
     }

@@ -113,10 +113,17 @@
 //! arguments, or what [`Harness::child_arguments`] says. Until the child comes to
 //! [`Harness::run`], it does what the program does; so let that be little.
 //!
+//! # What it cannot
+//!
+//! The harness begins and ends the transactions, and a step is what happens in one:
+//! code that commits by itself, such as a function that takes a [`Store`](crate::Store),
+//! is not run. So it does not see an invariant that is broken between two commits of
+//! such a function; a step that does both in one transaction is what it can test.
+//!
 //! # When it fails
 //!
 //! The [`Failure`] has the seed, what was violated, and a history as short as
-//! could be found that still violates the same:
+//! could be found that still violates a promise of the same kind:
 //!
 //! ```text
 //! Unreachable: check: 1 allocations lost, such as heap offset 0x20010: Node of 16 bytes, which no root reaches

@@ -23,8 +23,12 @@ use super::replay::Opening;
 /// What a child is to do.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
+    /// The parent's process.
+    pub(super) parent: u32,
     /// The how manyth run with children of its thread is meant.
     pub(super) ordinal: usize,
+    /// Where that run is in the program, and what it runs.
+    pub(super) run: String,
     pub(super) plan: Plan,
     /// The store's path.
     pub(super) store: OsString,
@@ -93,9 +97,21 @@ impl Folder {
         write(&self.path.join("job"), job)
     }
 
-    pub(super) fn job(&self) -> io::Result<Job> {
-        let bytes = std::fs::read(self.path.join("job"))?;
-        postcard::from_bytes(&bytes).map_err(io::Error::other)
+    /// Takes the job away, if it is for whoever asks and nobody else has taken it.
+    pub(super) fn take_job(&self, is_meant: impl Fn(&Job) -> bool) -> io::Result<Option<Job>> {
+        let path = self.path.join("job");
+        let taken = std::fs::read(&path).and_then(|bytes| {
+            let job: Job = postcard::from_bytes(&bytes).map_err(io::Error::other)?;
+            if !is_meant(&job) {
+                return Ok(None);
+            }
+            std::fs::remove_file(&path)?;
+            Ok(Some(job))
+        });
+        match taken {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            taken => taken,
+        }
     }
 
     pub(super) fn write_notes(&self, notes: &Notes) -> io::Result<()> {

@@ -5,7 +5,7 @@
 //! the disk decides what that is.
 
 use super::ledger::Ledger;
-use super::plan::{Cut, Kill, Plan, Remains, Turn};
+use super::plan::{Cut, Event, Kill, Plan, Remains, Turn};
 use super::replay::Opening;
 use super::run::{Ran, Setup};
 use super::session::{Session, Stop, Watch};
@@ -86,17 +86,37 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         let Some(Kill::Power(Cut { remains, others, .. })) = &self.plan.turns[turn].kill else {
             unreachable!("only a power cut stops a session on a simulated disk");
         };
+        let store = self.close_in_a_cut(turn, store, disk)?;
         self.summary.power_cuts += 1;
         for other in others {
             self.open_what(disk, other)?;
         }
-        // The old store keeps its place in memory until the new one has its own.
+        // The old store, if it was not closed, keeps its place in memory until the new one has
+        // its own.
         let (opened, disk, number) = self.open_what(disk, remains)?;
         drop(store);
         let store = opened;
         self.ledger.go_back_to(number);
         self.openings.push(Opening { after_turn: turn, number });
         Ok((store, disk))
+    }
+
+    /// A turn that closes the store has it closed while the power goes, or just before.
+    fn close_in_a_cut(
+        &mut self,
+        turn: usize,
+        store: Store,
+        disk: &SimDisk,
+    ) -> Result<Option<Store>, Violation> {
+        if self.plan.turns[turn].event != Event::Reopen || disk.is_off() {
+            return Ok(Some(store));
+        }
+        match store.close() {
+            Ok(()) => self.ledger.acknowledge_all(),
+            Err(_) if disk.is_off() => {}
+            Err(error) => return Err(failed(ViolationKind::Refused, "close the store")(error)),
+        }
+        Ok(None)
     }
 
     /// Opens what a cut leaves, after further cuts while it is being opened.

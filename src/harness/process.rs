@@ -35,6 +35,8 @@ pub(super) struct Again {
     pub(super) arguments: Vec<OsString>,
     /// The how manyth run of its thread it is.
     pub(super) ordinal: usize,
+    /// Where the run is in the program, and what it runs.
+    pub(super) run: String,
     /// Where the store is to lie.
     pub(super) store: PathBuf,
     /// Where parent and children meet.
@@ -42,15 +44,23 @@ pub(super) struct Again {
 }
 
 /// Arguments by which this program comes to the calling test again. A test's
-/// thread has its name; another program is run with the arguments that it has.
-pub(super) fn own_arguments() -> Vec<OsString> {
+/// thread has its name; another program is run with the arguments that it has. With
+/// those a test program would run all of its tests: a thread without a name is not
+/// known to be none of a test's, and is refused.
+pub(super) fn own_arguments() -> io::Result<Vec<OsString>> {
     let thread = std::thread::current();
     match thread.name() {
-        Some(test) if test != "main" => {
+        Some("main") => Ok(std::env::args_os().skip(1).collect()),
+        Some(test) => {
             let how = ["--exact", "--nocapture", "--include-ignored"];
-            std::iter::once(test).chain(how).map(OsString::from).collect()
+            Ok(std::iter::once(test).chain(how).map(OsString::from).collect())
         }
-        _ => std::env::args_os().skip(1).collect(),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a thread without a name does not tell how a child comes to this run; call `run` on \
+             the test's own thread, give the thread the test's name, or say it with \
+             `Harness::child_arguments`",
+        )),
     }
 }
 
@@ -96,7 +106,9 @@ impl<'a> Parent<'a> {
         remove_if_there(&again.store)?;
         remove_if_there(&again.folder.join("violation"))?;
         let job = Job {
+            parent: std::process::id(),
             ordinal: again.ordinal,
+            run: again.run.clone(),
             plan,
             store: again.store.clone().into_os_string(),
             openings: Vec::new(),
@@ -111,8 +123,7 @@ impl<'a> Parent<'a> {
 
     fn whole_plan(&mut self) -> Found {
         loop {
-            let before = self.job.first.saturating_sub(1);
-            let (end, notes) = self.one_child().map_err(|violation| (before, violation))?;
+            let (end, notes) = self.one_child()?;
             self.learn(&notes);
             match end {
                 End::Killed => self.summary.sigkills += 1,
@@ -130,16 +141,20 @@ impl<'a> Parent<'a> {
     }
 
     /// Runs one child until it ends or is killed.
-    fn one_child(&mut self) -> Result<(End, Notes), Violation> {
-        self.folder.begin(&self.job).map_err(not_run)?;
-        let mut child = self.spawn().map_err(not_run)?;
+    fn one_child(&mut self) -> Found<(End, Notes)> {
+        let before = self.job.first.saturating_sub(1);
+        let failed = |error| (before, not_run(error));
+        self.folder.begin(&self.job).map_err(failed)?;
+        let mut child = self.spawn().map_err(failed)?;
         let end = self.watch(&mut child);
         if end.is_err() {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let notes = self.folder.notes().map_err(not_run)?;
-        Ok((end?, notes))
+        let notes = self.folder.notes().map_err(failed)?;
+        // A child that has come to no turn yet fails in the opening after the one before.
+        let turn = notes.turn.checked_sub(1).map_or(before, |turn| turn as usize);
+        Ok((end.map_err(|violation| (turn, violation))?, notes))
     }
 
     fn spawn(&self) -> io::Result<Child> {

@@ -79,18 +79,34 @@ impl<'a, S: Subject> Replay<'a, S> {
         openings: &[Opening],
         turns: usize,
     ) -> Result<Self, Violation> {
+        match Self::up_to_a_panic(subject, plan, openings, turns) {
+            (replay, None) => Ok(replay),
+            (_, Some(violation)) => Err(violation),
+        }
+    }
+
+    /// The same, and where the subject panics, what came before.
+    pub(super) fn up_to_a_panic(
+        subject: &'a S,
+        plan: &Plan,
+        openings: &[Opening],
+        turns: usize,
+    ) -> (Self, Option<Violation>) {
         let recorded = Plan { ending: plan.ending, turns: Vec::new() };
         let mut replay = Self { subject, ledger: Ledger::new(), lines: Vec::new(), recorded };
         for (index, turn) in plan.turns.iter().enumerate().take(turns) {
             let mut turn = turn.clone();
-            replay.turn(&mut turn)?;
+            let done = replay.turn(&mut turn);
             replay.recorded.turns.push(turn);
+            if let Err(violation) = done {
+                return (replay, Some(violation));
+            }
             for opening in openings.iter().filter(|opening| opening.after_turn == index) {
                 replay.ledger.go_back_to(opening.number);
                 replay.lines.push(format!("opened: state {}", opening.number));
             }
         }
-        Ok(replay)
+        (replay, None)
     }
 
     fn turn(&mut self, turn: &mut Turn) -> Result<(), Violation> {
@@ -104,6 +120,7 @@ impl<'a, S: Subject> Replay<'a, S> {
             Event::Release(index) => {
                 self.say(format!("reader {index} looks at its snapshot again"));
             }
+            Event::Reopen if turn.kill.is_some() => self.say(format!("close: state {last}")),
             Event::Reopen => self.say(format!("closed and opened again: state {last}")),
         }
         match &turn.kill {

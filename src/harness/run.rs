@@ -2,8 +2,10 @@
 //!
 //! **Owns** the harness's options. **Must not know** how a plan is carried out.
 
+use std::any::{type_name, type_name_of_val};
 use std::ffi::OsString;
 use std::io;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 use super::child::{Role, serve};
@@ -17,6 +19,11 @@ use super::violation::Quiet;
 use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process};
 use crate::sim::Plant;
 use crate::store::OpenOptions;
+
+/// Where a seed is repeated.
+const SEED_VARIABLE: &str = "FLAGSTONE_SEED";
+/// Most replays of a child that hangs: each takes as long as it may.
+const MOST_HANGING_REPLAYS: u32 = 3;
 
 /// How processes end in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +41,8 @@ pub enum Kills {
 /// Runs a [`Subject`] through random histories with crashes.
 #[derive(Clone, Debug)]
 pub struct Harness {
-    seed: u64,
+    /// `None` for what the environment says.
+    seed: Option<u64>,
     runs: u64,
     steps: u64,
     kills: Kills,
@@ -48,7 +56,7 @@ pub struct Harness {
 impl Default for Harness {
     fn default() -> Self {
         Self {
-            seed: seed_from_environment().unwrap_or(1),
+            seed: None,
             runs: 20,
             steps: 200,
             kills: Kills::PowerCuts,
@@ -86,10 +94,11 @@ impl Harness {
     }
 
     /// The seed of the first run; each later one adds 1. Default: what the
-    /// environment variable `FLAGSTONE_SEED` says, else 1.
+    /// environment variable `FLAGSTONE_SEED` says, and 1 where there is none. What is
+    /// no number there is refused, so that a slip does not pass for a failure that is gone.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        self.seed = Some(seed);
         self
     }
 
@@ -144,7 +153,8 @@ impl Harness {
         self
     }
 
-    /// How many replays shrinking may take at most. Default: 1000.
+    /// How many replays shrinking may take at most. Default: 1000. A child that hangs
+    /// takes a minute each time, and is replayed 3 times at most.
     #[must_use]
     pub fn most_replays(mut self, most_replays: u32) -> Self {
         self.most_replays = most_replays;
@@ -176,42 +186,55 @@ impl Harness {
     /// Runs the subject that `make` gives, once for each history and again
     /// whenever the store is opened: a crash takes what is in memory.
     ///
-    /// In a child process it does what the parent asks for, and does not return.
+    /// In a child process it does what the parent asks for, and does not return. A child
+    /// that comes to another run first, does nothing there: that run is `Ok` with no
+    /// history in it. A test that expects a failure and goes on from it must come to its
+    /// other runs also then.
     ///
     /// # Errors
     ///
     /// The first violation, shrunk.
+    #[track_caller]
     pub fn run<S: Subject>(&self, make: impl Fn() -> S) -> Result<Summary, Failure> {
+        let (subject, place) = (type_name::<S>(), Location::caller());
+        let name = format!("{subject} by {} at {place}", type_name_of_val(&make));
         let setup = Setup { make, options: &self.options, rules: self.rules };
-        let ordinal = match Role::of_next_run(self.kills) {
+        let ordinal = match Role::of_next_run(self.kills, &name) {
             Role::Child(folder, job) => serve(&setup, folder, job),
             Role::Bystander => return Ok(Summary::default()),
             Role::Parent { ordinal } => ordinal,
         };
-        let refused = |error| not_run(self.seed, error);
+        let refused = |error| not_run(self.seed.unwrap_or_default(), error);
+        let seed = self.seed.map_or_else(seed_from_environment, Ok).map_err(refused)?;
         let temporary = tempfile::tempdir().map_err(refused)?;
-        let course =
-            Course { setup, again: self.again(ordinal, temporary.path()).map_err(refused)? };
+        let again = self.again((name, ordinal), temporary.path()).map_err(refused)?;
+        let course = Course { setup, again };
         let mut summary = Summary::default();
         for run in 0..self.runs {
-            summary += self.run_one(&course, self.seed.wrapping_add(run))?;
+            summary += self.run_one(&course, seed.wrapping_add(run))?;
         }
         Ok(summary)
     }
 
-    /// How children are run.
-    fn again(&self, ordinal: usize, folder: &Path) -> io::Result<Again> {
+    /// How children are run; power cuts need none.
+    fn again(&self, (run, ordinal): (String, usize), folder: &Path) -> io::Result<Again> {
         let (arguments, ordinal) = match &self.child_arguments {
             Some(arguments) => (arguments.clone(), 0),
-            None => (own_arguments(), ordinal),
+            None if self.kills == Kills::PowerCuts => (Vec::new(), ordinal),
+            None => (own_arguments()?, ordinal),
         };
         let store = self.file.clone().unwrap_or_else(|| folder.join("store.flag"));
-        if store.try_exists()? {
-            let why = "the harness makes the store itself, and does not touch what is there";
-            let error = io::ErrorKind::AlreadyExists;
-            return Err(io::Error::new(error, format!("{}: {why}", store.display())));
+        let refused = |error: io::ErrorKind, why: String| {
+            io::Error::new(error, format!("{}: {why}", store.display()))
+        };
+        match store.try_exists() {
+            Err(error) => Err(refused(error.kind(), error.to_string())),
+            Ok(true) => Err(refused(
+                io::ErrorKind::AlreadyExists,
+                "the harness makes the store itself, and does not touch what is there".into(),
+            )),
+            Ok(false) => Ok(Again { arguments, ordinal, run, store, folder: folder.to_path_buf() }),
         }
-        Ok(Again { arguments, ordinal, store, folder: folder.to_path_buf() })
     }
 
     fn run_one<S: Subject, F: Fn() -> S>(
@@ -247,27 +270,28 @@ impl Harness {
     ) -> Failure {
         let from = (plan.turns.len(), plan.steps());
         if violation.kind == ViolationKind::NotRun {
-            return Failure::new(Parts { from, ..Parts::of(seed, violation) });
+            return Failure::new(Parts::of(seed, violation));
         }
         let replay = |plan: &Plan| {
             let failing = course.replay(plan, violation.kind)?;
             Some((failing.recorded.clone(), failing))
         };
         let quiet = Quiet::begin();
-        let shrunk = shrink(plan, pinned, self.most_replays, replay);
+        let most = match violation.kind {
+            ViolationKind::ChildHangs => self.most_replays.min(MOST_HANGING_REPLAYS),
+            _ => self.most_replays,
+        };
+        let shrunk = shrink(plan, pinned, most, replay);
         // Once more, so that the file is the one that this history leaves.
         let again = course.replay(&shrunk.plan, violation.kind);
         drop(quiet);
+        let replays = shrunk.replays;
+        let first = violation;
         let Some(Failing { recorded, violation, history }) = again.or(shrunk.evidence) else {
-            let again = "it did not fail in this way when it was run again".to_string();
-            return Failure::new(Parts {
-                from,
-                history: vec![again],
-                ..Parts::of(seed, violation)
-            });
+            return Failure::new(Parts { from, replays, ..Parts::of(seed, first) });
         };
-        let (steps, replays) = (recorded.steps(), shrunk.replays);
-        Failure::new(Parts { seed, violation, history, steps, from, replays })
+        let steps = recorded.steps();
+        Failure::new(Parts { seed, violation, first, history, steps, from, replays })
     }
 }
 
@@ -297,7 +321,10 @@ impl<S: Subject, F: Fn() -> S> Course<'_, F> {
         let ran = self.run(plan);
         let (turn, violation) = ran.violation.filter(|(_, violation)| violation.kind == kind)?;
         let subject = (self.setup.make)();
-        let replay = Replay::of(&subject, plan, &ran.openings, turn + 1).ok()?;
+        // Where the subject panics as it chooses or brings its model forward, it does so
+        // here as well.
+        let (mut replay, panic) = Replay::up_to_a_panic(&subject, plan, &ran.openings, turn + 1);
+        replay.lines.extend(panic.map(|panic| format!("    {panic}")));
         Some(Failing { recorded: replay.recorded, violation, history: replay.lines })
     }
 }
@@ -306,6 +333,11 @@ fn not_run(seed: u64, error: io::Error) -> Failure {
     Failure::new(Parts::of(seed, Violation::new(ViolationKind::NotRun, error)))
 }
 
-fn seed_from_environment() -> Option<u64> {
-    std::env::var("FLAGSTONE_SEED").ok()?.parse().ok()
+fn seed_from_environment() -> io::Result<u64> {
+    let Some(value) = std::env::var_os(SEED_VARIABLE) else { return Ok(1) };
+    let number = value.to_str().and_then(|value| value.trim().parse().ok());
+    number.ok_or_else(|| {
+        let why = format!("{SEED_VARIABLE} is {value:?}, and should be a seed: a number");
+        io::Error::new(io::ErrorKind::InvalidInput, why)
+    })
 }

@@ -53,8 +53,9 @@ impl Random {
 
 /// The seed of this run: printed by the test, and taken from `FLAGSTONE_SEED`.
 pub fn seed(default: u64) -> u64 {
-    let seed = std::env::var("FLAGSTONE_SEED").ok().and_then(|seed| seed.parse().ok());
-    seed.unwrap_or(default)
+    let Some(seed) = std::env::var_os("FLAGSTONE_SEED") else { return default };
+    let number = seed.to_str().and_then(|seed| seed.parse().ok());
+    number.unwrap_or_else(|| panic!("FLAGSTONE_SEED is {seed:?}, and should be a number"))
 }
 
 /// Whether `FLAGSTONE_LONG` asks for the long mode.

@@ -89,7 +89,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let (begun, limit) = (Instant::now(), Duration::from_secs(arguments.seconds));
     let bar = progress(limit);
     let mut all = Summary::default();
-    for (seed, structure) in (seed..).zip(structures.iter().cycle()) {
+    // Each structure with each seed, whose parity chooses between two kinds of kills.
+    let rounds = (0u64..).map(|round| seed.wrapping_add(round));
+    let runs = rounds.flat_map(|seed| structures.iter().map(move |structure| (seed, structure)));
+    for (seed, structure) in runs {
         if begun.elapsed() >= limit || is_over.load(Relaxed) {
             break;
         }
@@ -104,7 +107,18 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         bar.set_message(all.to_string());
     }
     bar.finish_and_clear();
+    if all.runs == 0 {
+        let why = "no run came to its end in this time; give more with --seconds";
+        return Err(Failure::Harness(why.into()));
+    }
     let took = begun.elapsed().as_secs_f64();
+    if let Some(fault) = arguments.plant {
+        return Err(Failure::Harness(format!(
+            "{all}\nthe planted fault {fault:?} was not found in {took:.1} s; some faults show \
+             only in power cuts (--kills power), and those of processes that share a store in \
+             none of these runs"
+        )));
+    }
     let names = structures.len();
     writeln!(
         stdout(),
