@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{DeriveInput, Error, GenericParam, Generics, Ident};
+use syn::{DeriveInput, Error, GenericParam, Generics, Ident, Result};
 
 use crate::options::Options;
 
@@ -167,6 +167,32 @@ fn bounded(options: &Options, generics: &Generics) -> Generics {
         bounds.predicates.push(syn::parse_quote!(#ident: #flagstone::Persist));
     }
     bounded
+}
+
+/// Refuses a name that stands for something else wherever types are described: whoever has
+/// the file alone could not tell the two apart.
+pub(crate) fn expect_own_name(options: &Options, item: &DeriveInput) -> Result<()> {
+    let base = options.name.clone().unwrap_or_else(|| plain_name(&item.ident));
+    let is_lifetime = |parameter: &GenericParam| matches!(parameter, GenericParam::Lifetime(_));
+    let is_taken = match item.generics.params.iter().all(is_lifetime) {
+        true => is_primitive(&base),
+        false => matches!(&*base, "Link" | "Phantom"),
+    };
+    if !is_taken {
+        return Ok(());
+    }
+    let why = format!(
+        "`{base}` has a meaning of its own in a store's descriptions of types; give this type \
+         another name there: #[persist(name = \"…\")]"
+    );
+    Err(Error::new(item.ident.span(), why))
+}
+
+/// Whether flagstone has a primitive type of this name.
+fn is_primitive(name: &str) -> bool {
+    let number = name.strip_suffix("le").or_else(|| name.strip_suffix("be")).unwrap_or(name);
+    let bits = number.strip_prefix(['u', 'i', 'f']);
+    name == "bool" || bits.is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128"))
 }
 
 /// The expression for the type's name with its parameters: `Node<i64, 4>`.

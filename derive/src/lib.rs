@@ -96,7 +96,8 @@ use crate::options::Options;
 /// - `#[persist(name = "…")]`: the name under which the store knows the type,
 ///   instead of the one in the source. The parameters are appended to it. It
 ///   keeps a store readable after a rename in the source, and tells two types
-///   of one name apart.
+///   of one name apart. `bool`, the names of number types, and with parameters
+///   `Link` and `Phantom` are taken.
 /// - `#[persist(crate = path)]`: where flagstone is, if not at `::flagstone`.
 ///
 /// ```
@@ -130,6 +131,7 @@ fn expand(options: TokenStream, item: &DeriveInput) -> proc_macro2::TokenStream 
 }
 
 fn implement(options: &Options, item: &DeriveInput) -> Result<proc_macro2::TokenStream> {
+    implementation::expect_own_name(options, item)?;
     match &item.data {
         Data::Struct(data) => structs::expand(options, item, data),
         Data::Enum(data) => enums::expand(options, item, data),
