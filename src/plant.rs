@@ -50,6 +50,11 @@ pub enum Plant {
     LogFreedAfterOneSuperblock,
     /// Snapshots that readers hold get no pages of their own.
     ReaderNotFrozen,
+    /// The file is cut, and its length passes for as durable as it was before.
+    CutLengthKept,
+    /// Closing says in the superblock that the store was closed, and then makes the
+    /// checkpoint that closing needs.
+    CleanBeforeCheckpoint,
 
     // The log's move.
     /// The log is moved without the checkpoint that empties it.
@@ -93,12 +98,14 @@ pub enum Plant {
     FloorNotAwaited,
     /// Whoever comes after a process that died in its turn goes on as if it had ended it.
     DeathNotNoticed,
+    /// Whoever leaves its turn says so, and then writes down where the log ends.
+    TurnLeftBeforeEnd,
 }
 
 #[cfg(any(test, feature = "sim"))]
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -114,6 +121,8 @@ impl Plant {
         Self::SuperblocksInOneSync,
         Self::LogFreedAfterOneSuperblock,
         Self::ReaderNotFrozen,
+        Self::CutLengthKept,
+        Self::CleanBeforeCheckpoint,
         Self::LogMovedWithoutCheckpoint,
         Self::LogMovedWithOneSuperblock,
         Self::LogMovedUnsynced,
@@ -130,6 +139,7 @@ impl Plant {
         Self::GoodSuperblockFirst,
         Self::FloorNotAwaited,
         Self::DeathNotNoticed,
+        Self::TurnLeftBeforeEnd,
     ];
 }
 

@@ -463,6 +463,13 @@ fn a_superblock_written_before_the_heap_is_found() {
 }
 
 #[test]
+fn a_store_that_says_too_early_that_it_was_closed_is_found() {
+    let harness = Harness::new().runs(100).plant(Plant::CleanBeforeCheckpoint);
+    let failure = expect_failure(harness.run(|| Keeps(Sound)));
+    assert!(failure.history().iter().any(|line| line.starts_with("close: ")), "{failure}");
+}
+
+#[test]
 fn a_seed_repeats_a_failure_exactly() {
     let first =
         expect_failure(Harness::new().plant(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));

@@ -49,6 +49,34 @@ fn its_age_its_place_and_its_memory_are_told() -> TestResult {
     Ok(())
 }
 
+/// The pages behind a shorter heap are a reader's as long as it has them: without the file
+/// behind them, looking at one would end the process (SIGBUS).
+#[test]
+fn the_file_is_not_cut_under_it() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (store, array) = open(&path, &options())?;
+    let numbers: Vec<u64> = (0..500_000).collect();
+    let long = store.update(|tx| tx.alloc_slice_copy(&numbers))?;
+    store.checkpoint()?;
+    let held = store.read()?;
+    store.update(|tx| tx.free(long))?;
+    let len_bytes = || std::fs::metadata(&path).map(|file| file.len());
+    let checkpoints = || {
+        (0..6).try_for_each(|value| {
+            fill(&store, array, value)?;
+            store.checkpoint()
+        })
+    };
+    checkpoints()?;
+    assert!(len_bytes()? > 4_000_000);
+    assert_eq!(held.at(long)?, numbers);
+    drop(held);
+    checkpoints()?;
+    assert!(len_bytes()? < 4_000_000, "nobody has it any more: {}", len_bytes()?);
+    Ok(())
+}
+
 #[test]
 fn it_is_reported_once() -> TestResult {
     let folder = tempfile::tempdir()?;

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use common::cabinet::{fill_array, free_array, set_array, set_number};
 use common::campaign::{Cabinets, Run};
+use common::histories::cut_and_grow;
 use common::{is_long, seed};
 use flagstone::sim::{Cuts, History, Looked, Program, Random, Recording, SimDisk};
 use flagstone::{Durability, Result};
@@ -39,6 +40,7 @@ const SHORT: &[(&str, Short, [u32; 2])] = &[
     ("an allocation", an_allocation, [0, 1]),
     ("growth", growth, [0, 0]),
     ("an end that is freed, and used again", an_end_used_again, [0, 0]),
+    ("the file is cut, and grows again", cut_and_grow, [0, 0]),
     ("a transaction larger than the log", larger_than_the_log, [0, 0]),
     ("savepoints", savepoints, [0, 1]),
     ("a reader that is held", |run| run.hold(), [0, 0]),

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use common::cabinet::{fill_array, free_array, set_array, set_number};
 use common::campaign::{BAD_DISK, Cabinets, Run};
 use common::crowd::Crowd;
+use common::histories::cut_and_grow;
 use flagstone::sim::{
     Call, Cuts, Done, Faults, History, Plant, Program, Random, Recording, SimDisk,
 };
@@ -45,6 +46,8 @@ const CAUGHT_BY: &[(Plant, Attempt, u64)] = &[
     (Plant::SuperblocksInOneSync, checkpoints, 20),
     (Plant::LogFreedAfterOneSuperblock, laps_and_a_recovery, 20),
     (Plant::ReaderNotFrozen, small, 20),
+    (Plant::CutLengthKept, the_file_is_cut_and_grows, 5),
+    (Plant::CleanBeforeCheckpoint, small, 10),
     (Plant::LogMovedWithoutCheckpoint, the_log_moves, 5),
     (Plant::LogMovedWithOneSuperblock, the_log_moves, 20),
     (Plant::LogMovedUnsynced, the_log_moves, 20),
@@ -61,6 +64,7 @@ const CAUGHT_BY: &[(Plant, Attempt, u64)] = &[
     (Plant::GoodSuperblockFirst, a_superblock_was_torn, 20),
     (Plant::FloorNotAwaited, a_crowd, 60),
     (Plant::DeathNotNoticed, a_crowd, 20),
+    (Plant::TurnLeftBeforeEnd, a_crowd, 60),
 ];
 
 fn with(mut cabinets: Cabinets, planted: Planted) -> Cabinets {
@@ -216,6 +220,14 @@ fn the_heap_shrinks(planted: Planted, seed: u64) -> Outcome {
     run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 1))?;
     run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 7))?;
     look(&cabinets, &run.end(), seed, 60)
+}
+
+/// The file is cut where no state needs it any more, and grows again at once.
+fn the_file_is_cut_and_grows(planted: Planted, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    cut_and_grow(&mut run)?;
+    look(&cabinets, &run.end(), seed, 300)
 }
 
 /// The log moves to a larger region, and is used there.
@@ -380,10 +392,11 @@ fn complaint(attempt: Attempt, planted: Planted, seed: u64) -> Option<String> {
     let run = || attempt(planted, seed).map_err(|error| error.to_string());
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outcome) => outcome.err(),
-        Err(panic) => Some(match panic.downcast::<String>() {
-            Ok(text) => *text,
-            Err(_) => "a panic".to_string(),
-        }),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Some(text.unwrap_or("a panic without words").to_string())
+        }
     }
 }
 

@@ -235,7 +235,11 @@ impl Core {
         if self.growth.room_bytes() <= needed + slack {
             return Ok(());
         }
+        let durable_bytes = self.growth.durable_bytes();
         let cut = self.growth.truncate(needed);
+        if self.planted(Plant::CutLengthKept) {
+            self.growth.synced(durable_bytes);
+        }
         cut.map_err(|error| self.poisoned_by("cut the file", error))
     }
 

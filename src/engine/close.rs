@@ -6,6 +6,7 @@ use zerocopy::little_endian::U32;
 use super::{Core, lock};
 use crate::error::Result;
 use crate::format::superblock::FLAG_CLEAN;
+use crate::plant::Plant;
 
 impl Core {
     /// Brings the file to rest. Nothing is written if nothing was changed since
@@ -15,6 +16,9 @@ impl Core {
         let mut checkpointer = lock(&self.checkpointer);
         if !checkpointer.begun {
             return Ok(());
+        }
+        if self.planted(Plant::CleanBeforeCheckpoint) {
+            self.write_superblock(&mut checkpointer, |block| block.flags = U32::new(FLAG_CLEAN))?;
         }
         self.run_checkpoint(&mut checkpointer)?;
         self.write_superblock(&mut checkpointer, |block| block.flags = U32::new(FLAG_CLEAN))?;

@@ -11,6 +11,8 @@ pub mod campaign;
 #[cfg(feature = "sim")]
 pub mod crowd;
 pub mod forge;
+#[cfg(feature = "sim")]
+pub mod histories;
 pub mod programs;
 #[cfg(feature = "sim")]
 pub mod team;

@@ -75,8 +75,8 @@ impl SimMachine {
 }
 
 impl SimProcess {
-    /// Kills it after so many more calls that change the disk, or take or give back a
-    /// lock. What it does afterwards nobody sees.
+    /// Kills it after so many more calls that change the disk, take or give back a lock, or
+    /// look at the coordination page. What it does afterwards nobody sees.
     pub fn kill_after(&self, calls: u64) {
         *lock(&self.calls_left) = calls;
         if calls == 0 {
@@ -134,9 +134,9 @@ struct SimCoordination {
 
 impl Coordination for SimCoordination {
     fn page(&self) -> &CoordinationPage {
-        match self.process.is_dead() {
-            false => &self.process.meeting.page,
-            true => &self.afterlife,
+        match self.process.step() {
+            Ok(()) => &self.process.meeting.page,
+            Err(_) => &self.afterlife,
         }
     }
 

@@ -205,33 +205,35 @@ impl Core {
             // A failure poisons the store, in all processes.
             let _ = self.flush_all(&self.syncs.take());
         }
+        if self.planted(Plant::TurnLeftBeforeEnd) {
+            sharing.page().turn_holder.store(0, SeqCst);
+        }
         self.tell_end(sharing);
-        let page = sharing.page();
-        let turns = page.turns.fetch_add(1, SeqCst) + 1;
-        page.turn_holder.store(0, SeqCst);
+        let turns = sharing.page().turns.fetch_add(1, SeqCst) + 1;
+        sharing.page().turn_holder.store(0, SeqCst);
         give_turn(sharing);
         turns
     }
 
     /// Writes down the log's end for the next one.
     pub(super) fn tell_end(&self, sharing: &Sharing) {
-        let words = &sharing.page().end;
+        // Each word has a look at the page of its own: between two of them the process can
+        // be killed, and the simulated one is.
+        let end = || &sharing.page().end;
         let generation = lock(&self.checkpointer).last.generation.get();
-        words.generation.store(generation, SeqCst);
+        end().generation.store(generation, SeqCst);
         let log = lock(&self.log);
         let (windows, is_pending) = log.ends.words();
-        for (word, value) in [
-            (&words.appended, log.tail.appended),
-            (&words.chain, log.tail.chain),
-            (&words.durable, log.tail.durable),
-            (&words.heap_bytes, log.heap_bytes),
-            (&words.checkpoint, log.checkpoint),
-            (&words.is_checkpoint_pending, u64::from(is_pending)),
-            (&words.durable_room_bytes, self.growth.durable_bytes()),
-        ] {
-            word.store(value, SeqCst);
+        end().appended.store(log.tail.appended, SeqCst);
+        end().chain.store(log.tail.chain, SeqCst);
+        end().durable.store(log.tail.durable, SeqCst);
+        end().heap_bytes.store(log.heap_bytes, SeqCst);
+        end().checkpoint.store(log.checkpoint, SeqCst);
+        end().is_checkpoint_pending.store(u64::from(is_pending), SeqCst);
+        end().durable_room_bytes.store(self.growth.durable_bytes(), SeqCst);
+        for (index, value) in windows.into_iter().enumerate() {
+            end().heap_ends[index].store(value, SeqCst);
         }
-        words.heap_ends.iter().zip(windows).for_each(|(word, value)| word.store(value, SeqCst));
     }
 
     /// After opening as the first one.
