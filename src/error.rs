@@ -38,9 +38,11 @@ impl fmt::Display for Error {
     }
 }
 
+/// The message as well: `main` and `unwrap` show an error by its `Debug`, and whoever reads it
+/// there has to mend it too. [`Error::kind`] has the parts.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -101,7 +103,7 @@ pub enum ErrorKind {
     },
 
     /// The file is empty.
-    #[error("{path}: the file is empty, and a store never is; remove it (or let the store make it) to start a new one", path = .path.display())]
+    #[error("{path}: the file is empty, and a store never is; restore a backup, or remove the file to start a new store", path = .path.display())]
     EmptyFile {
         /// The store's file.
         path: PathBuf,
@@ -163,6 +165,19 @@ pub enum ErrorKind {
         index: u64,
         /// What it had to be below.
         limit: u64,
+        /// Elements that there are.
+        len: u64,
+    },
+
+    /// A range of a collection that ends before it begins.
+    #[error("range {start}..{end} of a {type_name} of {len} elements begins after its end")]
+    RangeReversed {
+        /// The collection's type.
+        type_name: String,
+        /// The first element that was asked for.
+        start: u64,
+        /// The one after the last.
+        end: u64,
         /// Elements that there are.
         len: u64,
     },
@@ -241,7 +256,9 @@ pub enum ErrorKind {
     },
 
     /// A link that must point at something is null.
-    #[error("link to {type_name} is null; use `get`, which answers `None`, where null is allowed")]
+    #[error(
+        "link to {type_name} is null; give it a target first, as from `alloc` or `root_or_insert_with`, or read with `get`, which answers `None`"
+    )]
     LinkNull {
         /// The type of the target.
         type_name: String,
@@ -399,7 +416,7 @@ pub enum ErrorKind {
     },
 
     /// An earlier write or flush failed.
-    #[error("{path}: an earlier write or flush failed ({cause}), so nothing more is written; reads go on; close the store and open it again to recover", path = .path.display())]
+    #[error("{path}: an earlier write or flush failed ({cause}), so nothing more is written; reads go on as long as the kernel has the bytes; close the store and open it again to recover", path = .path.display())]
     Poisoned {
         /// The store's file.
         path: PathBuf,

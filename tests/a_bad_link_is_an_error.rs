@@ -359,15 +359,57 @@ fn a_range_to_copy_stays_within_its_array() -> TestResult {
     #[allow(clippy::reversed_empty_ranges)]
     let bad = [(0..11, 0), (5..10, 6), (0..1, 10), (0..far, 0), (0..1, far), (far..far, 0)];
     for (from, to) in bad {
-        assert_refused!(tx.copy_within(array, from, to), TooLarge { .. });
+        assert_refused!(tx.copy_within(array, from, to), IndexOutOfRange { len: 10, .. });
     }
     #[allow(clippy::reversed_empty_ranges)]
     for (from, to) in [(5..3, 4), (7..3, 0), (20..10, 0), (far..0, 0), (10..0, 10)] {
-        common::refusal(tx.copy_within(array, from, to));
+        assert_refused!(tx.copy_within(array, from, to), RangeReversed { len: 10, .. });
     }
+    assert_refused!(tx.copy_within(Link::<[u64]>::null(), 0..0, 0), LinkNull { .. });
     tx.copy_within(array, 10..10, 0)?;
     tx.copy_within(array, 0..8, 2)?;
     assert_eq!(tx.at(array)?, [0, 1, 0, 1, 2, 3, 4, 5, 6, 7]);
+    Ok(())
+}
+
+#[test]
+fn an_iterator_that_has_more_than_it_told_is_refused() -> TestResult {
+    struct Tells(std::ops::RangeFrom<u64>);
+    impl Iterator for Tells {
+        type Item = u64;
+        fn next(&mut self) -> Option<u64> {
+            self.0.next()
+        }
+        fn size_hint(&self) -> (usize, Option<usize>) {
+            (3, Some(3))
+        }
+    }
+    impl ExactSizeIterator for Tells {}
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    assert_refused!(tx.alloc_slice(Tells(0..)), TooLarge { count: 3, .. });
+    Ok(())
+}
+
+#[test]
+fn a_range_that_is_reversed_is_said_to_be_so() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let list = tx.alloc(flagstone::collections::Vec::<u64>::new())?;
+    list.extend(&mut tx, 0..10)?;
+    #[allow(clippy::reversed_empty_ranges)]
+    let drained = list.drain(&mut tx, 7..3).map(drop);
+    assert_refused!(drained, RangeReversed { start: 7, end: 3, len: 10, .. });
+    assert_refused!(list.drain(&mut tx, 7..11).map(drop), IndexOutOfRange { index: 11, .. });
+    Ok(())
+}
+
+#[test]
+fn an_error_reads_the_same_where_it_is_unwrapped() -> TestResult {
+    let store = Store::in_memory()?;
+    let error = common::refusal(store.read()?.at(Link::<Node>::null()));
+    assert_eq!(format!("{error:?}"), error.to_string());
+    assert!(error.to_string().contains("root_or_insert_with"), "{error}");
     Ok(())
 }
 

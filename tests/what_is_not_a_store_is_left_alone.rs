@@ -284,6 +284,20 @@ fn a_file_that_is_not_there_is_created_only_with_leave_and_a_folder() -> TestRes
 }
 
 #[test]
+fn a_link_that_leads_nowhere_and_a_path_without_a_name_are_said_to_be_so() -> TestResult {
+    let place = Place::new()?;
+    symlink(place.folder.path().join("nowhere"), &place.path)?;
+    let says = |path: &Path, what: &str| {
+        let error = refusal(open(path));
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    says(&place.path, "a symbolic link lies there that leads nowhere");
+    assert!(place.path.is_symlink() && !place.path.exists());
+    says(Path::new(""), "the path has no file name");
+    Ok(())
+}
+
+#[test]
 fn a_name_may_be_as_long_as_the_file_system_allows() -> TestResult {
     let place = Place::new()?;
     open(&place.folder.path().join("n".repeat(255)))?.close()?;

@@ -12,21 +12,27 @@ pub(super) fn check(head: &[u8], report: &mut Report) {
     let slots = SLOT_OFFSETS_BYTES.map(|offset| {
         let page = page(offset)?;
         expect_zeros(report, offset + SUPERBLOCK_BYTES, &page[SUPERBLOCK_BYTES as usize..]);
-        match Superblock::parse(page) {
-            Ok(block) => Some(block),
-            Err(unusable) => {
-                let other = "the other one is used, if it is sound";
-                report.find_in_file(offset, format!("superblock: {unusable}; {other}"));
-                None
-            }
+        Some(Superblock::parse(page))
+    });
+    let is_usable = slots.iter().flatten().any(Result::is_ok);
+    let slots = [0, 1].map(|slot| match slots[slot].as_ref()? {
+        Ok(block) => Some(block),
+        Err(unusable) => {
+            let remedy = match is_usable {
+                true => "the other one is used, and the next change writes this one anew",
+                false => "neither can be used; restore a backup",
+            };
+            let offset = SLOT_OFFSETS_BYTES[slot];
+            report.find_in_file(offset, format!("superblock: {unusable}; {remedy}"));
+            None
         }
     });
-    for (offset, block) in SLOT_OFFSETS_BYTES.into_iter().zip(&slots) {
-        if block.as_ref().is_some_and(Superblock::has_unknown_bits) {
+    for (offset, block) in SLOT_OFFSETS_BYTES.into_iter().zip(slots) {
+        if block.is_some_and(Superblock::has_unknown_bits) {
             report.find_in_file(offset, "superblock: bits that this version does not know");
         }
     }
-    if let [Some(first), Some(second)] = &slots {
+    if let [Some(first), Some(second)] = slots {
         compare(report, first, second);
     }
     let last = COORDINATION_BYTES + PAGE_BYTES;

@@ -57,8 +57,11 @@ pub(super) fn within<C: Persist>(range: impl RangeBounds<u64>, len: u64) -> Resu
         Bound::Unbounded => Some(len),
     };
     let (start, end) = (start.unwrap_or(u64::MAX), end.unwrap_or(u64::MAX));
-    if start > end || end > len {
-        return Err(out_of_range::<C>(start.max(end), len.saturating_add(1), len));
+    if start > end {
+        return Err(ErrorKind::RangeReversed { type_name: C::type_name(), start, end, len }.into());
+    }
+    if end > len {
+        return Err(out_of_range::<C>(end, len.saturating_add(1), len));
     }
     Ok(start..end)
 }

@@ -150,7 +150,10 @@ fn finish(
 
 fn draft_path(path: &Path) -> io::Result<PathBuf> {
     let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-    path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    if path.file_name().is_none() {
+        let why = "the path has no file name; give the path of a file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
     // Not made of the name, which may be as long as names can be.
     Ok(path.with_file_name(format!(".flagstone.{random:016x}.new")))
 }
@@ -158,6 +161,11 @@ fn draft_path(path: &Path) -> io::Result<PathBuf> {
 /// A link fails where a name is taken, so a file that appeared meanwhile is
 /// not lost; renaming serves file systems without links.
 fn give_name(draft: &Path, path: &Path) -> io::Result<()> {
+    if path.is_symlink() && !path.exists() {
+        let why =
+            "a symbolic link lies there that leads nowhere; give the path where it should lead";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    }
     match std::fs::hard_link(draft, path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
             // Another process may give the name in between.

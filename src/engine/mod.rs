@@ -216,7 +216,22 @@ impl Core {
         // the pages that a checkpoint is writing.
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
-        pool.take(&|| self.log_source(), visible, self.settings.most_held_images, caller)
+        let most_held = self.settings.most_held_images;
+        let taken = pool.take(&|| self.log_source(), visible, most_held, caller);
+        taken.map_err(|error| self.unreadable(error))
+    }
+
+    /// What the kernel could not write it may drop from memory, and then the file shows older
+    /// bytes: no damage, but what the failed write has left.
+    #[cold]
+    fn unreadable(&self, error: crate::Error) -> crate::Error {
+        match (error.kind(), self.poison.get()) {
+            (ErrorKind::Corrupt { .. }, Some(cause)) => {
+                let cause = format!("{cause}; since then the log cannot be read back: {error}");
+                ErrorKind::Poisoned { path: self.path.clone(), cause }.into()
+            }
+            _ => error,
+        }
     }
 
     fn log_source(&self) -> LogSource {

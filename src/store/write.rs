@@ -180,16 +180,16 @@ impl<'store> WriteTx<'store> {
         let size = size_of::<T>() as u64;
         let workspace = self.workspace();
         workspace.mark(link.offset(), count * size)?;
-        let mut written = 0;
-        for (index, value) in (0..count).zip(values) {
+        let (mut written, mut values) = (0, values);
+        for (index, value) in (0..count).zip(&mut values) {
             let place = Link::from_parts(link.offset() + index * size, 1);
             workspace.image_mut().put(place, value)?;
             written += 1;
         }
-        if written < count {
+        if written < count || values.next().is_some() {
             self.free(link)?;
             let size_bytes = size;
-            let why = "the iterator ended before the length that it told";
+            let why = "the iterator has more or fewer elements than it told";
             return Err(ErrorKind::TooLarge { count, size_bytes, why }.into());
         }
         Ok(link)
@@ -317,12 +317,19 @@ impl<'store> WriteTx<'store> {
         from: std::ops::Range<u64>,
         to: u64,
     ) -> Result<()> {
-        let count = from.end.saturating_sub(from.start);
-        let size = size_of::<T>() as u64;
-        let within = to.checked_add(count).is_some_and(|end| end <= array.len());
-        if !within || from.end > array.len() || from.start > from.end {
-            let why = "the elements to copy are not all within the array";
-            return Err(ErrorKind::TooLarge { count, size_bytes: size, why }.into());
+        let (std::ops::Range { start, end }, len) = (from.clone(), array.len());
+        let type_name = <[T]>::target_name;
+        if array.is_null() {
+            return Err(ErrorKind::LinkNull { type_name: type_name() }.into());
+        }
+        if start > end {
+            return Err(ErrorKind::RangeReversed { type_name: type_name(), start, end, len }.into());
+        }
+        let (count, size) = (end - start, size_of::<T>() as u64);
+        let index = to.saturating_add(count).max(end);
+        if index > len {
+            let (type_name, limit) = (type_name(), len.saturating_add(1));
+            return Err(ErrorKind::IndexOutOfRange { type_name, index, limit, len }.into());
         }
         let workspace = self.workspace();
         workspace.expect_live(array)?;

@@ -5,7 +5,7 @@
 use std::rc::Rc;
 
 use flagstone::sim::{Done, Faults, History, Program, Random, Recording, SimDisk};
-use flagstone::{Durability, OpenOptions, Result, Savepoint, Store, WriteTx};
+use flagstone::{Durability, ErrorKind, OpenOptions, Result, Savepoint, Store, WriteTx};
 
 use super::cabinet::{Digest, Model, Taste, change, contents};
 
@@ -141,6 +141,9 @@ pub struct Run<'a> {
     /// What was committed last, and what may have been.
     pub model: Model,
     pub perhaps: Option<Model>,
+    /// Whether the kernel has dropped what could not be written: deferred commits, too, may be
+    /// gone then, as after a power cut.
+    has_forgotten: bool,
     pub random: Random,
 }
 
@@ -158,7 +161,7 @@ impl<'a> Run<'a> {
         disk.record();
         let history = History::new(model.digest());
         let (store, perhaps, random) = (None, None, Random(seed));
-        Self { cabinets, store, disk, history, model, perhaps, random }
+        Self { cabinets, store, disk, history, model, perhaps, has_forgotten: false, random }
     }
 
     pub fn store(&self) -> &Rc<Store> {
@@ -279,7 +282,21 @@ impl<'a> Run<'a> {
         let calls = first..first + 1;
         self.disk.set_faults(Some(Faults { calls, errno: BAD_DISK, done, spares_reading: true }));
         self.go_on_failing(4)?;
+        if self.random.one_in(3) {
+            self.expect_reads_without_memory()?;
+        }
         self.start_again()
+    }
+
+    /// What could not be written is no longer in memory either: reads show what was
+    /// committed, or say why they cannot. Whether they do.
+    pub fn expect_reads_without_memory(&mut self) -> Result<bool> {
+        self.disk.drop_clean_pages();
+        self.has_forgotten = true;
+        match model(self.store()) {
+            Err(error) if matches!(error.kind(), ErrorKind::Poisoned { .. }) => Ok(false),
+            _ => self.expect_reads().map(|()| true),
+        }
     }
 
     /// Goes on as far as the store does.
@@ -325,7 +342,10 @@ impl<'a> Run<'a> {
         let (digest, now) = (found.digest(), self.disk.now());
         let candidates =
             [Some(self.model.digest()), self.perhaps.take().map(|model| model.digest())];
-        assert!(candidates.contains(&Some(digest)), "a process that ends loses nothing");
+        let is_allowed = std::mem::take(&mut self.has_forgotten)
+            && self.history.allows(&digest, self.disk.now());
+        let is_expected = is_allowed || candidates.contains(&Some(digest));
+        assert!(is_expected, "a process that ends loses nothing");
         self.history.reopened(digest, begun, now);
         (self.model, self.store) = (found, Some(Rc::new(store)));
         Ok(())

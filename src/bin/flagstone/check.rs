@@ -1,6 +1,6 @@
 //! `flagstone check`: is a store sound?
 
-use std::io::{BufWriter, Write, stdout};
+use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -25,10 +25,16 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let report = check(&arguments.store)?;
+    let report = check(&arguments.store).map_err(|error| match error.kind() {
+        flagstone::ErrorKind::NoSuchFile { path } => Failure::NoSuchFile(path.clone()),
+        _ => error.into(),
+    })?;
     let mut out = BufWriter::new(stdout().lock());
-    show(&report, arguments.verbose, &mut out)?;
-    out.flush()?;
+    match show(&report, arguments.verbose, &mut out).and_then(|()| out.flush()) {
+        // Whoever reads has enough of it, such as `head`: what was found stays so.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        shown => shown?,
+    }
     Ok(if report.is_clean() { Outcome::Sound } else { Outcome::Findings })
 }
 

@@ -109,7 +109,7 @@ impl Media {
     }
 
     /// What the sector was given last: zeros, if the file was cut before it since.
-    fn newest(&self, sector: u64) -> Sector {
+    pub(super) fn newest(&self, sector: u64) -> Sector {
         let pending = self.pending.get(&sector).and_then(|pending| pending.contents.last());
         match pending {
             Some(content) => *content,

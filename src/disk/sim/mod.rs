@@ -170,6 +170,23 @@ impl SimDisk {
         (state.media.clone(), state.recorded.take().unwrap_or_default())
     }
 
+    /// Memory is short: the kernel drops what it takes for written, and reads it anew. That is
+    /// also what a flush has failed to write, whose old bytes are seen then.
+    ///
+    /// # Panics
+    ///
+    /// There is no memory for a copy of the disk.
+    pub fn drop_clean_pages(&self) {
+        let state = self.state();
+        let mut media = state.media.clone();
+        state.recorded.iter().flatten().for_each(|event| media.apply(event));
+        let len_bytes = self.live.len_bytes().expect("memory has a length");
+        for sector in 0..len_bytes / SECTOR_BYTES as u64 {
+            let at = sector * SECTOR_BYTES as u64;
+            self.live.write_at(at, &media.newest(sector)).expect("it is within the length");
+        }
+    }
+
     /// Begins a call: what is to become of it, and the state to change.
     fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, Option<Failure>)> {
         if let Some(process) = &self.process {

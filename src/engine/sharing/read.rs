@@ -27,7 +27,7 @@ impl Core {
             let taken = pool.take(&|| self.log_source(), visible, most_held, caller);
             // While a new image was made, the log behind it may have been written over.
             if from.is_none_or(|from| sharing.is_log_kept_from(from)) {
-                let image = taken?;
+                let image = taken.map_err(|error| self.unreadable(error))?;
                 sharing.note_heap(image.heap_bytes());
                 return Ok(image);
             }
