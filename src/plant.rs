@@ -178,6 +178,6 @@ mod tests {
     fn all_are_listed_in_order() {
         let numbers = Plant::ALL.iter().map(|fault| *fault as usize);
         assert!(numbers.eq(0..Plant::ALL.len()));
-        assert_eq!(Plant::ALL.last(), Some(&Plant::DeathNotNoticed));
+        assert_eq!(Plant::ALL.last(), Some(&Plant::TurnLeftBeforeEnd));
     }
 }
