@@ -126,6 +126,12 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
             let found = shown(&report);
             assert!(found.len() == 1 && found[0].contains("superblock"), "{found:?}");
             assert!(found[0].contains(&format!("file offset {what}: ")), "{found:?}");
+            assert!(found[0].contains("the next change writes this one anew"), "{found:?}");
+            let place = Place::with(&bytes)?;
+            let store = open(&place.path)?;
+            store.update(|tx| tx.alloc(1u64))?;
+            store.close()?;
+            assert!(place.checked()?.is_clean(), "it was written anew");
         }
     }
     // Sound by themselves.
@@ -203,6 +209,7 @@ fn what_keeps_a_store_from_opening_is_a_finding() -> TestResult {
     (both[100], both[PAGE + 100]) = (both[100] ^ 1, both[PAGE + 100] ^ 1);
     let found = shown(&Place::with(&both)?.checked()?);
     assert!(found.len() == 3 && found[2].contains("cannot be looked at"), "{found:?}");
+    assert!(found[..2].iter().all(|found| found.contains("neither can be used")), "{found:?}");
     let cut = Place::with(&closed[..closed.len() - 1])?;
     let found = shown(&cut.checked()?);
     assert!(found.len() == 1 && found[0].contains("truncated"), "{found:?}");
@@ -252,6 +259,19 @@ mod tool {
         assert!(code == Some(2) && error.contains("open already"), "{error}");
         drop(store);
         assert_eq!(run(&[])?.0, Some(2));
+        Ok(())
+    }
+
+    #[test]
+    fn ends_with_1_for_findings_that_nobody_reads() -> TestResult {
+        let [mut damaged, _] = files(4)?;
+        damaged[HEAP + 3000] = 1;
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
+        let place = Place::with(&damaged)?;
+        let status = command.arg("check").arg(&place.path).stdout(writer).status()?;
+        assert_eq!(status.code(), Some(1));
         Ok(())
     }
 
