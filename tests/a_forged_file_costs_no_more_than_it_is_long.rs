@@ -120,16 +120,19 @@ fn a_type_is_sought_by_the_begins_of_descriptions() -> TestResult {
 /// The length of a key that is to be forged.
 const KEY_LEN: usize = 77;
 
-/// Makes `long` the text of each of at least `keys` keys.
-fn name_in_all_keys(bytes: &mut [u8], keys: u64, long: Link<[u8]>) {
-    let is_key = |at| forge::number(bytes, at + 8) == KEY_LEN as u64 && bytes[at + 23] == 255;
+/// Closes a store, and makes `long` the text of each of at least `keys` keys in its file.
+fn name_in_all_keys(store: Store, path: &Path, keys: u64, long: Link<[u8]>) -> TestResult {
+    store.close()?;
+    let mut bytes = std::fs::read(path)?;
+    let is_key = |at| forge::number(&bytes, at + 8) == KEY_LEN as u64 && bytes[at + 23] == 255;
     let places = (HEAP..bytes.len() - 24).step_by(8);
     let found: Vec<usize> = places.filter(|at| is_key(*at)).collect();
     assert!(found.len() as u64 >= keys);
     for at in found {
-        forge::set_number(bytes, at, long.offset());
-        forge::set_number(bytes, at + 8, long.len());
+        forge::set_number(&mut bytes, at, long.offset());
+        forge::set_number(&mut bytes, at + 8, long.len());
     }
+    Ok(std::fs::write(path, &bytes)?)
 }
 
 /// Keys own their texts, but those of a forged table can all name the same one.
@@ -148,10 +151,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
             }
             Ok(long)
         })?;
-        store.close()?;
-        let mut bytes = std::fs::read(&path)?;
-        name_in_all_keys(&mut bytes, KEYS, long);
-        std::fs::write(&path, &bytes)?;
+        name_in_all_keys(store, &path, KEYS, long)?;
         // SAFETY: a file of this test's own.
         assert!(!unsafe { Store::check_file(&path) }?.is_clean());
         let store = open(&path)?;
@@ -183,10 +183,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
             }
             Ok(long)
         })?;
-        store.close()?;
-        let mut bytes = std::fs::read(&path)?;
-        name_in_all_keys(&mut bytes, KEYS, long);
-        std::fs::write(&path, &bytes)?;
+        name_in_all_keys(store, &path, KEYS, long)?;
         let store = open(&path)?;
         let room = |change: fn(Link<Large>, &mut WriteTx<'_>) -> flagstone::Result<()>| {
             store.update(|tx| tx.root("map").and_then(|map| change(map, tx)))

@@ -7,7 +7,7 @@ use std::ops::{Bound, Range, RangeBounds};
 
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
-use crate::persist::{Owned, Persist};
+use crate::persist::{Owned, Persist, expect_range};
 use crate::store::WriteTx;
 
 /// Elements that the first allocation has room for.
@@ -56,14 +56,9 @@ pub(super) fn within<C: Persist>(range: impl RangeBounds<u64>, len: u64) -> Resu
         Bound::Excluded(end) => Some(*end),
         Bound::Unbounded => Some(len),
     };
-    let (start, end) = (start.unwrap_or(u64::MAX), end.unwrap_or(u64::MAX));
-    if start > end {
-        return Err(ErrorKind::RangeReversed { type_name: C::type_name(), start, end, len }.into());
-    }
-    if end > len {
-        return Err(out_of_range::<C>(end, len.saturating_add(1), len));
-    }
-    Ok(start..end)
+    let range = start.unwrap_or(u64::MAX)..end.unwrap_or(u64::MAX);
+    expect_range(C::type_name, range.clone(), len)?;
+    Ok(range)
 }
 
 /// An index of collection `C` that should have been below `limit`.

@@ -117,10 +117,11 @@ impl Failure {
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Parts { seed, violation, first, history, from: (turns, steps), replays, .. } = &*self.0;
+        write!(f, "{:?}: {violation}", violation.kind)?;
         if violation.kind == ViolationKind::NotRun {
-            return write!(f, "{:?}: {violation}", violation.kind);
+            return Ok(());
         }
-        writeln!(f, "{:?}: {violation}", violation.kind)?;
+        writeln!(f)?;
         let whole = format_args!("{turns} turns with {steps} steps");
         if history.is_empty() && *turns > 0 {
             writeln!(f, "it came after up to {whole}, and not again in {replays} replays of them")?;

@@ -21,6 +21,7 @@ mod field;
 mod link;
 mod owned;
 mod primitives;
+mod range;
 mod schema;
 
 pub(crate) use element::{Block, Blocks, Element, ElementRef};
@@ -28,6 +29,7 @@ pub use field::FieldOf;
 pub use link::{Link, Pointee};
 pub use owned::Owned;
 pub(crate) use owned::{Piece, words};
+pub(crate) use range::expect_range;
 pub use schema::{Field, Reach, Schema, Shape};
 
 /// Largest alignment that a type in a store may ask for, in bytes: a page's.

@@ -7,7 +7,7 @@ use crate::catalog::{self, RootInfo, TypeNumbers};
 use crate::engine::{WriteTurn, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
-use crate::persist::{ElementRef, Link, Persist, Pointee};
+use crate::persist::{ElementRef, Link, Persist, Pointee, expect_range};
 use crate::sync::atomic::Ordering::{Acquire, Release};
 use crate::sync::{MutexGuard, thread_local};
 use crate::workspace::Workspace;
@@ -317,20 +317,13 @@ impl<'store> WriteTx<'store> {
         from: std::ops::Range<u64>,
         to: u64,
     ) -> Result<()> {
-        let (std::ops::Range { start, end }, len) = (from.clone(), array.len());
         let type_name = <[T]>::target_name;
         if array.is_null() {
             return Err(ErrorKind::LinkNull { type_name: type_name() }.into());
         }
-        if start > end {
-            return Err(ErrorKind::RangeReversed { type_name: type_name(), start, end, len }.into());
-        }
-        let (count, size) = (end - start, size_of::<T>() as u64);
-        let index = to.saturating_add(count).max(end);
-        if index > len {
-            let (type_name, limit) = (type_name(), len.saturating_add(1));
-            return Err(ErrorKind::IndexOutOfRange { type_name, index, limit, len }.into());
-        }
+        expect_range(type_name, from.clone(), array.len())?;
+        let (count, size) = (from.end - from.start, size_of::<T>() as u64);
+        expect_range(type_name, to..to.saturating_add(count), array.len())?;
         let workspace = self.workspace();
         workspace.expect_live(array)?;
         if count == 0 {

@@ -342,8 +342,8 @@ impl<'a> Run<'a> {
         let (digest, now) = (found.digest(), self.disk.now());
         let candidates =
             [Some(self.model.digest()), self.perhaps.take().map(|model| model.digest())];
-        let is_allowed = std::mem::take(&mut self.has_forgotten)
-            && self.history.allows(&digest, self.disk.now());
+        let is_allowed =
+            std::mem::take(&mut self.has_forgotten) && self.history.allows(&digest, now);
         let is_expected = is_allowed || candidates.contains(&Some(digest));
         assert!(is_expected, "a process that ends loses nothing");
         self.history.reopened(digest, begun, now);

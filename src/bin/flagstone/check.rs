@@ -1,6 +1,6 @@
 //! `flagstone check`: is a store sound?
 
-use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -30,12 +30,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         _ => error.into(),
     })?;
     let mut out = BufWriter::new(stdout().lock());
-    match show(&report, arguments.verbose, &mut out).and_then(|()| out.flush()) {
-        // Whoever reads has enough of it, such as `head`: what was found stays so.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        shown => shown?,
-    }
-    Ok(if report.is_clean() { Outcome::Sound } else { Outcome::Findings })
+    let shown = show(&report, arguments.verbose, &mut out).and_then(|()| out.flush());
+    let outcome = if report.is_clean() { Outcome::Sound } else { Outcome::Findings };
+    outcome.told(shown)
 }
 
 #[expect(unsafe_code, reason = "looking at a file is the user's promise about it")]

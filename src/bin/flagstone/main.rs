@@ -41,6 +41,17 @@ enum Outcome {
     Findings,
 }
 
+impl Outcome {
+    /// The same, after it was told. Whoever reads the answer may have enough of it, such as
+    /// `head`: what was found stays so.
+    fn told(self, written: std::io::Result<()>) -> Result<Self, Failure> {
+        match written {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(self),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let ended = match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
@@ -50,11 +61,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Sound) => ExitCode::SUCCESS,
         Ok(Outcome::Findings) => ExitCode::from(1),
         Err(failure) => {
-            // Whoever reads the answer has enough of it, such as `head`.
-            if !matches!(&failure, Failure::Output(error) if error.kind() == ErrorKind::BrokenPipe)
-            {
-                eprintln!("flagstone: {failure}");
-            }
+            eprintln!("flagstone: {failure}");
             ExitCode::from(2)
         }
     }

@@ -41,7 +41,8 @@ pub struct Arguments {
     #[arg(long, default_value_t = 10)]
     seconds: u64,
 
-    /// The seed of the first run; each later one adds 1. Default: a random one.
+    /// The seed with which each structure is run first; each later round adds 1. Default: a
+    /// random one.
     #[arg(long)]
     seed: Option<u64>,
 
@@ -120,11 +121,10 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         )));
     }
     let names = structures.len();
-    writeln!(
+    Outcome::Sound.told(writeln!(
         stdout(),
         "{all}\nno violation in {took:.1} s, {names} structures, from seed {seed} on"
-    )?;
-    Ok(Outcome::Sound)
+    ))
 }
 
 /// Becomes true with the first Ctrl-C; a second one ends the program at once.
@@ -180,8 +180,9 @@ fn tell(
         let what = "give a path at which there is nothing, in a folder that can be written to";
         return Err(Failure::Harness(format!("{violation} ({what})")));
     }
-    let mut out = stdout().lock();
-    writeln!(out, "{before}, and then in `{}`:", structure.name)?;
-    writeln!(out, "{failure}, with --structure {} and the same options", structure.name)?;
-    Ok(Outcome::Findings)
+    let name = structure.name;
+    Outcome::Findings.told(writeln!(
+        stdout(),
+        "{before}, and then in `{name}`:\n{failure}, with --structure {name} and the same options"
+    ))
 }

@@ -7,7 +7,7 @@ use crate::store::WriteTx;
 
 use super::parts::{HashEntry, Table};
 use super::read::{Budget, Reader, value_at};
-use super::shard::KeyBudget;
+use super::shard::{KeyBudget, OpenShard};
 use super::sizes;
 use crate::collections::key::StoredKey;
 
@@ -41,12 +41,38 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         Err(ErrorKind::corrupt("entries of a flagstone::HashTable", offset, expected, self.len))
     }
 
-    /// Where the number of shards is a power of two, each was split or merged: all keys may be
-    /// hashed once more.
-    fn renew(&self, tx: &Image, budget: &mut KeyBudget) {
-        if self.shards.is_power_of_two() {
-            *budget = KeyBudget::new(tx);
+    /// Splits or merges shards as long as that is wanted.
+    fn change_while(
+        &mut self,
+        tx: &mut WriteTx<'_>,
+        is_wanted: impl Fn(&Self) -> bool,
+        change: fn(&mut Self, &mut WriteTx<'_>, &mut KeyBudget) -> Result<()>,
+    ) -> Result<()> {
+        let mut budget = KeyBudget::new(tx);
+        while is_wanted(self) {
+            change(self, tx, &mut budget)?;
+            // Each shard was changed once: all keys may be hashed once more.
+            if self.shards.is_power_of_two() {
+                budget = KeyBudget::new(tx);
+            }
         }
+        Ok(())
+    }
+
+    /// Moves shards to blocks for as many entries as `needed` says, if it does.
+    fn rebuild_each(
+        &self,
+        tx: &mut WriteTx<'_>,
+        needed: impl Fn(u64, &OpenShard<K, V>) -> Option<u64>,
+    ) -> Result<()> {
+        let mut budget = KeyBudget::new(tx);
+        for index in 0..self.shards {
+            let shard = self.shard(tx, index)?.open(tx)?;
+            if let Some(needed) = needed(index, &shard) {
+                self.rebuild(tx, index, shard, needed, &mut budget)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes room for `more` entries.
@@ -65,38 +91,19 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         if self.shards == 0 {
             self.begin(tx, 1)?;
         }
-        let mut budget = KeyBudget::new(tx);
-        while self.is_crowded(len) {
-            self.split(tx, &mut budget)?;
-            self.renew(tx, &mut budget);
-        }
-        budget = KeyBudget::new(tx);
-        for index in 0..self.shards {
-            let shard = self.shard(tx, index)?.open(tx)?;
+        self.change_while(tx, |table| table.is_crowded(len), Self::split)?;
+        self.rebuild_each(tx, |index, shard| {
             let needed = self.share(index, len);
-            if sizes::most_used(shard.shard.capacity()) < needed {
-                self.rebuild(tx, index, shard, needed, &mut budget)?;
-            }
-        }
-        Ok(())
+            (sizes::most_used(shard.shard.capacity()) < needed).then_some(needed)
+        })
     }
 
     /// Makes shards fewer and smaller, after many entries went.
     pub(super) fn settle(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
-        let mut budget = KeyBudget::new(tx);
-        while self.is_sparse() {
-            self.merge(tx, &mut budget)?;
-            self.renew(tx, &mut budget);
-        }
-        budget = KeyBudget::new(tx);
-        for index in 0..self.shards {
-            let shard = self.shard(tx, index)?.open(tx)?;
-            if shard.is_sparse() {
-                let needed = sizes::grown(u64::from(shard.counts.live));
-                self.rebuild(tx, index, shard, needed, &mut budget)?;
-            }
-        }
-        Ok(())
+        self.change_while(tx, Self::is_sparse, Self::merge)?;
+        self.rebuild_each(tx, |_, shard| {
+            shard.is_sparse().then(|| sizes::grown(u64::from(shard.counts.live)))
+        })
     }
 
     /// Gives back all room that can be spared.
@@ -105,21 +112,12 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         if self.len == 0 {
             return self.free(tx);
         }
-        let mut budget = KeyBudget::new(tx);
-        while self.could_be_fewer() {
-            self.merge(tx, &mut budget)?;
-            self.renew(tx, &mut budget);
-        }
-        budget = KeyBudget::new(tx);
-        for index in 0..self.shards {
-            let shard = self.shard(tx, index)?.open(tx)?;
+        self.change_while(tx, Self::could_be_fewer, Self::merge)?;
+        self.rebuild_each(tx, |_, shard| {
             let live = u64::from(shard.counts.live);
             let capacity = sizes::capacity_for(live, HashEntry::<K, V>::SIZE_BYTES);
-            if capacity < shard.shard.capacity() {
-                self.rebuild(tx, index, shard, live, &mut budget)?;
-            }
-        }
-        Ok(())
+            (capacity < shard.shard.capacity()).then_some(live)
+        })
     }
 
     /// Where all entries lie.
