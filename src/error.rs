@@ -86,6 +86,24 @@ pub enum ErrorKind {
         most: usize,
     },
 
+    /// The store was made, and its name may not be durable.
+    #[error("{path}: the store is made, and whole; but syncing its folder failed ({source}), so a power cut may take the file away until the system has written its name by itself; open it again to use it", path = .path.display())]
+    CreationUnsure {
+        /// The store's file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+
+    /// A store to be shared lies where other machines may reach it.
+    #[error("{path}: lies on {file_system}, which other machines may use as well, whose locks and memory do not reach this one: each would write over the other; put the store on a file system of this machine alone, or, if all processes that open it run on this machine, say so with `assume_local(true)`", path = .path.display())]
+    NotOneMachine {
+        /// The store's file.
+        path: PathBuf,
+        /// What kind of file system it is.
+        file_system: String,
+    },
+
     /// There is no store, and none is to be created.
     #[error("{path}: there is no such file, and the program did not ask for a new store; check the path (or open with `create(true)`)", path = .path.display())]
     NoSuchFile {
@@ -102,8 +120,8 @@ pub enum ErrorKind {
         found: &'static str,
     },
 
-    /// The file is empty.
-    #[error("{path}: the file is empty, and a store never is; restore a backup, or remove the file to start a new store", path = .path.display())]
+    /// The file is empty, and the way of opening makes no store of it.
+    #[error("{path}: the file is empty, and a store never is; open it to write with `create(true)` to make a store of it, or restore a backup", path = .path.display())]
     EmptyFile {
         /// The store's file.
         path: PathBuf,
@@ -131,8 +149,9 @@ pub enum ErrorKind {
         found: String,
     },
 
-    /// Creation of the store did not come to its end.
-    #[error("{path}: a store that was never finished (its creation was interrupted); it holds no data: remove it and create it anew", path = .path.display())]
+    /// Creation of the store did not come to its end, and the way of opening does not make it
+    /// anew.
+    #[error("{path}: a store that was never finished (its creation was interrupted); it holds no data: open it to write with `create(true)` to make it anew, or remove it", path = .path.display())]
     HalfMade {
         /// The store's file.
         path: PathBuf,

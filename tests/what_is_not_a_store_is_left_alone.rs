@@ -59,9 +59,24 @@ impl Place {
 fn refused_untouched(place: &Place) -> Result<()> {
     let before = place.look().expect("to look at it");
     let options = OpenOptions::new();
-    refusal(open_with(&place.path, &options.clone().create(false)));
-    refusal(open_with(&place.path, &options.salvage(true)));
-    let error = refusal(open(&place.path));
+    refusal(open_with(&place.path, &options.clone().salvage(true)));
+    refusal(open_with(&place.path, &options));
+    assert!(before == place.look().expect("to look at it"), "it was changed");
+    refused_without_leave_to_create(place)
+}
+
+/// The error of opening without leave to create, in each way; nothing changes meanwhile.
+#[track_caller]
+fn refused_without_leave_to_create(place: &Place) -> Result<()> {
+    let before = place.look().expect("to look at it");
+    let options = OpenOptions::new().create(false);
+    refusal(options.open_copy(&place.path));
+    refusal(options.open_private(&place.path));
+    // SAFETY: nothing but the test knows the file.
+    refusal(unsafe { options.open_shared(&place.path) });
+    // SAFETY: as above.
+    refusal(unsafe { options.open_read_only(&place.path) });
+    let error = refusal(open_with(&place.path, &options));
     assert!(before == place.look().expect("to look at it"), "it was changed; {error}");
     assert!(error.to_string().starts_with(&place.path.display().to_string()), "{error}");
     Err(error)
@@ -109,7 +124,10 @@ fn a_folder_a_fifo_a_socket_and_a_device_are_named_as_what_they_are() -> TestRes
 
 #[test]
 fn an_empty_file_is_said_to_be_empty() -> TestResult {
-    assert_refused!(refused_untouched(&Place::with(&[])?), EmptyFile { .. });
+    let place = Place::with(&[])?;
+    assert_refused!(refused_without_leave_to_create(&place), EmptyFile { .. });
+    let error = refused_without_leave_to_create(&place).expect_err("it is refused");
+    assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
     Ok(())
 }
 
@@ -222,16 +240,99 @@ fn another_version_or_byte_order_is_refused() -> TestResult {
     Ok(())
 }
 
+/// Files that a crash can leave of one that was being made.
+fn half_made() -> TestResult<Vec<Vec<u8>>> {
+    let new = {
+        let place = Place::new()?;
+        open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
+        fs::read(&place.path)?
+    };
+    let mark = 2 * PAGE..2 * PAGE + HALF_MADE.len();
+    let mut marked = vec![0; HEAD + 100 * PAGE];
+    marked[mark.clone()].copy_from_slice(HALF_MADE);
+    let mut torn = marked.clone();
+    torn[..MAGIC.len()].copy_from_slice(MAGIC);
+    let mut whole_heap = new.clone();
+    whole_heap[..HEAD].copy_from_slice(&marked[..HEAD]);
+    // Both superblocks are torn, down to bytes.
+    let mut last = new;
+    last[..HEAD].copy_from_slice(&marked[..HEAD]);
+    last[..8].copy_from_slice(&MAGIC[..8]);
+    last[PAGE + 3..PAGE + MAGIC.len()].copy_from_slice(&MAGIC[3..]);
+    let shorter = [mark.end, mark.end + 1, 3 * PAGE, HEAD].map(|len| marked[..len].to_vec());
+    Ok(shorter.into_iter().chain([marked, torn, whole_heap, last]).collect())
+}
+
 #[test]
-fn a_store_that_was_never_finished_is_said_to_be_half_made() -> TestResult {
-    let mut bytes = vec![0; HEAD + 100 * PAGE];
-    bytes[2 * PAGE..][..HALF_MADE.len()].copy_from_slice(HALF_MADE);
-    assert_refused!(refused_untouched(&Place::with(&bytes)?), HalfMade { .. });
-    bytes.truncate(HEAD);
-    assert_refused!(refused_untouched(&Place::with(&bytes)?), HalfMade { .. });
-    // Its first superblock was torn.
-    bytes[..MAGIC.len()].copy_from_slice(MAGIC);
-    assert_refused!(refused_untouched(&Place::with(&bytes)?), HalfMade { .. });
+fn a_store_that_was_never_finished_is_said_to_be_half_made_or_made_anew() -> TestResult {
+    for bytes in half_made()? {
+        let place = Place::with(&bytes)?;
+        assert_refused!(refused_without_leave_to_create(&place), HalfMade { .. });
+        let error = refused_without_leave_to_create(&place).expect_err("it is refused");
+        assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
+        let inode = fs::metadata(&place.path)?.ino();
+        let store = open(&place.path)?;
+        store.update(|tx| tx.root_or_insert_with("one", || 1u64).map(drop))?;
+        store.check()?.into_result()?;
+        store.close()?;
+        assert_eq!(inode, fs::metadata(&place.path)?.ino());
+        open_with(&place.path, &OpenOptions::new().create(false))?.check()?.into_result()?;
+    }
+    Ok(())
+}
+
+/// The mark alone does not make a file flagstone's own to throw away.
+#[test]
+fn what_bears_the_mark_and_holds_more_than_was_being_made_is_left_alone() -> TestResult {
+    let used = fs::read(store(&[7; 100])?.path)?;
+    let place = 2 * PAGE..2 * PAGE + HALF_MADE.len();
+    let mut random = Random(3);
+    // A store that was in use, and of which both superblocks are damaged since.
+    let mut damaged = used.clone();
+    damaged[place.clone()].copy_from_slice(HALF_MADE);
+    (damaged[504], damaged[PAGE + 504]) = (!damaged[504], !damaged[PAGE + 504]);
+    let mut foreign = random.bytes(HEAD + PAGE);
+    foreign[place.clone()].copy_from_slice(HALF_MADE);
+    let mut foreign_first_page = vec![0; HEAD + PAGE];
+    foreign_first_page[place.clone()].copy_from_slice(HALF_MADE);
+    let mut foreign_behind = foreign_first_page.clone();
+    foreign_first_page[100] = 1;
+    foreign_behind[place.end + 1] = 1;
+    let mut short = vec![0; place.end - 1];
+    short[place.start..].copy_from_slice(&HALF_MADE[1..]);
+    for bytes in [damaged, foreign, foreign_first_page, foreign_behind, short] {
+        refused_untouched(&Place::with(&bytes)?).expect_err("it is refused");
+    }
+    // Superblocks that can be used are: the mark was left by a crash just before the end.
+    let mut marked = used;
+    marked[place.clone()].copy_from_slice(HALF_MADE);
+    let marked = Place::with(&marked)?;
+    assert_eq!(numbers(&open(&marked.path)?)?, [7; 100]);
+    assert!(!fs::read(&marked.path)?[place].starts_with(HALF_MADE), "the mark is taken away");
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_becomes_a_store_and_stays_the_same_file() -> TestResult {
+    type Way = fn(&Path) -> Result<Store>;
+    let ways: [Way; 3] = [
+        |path| open(path),
+        |path| OpenOptions::new().open_copy(path),
+        // SAFETY: nothing but the test knows the file.
+        |path| unsafe { OpenOptions::new().open_shared(path) },
+    ];
+    for way in ways {
+        let named = tempfile::NamedTempFile::new()?;
+        fs::set_permissions(named.path(), fs::Permissions::from_mode(0o640))?;
+        let before = named.as_file().metadata()?;
+        let store = way(named.path())?;
+        store.update(|tx| tx.root_or_insert_with("one", || 1u64).map(drop))?;
+        assert_refused!(open(named.path()), Locked { .. });
+        store.close()?;
+        let after = fs::metadata(named.path())?;
+        assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
+        open(named.path())?.check()?.into_result()?;
+    }
     Ok(())
 }
 

@@ -19,12 +19,7 @@ const REST: &str = "the rest of the store cannot be looked at";
 /// Looks at everything. An error says why that was not possible.
 pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
     let mut report = Report::default();
-    let failed = |source| {
-        let (action, path) = ("look at the file's length", path.to_path_buf());
-        Error::from(ErrorKind::Io { action, path, source })
-    };
-    let file_bytes = disk.len_bytes().map_err(failed)?;
-    match read_head(&*disk, path, file_bytes) {
+    match read_head(&*disk, path) {
         Ok(head) => head::check(&head, &mut report),
         Err(error) => return damage(report, error),
     }

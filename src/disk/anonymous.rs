@@ -7,22 +7,25 @@ use std::path::Path;
 
 use rustix::fs::MemfdFlags;
 
+use super::lock::LockedFile;
 use super::{Disk, FileDisk};
 
 /// Bytes that are copied at a time.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// An empty file in memory. It is gone with the last of its mappings.
-pub(crate) fn anonymous() -> io::Result<FileDisk> {
+/// An empty file in memory. It is gone with the last of its mappings. `path` is for
+/// messages.
+pub(crate) fn anonymous(path: &Path) -> io::Result<FileDisk> {
     let file = File::from(rustix::fs::memfd_create("flagstone", MemfdFlags::CLOEXEC)?);
     // Memory has no write errors that one description could take from the other.
     let log = file.try_clone()?;
-    FileDisk::new(file, log, Path::new("")).map_err(io::Error::other)
+    let heap = LockedFile::exclusive(file, path).map_err(io::Error::other)?;
+    Ok(FileDisk::of(heap, log, path))
 }
 
 /// An anonymous file with the bytes of `from`. Takes memory for all that is not zero.
 pub(crate) fn copy_of(from: &dyn Disk) -> io::Result<FileDisk> {
-    let copy = anonymous()?;
+    let copy = anonymous(from.path())?;
     let len_bytes = from.len_bytes()?;
     copy.set_len(len_bytes)?;
     let mut piece = Vec::new();

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, flock, off_t};
 
+use super::system::uninterrupted;
 use crate::format::coordination::{CoordinationPage, SLOTS};
 use crate::map::{Birth, CoordinationMap};
 
@@ -101,7 +102,7 @@ struct FileCoordination {
 /// The meeting place of all that have this file open. `file` is a description of its own,
 /// open to write.
 pub(crate) fn meet(file: File) -> io::Result<Box<dyn Coordination>> {
-    let page = CoordinationMap::new(&file)?;
+    let page = uninterrupted(|| CoordinationMap::new(&file))?;
     Ok(Box::new(FileCoordination { file, page, birth: Birth::here() }))
 }
 
@@ -148,8 +149,7 @@ pub(super) fn enter(file: &File, mode: Mode) -> io::Result<bool> {
 /// Gives back all locks of the description.
 pub(super) fn leave(file: &File) -> io::Result<()> {
     let all = describe(F_UNLCK, 0..Lock::Slot(SLOTS).byte());
-    fcntl(file, FcntlArg::F_OFD_SETLK(&all))?;
-    Ok(())
+    uninterrupted(|| fcntl(file, FcntlArg::F_OFD_SETLK(&all)).map(drop))
 }
 
 fn describe(kind: i32, bytes: Range<off_t>) -> flock {
@@ -164,15 +164,16 @@ fn describe(kind: i32, bytes: Range<off_t>) -> flock {
 
 /// Whether it could be had.
 fn set(file: &File, kind: i32, byte: off_t) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&describe(kind, byte..byte + 1))) {
+    let lock = describe(kind, byte..byte + 1);
+    uninterrupted(|| match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+        Err(error) => Err(error),
+    })
 }
 
 fn is_locked(file: &File, bytes: Range<off_t>) -> io::Result<bool> {
     let mut found = describe(F_WRLCK, bytes);
-    fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
+    uninterrupted(|| fcntl(file, FcntlArg::F_OFD_GETLK(&mut found)))?;
     Ok(i32::from(found.l_type) != F_UNLCK)
 }

@@ -1,14 +1,15 @@
-//! A store's file: how it is opened, created and locked, and [`FileDisk`].
+//! A store's file: how it is opened and locked, and [`FileDisk`].
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, CWD, FallocateFlags, OFlags, RenameFlags, fadvise};
+use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
 
 use super::lock::LockedFile;
+use super::system::{FileId, allocate, length_of, settled_length_of, uninterrupted};
 use super::{Disk, LogRegion};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
@@ -18,6 +19,19 @@ use crate::map::{LogMap, PrivateMap};
 pub(crate) struct FileDisk {
     heap: LockedFile,
     log: File,
+    /// For messages.
+    path: PathBuf,
+}
+
+/// How often a path may name another file by the time that the one it named is locked.
+const MOST_TRIES: usize = 16;
+
+/// What came of opening the file at a path.
+pub(super) enum Opened<T> {
+    Locked(T),
+    Nothing,
+    /// The path names another file, or none, by now.
+    Replaced,
 }
 
 pub(super) fn io_error<'a>(
@@ -29,51 +43,85 @@ pub(super) fn io_error<'a>(
 
 /// Opens the store's file at `path` and locks it; `None` if there is none.
 pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
-    let action = "open the file for reading and writing";
-    let Some(heap) = open_locked(path, &read_and_write(), action, LockedFile::exclusive)? else {
-        return Ok(None);
-    };
-    let log = read_and_write().open(path).map_err(io_error("open the file a second time", path))?;
-    same_file(&heap, &log, path)?;
-    Ok(Some(FileDisk { heap, log }))
+    until_it_stays(path, || {
+        let heap = match open_locked(path, &read_and_write(), WRITING, LockedFile::exclusive)? {
+            Opened::Locked(heap) => heap,
+            Opened::Nothing => return Ok(Opened::Nothing),
+            Opened::Replaced => return Ok(Opened::Replaced),
+        };
+        let Some(log) = open_again("open the file a second time", &heap, path)? else {
+            return Ok(Opened::Replaced);
+        };
+        Ok(Opened::Locked(FileDisk::of(heap, log, path)))
+    })
 }
 
 /// Opens the store's file at `path` for several processes, and once more for
 /// [`meet`](super::meet); `None` if there is none.
 pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
-    let action = "open the file for reading and writing";
-    let Some(heap) = open_locked(path, &read_and_write(), action, LockedFile::by_turns)? else {
-        return Ok(None);
-    };
-    let again = |action| read_and_write().open(path).map_err(io_error(action, path));
-    let log = again("open the file a second time")?;
-    let meeting = again("open the file a third time")?;
-    same_file(&heap, &log, path)?;
-    same_file(&heap, &meeting, path)?;
+    let opened = until_it_stays(path, || {
+        let heap = match open_locked(path, &read_and_write(), WRITING, LockedFile::by_turns)? {
+            Opened::Locked(heap) => heap,
+            Opened::Nothing => return Ok(Opened::Nothing),
+            Opened::Replaced => return Ok(Opened::Replaced),
+        };
+        let log = open_again("open the file a second time", &heap, path)?;
+        let meeting = open_again("open the file a third time", &heap, path)?;
+        let (Some(log), Some(meeting)) = (log, meeting) else { return Ok(Opened::Replaced) };
+        Ok(Opened::Locked((FileDisk::of(heap, log, path), meeting)))
+    })?;
+    let Some((disk, meeting)) = opened else { return Ok(None) };
     if copies_on_write(&meeting).map_err(io_error("look at the file system", path))? {
         let expected = "a file system that overwrites files in place, for several processes";
         let found = "btrfs, zfs or bcachefs: a full disk would end them with SIGBUS".to_string();
         return Err(ErrorKind::Unsupported { expected, found }.into());
     }
-    Ok(Some((FileDisk { heap, log }, meeting)))
+    Ok(Some((disk, meeting)))
 }
 
-/// Opens what must be a regular file, and locks it; `None` if there is none.
+const WRITING: &str = "open the file for reading and writing";
+
+/// Opens a file until the one that was locked is the one that the path names.
+pub(super) fn until_it_stays<T>(
+    path: &Path,
+    mut open: impl FnMut() -> Result<Opened<T>>,
+) -> Result<Option<T>> {
+    for _ in 0..MOST_TRIES {
+        match open()? {
+            Opened::Locked(file) => return Ok(Some(file)),
+            Opened::Nothing => return Ok(None),
+            Opened::Replaced => {}
+        }
+    }
+    let moved = io::Error::other("it is replaced by another file, again and again");
+    Err(io_error("open the file", path)(moved).into())
+}
+
+/// Opens what must be a regular file, and locks it.
 pub(super) fn open_locked(
     path: &Path,
     options: &OpenOptions,
     action: &'static str,
     lock: fn(File, &Path) -> Result<LockedFile>,
-) -> Result<Option<LockedFile>> {
+) -> Result<Opened<LockedFile>> {
+    let look = |error| io_error("look at the file", path)(error);
     // Judged before opening: opening a FIFO for both ways would succeed.
-    match std::fs::metadata(path) {
+    match uninterrupted(|| std::fs::metadata(path)) {
         Ok(found) => refuse_special(path, found.file_type())?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error("look at the file", path)(error).into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Nothing),
+        Err(error) => return Err(look(error).into()),
     }
-    let file = options.open(path).map_err(io_error(action, path))?;
-    refuse_special(path, file.metadata().map_err(io_error("look at the file", path))?.file_type())?;
-    lock(file, path).map(Some)
+    let file = match options.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Replaced),
+        Err(error) => return Err(io_error(action, path)(error).into()),
+    };
+    refuse_special(path, uninterrupted(|| file.metadata()).map_err(look)?.file_type())?;
+    let file = lock(file, path)?;
+    match FileId::at(path).map_err(look)? == Some(FileId::of(&file).map_err(look)?) {
+        true => Ok(Opened::Locked(file)),
+        false => Ok(Opened::Replaced),
+    }
 }
 
 /// Options to read what may, for an instant, be no regular file.
@@ -84,7 +132,7 @@ pub(super) fn to_read() -> OpenOptions {
     options
 }
 
-fn read_and_write() -> OpenOptions {
+pub(super) fn read_and_write() -> OpenOptions {
     let mut options = to_read();
     options.write(true);
     options
@@ -101,92 +149,25 @@ fn refuse_special(path: &Path, kind: FileType) -> Result<()> {
     Err(ErrorKind::NotAFile { path: path.to_path_buf(), found }.into())
 }
 
-/// Both descriptions must be of one file, also if somebody moved another one
-/// to the path in between.
-fn same_file(heap: &File, log: &File, path: &Path) -> Result<()> {
-    let look = |file: &File| file.metadata().map_err(io_error("look at the file", path));
-    let (heap, log) = (look(heap)?, look(log)?);
-    if (heap.dev(), heap.ino()) == (log.dev(), log.ino()) {
-        return Ok(());
-    }
-    let moved = io::Error::other("the file was replaced while it was being opened");
-    Err(io_error("open the file", path)(moved).into())
-}
-
-/// Makes a new file of whatever `fill` writes to it, and only then gives it its
-/// name: a crash on the way leaves nothing at `path`, and at most a file with
-/// a name of its own beside it.
-pub(crate) fn create_file(
-    path: &Path,
-    fill: impl FnOnce(&FileDisk) -> io::Result<()>,
-) -> Result<FileDisk> {
-    let draft = draft_path(path).map_err(io_error("name a new file", path))?;
-    let heap = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&draft)
-        .map_err(io_error("create the file (is there a folder to hold it?)", path))?;
-    let made = finish(path, &draft, heap, fill);
-    let _ = std::fs::remove_file(&draft);
-    made
-}
-
-fn finish(
-    path: &Path,
-    draft: &Path,
-    heap: File,
-    fill: impl FnOnce(&FileDisk) -> io::Result<()>,
-) -> Result<FileDisk> {
-    let heap = LockedFile::exclusive(heap, path)?;
-    let log =
-        read_and_write().open(draft).map_err(io_error("open the new file a second time", path))?;
-    let disk = FileDisk { heap, log };
-    fill(&disk).map_err(io_error("write the new file", path))?;
-    give_name(draft, path).map_err(io_error("give the new file its name", path))?;
-    sync_folder(path).map_err(io_error("sync the folder of the new file", path))?;
-    Ok(disk)
-}
-
-fn draft_path(path: &Path) -> io::Result<PathBuf> {
-    let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-    if path.file_name().is_none() {
-        let why = "the path has no file name; give the path of a file";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    // Not made of the name, which may be as long as names can be.
-    Ok(path.with_file_name(format!(".flagstone.{random:016x}.new")))
-}
-
-/// A link fails where a name is taken, so a file that appeared meanwhile is
-/// not lost; renaming serves file systems without links.
-fn give_name(draft: &Path, path: &Path) -> io::Result<()> {
-    if path.is_symlink() && !path.exists() {
-        let why =
-            "a symbolic link lies there that leads nowhere; give the path where it should lead";
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
-    }
-    match std::fs::hard_link(draft, path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !path.exists() => {
-            // Another process may give the name in between.
-            match rustix::fs::renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
-                Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(draft, path),
-                renamed => renamed.map_err(io::Error::from),
-            }
-        }
-        other => other,
-    }
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+/// Opens the file once more; `None` if the path names another one by now.
+fn open_again(action: &'static str, first: &File, path: &Path) -> Result<Option<File>> {
+    let again = match read_and_write().open(path) {
+        Ok(again) => again,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(action, path)(error).into()),
+    };
+    let look = |file: &File| FileId::of(file).map_err(io_error("look at the file", path));
+    Ok((look(first)? == look(&again)?).then_some(again))
 }
 
 impl FileDisk {
-    /// Two descriptions of one new file, which is locked here.
-    pub(super) fn new(heap: File, log: File, path: &Path) -> Result<Self> {
-        Ok(Self { heap: LockedFile::exclusive(heap, path)?, log })
+    /// Two descriptions of one file.
+    pub(super) fn of(heap: LockedFile, log: File, path: &Path) -> Self {
+        Self { heap, log, path: path.to_path_buf() }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.heap
     }
 
     /// Sets the length of a file that takes no space of its own for it.
@@ -196,13 +177,21 @@ impl FileDisk {
 
     /// A log region that is not mapped.
     pub(super) fn open_positioned_log(&self, offset: u64) -> io::Result<Box<dyn LogRegion>> {
-        Ok(Box::new(PositionedLog { file: self.log.try_clone()?, start: offset }))
+        Ok(Box::new(PositionedLog { file: uninterrupted(|| self.log.try_clone())?, start: offset }))
     }
 }
 
 impl Disk for FileDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn len_bytes(&self) -> io::Result<u64> {
-        Ok(self.heap.metadata()?.len())
+        length_of(&self.heap)
+    }
+
+    fn settled_len_bytes(&self, wanted_bytes: u64) -> io::Result<u64> {
+        settled_length_of(&self.heap, wanted_bytes)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -226,12 +215,11 @@ impl Disk for FileDisk {
     /// given them up, or the log's move have left a gap, and none of it was ever written.
     fn start_afresh(&self) -> io::Result<()> {
         self.sync()?;
-        Ok(fadvise(&*self.heap, 0, None, Advice::DontNeed)?)
+        uninterrupted(|| fadvise(&*self.heap, 0, None, Advice::DontNeed))
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
-        let flags = FallocateFlags::empty();
-        let grown = match rustix::fs::fallocate(&*self.heap, flags, from, to - from) {
+        let grown = match allocate(&self.heap, from, to) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(&self.heap, from, to),
             other => other.map_err(io::Error::from),
         };
@@ -256,7 +244,7 @@ impl Disk for FileDisk {
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
-        PrivateMap::of_file(&self.heap, len_bytes)
+        uninterrupted(|| PrivateMap::of_file(&self.heap, len_bytes))
     }
 }
 
@@ -277,7 +265,7 @@ fn copies_on_write(file: &File) -> io::Result<bool> {
     const BTRFS: i64 = 0x9123_683e;
     const ZFS: i64 = 0x2fc1_2fc1;
     const BCACHEFS: i64 = 0xca45_1a4e;
-    let kind = rustix::fs::fstatfs(file)?.f_type as i64;
+    let kind = uninterrupted(|| rustix::fs::fstatfs(file))?.f_type as i64;
     Ok([BTRFS, ZFS, BCACHEFS].contains(&kind))
 }
 

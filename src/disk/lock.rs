@@ -5,8 +5,11 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::coordination::{Mode, enter, leave};
 use super::file::io_error;
+use super::system::uninterrupted;
 use crate::error::{ErrorKind, Result};
 
 /// A file and its lock, which is advisory and belongs to the file, not its name.
@@ -19,7 +22,7 @@ pub(super) struct LockedFile {
 impl LockedFile {
     /// Nobody else has the store open.
     pub(super) fn exclusive(file: File, path: &Path) -> Result<Self> {
-        Self::taken(fs2::FileExt::try_lock_exclusive(&file), file, path)
+        Self::taken(FlockOperation::NonBlockingLockExclusive, file, path)
     }
 
     /// Nobody else has the store open to write.
@@ -33,18 +36,17 @@ impl LockedFile {
     }
 
     fn in_mode(mode: Mode, file: File, path: &Path) -> Result<Self> {
-        let taken = fs2::FileExt::try_lock_shared(&file);
-        let file = Self::taken(taken, file, path)?;
+        let file = Self::taken(FlockOperation::NonBlockingLockShared, file, path)?;
         match enter(&file, mode).map_err(io_error("lock the file", path))? {
             true => Ok(file),
             false => Err(ErrorKind::Locked { path: path.to_path_buf() }.into()),
         }
     }
 
-    fn taken(taken: io::Result<()>, file: File, path: &Path) -> Result<Self> {
-        match taken {
+    fn taken(lock: FlockOperation, file: File, path: &Path) -> Result<Self> {
+        match uninterrupted(|| flock(&file, lock)) {
             Ok(()) => Ok(Self { file, owner: std::process::id() }),
-            Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Err(ErrorKind::Locked { path: path.to_path_buf() }.into())
             }
             Err(error) => Err(io_error("lock the file", path)(error).into()),
@@ -67,7 +69,7 @@ impl Drop for LockedFile {
     fn drop(&mut self) {
         if self.owner == std::process::id() {
             let _ = leave(&self.file);
-            let _ = fs2::FileExt::unlock(&self.file);
+            let _ = uninterrupted(|| flock(&self.file, FlockOperation::Unlock));
         }
     }
 }

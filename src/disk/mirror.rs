@@ -2,6 +2,7 @@
 //! both.
 
 use std::io;
+use std::path::Path;
 
 use super::{Disk, FileDisk, LogRegion, copy_of};
 use crate::map::PrivateMap;
@@ -22,6 +23,10 @@ impl Mirror {
 }
 
 impl Disk for Mirror {
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
     fn len_bytes(&self) -> io::Result<u64> {
         self.copy.len_bytes()
     }

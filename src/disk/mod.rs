@@ -12,13 +12,17 @@
 //! changes in [`Disk::grow`] and [`Disk::truncate`] alone.
 
 use std::io;
+use std::path::Path;
 
 use crate::map::PrivateMap;
 
 mod anonymous;
 mod bell;
 mod coordination;
+mod create_file;
+mod draft;
 mod file;
+mod file_system;
 mod growth;
 mod lock;
 mod memory;
@@ -26,21 +30,41 @@ mod mirror;
 mod read_only;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
+mod system;
 
 pub(crate) use anonymous::{anonymous, copy_of};
 pub(crate) use coordination::{Coordination, Lock, meet};
-pub(crate) use file::{FileDisk, create_file, open_file, open_shared};
+pub(crate) use create_file::{create_file, fill_in_place};
+pub(crate) use file::{FileDisk, open_file, open_shared};
+pub(crate) use file_system::{expect_folder_of_one_machine, expect_one_machine};
 pub(crate) use growth::Growth;
 pub use memory::MemoryDisk;
 pub(crate) use mirror::Mirror;
 pub(crate) use read_only::open_to_read;
+pub(crate) use system::uninterrupted;
+
+/// What a store without a file is called in messages.
+pub(crate) fn in_memory() -> &'static Path {
+    Path::new("(in memory)")
+}
 
 /// A store's file, or what stands in for it.
 ///
 /// Offsets count from the start of the file.
 pub(crate) trait Disk: Send + Sync {
+    /// What the file is called, for messages.
+    fn path(&self) -> &Path {
+        in_memory()
+    }
+
     /// Length of the file.
     fn len_bytes(&self) -> io::Result<u64>;
+
+    /// The same, to judge by it whether the file is as long as `wanted_bytes`: where a length
+    /// may be told that is no longer true, a shorter one is asked for again, for a while.
+    fn settled_len_bytes(&self, _wanted_bytes: u64) -> io::Result<u64> {
+        self.len_bytes()
+    }
 
     /// Fills `buffer` from `offset` on; a file that ends before is an error.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::SeekFrom;
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::file::{open_locked, to_read};
+use super::file::{open_locked, to_read, until_it_stays};
 use super::lock::LockedFile;
+use super::system::{length_of, settled_length_of, uninterrupted};
 use super::{Disk, LogRegion};
 use crate::map::PrivateMap;
 
@@ -22,12 +23,16 @@ const PIECE_BYTES: usize = 1 << 20;
 /// by the kernel.
 pub(crate) struct ReadOnlyDisk {
     file: LockedFile,
+    /// For messages.
+    path: PathBuf,
 }
 
 /// Opens the store's file at `path` to look at it; `None` if there is none.
 pub(crate) fn open_to_read(path: &Path) -> crate::Result<Option<ReadOnlyDisk>> {
-    let file = open_locked(path, &to_read(), "open the file for reading", LockedFile::shared)?;
-    Ok(file.map(|file| ReadOnlyDisk { file }))
+    let action = "open the file for reading";
+    let open = || open_locked(path, &to_read(), action, LockedFile::shared);
+    let file = until_it_stays(path, open)?;
+    Ok(file.map(|file| ReadOnlyDisk { file, path: path.to_path_buf() }))
 }
 
 fn refused<T>() -> io::Result<T> {
@@ -37,21 +42,26 @@ fn refused<T>() -> io::Result<T> {
 impl ReadOnlyDisk {
     /// The next part of the file from `at` on that is no hole.
     fn next_data(&self, at: u64) -> io::Result<Option<Range<u64>>> {
-        match rustix::fs::seek(&*self.file, SeekFrom::Data(at)) {
-            Ok(start) => {
-                let end = rustix::fs::seek(&*self.file, SeekFrom::Hole(start))?;
-                Ok(Some(start..end))
-            }
+        uninterrupted(|| match seek(&*self.file, SeekFrom::Data(at)) {
+            Ok(start) => Ok(Some(start..seek(&*self.file, SeekFrom::Hole(start))?)),
             // What ENXIO says: there is none.
             Err(Errno::NXIO) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+            Err(error) => Err(error),
+        })
     }
 }
 
 impl Disk for ReadOnlyDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn len_bytes(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        length_of(&self.file)
+    }
+
+    fn settled_len_bytes(&self, wanted_bytes: u64) -> io::Result<u64> {
+        settled_length_of(&self.file, wanted_bytes)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -75,7 +85,7 @@ impl Disk for ReadOnlyDisk {
     }
 
     fn open_log(&self, offset: u64, _len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        Ok(Box::new(ReadOnlyLog { file: self.file.try_clone()?, start: offset }))
+        Ok(Box::new(ReadOnlyLog { file: uninterrupted(|| self.file.try_clone())?, start: offset }))
     }
 
     fn read_through(&self) -> Result<(), (u64, io::Error)> {
@@ -94,7 +104,7 @@ impl Disk for ReadOnlyDisk {
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
-        PrivateMap::of_file(&self.file, len_bytes)
+        uninterrupted(|| PrivateMap::of_file(&self.file, len_bytes))
     }
 }
 

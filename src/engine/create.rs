@@ -22,10 +22,50 @@ const DIRECTORY_PAGE: u64 = CHUNK_PAGE + CHUNK_PAGES;
 const LOG_PAGE: u64 = HEAD_PAGES;
 const _: () = assert!(LOG_PAGE == DIRECTORY_PAGE + 1);
 
+/// The end of the half-made mark in the file.
+const MARK_END: u64 = COORDINATION_BYTES + HALF_MADE.len() as u64;
+
+/// The same as [`create`] in a file that has its name, and that was found empty or half-made.
+///
+/// The mark comes first, alone, and is synced: whatever a crash leaves is an empty file or one
+/// that bears it. It is also a probe. Should the file not be empty after all, as where a length
+/// was told that is no longer true, then it has become longer than the mark's end; and no more
+/// of it was overwritten than a page that means nothing in a store that nobody has open.
+pub(crate) fn create_in_place(
+    disk: &dyn Disk,
+    is_half_made: bool,
+    log_bytes: u64,
+    random: [u64; 4],
+) -> io::Result<()> {
+    if is_half_made {
+        disk.truncate(0)?;
+    }
+    disk.write_at(COORDINATION_BYTES, &HALF_MADE)?;
+    disk.sync()?;
+    let found = disk.len_bytes()?;
+    if found != MARK_END {
+        let why = format!("it was said to be empty, and has {found} bytes; try again");
+        return Err(io::Error::other(why));
+    }
+    create(disk, log_bytes, random)
+}
+
+/// Where a crash cut creation off behind the superblocks, takes the mark away: a store in
+/// which something is must not bear it. The first write to the store makes that durable.
+pub(super) fn clear_mark(disk: &dyn Disk) -> io::Result<()> {
+    let mut found = [0; HALF_MADE.len()];
+    disk.read_at(COORDINATION_BYTES, &mut found)?;
+    match found == HALF_MADE {
+        true => disk.write_at(COORDINATION_BYTES, &[0; HALF_MADE.len()]),
+        false => Ok(()),
+    }
+}
+
 /// Writes a store without objects, whose log has `log_bytes`, to an empty disk.
 ///
-/// The superblocks come last: until they are there, the mark on the
-/// coordination page says that the file is half-made.
+/// The superblocks come last, and the mark on the coordination page is taken away when they
+/// are there: until then it says that the file is half-made. Whoever called syncs that last
+/// write with the file's name.
 pub(crate) fn create(disk: &dyn Disk, log_bytes: u64, random: [u64; 4]) -> io::Result<()> {
     let heap = Layout::new(log_bytes / PAGE_BYTES);
     let heap_bytes = heap.pages * PAGE_BYTES;
@@ -49,8 +89,8 @@ pub(crate) fn create(disk: &dyn Disk, log_bytes: u64, random: [u64; 4]) -> io::R
         block.generation = U64::new(generation);
         disk.write_at(offset, &block.to_page())?;
     }
-    disk.write_at(COORDINATION_BYTES, &[0; HALF_MADE.len()])?;
-    disk.sync()
+    disk.sync()?;
+    clear_mark(disk)
 }
 
 /// Writes zeros over a log region, page by page: a log on blocks that were

@@ -42,7 +42,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::coordination::Bell;
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats, ReaderReport};
-use crate::log::{LogSource, Tail};
+use crate::log::{LogSource, READING, Tail};
 use crate::map::Birth;
 use crate::plant::{Plant, Planted};
 use crate::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::SeqCst};
@@ -54,8 +54,8 @@ use sharing::Sharing;
 use turn::Turns;
 
 pub(crate) use commit::Committed;
-pub(crate) use create::create;
-pub(crate) use recover::{LogEnd, OnDamage, Recovered, read_head};
+pub(crate) use create::{create, create_in_place};
+pub(crate) use recover::{LogEnd, OnDamage, Recovered, expect_store, read_head};
 pub(crate) use sharing::WriteTurn;
 
 /// What the engine has to know of the open options.
@@ -226,7 +226,7 @@ impl Core {
     #[cold]
     fn unreadable(&self, error: crate::Error) -> crate::Error {
         match (error.kind(), self.poison.get()) {
-            (ErrorKind::Corrupt { .. }, Some(cause)) => {
+            (ErrorKind::Corrupt { .. } | ErrorKind::Io { action: READING, .. }, Some(cause)) => {
                 let cause = format!("{cause}; since then the log cannot be read back: {error}");
                 ErrorKind::Poisoned { path: self.path.clone(), cause }.into()
             }
@@ -394,8 +394,7 @@ impl Core {
     pub(crate) fn read_head(&self) -> Result<Vec<u8>> {
         let _turn = self.join_turn()?;
         let _checkpointer = lock(&self.checkpointer);
-        let file_bytes = self.file_bytes()?;
-        recover::read_head(&*self.disk, &self.path, file_bytes)
+        recover::read_head(&*self.disk, &self.path)
     }
 
     /// The random key of the store's hash tables.

@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use zerocopy::little_endian::U64;
 
 use super::checkpoint::point_to;
+use super::create::clear_mark;
 use super::recover::{self, Newest, OnDamage, Recovered, io_error, open_ring};
 use super::{Access, Checkpointer, Core, EndOfLog, HeapEnds, LogState, Settings, Writer, lock};
 use crate::disk::{Disk, Growth};
@@ -64,7 +65,12 @@ impl Core {
         // Where a cut has left one superblock, the other is made again.
         let is_at_rest = newest.block.is_clean() && newest.is_twofold;
         let core = Self::of_state(State { source, newest, image, end }, growth, path, settings);
-        if !is_at_rest && core.settings.access == Access::Write {
+        if core.settings.access == Access::Read {
+            return Ok(core);
+        }
+        clear_mark(&*core.disk)
+            .map_err(|error| core.io_error("end the store's creation", error))?;
+        if !is_at_rest {
             core.make_recovered_state_last(&pages, end)?;
         }
         Ok(core)

@@ -12,8 +12,8 @@ use super::EndOfLog;
 use crate::disk::Disk;
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::{PageKind, RegionRef};
-use crate::format::superblock::{HALF_MADE, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable};
-use crate::format::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
+use crate::format::superblock::{MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_half_made};
+use crate::format::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, PageSet, open_image};
 use crate::log::{LogSource, RecoveredLog, Ring, recover};
 use crate::plant::{Plant, Planted};
@@ -152,9 +152,12 @@ pub(super) fn open_ring(
     Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get(), planted)
 }
 
-fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()> {
+/// The length is looked at after the superblock was: another process that shares the store
+/// may have made both grow.
+fn expect_length(disk: &dyn Disk, path: &Path, block: &Superblock) -> Result<()> {
     let log_end = block.log_offset.get() + block.log_bytes.get();
     let heap_end = HEAP_START_BYTES + block.heap_bytes.get();
+    let found_bytes = settled_len_bytes(disk, path, log_end.max(heap_end))?;
     for (what, expected_bytes) in [("the log", log_end), ("the heap", heap_end)] {
         if found_bytes < expected_bytes {
             let path = path.to_path_buf();
@@ -167,22 +170,26 @@ fn expect_length(path: &Path, found_bytes: u64, block: &Superblock) -> Result<()
 
 /// The newest superblock of a file that is long enough for what it names.
 pub(super) fn choose(disk: &dyn Disk, path: &Path, planted: Planted) -> Result<Newest> {
-    let length = disk.len_bytes();
-    let file_bytes = length.map_err(|error| io_error(path, "look at the file's length", error))?;
-    let newest = choose_superblock(disk, path, file_bytes, planted)?;
-    expect_length(path, file_bytes, &newest.block)?;
+    let newest = choose_superblock(disk, path, planted)?;
+    expect_length(disk, path, &newest.block)?;
     Ok(newest)
+}
+
+/// Refuses what is no store, or not whole, before anything is made of it; what its log
+/// leads to is another matter.
+pub(crate) fn expect_store(disk: &dyn Disk, path: &Path, planted: Planted) -> Result<()> {
+    choose(disk, path, planted).map(drop)
+}
+
+fn settled_len_bytes(disk: &dyn Disk, path: &Path, wanted_bytes: u64) -> Result<u64> {
+    let length = disk.settled_len_bytes(wanted_bytes);
+    length.map_err(|error| io_error(path, "look at the file's length", error))
 }
 
 /// Step 1: the content of the newest superblock that can be used, and the slot to
 /// write first.
-fn choose_superblock(
-    disk: &dyn Disk,
-    path: &Path,
-    file_bytes: u64,
-    planted: Planted,
-) -> Result<Newest> {
-    let mut head = read_head(disk, path, file_bytes)?;
+fn choose_superblock(disk: &dyn Disk, path: &Path, planted: Planted) -> Result<Newest> {
+    let mut head = read_head(disk, path)?;
     if planted.has(Plant::SuperblockChecksumIgnored) {
         head.chunks_mut(PAGE_BYTES as usize).take(2).for_each(Superblock::seal);
     }
@@ -222,8 +229,9 @@ fn foreign(path: &Path, unusable: &Unusable) -> Option<ErrorKind> {
 }
 
 /// The pages before the heap.
-pub(crate) fn read_head(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
     let path_buf = || path.to_path_buf();
+    let file_bytes = settled_len_bytes(disk, path, HEAP_START_BYTES)?;
     if file_bytes == 0 {
         return Err(ErrorKind::EmptyFile { path: path_buf() }.into());
     }
@@ -232,6 +240,9 @@ pub(crate) fn read_head(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result
     disk.read_at(0, &mut head).map_err(|source| io_error(path, "read the superblocks", source))?;
     if len == HEAP_START_BYTES {
         return Ok(head);
+    }
+    if is_half_made(&head) {
+        return Err(ErrorKind::HalfMade { path: path_buf() }.into());
     }
     let begins_with_magic =
         |offset| head.get(offset as usize..).is_some_and(|head| head.starts_with(&MAGIC));
@@ -244,7 +255,7 @@ pub(crate) fn read_head(disk: &dyn Disk, path: &Path, file_bytes: u64) -> Result
 
 fn no_superblock(path: &Path, head: &[u8], first: &Unusable, second: &Unusable) -> ErrorKind {
     let path_buf = path.to_path_buf();
-    if head[COORDINATION_BYTES as usize..].starts_with(&HALF_MADE) {
+    if is_half_made(head) {
         return ErrorKind::HalfMade { path: path_buf };
     }
     if (first, second) == (&Unusable::Magic, &Unusable::Magic) {

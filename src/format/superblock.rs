@@ -5,7 +5,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::checksum;
 use super::record::HEADER_BYTES;
-use super::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
+use super::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 
 /// First bytes of both superblocks.
 pub(crate) const MAGIC: [u8; 16] = *b"flagstone heap\r\n";
@@ -67,6 +67,30 @@ const _: () = {
     assert!(std::mem::offset_of!(Superblock, checksum) == 504);
 };
 
+/// Whether a file that begins with `head` is one in which a store was being made, and nothing
+/// else ever was: it bears the mark, and its superblocks are at most torn ones of a new store.
+pub(crate) fn is_half_made(head: &[u8]) -> bool {
+    let begin = COORDINATION_BYTES as usize;
+    let Some(behind) = head.get(begin..).and_then(|page| page.strip_prefix(&HALF_MADE)) else {
+        return false;
+    };
+    let slots = head[..begin].chunks(PAGE_BYTES as usize);
+    behind.iter().all(|byte| *byte == 0) && slots.into_iter().all(may_be_of_new_store)
+}
+
+/// Whether a page may be what a power cut has left of a new store's superblock.
+fn may_be_of_new_store(page: &[u8]) -> bool {
+    let Ok((block, rest)) = Superblock::read_from_prefix(page) else { return false };
+    let is_part = |found: &[u8], whole: &[u8]| {
+        found.iter().zip(whole).all(|(found, whole)| *found == 0 || found == whole)
+    };
+    is_part(&block.magic, &MAGIC)
+        && is_part(block.version.as_bytes(), U32::new(FORMAT_VERSION).as_bytes())
+        && block.generation.get() <= SLOT_OFFSETS_BYTES.len() as u64
+        && block.is_new()
+        && rest.iter().chain(&block.reserved).all(|byte| *byte == 0)
+}
+
 /// Why a superblock cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unusable {
@@ -111,6 +135,11 @@ impl Superblock {
             reserved: [0; 504 - 128],
             checksum: U64::new(0),
         }
+    }
+
+    /// Whether nothing was ever written to the store: the first transaction has an epoch.
+    pub(crate) fn is_new(&self) -> bool {
+        [self.epoch, self.log_base, self.position, self.chain].iter().all(|word| word.get() == 0)
     }
 
     /// The bytes to write, checksum included, as one whole page.

@@ -2,14 +2,14 @@
 
 use zerocopy::IntoBytes;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, uninterrupted};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry, KIND_SKIP, RecordHeader};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES, heap_room_bytes};
 use crate::log::LogSource;
 
 use super::page_ranges::PageRanges;
-use super::{Image, PageSet, cannot_map};
+use super::{Image, PageSet, io_error};
 
 impl Image {
     /// Applies the records from the image's position up to `target`; notes the
@@ -90,13 +90,13 @@ impl Image {
         if heap_bytes <= self.map.len_bytes() {
             return Ok(());
         }
-        let file = disk.len_bytes().map_err(cannot_map)?;
+        let file = disk.len_bytes().map_err(io_error("look at the file's length", disk))?;
         let room = heap_room_bytes(file);
         if heap_bytes > room {
             let found = format!("room for {room}");
             return Err(ErrorKind::corrupt("file's length", file, heap_bytes, found));
         }
-        self.map.resize(room).map_err(cannot_map)
+        uninterrupted(|| self.map.resize(room)).map_err(io_error("map the heap", disk))
     }
 
     /// Makes at least `heap_bytes` mapped and usable, for the writer's image.
@@ -214,7 +214,7 @@ impl Image {
             // A program that locks its memory (`mlockall`) gives none back: it gets a copy.
         }
         let read = disk.read_at(offset, self.pages_mut(header, page, count)?);
-        read.map_err(|error| ErrorKind::corrupt("bulk pages", offset, "readable bytes", error))
+        read.map_err(io_error("read pages that the log names", disk))
     }
 
     fn pages_mut(&mut self, header: &RecordHeader, page: u64, count: u64) -> Result<&mut [u8]> {
@@ -240,7 +240,7 @@ impl Image {
     pub(crate) fn freeze(&self, pages: &PageSet) -> std::io::Result<()> {
         let runs = pages.runs(u64::MAX).into_iter();
         runs.map(|(page, count)| (page * PAGE_BYTES, count * PAGE_BYTES))
-            .try_for_each(|(offset, bytes)| self.map.freeze(offset, bytes))
+            .try_for_each(|(offset, bytes)| uninterrupted(|| self.map.freeze(offset, bytes)))
     }
 
     /// The bytes of pages, to be written to the file.

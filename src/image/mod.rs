@@ -14,6 +14,7 @@
 
 use std::io;
 
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 
 mod apply;
@@ -36,6 +37,6 @@ pub use view::LinkTests;
 
 /// There is no address space, or the file system has given up: that is no damage.
 #[cold]
-fn cannot_map(source: io::Error) -> Error {
-    ErrorKind::Io { action: "map the heap", path: Default::default(), source }.into()
+fn io_error(action: &'static str, disk: &dyn Disk) -> impl FnOnce(io::Error) -> Error {
+    move |source| ErrorKind::Io { action, path: disk.path().to_path_buf(), source }.into()
 }

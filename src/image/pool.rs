@@ -16,7 +16,7 @@ use crate::log::LogSource;
 use crate::map::Hole;
 
 use super::hold::{Hold, OldReader};
-use super::{Image, ImageTraits, PageSet, cannot_map};
+use super::{Image, ImageTraits, PageSet, io_error};
 
 /// Idle images that are kept: one for the readers and one to catch up is what
 /// short transactions need.
@@ -336,14 +336,14 @@ pub(crate) fn open_image(
     checkpoint: Checkpointed,
     traits: ImageTraits,
 ) -> Result<Image> {
-    let file = disk.len_bytes().map_err(cannot_map)?;
+    let file = disk.len_bytes().map_err(io_error("look at the file's length", disk))?;
     let room = heap_room_bytes(file);
     if checkpoint.heap_bytes > room {
         let found = format!("room for {room}");
         let offset = checkpoint.heap_bytes;
         return Err(ErrorKind::corrupt("file's length", file, offset, found));
     }
-    let mut map = disk.map_heap(room).map_err(cannot_map)?;
+    let mut map = disk.map_heap(room).map_err(io_error("map the heap", disk))?;
     map.set_view(checkpoint.heap_bytes, [Hole::default(); 2]);
     let mut image = Image::new(map, checkpoint.position, traits);
     image.refresh_holes()?;

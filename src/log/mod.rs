@@ -19,6 +19,6 @@ mod ring;
 mod scan;
 mod tail;
 
-pub(crate) use ring::{LogSource, Ring};
+pub(crate) use ring::{LogSource, READING, Ring};
 pub(crate) use scan::{RecoveredLog, recover};
 pub(crate) use tail::{Append, Tail};

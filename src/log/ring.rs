@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zerocopy::FromBytes;
 
-use crate::disk::{Disk, LogRegion};
+use crate::disk::{Disk, LogRegion, uninterrupted};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
@@ -12,6 +12,9 @@ use crate::plant::{Plant, Planted};
 
 /// Bytes of the log that are copied out at a time.
 const PIECE_BYTES: u64 = 64 * 1024;
+
+/// What failed where the log cannot be read.
+pub(crate) const READING: &str = "read the log";
 
 /// A log region and which position lies at its start.
 pub(crate) struct Ring {
@@ -32,7 +35,7 @@ impl Ring {
         base: u64,
         planted: Planted,
     ) -> std::io::Result<Self> {
-        let region = disk.open_log(offset, len_bytes)?;
+        let region = uninterrupted(|| disk.open_log(offset, len_bytes))?;
         Ok(Self { region, offset, len_bytes, base, planted })
     }
 
@@ -87,7 +90,7 @@ impl Ring {
         let mut at = from / PAGE_BYTES * PAGE_BYTES;
         while at < to {
             let bytes = (to - at).min(self.room_to_end(at));
-            self.region.flush(self.place(at), bytes)?;
+            uninterrupted(|| self.region.flush(self.place(at), bytes))?;
             at += bytes;
         }
         Ok(())
@@ -247,7 +250,7 @@ impl LogSource {
         buffer: &mut Vec<u8>,
         each: &mut impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
     ) -> Result<u64> {
-        let found = self.ring.header(at).map_err(|error| self.failed(at, &error))?;
+        let found = self.ring.header(at).map_err(|error| self.failed(error))?;
         let header = found.ok_or_else(|| self.damaged(at))?;
         let len = u64::from(header.len_bytes.get());
         if header.kind != record::KIND_SKIP {
@@ -269,7 +272,7 @@ impl LogSource {
             record::KIND_SPILL => {
                 let mut entries = body.to_vec();
                 let position = header.position.get();
-                self.read_spill(position, &mut entries)?.ok_or_else(|| self.damaged(position))?;
+                self.read_spill(&mut entries)?.ok_or_else(|| self.damaged(position))?;
                 each(header, &entries)
             }
             _ => each(header, body),
@@ -288,14 +291,14 @@ impl LogSource {
 
     fn load(&self, position: u64, len_bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {
         let loaded = self.ring.load_into(buffer, position, len_bytes as usize);
-        loaded.map_err(|error| self.failed(position, &error))
+        loaded.map_err(|error| self.failed(error))
     }
 
     /// Replaces a spill in `body` by the entries that it names; `None` if they
     /// do not lie within the file.
-    pub(crate) fn read_spill(&self, position: u64, body: &mut Vec<u8>) -> Result<Option<Spill>> {
+    pub(crate) fn read_spill(&self, body: &mut Vec<u8>) -> Result<Option<Spill>> {
         let Ok((spill, _)) = Spill::read_from_prefix(body) else { return Ok(None) };
-        let failed = |error: std::io::Error| self.failed(position, &error);
+        let failed = |error| self.failed(error);
         let start = spill.offset.get().checked_add(HEAP_START_BYTES);
         let end = start.and_then(|start| start.checked_add(spill.len_bytes.get()));
         // The length is the file's word: it must not become an allocation
@@ -318,9 +321,10 @@ impl LogSource {
         ErrorKind::corrupt("log record (file offset)", offset, "a whole record", "other bytes")
     }
 
+    /// What cannot be looked at is not damaged, for all that is known.
     #[cold]
-    pub(super) fn failed(&self, position: u64, error: &std::io::Error) -> crate::Error {
-        let offset = self.ring.file_offset(position);
-        ErrorKind::corrupt("log record (file offset)", offset, "bytes that can be read", error)
+    pub(super) fn failed(&self, source: std::io::Error) -> crate::Error {
+        let path = self.disk.path().to_path_buf();
+        ErrorKind::Io { action: READING, path, source }.into()
     }
 }

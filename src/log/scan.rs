@@ -56,7 +56,7 @@ pub(crate) fn recover(
     // A checkpoint follows a spill, so that there is one at most; in a forged log each record
     // could name all that the file has room for.
     let file_bytes = source.disk.len_bytes();
-    let mut left_bytes = file_bytes.map_err(|error| source.failed(from, &error))?;
+    let mut left_bytes = file_bytes.map_err(|error| source.failed(error))?;
     while found.end - from < source.ring.len_bytes() {
         let ring = &source.ring;
         let checked = ring.checked(found.end, epoch, Some(found.chain), &mut buffer);
@@ -65,13 +65,13 @@ pub(crate) fn recover(
             checked => checked,
         };
         // What cannot be read, or not be held in memory, is no end of the log.
-        let checked = checked.map_err(|error| source.failed(found.end, &error))?;
+        let checked = checked.map_err(|error| source.failed(error))?;
         let Some(header) = checked else { break };
         let mut entries = &buffer[HEADER_BYTES as usize..];
         if header.kind == record::KIND_SPILL {
             spill.clear();
             spill.extend_from_slice(entries);
-            if !spill_checks(source, epoch, found.end, &mut spill, &mut left_bytes)? {
+            if !spill_checks(source, epoch, &mut spill, &mut left_bytes)? {
                 break;
             }
             entries = &spill;
@@ -81,7 +81,7 @@ pub(crate) fn recover(
         found.chain = header.checksum.get();
     }
     let (ring, end) = (&source.ring, found.end);
-    let failed = |error| source.failed(end, &error);
+    let failed = |error| source.failed(error);
     let behind = look_behind(ring, epoch, from, end).map_err(failed)?;
     let looks_like_a_record = ring.resembles_record(end, found.chain).map_err(failed)?;
     found.attested = behind.attested;
@@ -94,7 +94,6 @@ pub(crate) fn recover(
 fn spill_checks(
     source: &LogSource,
     epoch: u64,
-    position: u64,
     body: &mut Vec<u8>,
     left_bytes: &mut u64,
 ) -> Result<bool> {
@@ -103,7 +102,7 @@ fn spill_checks(
         return Ok(false);
     };
     *left_bytes = left;
-    let spill = source.read_spill(position, body)?;
+    let spill = source.read_spill(body)?;
     Ok(spill.is_some_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get()))
 }
 

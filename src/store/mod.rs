@@ -70,7 +70,8 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `path`, and creates it if there is none.
+    /// Opens the store at `path`, and creates it if there is none. An empty file becomes a
+    /// store, as the same file with the same permissions.
     ///
     /// # Safety
     ///

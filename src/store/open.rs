@@ -8,10 +8,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::disk::{
-    Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file, meet, open_file,
+    Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file,
+    expect_folder_of_one_machine, expect_one_machine, fill_in_place, in_memory, meet, open_file,
     open_shared, open_to_read,
 };
-use crate::engine::{Access, Settings, create, read_head};
+use crate::engine::{Access, Settings, create, create_in_place, expect_store};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 #[cfg(any(test, feature = "sim"))]
@@ -22,6 +23,9 @@ use super::{OpenOptions, Store};
 impl OpenOptions {
     /// Opens the store at `path`.
     ///
+    /// The file is locked with `flock`. On a network that keeps programs of this machine out,
+    /// and of others only where the file system hands such locks to its server.
+    ///
     /// # Safety
     ///
     /// As [`Store::open`]: nothing but flagstone may change the file while it
@@ -30,6 +34,7 @@ impl OpenOptions {
     /// # Errors
     ///
     /// As [`Store::open`]; and an option that makes no sense.
+    /// [`ErrorKind::CreationUnsure`] if the store was made and its name may not be durable.
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
@@ -82,7 +87,9 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open). [`ErrorKind::Locked`] if it is open in another way.
+    /// As [`open`](Self::open). [`ErrorKind::Locked`] if it is open in another way, and
+    /// [`ErrorKind::NotOneMachine`] where other machines may reach the file, for all that is
+    /// known of its file system; see [`assume_local`](Self::assume_local).
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
@@ -98,27 +105,32 @@ impl OpenOptions {
                 found => break found?,
             }
         };
-        let length = disk.len_bytes().map_err(failed("look at the file's length", path))?;
-        // What is no store is told before anything of it is mapped.
-        read_head(&disk, path, length)?;
         let coordination = meet(meeting).map_err(failed("map the page of all processes", path))?;
         self.start_shared(Arc::new(disk), coordination, path)
     }
 
     /// The store's file, which is made if there is none.
     fn find_shared(&self, path: &Path, log_bytes: u64) -> Result<(FileDisk, File)> {
-        let found = open_shared(path)?;
-        if found.is_none() && self.create {
-            let random = random()?;
-            // Its lock is for one process, so it is opened once more; and somebody else may
-            // have made it meanwhile.
-            let made = create_file(path, |disk| create(disk, log_bytes, random)).map(drop);
-            return match open_shared(path)? {
-                Some(found) => Ok(found),
-                None => Err(made.err().unwrap_or_else(|| no_such_file(path))),
-            };
+        for _ in 0..MOST_TRIES {
+            match open_shared(path)? {
+                Some((disk, meeting)) => {
+                    if !self.assume_local {
+                        expect_one_machine(&meeting, path)?;
+                    }
+                    // What is no store is told before anything of it is mapped.
+                    match expect_store(&disk, path, self.planted) {
+                        Err(error) if self.makes_store_of(&error).is_some() => {}
+                        judged => return judged.map(|()| (disk, meeting)),
+                    }
+                }
+                None if !self.create => return Err(no_such_file(path)),
+                None if self.assume_local => {}
+                None => expect_folder_of_one_machine(path)?,
+            }
+            // Its lock is for one process, so it is opened once more.
+            drop(self.open_or_create(path, log_bytes)?);
         }
-        found.ok_or_else(|| no_such_file(path))
+        Err(comes_and_goes(path))
     }
 
     /// Opens the store at `path` without mapping its file: the whole store is copied into
@@ -160,6 +172,7 @@ impl OpenOptions {
         let path = path.as_ref();
         expect_machine()?;
         let Some(file) = open_to_read(path)? else { return Err(no_such_file(path)) };
+        expect_store(&file, path, self.planted)?;
         let copy = copy_of(&file).map_err(failed("copy the file into memory", path))?;
         self.start(Arc::new(copy), path)
     }
@@ -167,13 +180,52 @@ impl OpenOptions {
     fn open_disk(&self, path: &Path) -> Result<FileDisk> {
         let log_bytes = self.rounded_log_bytes()?;
         expect_machine()?;
-        match open_file(path)? {
-            Some(disk) => Ok(disk),
-            None if !self.create => Err(no_such_file(path)),
-            None => {
-                let random = random()?;
-                create_file(path, |disk| create(disk, log_bytes, random))
+        self.open_or_create(path, log_bytes)
+    }
+
+    /// The store's file for this process alone. It is opened as any other after it was made:
+    /// then whoever came first has it.
+    fn open_or_create(&self, path: &Path, log_bytes: u64) -> Result<FileDisk> {
+        let mut made: Option<Instant> = None;
+        for _ in 0..MOST_TRIES {
+            match open_file(path) {
+                Ok(Some(disk)) => return self.with_store(disk, path, log_bytes),
+                Ok(None) if !self.create => return Err(no_such_file(path)),
+                Ok(None) => {
+                    let random = random()?;
+                    create_file(path, |disk| create(disk, log_bytes, random))?;
+                    made = Some(Instant::now());
+                }
+                // Whoever looks for files that were left half-made may hold it for an instant.
+                Err(error)
+                    if is_locked(&error) && made.is_some_and(|made| made.elapsed() < MOMENT) =>
+                {
+                    sleep(MOMENT / 20);
+                }
+                Err(error) => return Err(error),
             }
+        }
+        Err(comes_and_goes(path))
+    }
+
+    /// The file, with a store in it: one is made of an empty file, and made anew where making
+    /// it was interrupted.
+    fn with_store(&self, disk: FileDisk, path: &Path, log_bytes: u64) -> Result<FileDisk> {
+        let Err(error) = expect_store(&disk, path, self.planted) else { return Ok(disk) };
+        let Some(is_half_made) = self.makes_store_of(&error) else { return Err(error) };
+        let random = random()?;
+        let fill = |disk: &FileDisk| create_in_place(disk, is_half_made, log_bytes, random);
+        fill_in_place(&disk, path, fill)?;
+        Ok(disk)
+    }
+
+    /// Whether a store is to be made of a file that is none for this reason, and whether it
+    /// is half-made.
+    fn makes_store_of(&self, error: &crate::Error) -> Option<bool> {
+        match error.kind() {
+            ErrorKind::EmptyFile { .. } if self.create => Some(false),
+            ErrorKind::HalfMade { .. } if self.create => Some(true),
+            _ => None,
         }
     }
 
@@ -183,11 +235,13 @@ impl OpenOptions {
     ///
     /// No memory, or no random numbers for its keys.
     pub fn open_in_memory(&self) -> Result<Store> {
-        let no_path = Path::new("");
+        let no_path = in_memory();
         // Miri has no mappings.
         let disk: Arc<dyn Disk> = match cfg!(miri) {
             true => Arc::new(MemoryDisk::default()),
-            false => Arc::new(anonymous().map_err(failed("make a file in memory", no_path))?),
+            false => {
+                Arc::new(anonymous(no_path).map_err(failed("make a file in memory", no_path))?)
+            }
         };
         create(&*disk, self.rounded_log_bytes()?, random()?)
             .map_err(failed("make a store in memory", no_path))?;
@@ -217,12 +271,23 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ErrorK
 /// How long opening a shared store waits for somebody who has it alone.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How often a file may come and go while it is being opened.
+const MOST_TRIES: usize = 100;
+
+/// How long a file that was just made may be in somebody's hands who does not want it.
+const MOMENT: Duration = Duration::from_millis(20);
+
 fn is_locked(error: &crate::Error) -> bool {
     matches!(error.kind(), ErrorKind::Locked { .. })
 }
 
 fn no_such_file(path: &Path) -> crate::Error {
     ErrorKind::NoSuchFile { path: path.to_path_buf() }.into()
+}
+
+fn comes_and_goes(path: &Path) -> crate::Error {
+    let source = io::Error::other("another program makes and removes it, again and again");
+    failed("open the file", path)(source).into()
 }
 
 fn random() -> Result<[u64; 4]> {

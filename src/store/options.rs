@@ -79,7 +79,8 @@ pub struct OpenOptions {
     link_tests: LinkTests,
     verify: bool,
     salvage: bool,
-    planted: Planted,
+    pub(super) assume_local: bool,
+    pub(super) planted: Planted,
 }
 
 impl Default for OpenOptions {
@@ -96,6 +97,7 @@ impl Default for OpenOptions {
             link_tests: LinkTests::Bounds,
             verify: false,
             salvage: false,
+            assume_local: false,
             planted: Planted::default(),
         }
     }
@@ -108,7 +110,9 @@ impl OpenOptions {
         Self::default()
     }
 
-    /// Whether a store is created where there is none. Default: yes.
+    /// Whether a store is created where there is none, where the file is empty (as
+    /// `tempfile::NamedTempFile` makes one), or where making one was interrupted. A file that
+    /// is there stays the same file, with its permissions. Default: yes.
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
@@ -214,6 +218,30 @@ impl OpenOptions {
     #[must_use]
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
+        self
+    }
+
+    /// Whether [`open_shared`](Self::open_shared) takes the file system for one of this machine
+    /// alone, whatever its type. Default: no.
+    ///
+    /// Processes that share a store tell each other through locks and memory of one kernel.
+    /// On NFS, SMB, 9p, virtiofs, a cluster's file system or one that a program serves (FUSE),
+    /// another machine, a virtual machine or its host may open the same file, and each would
+    /// write over the other's commits in silence; so what is not known to be local is
+    /// refused with [`ErrorKind::NotOneMachine`]. With `true` the caller promises that all
+    /// processes which have the store open at a time run under one kernel, and reach it
+    /// through one mount.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let options = flagstone::OpenOptions::new().assume_local(true);
+    /// // SAFETY: nothing but flagstone changes the file, and only on this machine.
+    /// let store = unsafe { options.open_shared("/mnt/of_this_machine_alone/store")? };
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn assume_local(mut self, assume_local: bool) -> Self {
+        self.assume_local = assume_local;
         self
     }
 

@@ -12,7 +12,7 @@ mod random;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, LogRegion, MemoryDisk, anonymous};
+use super::{Disk, LogRegion, MemoryDisk, anonymous, in_memory};
 use crate::format::{PAGE_BYTES, checksum};
 use crate::map::PrivateMap;
 
@@ -66,7 +66,7 @@ impl SimDisk {
     ///
     /// No memory.
     pub fn mapped(bytes: Vec<u8>) -> io::Result<Self> {
-        let live = anonymous()?;
+        let live = anonymous(in_memory())?;
         live.set_len(bytes.len() as u64)?;
         live.write_at(0, &bytes)?;
         Ok(Self::over(Arc::new(live), bytes))

@@ -9,6 +9,7 @@
 pub mod bench;
 #[cfg(feature = "sim")]
 pub mod cuts;
+pub mod served;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

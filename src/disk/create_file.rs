@@ -1,0 +1,219 @@
+//! How a store's file comes about. ARCHITECTURE.md, "Creation", argues it step by step.
+//!
+//! A file is made whole, and only then gets its name. What made it is closed then, locks
+//! included, and whoever wants the store opens what the path names: where each name is a
+//! file of its own to the kernel, as on FUSE, the two are not the same.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, renameat_with, syncfs};
+use rustix::io::Errno;
+
+use super::draft::{self, Draft};
+use super::file::{FileDisk, io_error, read_and_write};
+use super::lock::LockedFile;
+use super::system::uninterrupted;
+use crate::error::{ErrorKind, Result};
+
+/// The folder in which `path` lies.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
+/// The folder of a file that is being made.
+struct Folder {
+    path: PathBuf,
+    /// To be synced: opened before anything is made, so that what it may lack (a
+    /// descriptor) is lacking then. `None` if the folder may not be read.
+    file: Option<File>,
+}
+
+impl Folder {
+    fn of(path: &Path) -> Result<Self> {
+        let folder = folder_of(path).to_path_buf();
+        match File::open(&folder) {
+            Ok(file) => Ok(Self { path: folder, file: Some(file) }),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Ok(Self { path: folder, file: None })
+            }
+            Err(error) => {
+                let action = "open the folder that is to hold the file (is there one?)";
+                Err(io_error(action, path)(error).into())
+            }
+        }
+    }
+
+    /// Makes the name of a file in it durable, as far as the system can.
+    ///
+    /// The file is synced once more: btrfs logs no file that has no name.
+    fn sync(&self, file: &File, path: &Path) -> Result<()> {
+        let unsure = |source| ErrorKind::CreationUnsure { path: path.to_path_buf(), source };
+        file.sync_all().map_err(unsure)?;
+        let synced = match &self.file {
+            Some(folder) => folder.sync_all(),
+            None => Err(Errno::ACCESS.into()),
+        };
+        let synced = match synced {
+            Err(error) if is_inability(&error) => uninterrupted(|| syncfs(file)),
+            synced => synced,
+        };
+        match synced {
+            Err(error) if !is_inability(&error) => Err(unsure(error).into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an error of a sync says that the system has no such thing, or not for us.
+fn is_inability(error: &io::Error) -> bool {
+    let cannot = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::ACCESS, Errno::PERM];
+    error.raw_os_error().is_some_and(|code| cannot.contains(&Errno::from_raw_os_error(code)))
+}
+
+/// What became of an attempt to give a file its name.
+enum Naming {
+    Done,
+    /// A file has the name already.
+    Taken,
+    /// This file cannot have it in this way.
+    Impossible,
+}
+
+impl Naming {
+    fn of(named: io::Result<()>) -> Self {
+        match named {
+            Ok(()) => Self::Done,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::Taken,
+            Err(_) => Self::Impossible,
+        }
+    }
+}
+
+/// Sees to it that there is a file at `path`: one that `fill` has made whole, or one that
+/// was made by somebody else meanwhile; or, where a file cannot be given a name that may be
+/// taken, an empty one, which is filled like any other that is found empty.
+pub(crate) fn create_file(path: &Path, fill: impl Fn(&FileDisk) -> io::Result<()>) -> Result<()> {
+    if path.file_name().is_none() {
+        let why = "the path has no file name; give the path of a file";
+        let error = io::Error::new(io::ErrorKind::InvalidInput, why);
+        return Err(io_error("name a new file", path)(error).into());
+    }
+    let folder = Folder::of(path)?;
+    draft::remove_left(&folder.path);
+    match make_without_a_name(&folder, path, &fill)? {
+        Naming::Done => return Ok(()),
+        Naming::Taken => return expect_no_dead_link(path),
+        Naming::Impossible => {}
+    }
+    match make_beside(&folder, path, &fill)? {
+        Naming::Done => return Ok(()),
+        Naming::Taken => return expect_no_dead_link(path),
+        Naming::Impossible => {}
+    }
+    match read_and_write().create_new(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => expect_no_dead_link(path),
+        Err(error) => Err(io_error("create the file", path)(error).into()),
+    }
+}
+
+/// A name that leads nowhere is taken, and there is no file.
+fn expect_no_dead_link(path: &Path) -> Result<()> {
+    if path.is_symlink() && !path.exists() {
+        let why =
+            "a symbolic link lies there that leads nowhere; give the path where it should lead";
+        let error = io::Error::new(io::ErrorKind::AlreadyExists, why);
+        return Err(io_error("give the new file its name", path)(error).into());
+    }
+    Ok(())
+}
+
+/// Fills a file that has no name, so that nothing is left of it whatever happens, and gives
+/// it one.
+fn make_without_a_name(
+    folder: &Folder,
+    path: &Path,
+    fill: impl Fn(&FileDisk) -> io::Result<()>,
+) -> Result<Naming> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let opened = uninterrupted(|| openat(CWD, &folder.path, flags, Mode::from_raw_mode(0o666)));
+    // Where it is for another reason, it is told when a draft cannot be made either.
+    let Ok(file) = opened else { return Ok(Naming::Impossible) };
+    let file = LockedFile::exclusive(File::from(file), path)?;
+    let disk = filled(file, path, fill)?;
+    let naming = name_unnamed(disk.file(), path);
+    if matches!(naming, Naming::Done) {
+        folder.sync(disk.file(), path)?;
+    }
+    Ok(naming)
+}
+
+/// The first way needs a privilege on kernels before 6.10, the second one needs `/proc`.
+fn name_unnamed(file: &File, path: &Path) -> Naming {
+    let direct = uninterrupted(|| linkat(file, c"", CWD, path, AtFlags::EMPTY_PATH));
+    match Naming::of(direct) {
+        Naming::Impossible => {
+            let by_number = format!("/proc/self/fd/{}", file.as_raw_fd());
+            let flags = AtFlags::SYMLINK_FOLLOW;
+            Naming::of(uninterrupted(|| linkat(CWD, &*by_number, CWD, path, flags)))
+        }
+        naming => naming,
+    }
+}
+
+/// Fills a file with a name of its own in the same folder, and gives it the other one.
+fn make_beside(
+    folder: &Folder,
+    path: &Path,
+    fill: impl Fn(&FileDisk) -> io::Result<()>,
+) -> Result<Naming> {
+    let (draft, file) = Draft::new(&folder.path, path)?;
+    let disk = filled(file, path, fill)?;
+    let naming = rename(draft.path(), path);
+    drop(draft);
+    if matches!(naming, Naming::Done) {
+        folder.sync(disk.file(), path)?;
+    }
+    Ok(naming)
+}
+
+/// A link fails where a name is taken; a renaming serves where there are no links, if it
+/// does so too. One that replaced a file would take a store from whoever has just opened it.
+fn rename(draft: &Path, path: &Path) -> Naming {
+    match Naming::of(uninterrupted(|| std::fs::hard_link(draft, path))) {
+        Naming::Impossible => {
+            let flags = RenameFlags::NOREPLACE;
+            Naming::of(uninterrupted(|| renameat_with(CWD, draft, CWD, path, flags)))
+        }
+        naming => naming,
+    }
+}
+
+fn filled(
+    file: LockedFile,
+    path: &Path,
+    fill: impl Fn(&FileDisk) -> io::Result<()>,
+) -> Result<FileDisk> {
+    let log = uninterrupted(|| file.try_clone());
+    let log = log.map_err(io_error("open the new file a second time", path))?;
+    let disk = FileDisk::of(file, log, path);
+    fill(&disk).map_err(io_error("write the new file", path))?;
+    Ok(disk)
+}
+
+/// Fills a file that has its name already. Others may have looked at it, and whoever opens
+/// it meanwhile finds it locked.
+pub(crate) fn fill_in_place(
+    disk: &FileDisk,
+    path: &Path,
+    fill: impl FnOnce(&FileDisk) -> io::Result<()>,
+) -> Result<()> {
+    let real = uninterrupted(|| std::fs::canonicalize(path));
+    let folder = Folder::of(&real.unwrap_or_else(|_| path.to_path_buf()))?;
+    fill(disk).map_err(io_error("make a store in the empty file", path))?;
+    folder.sync(disk.file(), path)
+}

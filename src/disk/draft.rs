@@ -1,0 +1,146 @@
+//! Drafts: files that are being made beside the name that they are to have. They are used
+//! where a file cannot be made without a name.
+//!
+//! Whoever makes one has it locked. A draft that nobody holds was left by a process that
+//! was killed.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::file::{io_error, read_and_write};
+use super::lock::LockedFile;
+use super::system::{FileId, uninterrupted};
+use crate::error::{ErrorKind, Result};
+use crate::format::PAGE_BYTES;
+use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
+
+const BEGIN: &str = ".flagstone.";
+const END: &str = ".new";
+/// Files of a folder that are looked at for drafts that were left.
+const MOST_LOOKED_AT: usize = 100_000;
+/// How often a draft may be taken away while it is being made.
+const MOST_TRIES: usize = 16;
+
+/// A draft's name. It is removed when this is dropped, unless another name has taken its
+/// place.
+pub(super) struct Draft {
+    path: PathBuf,
+}
+
+impl Draft {
+    /// Makes an empty draft in `folder`, and locks it.
+    pub(super) fn new(folder: &Path, path: &Path) -> Result<(Self, LockedFile)> {
+        for _ in 0..MOST_TRIES {
+            let draft = Self { path: draft_path(folder).map_err(io_error("name a file", path))? };
+            let file = read_and_write()
+                .create_new(true)
+                .open(&draft.path)
+                .map_err(io_error("create the file (is there a folder to hold it?)", path))?;
+            if let Some(file) = draft.hold(file)? {
+                return Ok((draft, file));
+            }
+        }
+        let why = "another program takes new files away, again and again";
+        Err(io_error("create the file", path)(io::Error::other(why)).into())
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Locks it; `None` if somebody took it for one that was left, before it was locked.
+    fn hold(&self, file: File) -> Result<Option<LockedFile>> {
+        let file = match LockedFile::exclusive(file, &self.path) {
+            Ok(file) => file,
+            Err(error) if matches!(error.kind(), ErrorKind::Locked { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let is_there = is_named(&self.path, &file).map_err(io_error("see it", &self.path))?;
+        Ok(is_there.then_some(file))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = uninterrupted(|| std::fs::remove_file(&self.path));
+    }
+}
+
+fn draft_path(folder: &Path) -> io::Result<PathBuf> {
+    let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+    // Not made of the file's name, which may be as long as names can be.
+    Ok(folder.join(format!("{BEGIN}{random:016x}{END}")))
+}
+
+fn is_draft(name: &str) -> bool {
+    let number = name.strip_prefix(BEGIN).and_then(|name| name.strip_suffix(END));
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    number.is_some_and(|number| number.len() == 16 && number.bytes().all(is_digit))
+}
+
+fn is_named(path: &Path, file: &File) -> io::Result<bool> {
+    Ok(FileId::at(path)? == Some(FileId::of(file)?))
+}
+
+/// Removes the drafts in `folder` that nobody holds. What cannot be looked at stays.
+pub(super) fn remove_left(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.take(MOST_LOOKED_AT).flatten() {
+        if entry.file_name().to_str().is_some_and(is_draft) {
+            let _ = remove_if_left(&entry.path());
+        }
+    }
+}
+
+fn remove_if_left(draft: &Path) -> Result<()> {
+    let failed = |error| io_error("look at a draft", draft)(error);
+    if !uninterrupted(|| std::fs::symlink_metadata(draft)).map_err(failed)?.is_file() {
+        return Ok(());
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let mut options = read_and_write();
+    let file = options.custom_flags(flags.bits() as i32).open(draft).map_err(failed)?;
+    if uninterrupted(|| file.metadata()).map_err(failed)?.nlink() > 1 {
+        // It has its name. To lock it would be to lock the store.
+        return uninterrupted(|| std::fs::remove_file(draft)).map_err(|error| failed(error).into());
+    }
+    let file = LockedFile::exclusive(file, draft)?;
+    if is_named(draft, &file).map_err(failed)? && !was_used(&file) {
+        uninterrupted(|| std::fs::remove_file(draft)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Whether it is a store that somebody has written to, under whatever name.
+fn was_used(file: &File) -> bool {
+    let mut page = [0; PAGE_BYTES as usize];
+    SLOT_OFFSETS_BYTES.into_iter().any(|offset| {
+        file.read_exact_at(&mut page, offset).is_ok()
+            && Superblock::parse(&page).is_ok_and(|block| !block.is_new())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_the_name_of_a_draft_is_one() {
+        assert!(is_draft(".flagstone.0123456789abcdef.new"));
+        for name in [
+            "flagstone.0123456789abcdef.new",
+            ".flagstone.0123456789abcde.new",
+            ".flagstone.0123456789abcdef0.new",
+            ".flagstone.0123456789ABCDEF.new",
+            ".flagstone.0123456789abcdeg.new",
+            ".flagstone.0123456789abcdef.new2",
+            ".flagstone..new",
+        ] {
+            assert!(!is_draft(name), "{name}");
+        }
+    }
+}
