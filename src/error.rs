@@ -11,6 +11,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+mod damage;
+
 /// What flagstone's operations return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -503,30 +505,4 @@ pub enum ErrorKind {
         /// What it is.
         found: String,
     },
-}
-
-impl ErrorKind {
-    /// Whether it says that a store is damaged.
-    pub(crate) fn is_damage(&self) -> bool {
-        matches!(
-            self,
-            Self::TooShort { .. }
-                | Self::SuperblocksDamaged { .. }
-                | Self::Truncated { .. }
-                | Self::LogDamaged { .. }
-                | Self::Corrupt { .. }
-        )
-    }
-
-    /// A structure that contradicts itself.
-    #[cold]
-    pub(crate) fn corrupt(
-        what: &'static str,
-        offset: u64,
-        expected: impl fmt::Display,
-        found: impl fmt::Display,
-    ) -> Error {
-        Self::Corrupt { what, offset, expected: expected.to_string(), found: found.to_string() }
-            .into()
-    }
 }

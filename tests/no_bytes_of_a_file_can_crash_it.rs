@@ -416,7 +416,8 @@ fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
             });
             forge::only_record(&mut bytes, &[], claimed as u32, 0);
             write_sparse(&path, &bytes, RING + LOG.start as u64)?;
-            assert_refused!(open_with(&path, &options()), Corrupt { .. });
+            // There is no memory for one that is just short enough.
+            assert_refused!(open_with(&path, &options()), Corrupt { .. } | Io { .. });
         }
         Ok(())
     })
