@@ -27,6 +27,8 @@ fn open_by(way: &str, path: &Path) -> Result<Store> {
         "open" => open_with(path, &options),
         "open_copy" => options.open_copy(path),
         // SAFETY: the path lies in a folder of the test's own.
+        "open_read_only" => unsafe { options.open_read_only(path) },
+        // SAFETY: as above.
         _ => unsafe { options.open_shared(path) },
     }
 }
@@ -139,6 +141,16 @@ fn of_many_processes_that_make_it_at_once_each_finds_it_there() -> TestResult {
 
 /// A child of this test that makes a store, under `strace`, which meddles with its calls.
 fn meddled(path: &Path, way: &str, calls: &[&str]) -> TestResult<Option<Output>> {
+    meddled_with(path, way, calls, &[])
+}
+
+/// The same with more arguments to `strace`.
+fn meddled_with(
+    path: &Path,
+    way: &str,
+    calls: &[&str],
+    arguments: &[&std::ffi::OsStr],
+) -> TestResult<Option<Output>> {
     if let Err(error) = Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
         println!("SKIP[strace]: {error}");
         return Ok(None);
@@ -154,7 +166,7 @@ fn meddled(path: &Path, way: &str, calls: &[&str]) -> TestResult<Option<Output>>
     for call in calls {
         strace.args(["-e", &format!("inject={call}")]);
     }
-    strace.arg(child.get_program()).args(child.get_args());
+    strace.args(arguments).arg(child.get_program()).args(child.get_args());
     Ok(Some(strace.env(CHILD, path).env("FLAGSTONE_WAY", way).output()?))
 }
 
@@ -247,6 +259,42 @@ fn a_folder_that_cannot_be_synced_holds_stores() -> TestResult {
             let call = format!("fsync:error={error}:when=2+");
             let Some(output) = meddled(&path, way, &[&call])? else { return Ok(()) };
             assert_eq!(told(&output), "made", "{way}, {error}: {output:?}");
+        }
+    }
+    Ok(())
+}
+
+/// What the system refuses is told as that, with the file's path, and not as damage.
+#[test]
+fn a_call_that_fails_while_a_store_is_opened_is_no_damage_of_it() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (closed, unclean) = (folder.path().join("closed"), folder.path().join("unclean"));
+    let store = open(&closed)?;
+    store.update(|tx| tx.alloc_slice_copy(&[7u64; 9000]).map(drop))?;
+    fs::copy(&closed, &unclean)?;
+    drop(store);
+    let calls = [("pread64", "EIO"), ("statx", "EIO"), ("mmap", "ENOMEM"), ("fstatfs", "EIO")];
+    for way in WAYS.into_iter().chain(["open_read_only"]) {
+        for (call, error) in calls {
+            let mut failures = 0;
+            for when in 1..12 {
+                fs::copy(&unclean, &path)?;
+                let inject = format!("{call}:error={error}:when={when}+");
+                let at = ["-P".as_ref(), path.as_os_str()];
+                let Some(output) = meddled_with(&path, way, &[&inject], &at)? else {
+                    return Ok(());
+                };
+                let told = told(&output);
+                let Some(told) = told.strip_prefix("failed ") else { break };
+                failures += 1;
+                let place = format!("{way}, {inject}: {told}");
+                assert!(told.starts_with(&*path.to_string_lossy()), "{place}");
+                for word in ["damaged", "truncated", "not a flagstone store", "empty"] {
+                    assert!(!told.contains(word), "{place}");
+                }
+            }
+            println!("{way}: {call} failed {failures} times");
         }
     }
     Ok(())
