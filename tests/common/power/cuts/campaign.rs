@@ -1,6 +1,7 @@
 //! Cutting the power of a machine on which a writer runs, again and again, and
 //! looking at what is left.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,13 @@ impl Campaign {
         outcome: &mut Outcome,
     ) -> TestResult<Option<String>> {
         for _ in 0..CUTS_IN_A_LIFE.min(self.cuts - outcome.cuts) {
-            let store = machine.power_on()?.join("store");
+            let folder = machine.power_on()?;
+            let store = folder.join("store");
+            if !store.exists() && random.one_in(2) {
+                // It becomes a store where it is.
+                File::create(&store)?.sync_all()?;
+                File::open(&folder)?.sync_all()?;
+            }
             life.keep(&store)?;
             // At times the next writer is the first one to see what is left.
             let is_looked_at = !random.one_in(4);
