@@ -27,13 +27,14 @@ const LAYERS: &[&str] = &[
 ];
 
 /// What `crate::` can be followed by beside modules.
-const MACROS: [&str; 3] = ["", "persist", "field"];
+const MACROS: [&str; 6] =
+    ["", "persist", "field", "__persist_struct", "__persist_field", "__persist_common"];
 
 /// Modules that may contain unsafe code.
 const UNSAFE_MODULES: [&str; 2] = ["map", "persist"];
 
 /// Blocks and implementations of unsafe code that the crate may have.
-const MOST_UNSAFE: usize = 25;
+const MOST_UNSAFE: usize = 32;
 
 /// Lines that a file may have without its tests.
 const MOST_LINES: usize = 520;
@@ -120,6 +121,19 @@ fn unsafe_code_is_little_in_its_place_and_argued_for() {
     }
     println!("{count} unsafe blocks and implementations");
     assert!(count > 0 && count <= MOST_UNSAFE, "{count}");
+}
+
+#[test]
+fn the_attribute_emits_no_unsafe_code() {
+    let mut paths = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("derive/src"), &mut paths);
+    assert!(!paths.is_empty());
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("a source file");
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            assert!(!line.contains("unsafe"), "{}: {line}", path.display());
+        }
+    }
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{DataEnum, DeriveInput, Error, Fields, Ident, Result, Variant};
+use syn::{DataEnum, DeriveInput, Error, Fields, Result, Variant};
 
-use crate::implementation::{Parts, emit, plain_name};
+use crate::implementation::{Parts, emit};
 use crate::options::Options;
 use crate::{refusal, repr};
 
@@ -16,15 +16,11 @@ pub(crate) fn expand(
 ) -> Result<TokenStream> {
     refuse(item, data)?;
     let (integer, missing) = repr::of_enum(&item.attrs)?;
-    let variants = Vec::from_iter(data.variants.iter().map(|variant| &variant.ident));
+    let variants = data.variants.iter().map(|variant| &variant.ident);
     let parts = Parts {
-        any_bits: quote!(false),
-        check: check(&item.ident, &integer, &variants),
-        is_valid: is_valid(&integer, &variants),
-        shape: shape(options, &integer, &variants),
-        onward: TokenStream::new(),
-        owns: quote!(false),
-        owned: quote!(let _ = (bytes, owned);),
+        implementing: quote!(__persist_enum),
+        consists_of: quote!(variants [#(#variants)*]),
+        diagnosis: TokenStream::new(),
         repr: missing.then_some(integer),
     };
     Ok(emit(options, item, parts))
@@ -53,44 +49,4 @@ fn refusal_of_payload(variant: &Variant) -> Option<Error> {
         variant.ident
     );
     Some(Error::new_spanned(&variant.fields, message))
-}
-
-/// Statements that prove P1, and that the enum has these variants and no other.
-///
-/// An attribute macro below this one could still add a variant, or widen it.
-fn check(ident: &Ident, integer: &Ident, variants: &[&Ident]) -> TokenStream {
-    let padding = format!("`{ident}` is larger than its `repr({integer})`");
-    quote! {
-        let _: fn(&Self) = |value| match value {
-            #(Self::#variants)|* => (),
-        };
-        ::core::assert!(
-            ::core::mem::size_of::<Self>() == ::core::mem::size_of::<::core::primitive::#integer>(),
-            #padding
-        );
-    }
-}
-
-fn is_valid(integer: &Ident, variants: &[&Ident]) -> TokenStream {
-    quote! {
-        <[::core::primitive::u8; ::core::mem::size_of::<::core::primitive::#integer>()]
-            as ::core::convert::TryFrom<&[::core::primitive::u8]>>::try_from(bytes)
-            .is_ok_and(|bytes| {
-                let value = ::core::primitive::#integer::from_ne_bytes(bytes);
-                #(value == Self::#variants as ::core::primitive::#integer)||*
-            })
-    }
-}
-
-fn shape(options: &Options, integer: &Ident, variants: &[&Ident]) -> TokenStream {
-    let flagstone = &options.flagstone;
-    let names = variants.iter().map(|variant| plain_name(variant));
-    quote! {
-        #flagstone::persist::Shape::Enum(::std::vec![
-            #((
-                ::std::borrow::ToOwned::to_owned(#names),
-                Self::#variants as ::core::primitive::#integer as ::core::primitive::i128,
-            )),*
-        ])
-    }
 }

@@ -1,126 +1,111 @@
-//! The `unsafe impl Persist` around what structs and enums differ in.
+//! The call that implements `Persist`, around what structs and enums differ in.
 
-use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use std::iter;
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::{DeriveInput, Error, GenericParam, Generics, Ident, Result};
+use syn::{
+    BoundLifetimes, ConstParam, DeriveInput, Error, GenericParam, Ident, PredicateType, Result,
+    TraitBound, TraitBoundModifier, TypeParam, TypeParamBound, WherePredicate,
+};
 
-use crate::options::Options;
+use crate::options::{Options, located_at};
 
 /// The parts of an implementation that depend on the kind of type.
 pub(crate) struct Parts {
     /// The `repr` that the item lacks.
     pub(crate) repr: Option<Ident>,
-    /// The value of `ANY_BITS`.
-    pub(crate) any_bits: TokenStream,
-    /// Statements of `CHECK` that prove P1.
-    pub(crate) check: TokenStream,
-    /// The body of `is_valid`, over `bytes`.
-    pub(crate) is_valid: TokenStream,
-    /// The `Shape` that describes the type.
-    pub(crate) shape: TokenStream,
-    /// Statements that tell `reach` of the types behind this one.
-    pub(crate) onward: TokenStream,
-    /// The value of `OWNS`.
-    pub(crate) owns: TokenStream,
-    /// The body of `owned`, over `bytes` and `owned`.
-    pub(crate) owned: TokenStream,
+    /// The macro of flagstone's that implements `Persist`.
+    pub(crate) implementing: TokenStream,
+    /// What the type consists of, as that macro wants to be told.
+    pub(crate) consists_of: TokenStream,
+    /// Statements that fail where P1 does not hold.
+    pub(crate) diagnosis: TokenStream,
 }
 
-/// The item and its implementation of `Persist`.
+/// The item, and the call that implements `Persist` for it.
 pub(crate) fn emit(options: &Options, item: &DeriveInput, parts: Parts) -> TokenStream {
-    let Parts { repr, any_bits, check, is_valid, shape, onward, owns, owned } = parts;
+    let Parts { repr, implementing, consists_of, diagnosis } = parts;
     let flagstone = &options.flagstone;
-    let ident = &item.ident;
+    let head = head(item);
     let repr = repr.map(|repr| quote!(#[repr(#repr)]));
-    let general = general_check(options, ident);
-    let type_name = type_name(options, item);
-    let eager_check = eager_check(options, item);
-    let generics = bounded(options, &item.generics);
-    let (impl_generics, arguments, bounds) = generics.split_for_impl();
+    let known = name(options, item);
+    let general = general_diagnosis(options, &item.ident);
     quote! {
         #repr
         #item
 
-        // SAFETY: P1 and P4 are what `CHECK` proves, and whoever makes a value
-        // of bytes evaluates it. P2 and P3: the whole is a value exactly if
-        // its parts are, `is_valid` and `ANY_BITS` ask each part, and `CHECK`
-        // holds the type to the parts that are known here. P5: every part is
-        // `Persist`, or the type is an integer by another name.
-        #[automatically_derived]
-        // Bounds and field types stand here a second time, as they were written.
-        #[allow(deprecated, clippy::trait_duplication_in_bounds, clippy::use_self)]
-        unsafe impl #impl_generics #flagstone::Persist for #ident #arguments #bounds {
-            const ANY_BITS: ::core::primitive::bool = #any_bits;
-            const CHECK: () = {
-                #check
-                #general
-            };
-
-            #[inline]
-            fn is_valid(bytes: &[::core::primitive::u8]) -> ::core::primitive::bool {
-                #is_valid
-            }
-
-            fn type_name() -> ::std::string::String {
-                #type_name
-            }
-
-            fn reach(reach: &mut #flagstone::persist::Reach) {
-                if reach.enter::<Self>() {
-                    reach.add::<Self>(#shape);
-                    #onward
-                }
-            }
-
-            const OWNS: ::core::primitive::bool = #owns;
-
-            fn owned(bytes: &[::core::primitive::u8], owned: &mut #flagstone::persist::Owned) {
-                #owned
-            }
+        #flagstone::#implementing! {
+            #head
+            named #known
+            #consists_of
+            diagnosis { #diagnosis #general }
         }
-
-        #eager_check
     }
 }
 
-/// The item with an error and with an implementation that says nothing.
+/// The item with its errors and with an implementation of which nothing can be used.
 ///
 /// Without one, every use of the type would be an error too, and hide the one
 /// that matters.
 pub(crate) fn stand_in(options: &Options, item: &DeriveInput, error: Error) -> TokenStream {
-    let error = error.into_compile_error();
     if item.generics.lifetimes().next().is_some() {
         // `Persist` asks for `'static`.
+        let error = error.into_compile_error();
         return quote!(#item #error);
     }
-    let flagstone = &options.flagstone;
+    let head = head(item);
+    let heads = iter::once(head).chain(iter::repeat(TokenStream::new()));
+    let errors = error.into_iter().zip(heads).map(|(error, head)| {
+        let message = error.to_string();
+        // From its first token to its last, an error's own text spans what is wrong.
+        let own = Vec::from_iter(error.into_compile_error());
+        let start = emitted_at(own.first().map_or_else(Span::call_site, TokenTree::span));
+        let mut body = Group::new(Delimiter::Brace, quote!(#message #head));
+        body.set_span(emitted_at(own.last().map_or(start, TokenTree::span)));
+        let flagstone = located_at(start, options.flagstone.to_token_stream());
+        quote_spanned!(start=> #flagstone::__persist_refused! #body)
+    });
+    quote!(#item #(#errors)*)
+}
+
+/// The type's name, parameters and bounds, in pieces of which each is one fragment.
+fn head(item: &DeriveInput) -> TokenStream {
     let ident = &item.ident;
-    let generics = bounded(options, &item.generics);
-    let (impl_generics, arguments, bounds) = generics.split_for_impl();
-    quote! {
-        #item
-        #error
-
-        // SAFETY: the error above keeps all three from ever being relied on.
-        #[automatically_derived]
-        #[allow(deprecated)]
-        unsafe impl #impl_generics #flagstone::Persist for #ident #arguments #bounds {
-            const ANY_BITS: ::core::primitive::bool = false;
-            const CHECK: () = ();
-
-            fn is_valid(_: &[::core::primitive::u8]) -> ::core::primitive::bool {
-                false
-            }
-
-            fn type_name() -> ::std::string::String {
-                ::std::string::String::new()
-            }
-
-            fn reach(_: &mut #flagstone::persist::Reach) {}
+    let parameters = item.generics.params.iter().map(|parameter| match parameter {
+        GenericParam::Type(TypeParam { ident, .. }) => quote!((type #ident)),
+        GenericParam::Const(ConstParam { ident, ty, .. }) => quote!((const #ident: #ty)),
+        GenericParam::Lifetime(_) => TokenStream::new(),
+    });
+    let inline = item.generics.type_params().flat_map(|parameter| {
+        let ident = &parameter.ident;
+        parameter.bounds.iter().filter_map(move |it| bound(None, ident, it))
+    });
+    let predicates = item.generics.where_clause.iter().flat_map(|clause| &clause.predicates);
+    let apart = predicates.flat_map(|predicate| match predicate {
+        WherePredicate::Type(PredicateType { lifetimes, bounded_ty, bounds, .. }) => {
+            Vec::from_iter(bounds.iter().filter_map(|it| bound(lifetimes.as_ref(), bounded_ty, it)))
         }
-        unsafe impl #impl_generics ::core::marker::Send for #ident #arguments #bounds {}
-        unsafe impl #impl_generics ::core::marker::Sync for #ident #arguments #bounds {}
+        _ => Vec::new(),
+    });
+    quote!(#ident [#(#parameters)*] where [#(#inline)* #(#apart)*])
+}
+
+/// One bound of a type. `?Sized` says nothing: whatever is stored has a size.
+fn bound(
+    outer: Option<&BoundLifetimes>,
+    bounded: &impl ToTokens,
+    bound: &TypeParamBound,
+) -> Option<TokenStream> {
+    match bound {
+        TypeParamBound::Lifetime(lifetime) => Some(quote!((<> #bounded: lifetime #lifetime))),
+        TypeParamBound::Trait(TraitBound { modifier: TraitBoundModifier::Maybe(_), .. }) => None,
+        TypeParamBound::Trait(TraitBound { lifetimes: inner, path, .. }) => {
+            let all = outer.into_iter().chain(inner).flat_map(|lifetimes| &lifetimes.lifetimes);
+            Some(quote!((<#(#all),*> #bounded: path #path)))
+        }
+        _ => None,
     }
 }
 
@@ -135,9 +120,10 @@ pub(crate) fn plain_name(ident: &Ident) -> String {
     ident.unraw().to_string()
 }
 
-/// Statements of `CHECK` that prove P4.
-fn general_check(options: &Options, ident: &Ident) -> TokenStream {
-    let flagstone = &options.flagstone;
+/// A statement that fails, at the type's name, where P4 does not hold.
+fn general_diagnosis(options: &Options, ident: &Ident) -> TokenStream {
+    let span = emitted_at(ident.span());
+    let derived = options.derived(span);
     let no_size = format!("`{ident}` has no bytes, so there is nothing to store; give it a field");
     let align = format!(
         "`{ident}` asks for more than 4096 bytes of alignment, which is a page's and the most \
@@ -147,32 +133,20 @@ fn general_check(options: &Options, ident: &Ident) -> TokenStream {
         "`{ident}` implements `Drop`, and a value in a store is never dropped; release what it \
          owns in a method that takes the transaction"
     );
-    quote_spanned! {emitted_at(ident.span())=>
-        ::core::assert!(::core::mem::size_of::<Self>() != 0, #no_size);
-        ::core::assert!(
-            ::core::mem::align_of::<Self>() <= #flagstone::persist::MAX_ALIGN_BYTES,
-            #align
-        );
-        ::core::assert!(!::core::mem::needs_drop::<Self>(), #drop);
+    quote_spanned! {span=>
+        #derived::expect_storable::<Self>(#no_size, #align, #drop);
     }
 }
 
-/// The type's parameters, with each type bound by `Persist`.
-fn bounded(options: &Options, generics: &Generics) -> Generics {
-    let flagstone = &options.flagstone;
-    let mut bounded = generics.clone();
-    let bounds = bounded.make_where_clause();
-    for parameter in generics.type_params() {
-        let ident = &parameter.ident;
-        bounds.predicates.push(syn::parse_quote!(#ident: #flagstone::Persist));
-    }
-    bounded
+/// The name under which a store knows the type, without its parameters.
+fn name(options: &Options, item: &DeriveInput) -> String {
+    options.name.clone().unwrap_or_else(|| plain_name(&item.ident))
 }
 
 /// Refuses a name that stands for something else wherever types are described: whoever has
 /// the file alone could not tell the two apart.
 pub(crate) fn expect_own_name(options: &Options, item: &DeriveInput) -> Result<()> {
-    let base = options.name.clone().unwrap_or_else(|| plain_name(&item.ident));
+    let base = name(options, item);
     let is_lifetime = |parameter: &GenericParam| matches!(parameter, GenericParam::Lifetime(_));
     let is_taken = match item.generics.params.iter().all(is_lifetime) {
         true => is_primitive(&base),
@@ -193,42 +167,4 @@ fn is_primitive(name: &str) -> bool {
     let number = name.strip_suffix("le").or_else(|| name.strip_suffix("be")).unwrap_or(name);
     let bits = number.strip_prefix(['u', 'i', 'f']);
     name == "bool" || bits.is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128"))
-}
-
-/// The expression for the type's name with its parameters: `Node<i64, 4>`.
-fn type_name(options: &Options, item: &DeriveInput) -> TokenStream {
-    let flagstone = &options.flagstone;
-    let base = options.name.clone().unwrap_or_else(|| plain_name(&item.ident));
-    let parameters = item.generics.params.iter().filter_map(|parameter| match parameter {
-        GenericParam::Type(parameter) => {
-            let ident = &parameter.ident;
-            Some(("{}", quote!(<#ident as #flagstone::Persist>::type_name())))
-        }
-        GenericParam::Const(parameter) => {
-            let ident = &parameter.ident;
-            // As it is written in a program: a `char` may be one that ends a line.
-            Some(("{:?}", quote!(#ident)))
-        }
-        GenericParam::Lifetime(_) => None,
-    });
-    let (places, parameters): (Vec<_>, Vec<_>) = parameters.unzip();
-    if parameters.is_empty() {
-        return quote!(::std::borrow::ToOwned::to_owned(#base));
-    }
-    let format = format!("{base}<{}>", places.join(", "));
-    quote!(::std::format!(#format, #(#parameters),*))
-}
-
-/// Evaluates `CHECK` at the definition, which only a type without parameters
-/// allows; the others are checked where they are used.
-fn eager_check(options: &Options, item: &DeriveInput) -> Option<TokenStream> {
-    let flagstone = &options.flagstone;
-    let ident = &item.ident;
-    let generic = !item.generics.params.is_empty();
-    (!generic).then(|| {
-        quote! {
-            #[allow(deprecated)]
-            const _: () = <#ident as #flagstone::Persist>::CHECK;
-        }
-    })
 }

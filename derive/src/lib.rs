@@ -22,6 +22,7 @@ mod repr;
 mod structs;
 
 use proc_macro::TokenStream;
+use quote::quote;
 use syn::{Data, DeriveInput, Error, Result};
 
 use crate::options::Options;
@@ -96,8 +97,8 @@ use crate::options::Options;
 /// - `#[persist(name = "…")]`: the name under which the store knows the type,
 ///   instead of the one in the source. The parameters are appended to it. It
 ///   keeps a store readable after a rename in the source, and tells two types
-///   of one name apart. `bool`, the names of number types, and with parameters
-///   `Link` and `Phantom` are taken.
+///   of one name apart. `bool`, the names of number types, with parameters `Link`
+///   and `Phantom`, and names that begin with `flagstone::` are taken.
 /// - `#[persist(crate = path)]`: where flagstone is, if not at `::flagstone`.
 ///
 /// ```
@@ -126,7 +127,11 @@ fn expand(options: TokenStream, item: &DeriveInput) -> proc_macro2::TokenStream 
     match syn::parse::<Options>(options) {
         Ok(options) => implement(&options, item)
             .unwrap_or_else(|error| implementation::stand_in(&options, item, error)),
-        Err(error) => implementation::stand_in(&Options::default(), item, error),
+        // Where flagstone is may be what was not understood.
+        Err(error) => {
+            let error = error.into_compile_error();
+            quote!(#item #error)
+        }
     }
 }
 

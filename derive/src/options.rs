@@ -1,5 +1,7 @@
 //! The arguments of the attribute: `#[persist(name = "…", crate = path)]`.
 
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, LitStr, Path, Result, Token};
@@ -10,18 +12,30 @@ pub(crate) struct Options {
     pub(crate) name: Option<String>,
     /// The path at which the emitted code finds flagstone.
     pub(crate) flagstone: Path,
-    /// A function that tells what a value owns besides what its fields own, for
-    /// flagstone's own collections.
-    pub(crate) owner: Option<Path>,
-    /// What stands in place of the list of fields, for those of flagstone's own
-    /// types whose bytes mean more than their fields say.
-    pub(crate) shape: Option<Path>,
+}
+
+impl Options {
+    /// Where flagstone keeps what emitted code needs, for an expression at `place`.
+    pub(crate) fn derived(&self, place: Span) -> TokenStream {
+        let flagstone = located_at(place, self.flagstone.to_token_stream());
+        quote_spanned!(place=> #flagstone::persist::derived)
+    }
+}
+
+/// The tokens of a path with their own meaning and another place in the source, so that
+/// an error of the expression that begins with them is shown there.
+pub(crate) fn located_at(place: Span, path: TokenStream) -> TokenStream {
+    let moved = path.into_iter().map(|mut token| {
+        token.set_span(token.span().located_at(place));
+        token
+    });
+    moved.collect()
 }
 
 impl Default for Options {
     fn default() -> Self {
         let flagstone = syn::parse_quote!(::flagstone);
-        Self { name: None, flagstone, owner: None, shape: None }
+        Self { name: None, flagstone }
     }
 }
 
@@ -29,8 +43,6 @@ impl Parse for Options {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut name = None;
         let mut flagstone = None;
-        let mut owner = None;
-        let mut shape = None;
         while !input.is_empty() {
             // `crate` is a keyword, which an identifier's own parser refuses.
             let option = Ident::parse_any(input)?;
@@ -38,10 +50,6 @@ impl Parse for Options {
                 set(&mut name, &option, input, parse_name)?;
             } else if option == "crate" {
                 set(&mut flagstone, &option, input, Path::parse_mod_style)?;
-            } else if option == "shape" {
-                set(&mut shape, &option, input, Path::parse)?;
-            } else if option == "owner" {
-                set(&mut owner, &option, input, Path::parse)?;
             } else {
                 return Err(unknown(&option));
             }
@@ -50,7 +58,7 @@ impl Parse for Options {
             }
         }
         let flagstone = flagstone.unwrap_or_else(|| Self::default().flagstone);
-        Ok(Self { name, flagstone, owner, shape })
+        Ok(Self { name, flagstone })
     }
 }
 
@@ -79,6 +87,13 @@ fn parse_name(input: ParseStream<'_>) -> Result<String> {
             literal.span(),
             "a type's name in a store is made of letters, digits, `_`, `:`, `.` and `-`; \
              parameters are appended to it by themselves",
+        ));
+    }
+    if name.starts_with("flagstone::") {
+        return Err(Error::new(
+            literal.span(),
+            "names that begin with `flagstone::` are those of flagstone's own types, and `check` \
+             would take this one for one of them; choose another",
         ));
     }
     Ok(name)

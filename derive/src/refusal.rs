@@ -3,7 +3,9 @@
 //! Everything that refuses yields errors instead of stopping at the first, so
 //! that a build reports all mistakes of a type at once.
 
-use syn::{Attribute, Error, Generics, Result};
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, Generics, Meta, Result, Token};
 
 /// An error for each lifetime: what lies in a file outlives every borrow.
 pub(crate) fn of_lifetimes(generics: &Generics) -> impl Iterator<Item = Error> {
@@ -25,7 +27,7 @@ pub(crate) fn of_lifetimes(generics: &Generics) -> impl Iterator<Item = Error> {
 /// Such an attribute is also not evaluated yet when the macro sees it, so the
 /// macro could not tell which parts there are.
 pub(crate) fn of_cfg(attributes: &[Attribute]) -> impl Iterator<Item = Error> {
-    let conditional = attributes.iter().filter(|x| x.path().is_ident("cfg"));
+    let conditional = attributes.iter().filter(|x| is_cfg(&x.meta));
     conditional.map(|attribute| {
         Error::new_spanned(
             attribute,
@@ -33,6 +35,17 @@ pub(crate) fn of_cfg(attributes: &[Attribute]) -> impl Iterator<Item = Error> {
              types, or keep this part in every build",
         )
     })
+}
+
+/// Whether this is `cfg`, or a `cfg_attr` that may become one.
+fn is_cfg(attribute: &Meta) -> bool {
+    if attribute.path().is_ident("cfg") {
+        return true;
+    }
+    let Meta::List(list) = attribute else { return false };
+    let parse = Punctuated::<Meta, Token![,]>::parse_terminated;
+    let parts = list.path.is_ident("cfg_attr").then(|| parse.parse2(list.tokens.clone()).ok());
+    parts.flatten().is_some_and(|parts| parts.iter().skip(1).any(is_cfg))
 }
 
 /// Success if there are no errors, otherwise one error that holds them all.

@@ -2,9 +2,9 @@
 //! has no padding if they lie side by side.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{DataStruct, DeriveInput, Error, Ident, Index, Member, Result, Type};
+use syn::{DataStruct, DeriveInput, Error, Index, Member, Result, Type};
 
 use crate::implementation::{Parts, emit, emitted_at, plain_name};
 use crate::options::Options;
@@ -13,7 +13,7 @@ use crate::{field_type, refusal, repr};
 /// A field as the emitted code speaks of it.
 struct Field<'a> {
     member: Member,
-    /// Its name in the description; the index for a tuple struct.
+    /// Its name in messages; the index for a tuple struct.
     name: String,
     ty: &'a Type,
     /// Its place in the source, for code that the macro wrote.
@@ -21,16 +21,30 @@ struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// `<F as Persist>::item` for the field's type `F`.
+    /// The access from which flagstone learns the field's type, and in the second place
+    /// what that type says of itself.
     ///
-    /// All of it stands at the type in the source, so that a type that is not
-    /// `Persist` is one error there and not one for each use.
-    fn of_type(&self, options: &Options, item: &str) -> TokenStream {
-        let flagstone = &options.flagstone;
-        let ty = self.ty;
-        let span = emitted_at(ty.span());
-        let item = Ident::new(item, span);
-        quote_spanned!(span=> <#ty as #flagstone::Persist>::#item)
+    /// They stand at the type in the source, so that a type that is not `Persist` is one
+    /// error there, and not one for each use.
+    fn get(&self) -> TokenStream {
+        let (start, end) = ends(&self.ty);
+        let member = match &self.member {
+            Member::Named(ident) => {
+                let mut moved = ident.clone();
+                moved.set_span(end);
+                Member::Named(moved)
+            }
+            Member::Unnamed(index) => Member::Unnamed(Index { index: index.index, span: end }),
+        };
+        let get = quote_spanned!(start=> |__flagstone_value: &Self| &raw const __flagstone_value.);
+        quote_spanned!(start=> (#get #member))
+    }
+
+    /// What the field's type says of itself.
+    fn part(&self, options: &Options) -> TokenStream {
+        let (span, _) = ends(&self.ty);
+        let (derived, get) = (options.derived(span), self.get());
+        quote_spanned!(span=> #derived::part #get)
     }
 
     /// How padding beside this field is written out.
@@ -42,6 +56,13 @@ impl Field<'_> {
     }
 }
 
+/// The first and the last place of a type in the source, for code that the macro wrote.
+fn ends(ty: &Type) -> (Span, Span) {
+    let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
+    let start = spans.next().unwrap_or_else(Span::call_site);
+    (emitted_at(start), emitted_at(spans.last().unwrap_or(start)))
+}
+
 /// The struct with its implementation of `Persist`.
 pub(crate) fn expand(
     options: &Options,
@@ -50,15 +71,13 @@ pub(crate) fn expand(
 ) -> Result<TokenStream> {
     let fields = fields(data);
     refuse(item, data, &fields)?;
+    let gets = fields.iter().map(Field::get);
+    let parts = fields.iter().map(|field| field.part(options));
     let parts = Parts {
         repr: repr::missing_for_struct(&item.attrs)?,
-        any_bits: any_bits(options, &fields),
-        check: check(options, &fields),
-        is_valid: is_valid(options, &fields),
-        shape: shape(options, &fields),
-        onward: onward(options, &fields),
-        owns: owns(options, &fields),
-        owned: owned(options, &fields),
+        implementing: quote!(__persist_struct),
+        consists_of: quote!(fields [#(#gets is #parts;)*]),
+        diagnosis: diagnosis(options, &fields),
     };
     Ok(emit(options, item, parts))
 }
@@ -96,140 +115,42 @@ fn refuse(item: &DeriveInput, data: &DataStruct, fields: &[Field<'_>]) -> Result
     refusal::all(lifetimes.chain(types).chain(conditions).chain(empty))
 }
 
-fn any_bits(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let each = fields.iter().map(|field| field.of_type(options, "ANY_BITS"));
-    quote!(#(#each)&&*)
-}
-
-/// Whether a value can own allocations: whether a field can.
-fn owns(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let each = fields.iter().map(|field| field.of_type(options, "OWNS"));
-    let itself = options.owner.is_some();
-    quote!(#itself #(|| #each)*)
-}
-
-/// Statements that tell `owned` what the fields own.
-fn owned(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let each = fields.iter().map(|field| {
-        let (member, ty) = (&field.member, field.ty);
-        let (owns, part) = (field.of_type(options, "OWNS"), field.of_type(options, "owned"));
-        quote! {
-            let start = ::core::mem::offset_of!(Self, #member);
-            let end = start + ::core::mem::size_of::<#ty>();
-            if let (true, ::core::option::Option::Some(bytes)) = (#owns, bytes.get(start..end)) {
-                #part(bytes, owned);
-            }
-        }
-    });
-    let itself = options.owner.iter().map(|owner| quote!(#owner(bytes, owned);));
-    quote!(#(#each)* #(#itself)*)
-}
-
-/// Statements that prove P1, and that the struct has these fields and no other.
-fn check(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let same_fields = same_fields(fields);
-    let steps = fields.iter().map(|field| field_check(options, field));
-    let end = end_check(fields);
+/// Statements that fail, at the field that is wrong, where P1 does not hold.
+fn diagnosis(options: &Options, fields: &[Field<'_>]) -> TokenStream {
+    let steps = fields.iter().map(|field| field_diagnosis(options, field));
+    let end = end_diagnosis(options, fields);
     quote! {
-        #same_fields
-        let end = 0;
+        let __flagstone_end = 0;
         #(#steps)*
         #end
     }
 }
 
-/// A statement that compiles only for a struct of exactly these fields.
-///
-/// An attribute macro below this one could still add a field, or change one's type: the types
-/// are compared as arguments of the same type, where a reference is not followed to what it
-/// refers to, as it would be in an expression of its own.
-fn same_fields(fields: &[Field<'_>]) -> TokenStream {
-    let members = fields.iter().map(|field| &field.member);
-    let types = fields.iter().map(|field| field.ty);
-    let names = Vec::from_iter((0..fields.len()).map(|index| format_ident!("field{index}")));
-    quote! {
-        fn same_type<T>(_: *const T) {}
-        let _ = |Self { #(#members: #names),* }: &Self| {
-            #(same_type::<#types>(&raw const *#names);)*
-        };
-    }
-}
-
-/// Proves that `field` starts at `end`, and moves `end` behind it.
-fn field_check(options: &Options, field: &Field<'_>) -> TokenStream {
-    let (member, name, ty) = (&field.member, &field.name, field.ty);
-    let check = field.of_type(options, "CHECK");
+fn field_diagnosis(options: &Options, field: &Field<'_>) -> TokenStream {
+    let (part, member, name) = (field.part(options), &field.member, &field.name);
+    let derived = options.derived(field.span);
     let padding = format!(
         "there is padding before field `{name}`; order the fields by falling alignment, or put \
          `{}` before it",
         field.pad()
     );
-    let proof = quote_spanned! {field.span=>
-        // A field of size 0 may lie anywhere in a transparent struct.
-        ::core::assert!(
-            ::core::mem::size_of::<#ty>() == 0 || ::core::mem::offset_of!(Self, #member) == end,
-            #padding
+    quote_spanned! {field.span=>
+        let __flagstone_end = #derived::expect_adjacent(
+            &#part,
+            #derived::offset_of!(Self, #member),
+            __flagstone_end,
+            #padding,
         );
-    };
-    quote! {
-        let () = #check;
-        #proof
-        let end = end + ::core::mem::size_of::<#ty>();
     }
 }
 
-/// Proves that the struct ends where its last field does.
-fn end_check(fields: &[Field<'_>]) -> Option<TokenStream> {
+fn end_diagnosis(options: &Options, fields: &[Field<'_>]) -> Option<TokenStream> {
     let last = fields.last()?;
+    let derived = options.derived(last.span);
     let padding = format!(
         "there is padding after the last field, `{}`; put `{}` behind it",
         last.name,
         last.pad()
     );
-    Some(quote_spanned! {last.span=>
-        ::core::assert!(end == ::core::mem::size_of::<Self>(), #padding);
-    })
-}
-
-fn is_valid(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let flagstone = &options.flagstone;
-    let each = fields.iter().map(|field| {
-        let (member, ty) = (&field.member, field.ty);
-        let is_valid = field.of_type(options, "is_valid");
-        // Called in a closure: of a function that is passed on, the compiler
-        // reports a missing `Persist` once more, at the attribute.
-        quote! {
-            bytes
-                .get(
-                    ::core::mem::offset_of!(Self, #member)
-                        ..::core::mem::offset_of!(Self, #member) + ::core::mem::size_of::<#ty>(),
-                )
-                .is_some_and(|bytes| #is_valid(bytes))
-        }
-    });
-    quote!(<Self as #flagstone::Persist>::ANY_BITS || (#(#each)&&*))
-}
-
-fn shape(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    if let Some(shape) = &options.shape {
-        return quote!(#shape);
-    }
-    let flagstone = &options.flagstone;
-    let each = fields.iter().map(|field| {
-        let (member, name) = (&field.member, &field.name);
-        let type_name = field.of_type(options, "type_name");
-        quote! {
-            #flagstone::persist::Field {
-                name: ::std::borrow::ToOwned::to_owned(#name),
-                offset_bytes: ::core::mem::offset_of!(Self, #member),
-                type_name: #type_name(),
-            }
-        }
-    });
-    quote!(#flagstone::persist::Shape::Struct(::std::vec![#(#each),*]))
-}
-
-fn onward(options: &Options, fields: &[Field<'_>]) -> TokenStream {
-    let each = fields.iter().map(|field| field.of_type(options, "reach"));
-    quote!(#(#each(reach);)*)
+    Some(quote_spanned!(last.span=> #derived::expect_end::<Self>(__flagstone_end, #padding);))
 }

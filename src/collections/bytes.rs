@@ -31,17 +31,14 @@ const TAG: usize = 23;
 /// - `==`, `Hash`, indexing: they have no place for the transaction. `Clone` is
 ///   [`duplicate`](Link::duplicate).
 /// - `capacity`, `reserve`: there is no room to spare.
-#[crate::persist(
-    name = "flagstone::Bytes",
-    crate = crate,
-    owner = Bytes::own,
-    shape = crate::persist::Shape::Bytes,
-)]
+#[repr(C)]
 #[derive(Debug)]
 pub struct Bytes {
     /// Bytes, in fact; as words they keep a link that is among them aligned.
     words: [u64; 3],
 }
+
+crate::persist::persist_own!(Bytes as "flagstone::Bytes" { words } owner Bytes::own, shape crate::persist::Shape::Bytes);
 
 const _: () = assert!(size_of::<Bytes>() == 24 && align_of::<Bytes>() == 8);
 

@@ -268,7 +268,7 @@ impl OrdKey<str> for Text {
 ///
 /// Its layout is that of a struct: parts that would leave padding do not
 /// compile (`Pair<u32, u64>`; use `Pair<u64, u64>`, or a struct of your own).
-#[crate::persist(name = "flagstone::Pair", crate = crate)]
+#[repr(C)]
 #[derive(Debug)]
 pub struct Pair<A: Persist, B: Persist> {
     /// The first part.
@@ -276,6 +276,8 @@ pub struct Pair<A: Persist, B: Persist> {
     /// The second part.
     pub second: B,
 }
+
+crate::persist::persist_own!(Pair<A, B> as "flagstone::Pair" { first, second });
 
 impl<A: StoredKey, B: StoredKey> StoredKey for Pair<A, B> {
     fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()> {

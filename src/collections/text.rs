@@ -34,11 +34,13 @@ use super::Bytes;
 /// - `capacity`, `reserve`: there is no room to spare.
 /// - `as_mut_str`, `as_bytes_mut`, `from_utf8_unchecked`: unsafe, or too little
 ///   to be worth it.
-#[crate::persist(name = "flagstone::Text", crate = crate)]
+#[repr(C)]
 #[derive(Debug, Default)]
 pub struct Text {
     bytes: Bytes,
 }
+
+crate::persist::persist_own!(Text as "flagstone::Text" { bytes });
 
 impl Text {
     /// No text.

@@ -65,8 +65,9 @@ impl<S: Persist> Link<S> {
 #[macro_export]
 macro_rules! field {
     ($type:ty, $field:tt) => {
-        $crate::FieldOf::<$type, _>::new(::core::mem::offset_of!($type, $field), |value: &$type| {
-            &value.$field
-        })
+        $crate::FieldOf::<$type, _>::new(
+            $crate::persist::derived::offset_of!($type, $field),
+            |__flagstone_value: &$type| &__flagstone_value.$field,
+        )
     };
 }

@@ -16,6 +16,8 @@
 //!
 //! The mapping module turns bytes into references on the strength of these.
 
+#[doc(hidden)]
+pub mod derived;
 mod element;
 mod field;
 mod link;
@@ -24,6 +26,7 @@ mod primitives;
 mod range;
 mod schema;
 
+pub(crate) use derived::persist_own;
 pub(crate) use element::{Block, Blocks, Element, ElementRef};
 pub use field::FieldOf;
 pub use link::{Link, Pointee};

@@ -57,13 +57,15 @@ use crate::collections::key::{OrdKey, StoredKey};
 /// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on, and [`entry`](Link::entry) |
 /// | `Entry::or_insert_with_key`, `Entry::key`, `insert_entry` | the query is at hand; `or_insert_with` |
 /// | `ExactSizeIterator` | the length is a number in a file; [`len`](Self::len) tells what it says |
-#[crate::persist(name = "flagstone::BTreeMap", crate = crate, owner = Self::own)]
+#[repr(C)]
 pub struct BTreeMap<K: Persist, V: Persist> {
     root: Block<Node<K, V>>,
     len: u64,
     /// The level of the root; leaves are at 0.
     height: u64,
 }
+
+crate::persist::persist_own!(BTreeMap<K, V> as "flagstone::BTreeMap" { root, len, height } owner Self::own);
 
 impl<K: Persist, V: Persist> Default for BTreeMap<K, V> {
     fn default() -> Self {

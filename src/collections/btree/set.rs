@@ -45,13 +45,15 @@ use crate::collections::key::{OrdKey, SortedKey};
 /// | `extract_if` | [`retain`](Link::retain), or `take` for the keys that were found |
 /// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on |
 /// | `ExactSizeIterator`; unions from the back | the length is a number in a file; [`iter`](Self::iter) goes both ways |
-#[crate::persist(name = "flagstone::BTreeSet", crate = crate, owner = Self::own)]
+#[repr(C)]
 pub struct BTreeSet<K: Persist> {
     root: Block<Node<K, Nothing>>,
     len: u64,
     /// The level of the root; leaves are at 0.
     height: u64,
 }
+
+crate::persist::persist_own!(BTreeSet<K> as "flagstone::BTreeSet" { root, len, height } owner Self::own);
 
 impl<K: Persist> Default for BTreeSet<K> {
     fn default() -> Self {

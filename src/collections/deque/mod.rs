@@ -57,7 +57,7 @@ pub use iter::DequeIter;
 /// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
 // Slots without an element are zero: whoever walks over the file by the types'
 // descriptions finds no links in them that lead nowhere.
-#[crate::persist(name = "flagstone::Deque", crate = crate, owner = Self::own)]
+#[repr(C)]
 pub struct Deque<T: Persist> {
     /// All slots, with and without an element.
     slots: Blocks<T>,
@@ -66,6 +66,8 @@ pub struct Deque<T: Persist> {
     /// Elements from there on; behind the last slot comes the first one.
     len: u64,
 }
+
+crate::persist::persist_own!(Deque<T> as "flagstone::Deque" { slots, head, len } owner Self::own);
 
 impl<T: Persist> Default for Deque<T> {
     fn default() -> Self {

@@ -60,10 +60,12 @@ use crate::collections::key::{Key, StoredKey};
 /// | `extract_if` | [`retain`](Link::retain), or `remove` for the keys that were found |
 /// | `try_reserve` | [`reserve`](Link::reserve) returns an error by itself |
 /// | `shrink_to` | [`shrink_to_fit`](Link::shrink_to_fit) |
-#[crate::persist(name = "flagstone::HashMap", crate = crate)]
+#[repr(C)]
 pub struct HashMap<K: Persist, V: Persist> {
     pub(super) table: Table<K, V>,
 }
+
+crate::persist::persist_own!(HashMap<K, V> as "flagstone::HashMap" { table });
 
 /// A map with what a lookup needs at hand, for many of them: the header was
 /// tested, the directory found.

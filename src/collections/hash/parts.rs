@@ -16,7 +16,7 @@ pub(super) const SEGMENT: u64 = 512;
 pub(super) const COUNTS: u64 = 8;
 
 /// What maps and sets have in common; a set's values have no bytes.
-#[crate::persist(name = "flagstone::HashTable", crate = crate, owner = Self::own)]
+#[repr(C)]
 pub(super) struct Table<K: Persist, V: Persist> {
     /// Its capacity; those that no shard needs are zero.
     pub(super) directory: Link<[Segment<K, V>]>,
@@ -26,15 +26,19 @@ pub(super) struct Table<K: Persist, V: Persist> {
     pub(super) len: u64,
 }
 
+crate::persist::persist_own!(Table<K, V> as "flagstone::HashTable" { directory, shards, len } owner Self::own);
+
 /// A part of the directory.
-#[crate::persist(name = "flagstone::HashSegment", crate = crate, owner = Self::own)]
+#[repr(C)]
 pub(super) struct Segment<K: Persist, V: Persist> {
     /// Its capacity; those that are not there yet are zero.
     pub(super) shards: Link<[Shard<K, V>]>,
 }
 
+crate::persist::persist_own!(Segment<K, V> as "flagstone::HashSegment" { shards } owner Self::own);
+
 /// A table of its own for some of the hashes.
-#[crate::persist(name = "flagstone::HashShard", crate = crate, owner = Self::own)]
+#[repr(C)]
 pub(super) struct Shard<K: Persist, V: Persist> {
     /// A tag for each slot, up to a multiple of 16; then the counts.
     pub(super) tags: Link<[u8]>,
@@ -43,6 +47,8 @@ pub(super) struct Shard<K: Persist, V: Persist> {
     /// are zero.
     pub(super) slots: [Blocks<HashEntry<K, V>>; 3],
 }
+
+crate::persist::persist_own!(Shard<K, V> as "flagstone::HashShard" { tags, slots } owner Self::own);
 
 /// A key and its value, one behind the other, each at its alignment.
 pub(super) struct HashEntry<K, V>(PhantomData<fn() -> (K, V)>);

@@ -50,10 +50,12 @@ pub(super) type Nothing = [u8; 0];
 /// | `extract_if` | [`retain`](Link::retain), or `take` for the keys that were found |
 /// | `try_reserve` | [`reserve`](Link::reserve) returns an error by itself |
 /// | `shrink_to` | [`shrink_to_fit`](Link::shrink_to_fit) |
-#[crate::persist(name = "flagstone::HashSet", crate = crate)]
+#[repr(C)]
 pub struct HashSet<K: Persist> {
     table: Table<K, Nothing>,
 }
+
+crate::persist::persist_own!(HashSet<K> as "flagstone::HashSet" { table });
 
 impl<K: Persist> Default for HashSet<K> {
     fn default() -> Self {

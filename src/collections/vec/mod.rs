@@ -59,13 +59,15 @@ use super::array::{self, at};
 /// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
 /// - `push_within_capacity`, `insert_mut`, `push_mut`: compare `len` with
 ///   `capacity`; call `get_mut` after it.
-#[crate::persist(name = "flagstone::Vec", crate = crate, owner = Self::own)]
+#[repr(C)]
 pub struct Vec<T: Persist> {
     /// The elements that there are; a link like any other, for tools.
     items: Link<[T]>,
     /// Elements that the allocation has room for.
     capacity: u64,
 }
+
+crate::persist::persist_own!(Vec<T> as "flagstone::Vec" { items, capacity } owner Self::own);
 
 impl<T: Persist> Default for Vec<T> {
     fn default() -> Self {

@@ -11,7 +11,7 @@ use crate::store::{ReadTx, WriteTx};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct List;
 
-#[crate::persist(crate = crate)]
+#[repr(C)]
 #[derive(Clone, Copy)]
 struct Node {
     value: u64,
@@ -19,13 +19,17 @@ struct Node {
     previous: Link<Node>,
 }
 
-#[crate::persist(crate = crate)]
+crate::persist::persist_own!(Node as "Node" { value, next, previous });
+
+#[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Ends {
     first: Link<Node>,
     last: Link<Node>,
     len: u64,
 }
+
+crate::persist::persist_own!(Ends as "Ends" { first, last, len });
 
 /// A change of the list; places count from 0.
 #[derive(Clone, Debug)]

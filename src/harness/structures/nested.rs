@@ -16,18 +16,22 @@ use crate::store::{ReadTx, WriteTx};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nested;
 
-#[crate::persist(crate = crate)]
+#[repr(C)]
 #[derive(Default)]
 struct Shelf {
     books: HashMap<Text, Book>,
 }
 
-#[crate::persist(crate = crate)]
+crate::persist::persist_own!(Shelf as "Shelf" { books });
+
+#[repr(C)]
 #[derive(Default)]
 struct Book {
     chapters: StoreVec<Text>,
     readers: Deque<u64>,
 }
+
+crate::persist::persist_own!(Book as "Book" { chapters, readers });
 
 type Shelves = BTreeMap<u64, Shelf>;
 

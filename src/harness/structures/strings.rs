@@ -11,12 +11,14 @@ use crate::store::{ReadTx, WriteTx};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Strings;
 
-#[crate::persist(crate = crate)]
+#[repr(C)]
 #[derive(Default)]
 struct Both {
     text: Text,
     bytes: Bytes,
 }
+
+crate::persist::persist_own!(Both as "Both" { text, bytes });
 
 /// A change of the text or the bytes.
 #[derive(Clone, Debug)]

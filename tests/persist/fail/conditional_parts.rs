@@ -14,4 +14,11 @@ enum Variants {
     Sometimes,
 }
 
+#[persist]
+struct Further {
+    always: u8,
+    #[cfg_attr(unix, cfg_attr(unix, doc = "", cfg(windows)))]
+    sometimes: u8,
+}
+
 fn main() {}

@@ -1,0 +1,113 @@
+//! Calls of the macros that `#[persist]` calls, that say what is not so.
+
+#![forbid(unsafe_code)]
+
+use flagstone::persist::Owned;
+use flagstone::persist::derived::part;
+
+struct Half {
+    flag: bool,
+    hidden: &'static u8,
+}
+flagstone::__persist_struct! {
+    Half [] where [] named "Half"
+    fields [
+        (|__flagstone_value: &Self| &raw const __flagstone_value.flag)
+            is part(|x: &Self| &raw const x.flag);
+    ]
+    diagnosis {}
+}
+
+struct Reference {
+    value: &'static u64,
+}
+flagstone::__persist_struct! {
+    Reference [] where [] named "Reference"
+    fields [
+        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
+            is part(|x: &Self| &raw const *x.value);
+    ]
+    diagnosis {}
+}
+
+struct Array {
+    value: [bool; 8],
+}
+flagstone::__persist_struct! {
+    Array [] where [] named "Array"
+    fields [
+        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
+            is part(|_: &Self| std::ptr::null::<[u8; 8]>());
+    ]
+    diagnosis {}
+}
+
+/// Its bytes need not be initialised.
+union Union {
+    value: u64,
+}
+flagstone::__persist_struct! {
+    Union [] where [] named "Union"
+    fields [
+        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
+            is part(|_: &Self| std::ptr::null::<u64>());
+    ]
+    diagnosis {}
+}
+
+struct Returns {
+    value: bool,
+}
+flagstone::__persist_struct! {
+    Returns [] where [] named "Returns"
+    fields [
+        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
+            is hostile::expand_in_turn!(
+                part(|x: &Self| &raw const x.value), part(|x: &Self| &raw const x.value),
+                return true
+            );
+    ]
+    diagnosis {}
+}
+
+struct Owner {
+    value: u64,
+}
+fn own(_: &[u8], _: &mut Owned) {}
+flagstone::__persist_struct! {
+    Owner [] where [] named "flagstone::Text"
+    fields [
+        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
+            is part(|x: &Self| &raw const x.value);
+    ]
+    diagnosis {}
+    own TYPE allow dead_code owner own;
+}
+
+#[repr(u8)]
+enum Fewer {
+    A,
+    B,
+}
+flagstone::__persist_enum! {
+    Fewer [] where [] named "Fewer" variants [A] diagnosis {}
+}
+
+enum Data {
+    A,
+    B(bool),
+}
+impl Data {
+    const TRUE: Self = Self::B(true);
+    const FALSE: Self = Self::B(false);
+}
+flagstone::__persist_enum! {
+    Data [] where [] named "Data" variants [A TRUE FALSE] diagnosis {}
+}
+
+struct Refused {
+    value: std::rc::Rc<u8>,
+}
+flagstone::__persist_refused! { "refused" Refused [] where [] }
+
+fn main() {}

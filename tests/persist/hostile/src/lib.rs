@@ -1,0 +1,32 @@
+//! Macros that do what no proof of flagstone's may rely on that they do not do.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use proc_macro::{TokenStream, TokenTree};
+
+/// Puts its argument in the place of the item.
+#[proc_macro_attribute]
+pub fn replace(argument: TokenStream, _item: TokenStream) -> TokenStream {
+    argument
+}
+
+/// Expands to its first argument where it is first expanded, then to the second, and so
+/// on, and in the end to the last.
+#[proc_macro]
+pub fn expand_in_turn(arguments: TokenStream) -> TokenStream {
+    static EXPANSIONS: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
+    let key = arguments.to_string();
+    let mut choices = vec![TokenStream::new()];
+    for token in arguments {
+        match &token {
+            TokenTree::Punct(punct) if punct.as_char() == ',' => choices.push(TokenStream::new()),
+            _ => choices.last_mut().expect("there is one").extend([token]),
+        }
+    }
+    let mut expansions = EXPANSIONS.lock().expect("no expansion panics");
+    let turn = expansions.get_or_insert_default().entry(key).or_default();
+    let choice = choices.swap_remove((*turn).min(choices.len() - 1));
+    *turn += 1;
+    choice
+}
