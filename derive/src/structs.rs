@@ -27,7 +27,7 @@ impl Field<'_> {
     /// They stand at the type in the source, so that a type that is not `Persist` is one
     /// error there, and not one for each use.
     fn get(&self) -> TokenStream {
-        let (start, end) = ends(&self.ty);
+        let (start, end) = ends(self.ty);
         let member = match &self.member {
             Member::Named(ident) => {
                 let mut moved = ident.clone();
@@ -42,7 +42,7 @@ impl Field<'_> {
 
     /// What the field's type says of itself.
     fn part(&self, options: &Options) -> TokenStream {
-        let (span, _) = ends(&self.ty);
+        let (span, _) = ends(self.ty);
         let (derived, get) = (options.derived(span), self.get());
         quote_spanned!(span=> #derived::part #get)
     }

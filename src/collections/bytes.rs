@@ -38,7 +38,11 @@ pub struct Bytes {
     words: [u64; 3],
 }
 
-crate::persist::persist_own!(Bytes as "flagstone::Bytes" { words } owner Bytes::own, shape crate::persist::Shape::Bytes);
+crate::persist::persist_own!(
+    Bytes as "flagstone::Bytes" { words }
+    owner Bytes::own,
+    shape crate::persist::Shape::Bytes
+);
 
 const _: () = assert!(size_of::<Bytes>() == 24 && align_of::<Bytes>() == 8);
 

@@ -65,7 +65,10 @@ pub struct BTreeMap<K: Persist, V: Persist> {
     height: u64,
 }
 
-crate::persist::persist_own!(BTreeMap<K, V> as "flagstone::BTreeMap" { root, len, height } owner Self::own);
+crate::persist::persist_own!(
+    BTreeMap<K, V> as "flagstone::BTreeMap" { root, len, height }
+    owner Self::own
+);
 
 impl<K: Persist, V: Persist> Default for BTreeMap<K, V> {
     fn default() -> Self {

@@ -53,7 +53,10 @@ pub struct BTreeSet<K: Persist> {
     height: u64,
 }
 
-crate::persist::persist_own!(BTreeSet<K> as "flagstone::BTreeSet" { root, len, height } owner Self::own);
+crate::persist::persist_own!(
+    BTreeSet<K> as "flagstone::BTreeSet" { root, len, height }
+    owner Self::own
+);
 
 impl<K: Persist> Default for BTreeSet<K> {
     fn default() -> Self {

@@ -26,7 +26,10 @@ pub(super) struct Table<K: Persist, V: Persist> {
     pub(super) len: u64,
 }
 
-crate::persist::persist_own!(Table<K, V> as "flagstone::HashTable" { directory, shards, len } owner Self::own);
+crate::persist::persist_own!(
+    Table<K, V> as "flagstone::HashTable" { directory, shards, len }
+    owner Self::own
+);
 
 /// A part of the directory.
 #[repr(C)]

@@ -18,14 +18,15 @@ macro_rules! __persist_struct {
         named $known:literal
         fields [$($get:tt is $part:expr;)*]
         diagnosis $diagnosis:block
-        $(own $own:ident allow $lint:ident $(owner $owner:path;)? $(shape $shape:expr;)?)?
+        $(own $own:ident allow [$($($lint:ident)::+),*]
+            $(owner $owner:path;)? $(shape $shape:expr;)?)?
     ) => {
         // SAFETY: P1 and P4 are what `CHECK` proves, and whoever makes a value of bytes
         // evaluates it. P2 and P3: the whole is a value exactly if its fields are, and
         // `is_valid` and `ANY_BITS` ask each of them (D2, D3). P5: every field is `Persist`.
         #[automatically_derived]
         #[allow(deprecated, clippy::trait_duplication_in_bounds, clippy::use_self)]
-        $(#[allow($lint)])?
+        $(#[allow($($($lint)::+),*)])?
         unsafe impl<$($($type)? $(const $const: $const_type)?),*> $crate::Persist
             for $name<$($($type)? $($const)?),*>
         where
@@ -157,7 +158,8 @@ macro_rules! persist_own {
                 );
             )*]
             diagnosis {}
-            own TYPE allow unsafe_code $(owner $owner;)? $(shape $shape;)?
+            own TYPE allow [unsafe_code, clippy::undocumented_unsafe_blocks]
+                $(owner $owner;)? $(shape $shape;)?
         }
     };
 }

@@ -81,7 +81,7 @@ flagstone::__persist_struct! {
             is part(|x: &Self| &raw const x.value);
     ]
     diagnosis {}
-    own TYPE allow dead_code owner own;
+    own TYPE allow [dead_code] owner own;
 }
 
 #[repr(u8)]
