@@ -130,6 +130,28 @@ pub const fn expect_equal<E>(bits: u64, discriminant: i128) {
 
 /// The bits of a variant, as an integer without sign.
 ///
+/// An enum may be as large as its `repr` says and still have padding: this has 7 bytes.
+///
+/// ```compile_fail,E0080
+/// #[repr(align(8))]
+/// enum Kind { A, B }
+///
+/// flagstone::__persist_enum! {
+///     Kind [] where [] named "Kind" variants [A B] diagnosis {}
+/// }
+/// ```
+///
+/// And this has none:
+///
+/// ```
+/// #[repr(u64)]
+/// enum Kind { A, B }
+///
+/// flagstone::__persist_enum! {
+///     Kind [] where [] named "Kind" variants [A B] diagnosis {}
+/// }
+/// ```
+///
 /// # Safety
 ///
 /// The call is evaluated while compiling: should `E` have padding, the use of bytes that

@@ -76,15 +76,6 @@ flagstone::__persist_enum! {
     Wide [] where [] named "Wide" variants [A] diagnosis {}
 }
 
-#[repr(align(8))]
-enum Aligned {
-    A,
-    B,
-}
-flagstone::__persist_enum! {
-    Aligned [] where [] named "Aligned" variants [A B] diagnosis {}
-}
-
 struct Nothing;
 flagstone::__persist_struct! {
     Nothing [] where [] named "Nothing" fields [] diagnosis {}

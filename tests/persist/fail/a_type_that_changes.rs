@@ -73,14 +73,6 @@ enum Wider {
 }
 
 #[persist]
-#[replace(#[repr(align(8))] enum Widest { A, B })]
-#[repr(u64)]
-enum Widest {
-    A,
-    B,
-}
-
-#[persist]
 #[replace(#[repr(u8)] enum More { A, B })]
 #[repr(u8)]
 enum More {
