@@ -16,8 +16,8 @@
 //! `D1` What a caller gives becomes a name, a type, a bound, a literal or an expression
 //! by itself (a fragment of macro-by-example), or is compared token by token. No token
 //! of a caller's can end the `unsafe impl` or begin another.
-//! `D2` The type of a field is never written. [`of_field`] compares it, without coercion,
-//! with that of an access to the field of the compiler's own struct; only [`part`] makes
+//! `D2` The type of a field is never written. `of_field` compares it, without coercion,
+//! with that of an access to the field of the compiler's own struct; only `part` makes
 //! what is compared, and only for a type that is `Persist`.
 //! `D3` A pattern without `..` holds the struct to the fields that were listed, and one
 //! that must match all values holds the enum to its variants. So an access to a listed

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use crate::persist::{Field, MAX_ALIGN_BYTES, Owned, Persist, Reach, Shape};
 
 /// What a field's type says of itself. Only a type that is `Persist` has one, and only
-/// [`part`] makes it. With `CHECKED`, it was proved to be what it says.
+/// `part` makes it. With `CHECKED`, it was proved to be what it says.
 pub struct Part<F, const CHECKED: bool> {
     any_bits: bool,
     owns: bool,
