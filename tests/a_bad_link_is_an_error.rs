@@ -214,7 +214,7 @@ fn nothing_but_objects_of_the_users_can_be_changed() -> TestResult {
 fn no_byte_of_the_log_is_ever_seen() -> TestResult {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
-    tx.alloc(node(1))?;
+    let _ = tx.alloc(node(1))?;
     tx.commit()?;
     let stats = store.stats()?;
     let reader = store.read()?;
@@ -432,7 +432,7 @@ fn an_allocation_that_no_heap_can_hold_is_refused() -> TestResult {
         assert_refused!(tx.alloc_slice(Claims(count)), TooLarge { .. });
     }
     assert_refused!(tx.alloc_slice(Claims(100)), TooLarge { .. });
-    tx.alloc(node(1))?;
+    let _ = tx.alloc(node(1))?;
     tx.commit()?;
     store.check()?.into_result()?;
     Ok(())

@@ -175,7 +175,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
         let store = open(&path)?;
         let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
             // Bytes of a heap that holds what a shard's keys seem to own.
-            tx.alloc_slice_copy(&vec![0u64; 4 * LEN])?;
+            let _ = tx.alloc_slice_copy(&vec![0u64; 4 * LEN])?;
             let long = tx.alloc_slice_copy(&vec![3u8; LEN])?;
             let map = tx.root_or_insert_with("map", Large::new)?;
             for number in 0..KEYS {
@@ -196,16 +196,8 @@ fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
 
 /// Replaces a description by one that lies at `link`.
 fn describe(bytes: &mut [u8], begin: &str, link: Link<[u8]>, text: impl FnOnce(&str) -> String) {
-    let registry = HEAP + forge::number32(bytes, HEAP + REGISTRY) as usize * PAGE;
-    let types = forge::number32(bytes, HEAP + REGISTRY + 8) as usize;
-    let text_of = |at: usize| {
-        let start = HEAP + forge::number(bytes, at + 8) as usize;
-        &bytes[start..start + forge::number32(bytes, at + 16) as usize]
-    };
-    let entries = (1..types).map(|number| registry + 128 * number);
-    let mut entries = entries.filter(|at| text_of(*at).starts_with(begin.as_bytes()));
-    let entry = entries.next().expect("a type of that name");
-    let text = text(std::str::from_utf8(text_of(entry)).expect("a description"));
+    let (entry, old) = forge::type_entry(bytes, begin);
+    let text = text(std::str::from_utf8(&bytes[old]).expect("a description"));
     assert!(text.len() as u64 <= link.len());
     let start = HEAP + link.offset() as usize;
     bytes[start..start + text.len()].copy_from_slice(text.as_bytes());

@@ -48,7 +48,7 @@ impl<A: Adds> Subject for Keeps<A> {
     type Step = Add;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, Account::default)?;
+        let _ = tx.root_or_insert_with(ROOT, Account::default)?;
         Ok(())
     }
 

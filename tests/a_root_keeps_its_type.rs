@@ -250,12 +250,13 @@ fn the_same_layouts_are_found_again() -> TestResult {
 
 #[test]
 fn another_layout_of_the_root_is_refused_field_by_field() -> TestResult {
-    let store = Store::in_memory()?;
-    store.update(|tx| {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    open(&path)?.update(|tx| {
         let lamp = tx.alloc(first::Lamp::default())?;
         tx.set_root("lamp", lamp)
     })?;
-    let error = refusal(store.read()?.root::<later::LampThatBreaks>("lamp"));
+    let error = refusal(open(&path)?.read()?.root::<later::LampThatBreaks>("lamp"));
     assert!(matches!(error.kind(), ErrorKind::TypeChanged { .. }), "{error}");
     let layout = "struct Lamp size 20 align 4\n0 at: [Point; 2]\n16 light: Light\n17 ";
     let expected = format!("expected:\n{layout}broken: bool\n18 pad: [u8; 2]\n");
@@ -279,11 +280,21 @@ fn other_values_of_an_enum_behind_a_link_are_refused() -> TestResult {
     expect_changed::<later::RoadDimmed>("Light")
 }
 
+/// Another process stores it meanwhile.
+#[cfg(feature = "sim")]
 #[test]
 fn a_layout_that_came_later_is_refused_to_who_asked_before() -> TestResult {
-    let store = Store::in_memory()?;
+    use flagstone::OpenOptions;
+    use flagstone::sim::{SimDisk, SimMachine};
+
+    let options = OpenOptions::new();
+    let (store, disk) = SimDisk::create(&options)?;
+    store.close()?;
+    let machine = SimMachine::new(disk);
+    let [one, other] = [machine.start(), machine.start()];
+    let (store, others) = (machine.open(&one, &options)?, machine.open(&other, &options)?);
     assert!(store.read()?.root::<later::LampThatBreaks>("lamp")?.is_null());
-    store.update(|tx| {
+    others.update(|tx| {
         let lamp = tx.alloc(first::Lamp::default())?;
         tx.set_root("lamp", lamp)
     })?;
@@ -293,24 +304,36 @@ fn a_layout_that_came_later_is_refused_to_who_asked_before() -> TestResult {
 }
 
 #[test]
-fn what_was_taken_back_binds_nobody() -> TestResult {
-    let store = Store::in_memory()?;
+fn what_was_taken_back_binds_no_later_program() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let store = open(&path)?;
     let mut tx = store.write()?;
     let savepoint = tx.savepoint()?;
     let lamp = tx.alloc(first::Lamp::default())?;
     tx.set_root("lamp", lamp)?;
     tx.rollback_to(savepoint)?;
+    tx.commit()?;
+    store.close()?;
+    let store = open(&path)?;
+    let mut tx = store.write()?;
     let lamp = tx.alloc(later::LampThatBreaks::default())?;
     tx.set_root("lamp", lamp)?;
     tx.rollback();
+    store.close()?;
+    let store = open(&path)?;
     store.update(|tx| {
         let lamp = tx.alloc(first::Lamp::default())?;
         tx.set_root("lamp", lamp)
     })?;
+    store.close()?;
+    let store = open(&path)?;
     let tx = store.read()?;
     assert_refused!(tx.root::<later::LampThatBreaks>("lamp"), TypeChanged { .. });
-    assert!(!tx.root::<first::Lamp>("lamp")?.is_null());
     store.check()?.into_result()?;
+    drop(tx);
+    store.close()?;
+    assert!(!open(&path)?.read()?.root::<first::Lamp>("lamp")?.is_null());
     Ok(())
 }
 
@@ -318,14 +341,14 @@ fn what_was_taken_back_binds_nobody() -> TestResult {
 fn a_type_that_was_taken_back_leaves_its_number_to_another() -> TestResult {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
-    tx.alloc(City { people: 1, streets: Link::null() })?;
+    let _ = tx.alloc(City { people: 1, streets: Link::null() })?;
     let savepoint = tx.savepoint()?;
-    tx.alloc(7u64)?;
+    let _ = tx.alloc(7u64)?;
     tx.rollback_to(savepoint)?;
-    tx.alloc(City { people: 2, streets: Link::null() })?;
+    let _ = tx.alloc(City { people: 2, streets: Link::null() })?;
     tx.rollback();
     store.update(|tx| {
-        tx.alloc(first::Point::default())?;
+        let _ = tx.alloc(first::Point::default())?;
         let city = tx.alloc(City { people: 3, streets: Link::null() })?;
         tx.set_root("city", city)
     })?;
@@ -361,7 +384,7 @@ fn a_thousand_roots_are_sorted_found_and_removed() -> TestResult {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
     let mut names: Vec<String> = (0..1000u64).map(|i| format!("{:x}", i * 0x9e37_79b9)).collect();
-    names.extend(["", "ä", "\0", &"long".repeat(700)].map(String::from));
+    names.extend([" ", "ä", "\0", &"long".repeat(700)].map(String::from));
     open(&path)?.update(|tx| {
         (0..).zip(&names).try_for_each(|(index, name)| {
             let number = tx.alloc(index)?;
@@ -420,7 +443,9 @@ fn names_have_a_longest_length() -> TestResult {
 
 #[test]
 fn what_is_refused_leaves_no_type_behind() -> TestResult {
-    let store = Store::in_memory()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let store = open(&path)?;
     let mut tx = store.write()?;
     let number = tx.alloc(7u64)?;
     tx.set_root("number", number)?;
@@ -433,9 +458,89 @@ fn what_is_refused_leaves_no_type_behind() -> TestResult {
         TextTooLong { .. }
     );
     tx.commit()?;
+    store.close()?;
     // Else the name would be taken by a type of which there is nothing.
+    let store = open(&path)?;
     store.update(|tx| tx.alloc(later::LampThatBreaks::default()).map(drop))?;
     store.update(|tx| tx.set_root("road", Link::<later::RoadWithLamps>::null()))?;
-    assert_refused!(store.write()?.alloc(first::Lamp::default()), TypeChanged { .. });
+    store.close()?;
+    assert_refused!(open(&path)?.write()?.alloc(first::Lamp::default()), TypeChanged { .. });
+    Ok(())
+}
+
+#[test]
+fn a_root_that_is_not_there_is_named_with_the_nearest_that_are() -> TestResult {
+    let store = Store::in_memory()?;
+    let none = refusal(store.read()?.root_object::<u64>("people"));
+    assert!(none.to_string().starts_with("there is no root \"people\"; the store has no roots;"));
+    let mut tx = store.write()?;
+    for name in ["people", "People 2", "streets", "x", "peoples' houses"] {
+        let number = tx.alloc(name.len() as u64)?;
+        tx.set_root(name, number)?;
+    }
+    let many = tx.alloc_slice([1u64, 2, 3])?;
+    tx.set_root("many", many)?;
+    tx.set_root("nothing", Link::<[u64]>::null())?;
+    let expect_near = |error: Error| {
+        let ErrorKind::NoSuchRoot { name, nearest, roots } = error.kind() else {
+            panic!("expected that there is none, found: {error}");
+        };
+        assert_eq!((&**name, &*nearest[0], *roots), ("PEPLE", "people", 7), "{error}");
+        assert_eq!(nearest.len(), 3, "{error}");
+        assert!(error.to_string().contains("\"PEPLE\""), "{error}");
+    };
+    expect_near(refusal(tx.root_object::<u64>("PEPLE")));
+    expect_near(refusal(tx.root_object::<[u64]>("PEPLE")));
+    expect_near(refusal(tx.root_object_mut::<u64>("PEPLE")));
+    *tx.root_object_mut::<u64>("people")? = 77;
+    tx.root_object_mut::<[u64]>("many")?[1] = 22;
+    assert_refused!(tx.root_object::<u64>("many"), RootType { .. });
+    assert_refused!(tx.root_object_mut::<Street>("people"), RootType { .. });
+    let null = refusal(tx.root_object_mut::<[u64]>("nothing"));
+    assert!(null.to_string().starts_with("root \"nothing\", a [u64], is null:"), "{null}");
+    tx.commit()?;
+    let tx = store.read()?;
+    expect_near(refusal(tx.root_object::<u64>("PEPLE")));
+    assert_refused!(tx.root_object::<[u64]>("nothing"), RootNull { .. });
+    assert_eq!(*tx.root_object::<u64>("people")?, 77);
+    assert_eq!(tx.root_object::<[u64]>("many")?, [1, 22, 3]);
+    // Whoever follows the null link learns where to ask.
+    let error = refusal(tx.at(tx.root::<u64>("PEPLE")?));
+    assert!(error.to_string().contains("`root_object`"), "{error}");
+    Ok(())
+}
+
+/// The names may be as long as can be, and as many.
+#[test]
+fn the_nearest_names_are_found_in_bounded_time() -> TestResult {
+    let store = Store::in_memory()?;
+    store.update(|tx| {
+        (0..3000).try_for_each(|index| {
+            tx.set_root(&format!("{index:04}{}", "ä".repeat(2000)), Link::<u64>::null())
+        })
+    })?;
+    let begun = std::time::Instant::now();
+    let error = refusal(store.read()?.root_object::<u64>(&"ö".repeat(2048)));
+    assert!(matches!(error.kind(), ErrorKind::NoSuchRoot { roots: 3000, .. }), "{error}");
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    Ok(())
+}
+
+#[test]
+fn a_root_has_a_name() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let number = tx.alloc(7u64)?;
+    assert_refused!(tx.root::<u64>(""), RootNameEmpty);
+    assert_refused!(tx.root_object::<u64>(""), RootNameEmpty);
+    assert_refused!(tx.root_object_mut::<u64>(""), RootNameEmpty);
+    assert_refused!(tx.set_root("", number), RootNameEmpty);
+    assert_refused!(tx.root_or_insert_with("", || 7u64), RootNameEmpty);
+    assert_refused!(tx.remove_root(""), RootNameEmpty);
+    assert!(tx.roots()?.is_empty());
+    tx.commit()?;
+    let tx = store.read()?;
+    assert_refused!(tx.root::<u64>(""), RootNameEmpty);
+    assert_refused!(tx.root_object::<[u64]>(""), RootNameEmpty);
     Ok(())
 }

@@ -94,12 +94,12 @@ fn a_thread_does_not_wait_for_itself() -> TestResult {
     let tx = store.write()?;
     assert_refused!(store.write(), WriterOnThisThread);
     assert_refused!(store.update(|tx| tx.alloc(1u64)), WriterOnThisThread);
-    store.read()?;
+    let _ = store.read()?;
     drop(tx);
     store.write()?.commit()?;
     let other = Store::in_memory()?;
     let _tx = store.write()?;
-    other.write()?;
+    let _ = other.write()?;
     Ok(())
 }
 
@@ -164,7 +164,7 @@ fn a_savepoint_serves_its_own_transaction_alone() -> TestResult {
     assert_eq!(tx.read(link)?, 1);
     drop(tx);
     let mut tx = store.write()?;
-    tx.savepoint()?;
+    let _ = tx.savepoint()?;
     assert_refused!(tx.rollback_to(first), SavepointGone);
     let other = Store::in_memory()?;
     let mut other = other.write()?;

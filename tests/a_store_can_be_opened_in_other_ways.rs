@@ -36,7 +36,7 @@ fn open_read_only(path: &Path) -> flagstone::Result<Store> {
 fn made(folder: &Path) -> flagstone::Result<(std::path::PathBuf, std::path::PathBuf)> {
     let (path, unclean) = (folder.join("store"), folder.join("unclean"));
     let store = common::open(&path)?;
-    fill(&store, 5000)?;
+    let _ = fill(&store, 5000)?;
     std::fs::copy(&path, &unclean).expect("a copy");
     store.close()?;
     Ok((path, unclean))
@@ -91,16 +91,16 @@ fn what_changes_in_a_private_copy_stays_there() -> TestResult {
             [OpenOptions::new().open_private(&path)?, OpenOptions::new().open_private(&path)?];
         for (index, copy) in copies.iter().enumerate() {
             // Enough for checkpoints, growth, and moves of the log.
-            fill(copy, 400_000 + index as u64)?;
+            let _ = fill(copy, 400_000 + index as u64)?;
             copy.checkpoint()?;
-            fill(copy, 10)?;
+            let _ = fill(copy, 10)?;
             assert_eq!(numbers(copy)?.len(), 405_010 + index);
             assert!(copy.check()?.is_clean());
         }
         // The file is free: others write it, and a copy shows what it was made of.
         assert!(std::fs::read(&path)? == before, "a byte of the file changed");
         let writer = common::open(&path)?;
-        fill(&writer, 1)?;
+        let _ = fill(&writer, 1)?;
         assert_refused!(OpenOptions::new().open_private(&path), Locked { .. });
         assert_eq!(numbers(&writer)?.len(), 5001);
         assert_eq!(numbers(&copies[0])?.len(), 405_010);
@@ -114,7 +114,7 @@ fn through_a_copy_no_other_program_changes_what_is_read() -> TestResult {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
     let store = OpenOptions::new().open_copy(&path)?;
-    fill(&store, 5000)?;
+    let _ = fill(&store, 5000)?;
     store.checkpoint()?;
     assert_refused!(common::open(&path), Locked { .. });
     let good = std::fs::read(&path)?;
@@ -124,7 +124,7 @@ fn through_a_copy_no_other_program_changes_what_is_read() -> TestResult {
     assert_eq!(numbers(&store)?, (0..5000).collect::<Vec<u64>>());
     assert!(store.check()?.is_clean());
     file.write_all_at(&good, 0)?;
-    fill(&store, 1)?;
+    let _ = fill(&store, 1)?;
     store.close()?;
     assert_eq!(numbers(&common::open(&path)?)?.len(), 5001);
     Ok(())
@@ -136,12 +136,12 @@ const CHILD: &str = "FLAGSTONE_COPY";
 fn through_a_copy_a_killed_writer_loses_nothing() -> TestResult {
     if let Some(path) = std::env::var_os(CHILD) {
         let store = OpenOptions::new().open_copy(path)?;
-        fill(&store, 300_000)?;
+        let _ = fill(&store, 300_000)?;
         for _ in 0..50 {
-            fill(&store, 100)?;
+            let _ = fill(&store, 100)?;
         }
         store.checkpoint()?;
-        fill(&store, 7)?;
+        let _ = fill(&store, 7)?;
         std::process::abort();
     }
     let folder = tempfile::tempdir()?;
@@ -158,10 +158,10 @@ fn through_a_copy_a_killed_writer_loses_nothing() -> TestResult {
 #[test]
 fn in_memory_it_is_like_any_other() -> TestResult {
     let store = Store::in_memory()?;
-    fill(&store, 300_000)?;
+    let _ = fill(&store, 300_000)?;
     let held = store.read()?;
     for _ in 0..50 {
-        fill(&store, 1000)?;
+        let _ = fill(&store, 1000)?;
     }
     store.checkpoint()?;
     assert_eq!(numbers(&store)?.len(), 350_000);

@@ -87,7 +87,8 @@ fn a_word_list_comes_back() {
         words.set.iter(&tx).unwrap().map(|word| word.unwrap().as_str(&tx).unwrap()).collect();
     assert!(set.into_iter().eq(expected.keys().copied()));
     drop(tx);
-    let report = store.check().unwrap().into_result().unwrap();
+    let report = store.check().unwrap();
+    assert!(report.is_clean(), "{report:?}");
     assert_eq!(report.unreachable.allocations, 0);
 }
 

@@ -23,7 +23,7 @@ fn a_bulk_load_is_seen_where_the_heap_was_longer_before() -> flagstone::Result<(
     }
     store.update(|tx| tail.iter().try_for_each(|link| tx.free(*link)))?;
     for value in 0..5u64 {
-        store.update(|tx| tx.alloc(value))?;
+        let _ = store.update(|tx| tx.alloc(value))?;
         drop(store.read()?);
         store.checkpoint()?;
     }
@@ -48,14 +48,14 @@ fn a_bulk_load_is_seen_where_the_heap_was_longer_before() -> flagstone::Result<(
 fn a_type_that_was_rolled_back_gets_a_number_of_its_own() -> flagstone::Result<()> {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
-    tx.alloc(1u64)?;
+    let _ = tx.alloc(1u64)?;
     let savepoint = tx.savepoint()?;
-    tx.alloc(2u64)?;
+    let _ = tx.alloc(2u64)?;
     tx.rollback_to(savepoint)?;
-    tx.alloc(3u64)?;
+    let _ = tx.alloc(3u64)?;
     drop(tx);
     let mut tx = store.write()?;
-    tx.alloc([1u32; 7])?;
+    let _ = tx.alloc([1u32; 7])?;
     let link = tx.alloc(1u64)?;
     tx.set_root("number", link)?;
     tx.commit()?;
@@ -128,6 +128,8 @@ fn a_struct_in_another_one_keeps_its_layout() -> flagstone::Result<()> {
     })?;
     let store = open(&path)?;
     assert!(!store.read()?.root::<earlier::Outer>("outer")?.is_null());
+    store.close()?;
+    let store = open(&path)?;
     let size = size_of::<earlier::Outer>();
     assert_eq!(size, size_of::<later::Outer>());
     assert_refused!(store.read()?.root::<later::Outer>("outer"), TypeChanged { .. });
@@ -169,7 +171,7 @@ fn a_run_that_says_to_be_longer_frees_nothing_of_others() -> TestResult {
         let mut tx = store.write()?;
         let array = tx.root::<[u8]>("a")?;
         assert_refused!(tx.free(array), Corrupt { .. });
-        tx.alloc_slice_copy(&[3u8; 4 * PAGE])?;
+        let _ = tx.alloc_slice_copy(&[3u8; 4 * PAGE])?;
         tx.commit()?;
         let tx = store.read()?;
         assert_eq!(tx.at(tx.root::<[u8]>("b")?)?, [1; 2 * PAGE]);

@@ -5,12 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+mod claims;
+mod names;
 mod registry;
 mod roots;
+mod types;
 
-pub(crate) use registry::{CheckedTypes, TypeNumbers, expect_known_layouts, schema_text};
+pub(crate) use registry::schema_text;
 pub use roots::RootInfo;
 pub(crate) use roots::{
     entries as root_entries, expect_settable as expect_root, get as root, list as list_roots,
-    remove as remove_root, set as set_root,
+    no_object as no_root_object, remove as remove_root, set as set_root,
 };
+pub(crate) use types::{KnownTypes, TypeNumbers, expect_known_layouts};

@@ -4,7 +4,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64};
 
 use crate::alloc::{SystemArray, free_bytes, grow_array, store_bytes};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::heap::{ArrayRef, HeapHeader, MAX_NAME_BYTES, ROOT_SINGLE, RootEntry};
 use crate::image::Image;
 use crate::persist::{Link, Pointee, Reach};
@@ -51,7 +51,12 @@ fn name_of<'a>(image: &'a Image, entry: &RootEntry) -> Result<&'a [u8]> {
 }
 
 /// The index of a root, or where it would be inserted. The names are sorted.
+///
+/// A name that is empty is refused: it is what a program has that lost its name on the way.
 fn search(image: &Image, name: &str) -> Result<Result<u64, u64>> {
+    if name.is_empty() {
+        return Err(ErrorKind::RootNameEmpty.into());
+    }
     let (mut low, mut high) = (0, u64::from(array(image)?.len.get()));
     while low < high {
         let middle = (low + high) / 2;
@@ -74,6 +79,47 @@ pub(crate) fn get<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<Link
     let entry = entry(image, index)?;
     expect_type::<P>(image, name, entry)?;
     Ok(Link::from_parts(entry.offset.get(), entry.count.get()))
+}
+
+/// Why the root of that name has no object, which `get` has found.
+#[cold]
+pub(crate) fn no_object(image: &Image, name: &str) -> Error {
+    let found = search(image, name).and_then(|index| match index {
+        Ok(index) => describe(image, entry(image, index)?, name.as_bytes()).map(Some),
+        Err(_) => Ok(None),
+    });
+    let name = name.to_string();
+    match found {
+        Ok(Some(RootInfo { type_name, .. })) => ErrorKind::RootNull { name, type_name }.into(),
+        Ok(None) => nearest(image, &name).map_or_else(
+            |error| error,
+            |(nearest, roots)| ErrorKind::NoSuchRoot { name, nearest, roots }.into(),
+        ),
+        Err(error) => error,
+    }
+}
+
+/// The names of roots that are most like `name`, the nearest first, and how many roots there
+/// are.
+fn nearest(image: &Image, name: &str) -> Result<(Vec<String>, u64)> {
+    /// Names that a person looks at.
+    const MOST_NAMES: usize = 3;
+    /// Pairs of bytes that are compared: names may be long, and many.
+    const MOST_PAIRS: usize = 1 << 24;
+
+    let (mut nearest, mut left) = (Vec::<(f64, &str)>::new(), MOST_PAIRS);
+    let folded = name.to_lowercase();
+    for entry in entries(image)? {
+        let Ok(other) = std::str::from_utf8(name_of(image, entry?)?) else { continue };
+        let Some(rest) = left.checked_sub(folded.len() * other.len()) else { continue };
+        left = rest;
+        let likeness = strsim::jaro_winkler(&folded, &other.to_lowercase());
+        let place = nearest.partition_point(|(more, _)| *more >= likeness);
+        nearest.insert(place, (likeness, other));
+        nearest.truncate(MOST_NAMES);
+    }
+    let names = nearest.into_iter().map(|(_, name)| name.to_string()).collect();
+    Ok((names, array(image)?.len.get().into()))
 }
 
 fn expect_type<P: Pointee + ?Sized>(image: &Image, name: &str, entry: &RootEntry) -> Result<()> {
@@ -177,7 +223,7 @@ pub(crate) fn list(image: &Image) -> Result<Vec<RootInfo>> {
 }
 
 #[cold]
-fn overlap(roots: &ArrayRef) -> crate::Error {
+fn overlap(roots: &ArrayRef) -> Error {
     let expected = "names beside each other";
     ErrorKind::corrupt("directory of roots", roots.offset(), expected, "more than the heap holds")
 }

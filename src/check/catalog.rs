@@ -104,7 +104,7 @@ pub(super) fn check_types(image: &Image, report: &mut Report, named: &mut Named)
         };
         let what = format!("the description of type {number}");
         named.add(image, report, (entry.schema_offset.get(), text_bytes), what);
-        if checksum::plain(text.as_bytes()) != entry.identity.get() {
+        if checksum::plain(text.as_bytes()) != entry.sum.get() {
             report.find(at, format!("type {number}: its description does not match its sum"));
         }
         let (size_bytes, align_bytes) = (entry.size_bytes.get(), entry.align_bytes.get());
@@ -123,7 +123,7 @@ fn check_entry(report: &mut Report, at: u64, number: u32, entry: &TypeEntry) {
     }
     let (size, align) = (entry.size_bytes.get(), entry.align_bytes.get());
     if number < TYPE_FIRST_USER {
-        let is_zero = (entry.identity.get(), entry.schema_bytes.get(), size, align) == (0, 0, 0, 0);
+        let is_zero = (entry.sum.get(), entry.schema_bytes.get(), size, align) == (0, 0, 0, 0);
         if !is_zero || entry.objects.get() != 0 {
             report.find(at, "type 0, which is flagstone's own, is described");
         }

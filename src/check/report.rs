@@ -43,6 +43,7 @@ impl fmt::Display for Finding {
 
 /// What [`Store::check`](crate::Store::check) and
 /// [`Store::check_file`](crate::Store::check_file) found.
+#[must_use = "damage that was found is told only here: ask `is_clean` or `into_result`"]
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
@@ -80,14 +81,14 @@ impl Report {
         self.findings.is_empty()
     }
 
-    /// The report, or the first finding as an error.
+    /// Nothing, or the first finding as an error.
     ///
     /// # Errors
     ///
     /// Something is wrong.
-    pub fn into_result(self) -> Result<Self> {
+    pub fn into_result(self) -> Result<()> {
         let Some(first) = self.findings.first() else {
-            return Ok(self);
+            return Ok(());
         };
         let others = self.findings.len() - 1;
         let found = format!("{first} (and {others} other findings)");

@@ -31,6 +31,7 @@ const TAG: usize = 23;
 /// - `==`, `Hash`, indexing: they have no place for the transaction. `Clone` is
 ///   [`duplicate`](Link::duplicate).
 /// - `capacity`, `reserve`: there is no room to spare.
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 #[derive(Debug)]
 pub struct Bytes {
@@ -60,7 +61,6 @@ impl Default for Bytes {
 
 impl Bytes {
     /// No bytes.
-    #[must_use]
     pub const fn empty() -> Self {
         Self { words: [0; 3] }
     }

@@ -23,7 +23,7 @@
 //! tx.commit()?;
 //!
 //! let tx = store.read()?;
-//! let primes = tx.at(tx.root::<Vec<u64>>("primes")?)?;
+//! let primes = tx.root_object::<Vec<u64>>("primes")?;
 //! assert_eq!(primes.as_slice(&tx)?, [2, 3, 5, 7]);
 //! # Ok(()) }
 //! ```
@@ -41,7 +41,10 @@
 //!   object with all it owns.
 //! - Nothing is released by Rust's own drop: a collection as a value is only a
 //!   few numbers. One that is overwritten through `&mut`, or forgotten, leaks its
-//!   memory; [`Store::check`](crate::Store::check) lists what no root reaches.
+//!   memory; [`Store::check`](crate::Store::check) lists what no root reaches. The
+//!   compiler warns where a text or a collection that a method returned is dropped, but
+//!   not where it is in an `Option`, a pair or a struct (`pop`, `remove`, the old value of
+//!   `insert`): release what is in there.
 //!
 //! # Errors
 //!

@@ -34,6 +34,7 @@ use super::Bytes;
 /// - `capacity`, `reserve`: there is no room to spare.
 /// - `as_mut_str`, `as_bytes_mut`, `from_utf8_unchecked`: unsafe, or too little
 ///   to be worth it.
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 #[derive(Debug, Default)]
 pub struct Text {
@@ -44,7 +45,6 @@ crate::persist::persist_own!(Text as "flagstone::Text" { bytes });
 
 impl Text {
     /// No text.
-    #[must_use]
     pub const fn empty() -> Self {
         Self { bytes: Bytes::empty() }
     }

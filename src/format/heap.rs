@@ -265,7 +265,7 @@ impl PageDescriptor {
 #[repr(C)]
 pub(crate) struct TypeEntry {
     /// Checksum of the schema's text.
-    pub(crate) identity: U64,
+    pub(crate) sum: U64,
     /// Where the schema's text lies in the heap.
     pub(crate) schema_offset: U64,
     pub(crate) schema_bytes: U32,

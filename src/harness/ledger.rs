@@ -84,5 +84,5 @@ pub(super) fn number(tx: &ReadTx<'_>) -> Result<Option<usize>> {
 
 /// Where that number lies in memory.
 pub(super) fn address(tx: &ReadTx<'_>) -> Result<usize> {
-    Ok(std::ptr::from_ref(tx.at(tx.root::<u64>(ROOT)?)?).addr())
+    Ok(std::ptr::from_ref(tx.root_object::<u64>(ROOT)?).addr())
 }

@@ -89,7 +89,7 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         let store = self.close_in_a_cut(turn, store, disk)?;
         self.summary.power_cuts += 1;
         for other in others {
-            self.open_what(disk, other)?;
+            let _ = self.open_what(disk, other)?;
         }
         // The old store, if it was not closed, keeps its place in memory until the new one has
         // its own.

@@ -39,6 +39,7 @@ pub enum Kills {
 }
 
 /// Runs a [`Subject`] through random histories with crashes.
+#[must_use = "a harness does nothing before `run`"]
 #[derive(Clone, Debug)]
 pub struct Harness {
     /// `None` for what the environment says.
@@ -88,7 +89,6 @@ pub(super) struct Ran {
 
 impl Harness {
     /// The defaults that each method names.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -96,28 +96,24 @@ impl Harness {
     /// The seed of the first run; each later one adds 1. Default: what the
     /// environment variable `FLAGSTONE_SEED` says, and 1 where there is none. What is
     /// no number there is refused, so that a slip does not pass for a failure that is gone.
-    #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// How many histories are run. Default: 20.
-    #[must_use]
     pub fn runs(mut self, runs: u64) -> Self {
         self.runs = runs;
         self
     }
 
     /// How many steps a history has, over all its transactions. Default: 200.
-    #[must_use]
     pub fn steps(mut self, steps: u64) -> Self {
         self.steps = steps;
         self
     }
 
     /// How processes end. Default: [`Kills::PowerCuts`].
-    #[must_use]
     pub fn kills(mut self, kills: Kills) -> Self {
         self.kills = kills;
         self
@@ -125,14 +121,12 @@ impl Harness {
 
     /// How stores are opened. Default: a log of 64 KiB that grows up to 512 KiB,
     /// so that it is lapped and moved often.
-    #[must_use]
     pub fn options(mut self, options: OpenOptions) -> Self {
         self.options = options;
         self
     }
 
     /// Plants a fault into the protocol of the stores, which is to be found then.
-    #[must_use]
     pub fn plant(mut self, fault: Plant) -> Self {
         self.options = self.options.plant(fault);
         self
@@ -140,14 +134,12 @@ impl Harness {
 
     /// Allocations that no root reaches are no violation. By default they are:
     /// nothing would ever find and free them.
-    #[must_use]
     pub fn allow_unreachable(mut self) -> Self {
         self.rules.allow_unreachable = true;
         self
     }
 
     /// Links that lead to nothing live are no violation. By default they are.
-    #[must_use]
     pub fn allow_dangling(mut self) -> Self {
         self.rules.allow_dangling = true;
         self
@@ -155,7 +147,6 @@ impl Harness {
 
     /// How many replays shrinking may take at most. Default: 1000. A child that hangs
     /// takes a minute each time, and is replayed 3 times at most.
-    #[must_use]
     pub fn most_replays(mut self, most_replays: u32) -> Self {
         self.most_replays = most_replays;
         self
@@ -165,7 +156,6 @@ impl Harness {
     /// before any other one with children. By default, a test is run again by its
     /// name, which its thread has; and another program with the arguments that it
     /// was given itself.
-    #[must_use]
     pub fn child_arguments<A: Into<OsString>>(
         mut self,
         arguments: impl IntoIterator<Item = A>,
@@ -177,7 +167,6 @@ impl Harness {
     /// Where the store of runs with SIGKILLs lies: a path at which there is
     /// nothing. It is removed after each run, and left there by one that fails.
     /// Default: in a temporary folder.
-    #[must_use]
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
         self

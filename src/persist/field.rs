@@ -51,7 +51,6 @@ impl<S: Persist> Link<S> {
     /// # Ok(()) }
     /// ```
     #[inline]
-    #[must_use]
     pub fn field<F: Persist>(self, field: FieldOf<S, F>) -> Link<F> {
         if self.is_null() {
             return Link::null();

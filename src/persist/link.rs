@@ -121,6 +121,9 @@ impl<T: Persist> Pointee for [T] {
 /// a transaction follows it. Then bounds, alignment and bit validity are
 /// checked, so that a damaged link is an error and never undefined behaviour.
 ///
+/// The compiler warns where a link is dropped: an object to which nothing leads keeps its
+/// memory. `let _ =` says that something else leads there.
+///
 /// ```
 /// use flagstone::Link;
 ///
@@ -129,6 +132,7 @@ impl<T: Persist> Pointee for [T] {
 /// assert_eq!(size_of::<Link<u64>>(), 8);
 /// assert_eq!(size_of::<Link<[u64]>>(), 16);
 /// ```
+#[must_use = "an object that no link leads to is lost, and keeps its memory: store the link, make it a root, or free it"]
 #[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable)]
 #[repr(transparent)]
 pub struct Link<P: Pointee + ?Sized> {
@@ -139,7 +143,6 @@ pub struct Link<P: Pointee + ?Sized> {
 impl<P: Pointee + ?Sized> Link<P> {
     /// The link to nothing.
     #[inline]
-    #[must_use]
     pub fn null() -> Self {
         Self::from_parts(0, 0)
     }
@@ -161,7 +164,6 @@ impl<P: Pointee + ?Sized> Link<P> {
     /// A link made of numbers, for tools and tests. It is checked like any
     /// other when it is followed, so a wrong one is an error there.
     #[inline]
-    #[must_use]
     pub fn from_parts(offset: u64, count: u64) -> Self {
         Self { raw: P::Raw::new(offset, count), target: PhantomData }
     }

@@ -33,6 +33,7 @@ pub use link::{Link, Pointee};
 pub use owned::Owned;
 pub(crate) use owned::{Piece, words};
 pub(crate) use range::expect_range;
+pub(crate) use schema::Reached;
 pub use schema::{Field, Reach, Schema, Shape};
 
 /// Largest alignment that a type in a store may ask for, in bytes: a page's.

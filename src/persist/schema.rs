@@ -4,6 +4,7 @@
 //! tool can print objects without the program, and so that a program with
 //! another layout is refused with both layouts side by side.
 
+use std::any::{TypeId, type_name};
 use std::collections::HashSet;
 use std::fmt;
 
@@ -73,44 +74,60 @@ impl fmt::Display for Schema {
 /// Collects the descriptions of all types that can be reached from one.
 ///
 /// A type that is met a second time is not entered again, so recursive types
-/// end.
+/// end. Types are told apart by what they are and not by their names: two types
+/// of one name are both described, and the store refuses them.
 #[derive(Default)]
 pub struct Reach {
-    seen: HashSet<String>,
-    schemas: Vec<Schema>,
+    seen: HashSet<TypeId>,
+    reached: Vec<Reached>,
+}
+
+/// A type that was reached.
+pub(crate) struct Reached {
+    pub(crate) id: TypeId,
+    /// Where the program has it, for messages; no part of what it is in a file.
+    pub(crate) path: &'static str,
+    pub(crate) schema: Schema,
 }
 
 impl Reach {
     /// All types that can be reached from `T`, `T` among them.
     #[must_use]
     pub fn of<T: Persist>() -> Vec<Schema> {
-        Self::of_element(&ElementRef::of::<T>())
+        let reached = Self::of_element(&ElementRef::of::<T>());
+        reached.into_iter().map(|reached| reached.schema).collect()
     }
 
     /// As `of`, for what may lie in an allocation.
-    pub(crate) fn of_element(element: &ElementRef) -> Vec<Schema> {
+    pub(crate) fn of_element(element: &ElementRef) -> Vec<Reached> {
         let mut reach = Self::default();
         (element.reach)(&mut reach);
-        reach.schemas
+        reach.reached
     }
 
     /// The description of `T` alone, without those of the types behind it.
     #[must_use]
     pub fn schema_of<T: Persist>() -> Option<Schema> {
-        let name = T::type_name();
-        Self::of::<T>().into_iter().find(|schema| schema.name == name)
+        let mut reached = Self::of_element(&ElementRef::of::<T>()).into_iter();
+        reached.find(|reached| reached.id == TypeId::of::<T>()).map(|reached| reached.schema)
     }
 
     /// As `enter` and `add`, for the elements of an allocation that no Rust
     /// struct describes.
     pub(crate) fn block<E: Element>(&mut self, fields: impl FnOnce() -> Vec<Field>) -> bool {
-        let name = E::element_name();
-        if !self.seen.insert(name.clone()) {
+        if !self.seen.insert(TypeId::of::<E>()) {
             return false;
         }
-        let (size_bytes, align_bytes) = (E::SIZE_BYTES as usize, E::ALIGN_BYTES as usize);
-        let shape = Shape::Struct(fields());
-        self.schemas.push(Schema { name, size_bytes, align_bytes, shape });
+        self.reached.push(Reached {
+            id: TypeId::of::<E>(),
+            path: type_name::<E>(),
+            schema: Schema {
+                name: E::element_name(),
+                size_bytes: E::SIZE_BYTES as usize,
+                align_bytes: E::ALIGN_BYTES as usize,
+                shape: Shape::Struct(fields()),
+            },
+        });
         true
     }
 
@@ -123,16 +140,20 @@ impl Reach {
 
     /// Whether `T` is new here; the caller then adds it and goes on inside.
     pub fn enter<T: Persist>(&mut self) -> bool {
-        self.seen.insert(T::type_name())
+        self.seen.insert(TypeId::of::<T>())
     }
 
     /// Adds the description of `T`.
     pub fn add<T: Persist>(&mut self, shape: Shape) {
-        self.schemas.push(Schema {
-            name: T::type_name(),
-            size_bytes: size_of::<T>(),
-            align_bytes: align_of::<T>(),
-            shape,
+        self.reached.push(Reached {
+            id: TypeId::of::<T>(),
+            path: type_name::<T>(),
+            schema: Schema {
+                name: T::type_name(),
+                size_bytes: size_of::<T>(),
+                align_bytes: align_of::<T>(),
+                shape,
+            },
         });
     }
 }

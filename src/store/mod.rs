@@ -14,6 +14,7 @@ mod open;
 mod options;
 mod read;
 mod release;
+mod roots;
 mod savepoint;
 mod service;
 mod stats;
@@ -24,7 +25,7 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::catalog::{CheckedTypes, TypeNumbers};
+use crate::catalog::{KnownTypes, TypeNumbers};
 use crate::disk::{Coordination, Disk};
 use crate::engine::{Core, Settings};
 use crate::error::{ErrorKind, Result};
@@ -55,9 +56,10 @@ pub use write::WriteTx;
 /// no longer mapped, so that touching it ends the child. Dropping it there does nothing.
 /// Descriptors are closed by `exec`; a child that does not `exec` keeps the lock of a parent
 /// that is killed until it ends itself.
+#[must_use = "a store is closed where it is dropped: keep it, or call `close`, which says whether it went well"]
 pub struct Store {
     core: Arc<Core>,
-    checked: CheckedTypes,
+    types: KnownTypes,
     numbers: Mutex<TypeNumbers>,
     /// Which thread has the write transaction; 0 for none.
     writer_thread: AtomicU64,
@@ -140,7 +142,7 @@ impl Store {
     ) -> Self {
         Self {
             core,
-            checked: CheckedTypes::default(),
+            types: KnownTypes::default(),
             numbers: Default::default(),
             writer_thread: AtomicU64::new(0),
             durability,

@@ -66,6 +66,7 @@ impl Checkpoints {
 ///     .open_in_memory()?;
 /// # Ok(()) }
 /// ```
+#[must_use = "options do nothing by themselves: call `open` or one of its like"]
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     pub(super) create: bool,
@@ -105,7 +106,6 @@ impl Default for OpenOptions {
 
 impl OpenOptions {
     /// The defaults that each method names.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -113,7 +113,6 @@ impl OpenOptions {
     /// Whether a store is created where there is none, where the file is empty (as
     /// `tempfile::NamedTempFile` makes one), or where making one was interrupted. A file that
     /// is there stays the same file, with its permissions. Default: yes.
-    #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
         self
@@ -124,7 +123,6 @@ impl OpenOptions {
     ///
     /// A longer log makes checkpoints rarer, so that a page that changes often
     /// is written less often; and recovery after a crash takes longer.
-    #[must_use]
     pub fn log_bytes(mut self, log_bytes: u64) -> Self {
         self.log_bytes = log_bytes;
         self
@@ -132,7 +130,6 @@ impl OpenOptions {
 
     /// The length up to which the log grows under load, fourfold each time it
     /// was lapped four times, never past an eighth of the heap. Default: 64 MiB.
-    #[must_use]
     pub fn most_log_bytes(mut self, most_log_bytes: u64) -> Self {
         self.most_log_bytes = most_log_bytes;
         self
@@ -141,7 +138,6 @@ impl OpenOptions {
     /// Memory that one image may keep for pages that changed. Beyond it, pages
     /// that equal the file's are given back after a checkpoint, and cost a
     /// page fault when they are used again. Default: 256 MiB.
-    #[must_use]
     pub fn memory_budget_bytes(mut self, memory_budget_bytes: u64) -> Self {
         self.memory_budget_bytes = memory_budget_bytes;
         self
@@ -149,7 +145,6 @@ impl OpenOptions {
 
     /// The durability of commits that do not name one. Default:
     /// [`Durability::Durable`].
-    #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
@@ -157,7 +152,6 @@ impl OpenOptions {
 
     /// Who brings the heap in the file up to date. Default:
     /// [`Checkpoints::Background`].
-    #[must_use]
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = checkpoints;
         self
@@ -166,7 +160,6 @@ impl OpenOptions {
     /// Snapshots of different states that readers may hold at once; the next reader
     /// that needs another one gets [`ErrorKind::TooManySnapshots`], which says where
     /// the oldest was begun. Readers of one state share a snapshot. Default: 1000.
-    #[must_use]
     pub fn most_snapshots(mut self, most_snapshots: usize) -> Self {
         self.most_snapshots = most_snapshots.max(1);
         self
@@ -187,7 +180,6 @@ impl OpenOptions {
     ///     .open_in_memory()?;
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn report_readers(
         mut self,
         age: Duration,
@@ -199,7 +191,6 @@ impl OpenOptions {
 
     /// How much is tested when a link is followed for reading. Default:
     /// [`LinkTests::Bounds`].
-    #[must_use]
     pub fn link_tests(mut self, link_tests: LinkTests) -> Self {
         self.link_tests = link_tests;
         self
@@ -207,7 +198,6 @@ impl OpenOptions {
 
     /// Whether the whole store is checked when it is opened, as by
     /// [`Store::check`]; damage is an error then. Default: no.
-    #[must_use]
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
         self
@@ -215,7 +205,6 @@ impl OpenOptions {
 
     /// Whether to go on from the state before a damaged record in the middle of
     /// the log, and so to give up the durable commits behind it. Default: no.
-    #[must_use]
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
         self
@@ -248,7 +237,6 @@ impl OpenOptions {
     /// Plants a fault into the protocol of the store that is opened, so that a test
     /// of crashes can show that it notices. Such a store loses data.
     #[cfg(any(test, feature = "sim"))]
-    #[must_use]
     pub fn plant(mut self, fault: crate::plant::Plant) -> Self {
         self.planted = Planted::one(fault);
         self

@@ -18,6 +18,7 @@ use super::Store;
 /// costs memory: copies of the pages that change meanwhile. It may be sent to other
 /// threads and shared between them. There are two: [`ReadTx`] borrows the store,
 /// [`OwnedReadTx`] keeps it open.
+#[must_use = "a read transaction ends where it is dropped: keep it to read"]
 pub struct Snapshot<S> {
     // Goes before the store, which may close when it is dropped.
     image: Held<Image>,
@@ -120,16 +121,47 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
         self.image.items::<P::Item>(offset, count, allows).map(P::from_items)
     }
 
-    /// The root `name`; null if it was never set.
+    /// The link that is the root `name`; null if it was never set. See
+    /// [`root_object`](Self::root_object) for what it leads to.
     ///
     /// # Errors
     ///
-    /// The root has another type, or a type that can be reached from it has
-    /// another layout in this program than in the store.
+    /// The root has another type; or a type that can be reached from it has another layout in
+    /// this program than in the store, or has the name of another type of this program; or the
+    /// name is empty.
     pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
         let link = catalog::root::<P>(&self.image, name)?;
-        catalog::expect_known_layouts::<P::Item>(&self.image, &self.store.checked, true)?;
+        catalog::expect_known_layouts::<P::Item>(&self.image, &self.store.types, true)?;
         Ok(link)
+    }
+
+    /// The object, or the slice, that the root `name` leads to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// store.update(|tx| {
+    ///     let visits = tx.alloc(3u64)?;
+    ///     tx.set_root("visits", visits)
+    /// })?;
+    /// let tx = store.read()?;
+    /// assert_eq!(*tx.root_object::<u64>("visits")?, 3);
+    /// let error = tx.root_object::<u64>("vists").unwrap_err();
+    /// assert!(error.to_string().contains("the nearest are [\"visits\"]"));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`root`](Self::root) and [`at`](Self::at); and there is no such root
+    /// ([`NoSuchRoot`](crate::ErrorKind::NoSuchRoot), with the nearest names), or it is null
+    /// ([`RootNull`](crate::ErrorKind::RootNull)).
+    pub fn root_object<P: Pointee + ?Sized>(&self, name: &str) -> Result<&P> {
+        let link = self.root::<P>(name)?;
+        if link.is_null() {
+            return Err(catalog::no_root_object(&self.image, name));
+        }
+        self.at(link)
     }
 
     /// All roots, sorted by name.

@@ -8,6 +8,7 @@ use crate::workspace::LevelId;
 use super::WriteTx;
 
 /// A point in a write transaction to go back to.
+#[must_use = "only `rollback_to` with it goes back"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Savepoint {
     serial: u64,

@@ -24,6 +24,7 @@ pub struct PagesByUse {
 }
 
 /// What [`Store::stats`] says.
+#[must_use = "figures that nobody looks at were counted for nothing"]
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use crate::alloc::{self, Request};
-use crate::catalog::{self, RootInfo, TypeNumbers};
+use crate::catalog::TypeNumbers;
 use crate::engine::{WriteTurn, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
@@ -23,6 +23,7 @@ use super::{Durability, Store, log_growth};
 /// It derefs to [`Image`], so it reads what it wrote. There is one at a time;
 /// another thread that wants one waits. It must end on the thread where it
 /// began.
+#[must_use = "a write transaction that is dropped takes everything back: keep it, and call `commit`"]
 pub struct WriteTx<'store> {
     pub(super) store: &'store Store,
     pub(super) writer: Held<'store>,
@@ -123,17 +124,18 @@ impl<'store> WriteTx<'store> {
         count: Option<u64>,
     ) -> Result<Request> {
         let Held { writer, numbers, .. } = &mut self.writer;
-        let type_number = numbers.number_of(&mut writer.workspace, element)?;
+        let type_number = numbers.number_of(&mut writer.workspace, &self.store.types, element)?;
         Ok(request(element, type_number, count))
     }
 
     /// What the target of `link` was asked for with. Its type stays unknown where
     /// it is new: nothing has it, and what is refused is to leave nothing behind.
-    fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
+    pub(super) fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
         let is_slice = size_of::<Link<P>>() == 16;
         let element = ElementRef::of::<P::Item>();
         let Held { writer, numbers, .. } = &mut self.writer;
-        let type_number = numbers.number_if_known(&mut writer.workspace, &element)?;
+        let types = &self.store.types;
+        let type_number = numbers.number_if_known(&writer.workspace, types, &element)?;
         Ok(request(&element, type_number, is_slice.then(|| link.count())))
     }
 
@@ -349,85 +351,16 @@ impl<'store> WriteTx<'store> {
         self.free_tested(link.offset(), &request)
     }
 
-    fn expect_known_layouts<T: Persist>(&self) -> Result<()> {
-        let is_committed = self.writer.numbers.are_committed();
-        catalog::expect_known_layouts::<T>(self, &self.store.checked, is_committed)
-    }
-
-    fn expect_whole<P: Pointee + ?Sized>(&self, link: Link<P>, request: &Request) -> Result<()> {
+    pub(super) fn expect_whole<P: Pointee + ?Sized>(
+        &self,
+        link: Link<P>,
+        request: &Request,
+    ) -> Result<()> {
         let Err(found) = alloc::expect_whole(self, link.offset(), request) else {
             return Ok(());
         };
         let (type_name, offset) = (P::target_name(), link.offset());
         Err(ErrorKind::LinkNotWhole { type_name, offset, found }.into())
-    }
-
-    /// The root `name`; null if it was never set.
-    ///
-    /// # Errors
-    ///
-    /// As [`ReadTx::root`](super::ReadTx::root).
-    pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
-        let link = catalog::root::<P>(self, name)?;
-        self.expect_known_layouts::<P::Item>()?;
-        Ok(link)
-    }
-
-    /// Makes `link` the root `name`. A root keeps the type it was first set to
-    /// until it is removed.
-    ///
-    /// # Errors
-    ///
-    /// The root has another type; or the link is neither null nor exactly one
-    /// live allocation of its type.
-    pub fn set_root<P: Pointee + ?Sized>(&mut self, name: &str, link: Link<P>) -> Result<()> {
-        let request = self.request_of(link)?;
-        self.expect_known_layouts::<P::Item>()?;
-        if !link.is_null() {
-            self.expect_whole(link, &request)?;
-        }
-        catalog::expect_root::<P>(self, name)?;
-        let type_number = self.request_for(&ElementRef::of::<P::Item>(), None)?.type_number;
-        catalog::set_root(self.workspace(), name, link, type_number)
-    }
-
-    /// Removes the root `name`; whether there was one. What it pointed at stays
-    /// allocated.
-    ///
-    /// # Errors
-    ///
-    /// The directory of roots is damaged.
-    pub fn remove_root(&mut self, name: &str) -> Result<bool> {
-        catalog::remove_root(self.workspace(), name)
-    }
-
-    /// All roots, sorted by name.
-    ///
-    /// # Errors
-    ///
-    /// The directory of roots is damaged.
-    pub fn roots(&self) -> Result<Vec<RootInfo>> {
-        catalog::list_roots(self)
-    }
-
-    /// The root `name`; where it is null, an object made by `make` becomes it.
-    ///
-    /// # Errors
-    ///
-    /// As [`root`](Self::root), [`alloc`](Self::alloc) and
-    /// [`set_root`](Self::set_root).
-    pub fn root_or_insert_with<T: Persist>(
-        &mut self,
-        name: &str,
-        make: impl FnOnce() -> T,
-    ) -> Result<Link<T>> {
-        let link = self.root::<T>(name)?;
-        if !link.is_null() {
-            return Ok(link);
-        }
-        let link = self.alloc(make())?;
-        self.set_root(name, link)?;
-        Ok(link)
     }
 
     /// Takes everything back; the same as dropping the transaction.

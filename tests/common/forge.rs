@@ -156,3 +156,32 @@ pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
     let sum = content.chunks(64).enumerate().map(line).fold(0, u64::wrapping_add);
     set_number(bytes, sum_at, sum);
 }
+
+/// Where a type whose description begins so has its entry in the registry, and its description,
+/// in a file that was closed.
+pub fn type_entry(bytes: &[u8], begin: &str) -> (usize, Range<usize>) {
+    let heap = 4 * PAGE;
+    let registry = heap + number32(bytes, heap + 8) as usize * PAGE;
+    let types = number32(bytes, heap + 16) as usize;
+    let text = |entry: usize| {
+        let start = heap + number(bytes, entry + 8) as usize;
+        start..start + number32(bytes, entry + 16) as usize
+    };
+    let entries = (1..types).map(|number| registry + 128 * number);
+    let mut found = entries.map(|entry| (entry, text(entry)));
+    let is_named = |text: &Range<usize>| bytes[text.clone()].starts_with(begin.as_bytes());
+    found.find(|(_, text)| is_named(text)).expect("a type whose description begins so")
+}
+
+/// Replaces the description of a type by another one of the same length, with the sum in its
+/// entry if `identity` is given as that.
+pub fn describe_as(bytes: &mut [u8], begin: &str, text: &str, identity: Option<u64>) {
+    let (entry, old) = type_entry(bytes, begin);
+    assert_eq!(old.len(), text.len(), "the same length");
+    let heap = 4 * PAGE;
+    page(bytes, (old.start - heap) / PAGE, |page| {
+        page[old.start % PAGE..][..text.len()].copy_from_slice(text.as_bytes());
+    });
+    let Some(identity) = identity else { return };
+    page(bytes, (entry - heap) / PAGE, |page| set_number(page, entry % PAGE, identity));
+}

@@ -11,6 +11,7 @@ use crate::collections::key::SortedKey;
 
 /// Keys of two [`BTreeSet`]s that lie in the same store, in order: a union, an
 /// intersection or a difference.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct SetPair<'a, K> {
     tx: &'a Image,
     left: Side<'a, K>,

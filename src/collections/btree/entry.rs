@@ -145,7 +145,6 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
     }
 
     /// The link to the value. It is good until an entry is inserted or removed.
-    #[must_use]
     pub fn link(&self) -> Link<V> {
         Link::from_parts(self.path.leaf.value_offset(self.path.index), 1)
     }

@@ -30,7 +30,7 @@ use crate::collections::key::{OrdKey, StoredKey};
 /// tx.commit()?;
 ///
 /// let tx = store.read()?;
-/// let ages = tx.at(tx.root::<BTreeMap<Text, u64>>("ages")?)?;
+/// let ages = tx.root_object::<BTreeMap<Text, u64>>("ages")?;
 /// assert_eq!(ages.get(&tx, "Ada")?, Some(&37));
 /// for entry in ages.range(&tx, "B"..)? {
 ///     let (name, age) = entry?;
@@ -57,6 +57,7 @@ use crate::collections::key::{OrdKey, StoredKey};
 /// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on, and [`entry`](Link::entry) |
 /// | `Entry::or_insert_with_key`, `Entry::key`, `insert_entry` | the query is at hand; `or_insert_with` |
 /// | `ExactSizeIterator` | the length is a number in a file; [`len`](Self::len) tells what it says |
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct BTreeMap<K: Persist, V: Persist> {
     root: Block<Node<K, V>>,
@@ -78,7 +79,6 @@ impl<K: Persist, V: Persist> Default for BTreeMap<K, V> {
 
 impl<K: Persist, V: Persist> BTreeMap<K, V> {
     /// No entries, and no allocation.
-    #[must_use]
     pub fn new() -> Self {
         Self::of(Tree::empty())
     }
@@ -257,12 +257,15 @@ impl<K: StoredKey, V: Persist> std::fmt::Debug for BTreeMap<K, V> {
 /// Entries of a [`BTreeMap`] in order, from both ends.
 ///
 /// It does not tell how many there are: that number is the file's to say.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Iter<'a, K, V>(Entries<'a, K, V>);
 
 /// Keys of a [`BTreeMap`] in order, from both ends.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Keys<'a, K, V>(Entries<'a, K, V>);
 
 /// Values of a [`BTreeMap`] in the order of their keys, from both ends.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Values<'a, K, V>(Entries<'a, K, V>);
 
 macro_rules! iterators {

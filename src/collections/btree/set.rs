@@ -45,6 +45,7 @@ use crate::collections::key::{OrdKey, SortedKey};
 /// | `extract_if` | [`retain`](Link::retain), or `take` for the keys that were found |
 /// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on |
 /// | `ExactSizeIterator`; unions from the back | the length is a number in a file; [`iter`](Self::iter) goes both ways |
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct BTreeSet<K: Persist> {
     root: Block<Node<K, Nothing>>,
@@ -66,7 +67,6 @@ impl<K: Persist> Default for BTreeSet<K> {
 
 impl<K: Persist> BTreeSet<K> {
     /// No keys, and no allocation.
-    #[must_use]
     pub fn new() -> Self {
         Self::of(Tree::empty())
     }
@@ -355,6 +355,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
 }
 
 /// Keys of a [`BTreeSet`] in order, from both ends.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct SetIter<'a, K>(Entries<'a, K, Nothing>);
 
 impl<'a, K: Persist> Iterator for SetIter<'a, K> {

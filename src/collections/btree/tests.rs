@@ -78,7 +78,7 @@ fn look<K: SortedKey, P: Payload>(
 fn expect_sound<K: SortedKey, P: Payload>(tx: &Image, tree: &Tree<K, P>) -> Seen {
     let mut seen = Seen::default();
     if tree.root != 0 {
-        look::<K, P>(tx, (tree.root, tree.height), &mut seen).unwrap();
+        let _ = look::<K, P>(tx, (tree.root, tree.height), &mut seen).unwrap();
         assert_eq!(LeafAt::<K, P>::open(tx, seen.last).unwrap().next, 0, "B2");
         if tree.height > 0 {
             assert!(InnerAt::<K, P>::open(tx, tree.root, tree.height).unwrap().len > 1);

@@ -5,6 +5,7 @@ use std::slice::Iter;
 
 /// The elements of a [`Deque`](super::Deque), from both ends; made by
 /// [`iter`](super::Deque::iter) and [`range`](super::Deque::range).
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 #[derive(Debug)]
 pub struct DequeIter<'a, T> {
     front: Iter<'a, T>,

@@ -57,6 +57,7 @@ pub use iter::DequeIter;
 /// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
 // Slots without an element are zero: whoever walks over the file by the types'
 // descriptions finds no links in them that lead nowhere.
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct Deque<T: Persist> {
     /// All slots, with and without an element.
@@ -85,7 +86,6 @@ impl<T: Persist> fmt::Debug for Deque<T> {
 
 impl<T: Persist> Deque<T> {
     /// No elements, and no allocation.
-    #[must_use]
     pub fn new() -> Self {
         Self { slots: Blocks::null(), head: 0, len: 0 }
     }

@@ -187,7 +187,6 @@ impl<'a, K: crate::collections::StoredKey, V: Persist> OccupiedEntry<'a, '_, K, 
     }
 
     /// The link to the value, good until the map's next insert or removal.
-    #[must_use]
     pub fn link(&self) -> Link<V> {
         self.place.value()
     }

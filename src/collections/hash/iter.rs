@@ -96,18 +96,21 @@ fn miscounted(expected: &str, found: &str) -> crate::Error {
 
 /// The entries of a [`HashMap`](super::HashMap), in no order that can be relied
 /// on: `(key, value)`, or an error, after which nothing comes.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Iter<'a, K: Persist, V: Persist> {
     places: Places<'a, K, V>,
 }
 
 /// The keys of a [`HashMap`](super::HashMap) or [`HashSet`](super::HashSet), in
 /// no order that can be relied on; or an error, after which nothing comes.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Keys<'a, K: Persist, V: Persist> {
     places: Places<'a, K, V>,
 }
 
 /// The values of a [`HashMap`](super::HashMap), in no order that can be relied
 /// on; or an error, after which nothing comes.
+#[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Values<'a, K: Persist, V: Persist> {
     places: Places<'a, K, V>,
 }

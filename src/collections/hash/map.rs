@@ -37,7 +37,7 @@ use crate::collections::key::{Key, StoredKey};
 /// tx.commit()?;
 ///
 /// let tx = store.read()?;
-/// let ages = tx.at(tx.root::<HashMap<Text, u64>>("ages")?)?;
+/// let ages = tx.root_object::<HashMap<Text, u64>>("ages")?;
 /// assert_eq!(ages.get(&tx, "Ada")?, Some(&37));
 /// assert_eq!(ages.len(), 2);
 /// for entry in ages.iter(&tx)? {
@@ -60,6 +60,7 @@ use crate::collections::key::{Key, StoredKey};
 /// | `extract_if` | [`retain`](Link::retain), or `remove` for the keys that were found |
 /// | `try_reserve` | [`reserve`](Link::reserve) returns an error by itself |
 /// | `shrink_to` | [`shrink_to_fit`](Link::shrink_to_fit) |
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct HashMap<K: Persist, V: Persist> {
     pub(super) table: Table<K, V>,
@@ -69,6 +70,7 @@ crate::persist::persist_own!(HashMap<K, V> as "flagstone::HashMap" { table });
 
 /// A map with what a lookup needs at hand, for many of them: the header was
 /// tested, the directory found.
+#[must_use = "it was made to look keys up"]
 pub struct HashMapReader<'a, K: Persist, V: Persist> {
     reader: Reader<'a, K, V>,
 }
@@ -81,7 +83,6 @@ impl<K: Persist, V: Persist> Default for HashMap<K, V> {
 
 impl<K: Persist, V: Persist> HashMap<K, V> {
     /// No entries, and no allocation.
-    #[must_use]
     pub fn new() -> Self {
         Self { table: Table::new() }
     }
@@ -293,7 +294,6 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
     }
 
     /// As [`HashMap::iter`].
-    #[must_use]
     pub fn iter(&self) -> Iter<'a, K, V> {
         Iter::new(self.reader)
     }

@@ -50,6 +50,7 @@ pub(super) type Nothing = [u8; 0];
 /// | `extract_if` | [`retain`](Link::retain), or `take` for the keys that were found |
 /// | `try_reserve` | [`reserve`](Link::reserve) returns an error by itself |
 /// | `shrink_to` | [`shrink_to_fit`](Link::shrink_to_fit) |
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct HashSet<K: Persist> {
     table: Table<K, Nothing>,
@@ -65,7 +66,6 @@ impl<K: Persist> Default for HashSet<K> {
 
 impl<K: Persist> HashSet<K> {
     /// No keys, and no allocation.
-    #[must_use]
     pub fn new() -> Self {
         Self { table: Table::new() }
     }

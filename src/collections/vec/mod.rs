@@ -59,6 +59,7 @@ use super::array::{self, at};
 /// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
 /// - `push_within_capacity`, `insert_mut`, `push_mut`: compare `len` with
 ///   `capacity`; call `get_mut` after it.
+#[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct Vec<T: Persist> {
     /// The elements that there are; a link like any other, for tools.
@@ -84,7 +85,6 @@ impl<T: Persist> fmt::Debug for Vec<T> {
 
 impl<T: Persist> Vec<T> {
     /// No elements, and no allocation.
-    #[must_use]
     pub fn new() -> Self {
         Self { items: Link::null(), capacity: 0 }
     }

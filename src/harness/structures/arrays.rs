@@ -33,7 +33,7 @@ impl Subject for Arrays {
     type Step = Step;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with::<Table>(ROOT, || [Link::null(); SLOTS])?;
+        let _ = tx.root_or_insert_with::<Table>(ROOT, || [Link::null(); SLOTS])?;
         Ok(())
     }
 
@@ -82,7 +82,7 @@ impl Subject for Arrays {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &Self::Model) -> Verdict {
-        let table = tx.at(tx.root::<Table>(ROOT)?)?;
+        let table = tx.root_object::<Table>(ROOT)?;
         for (slot, (array, expected)) in table.iter().zip(model).enumerate() {
             let found = tx.get(*array)?.unwrap_or_default();
             expect_same(&format!("length of array {slot}"), found.len(), expected.len())?;

@@ -49,7 +49,7 @@ impl Subject for List {
     type Step = Step;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, Ends::default)?;
+        let _ = tx.root_or_insert_with(ROOT, Ends::default)?;
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl Subject for List {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &Vec<u64>) -> Verdict {
-        let ends = *tx.at(tx.root::<Ends>(ROOT)?)?;
+        let ends = *tx.root_object::<Ends>(ROOT)?;
         expect_same("length", ends.len, model.len() as u64)?;
         let (mut at, mut before) = (ends.first, Link::null());
         for (place, value) in model.iter().enumerate() {

@@ -46,7 +46,7 @@ impl Subject for HashMaps {
     type Step = HashStep;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, HashMap::<Text, u64>::new)?;
+        let _ = tx.root_or_insert_with(ROOT, HashMap::<Text, u64>::new)?;
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl Subject for HashMaps {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &Self::Model) -> Verdict {
-        let map = tx.at(tx.root::<HashMap<Text, u64>>(ROOT)?)?;
+        let map = tx.root_object::<HashMap<Text, u64>>(ROOT)?;
         expect_same("entries", map.len(), model.len() as u64)?;
         for (key, value) in model {
             expect_same(key, map.get(tx, key.as_str())?, Some(value))?;
@@ -150,7 +150,7 @@ impl Subject for OrderedMaps {
     type Step = OrderedStep;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, BTreeMap::<u64, Text>::new)?;
+        let _ = tx.root_or_insert_with(ROOT, BTreeMap::<u64, Text>::new)?;
         Ok(())
     }
 
@@ -214,7 +214,7 @@ impl Subject for OrderedMaps {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &Self::Model) -> Verdict {
-        let map = tx.at(tx.root::<BTreeMap<u64, Text>>(ROOT)?)?;
+        let map = tx.root_object::<BTreeMap<u64, Text>>(ROOT)?;
         let found: Result<Vec<_>> = map
             .iter(tx)?
             .map(|entry| entry.and_then(|(key, text)| Ok((*key, text.as_str(tx)?))))

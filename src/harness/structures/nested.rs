@@ -60,7 +60,7 @@ impl Subject for Nested {
     type Step = Step;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, Shelves::new)?;
+        let _ = tx.root_or_insert_with(ROOT, Shelves::new)?;
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Subject for Nested {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &Self::Model) -> Verdict {
-        let shelves = tx.at(tx.root::<Shelves>(ROOT)?)?;
+        let shelves = tx.root_object::<Shelves>(ROOT)?;
         let mut found = Self::Model::new();
         for entry in shelves.iter(tx)? {
             let (number, shelf) = entry?;

@@ -36,7 +36,7 @@ impl Subject for Vectors {
     type Step = VecStep;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, StoreVec::<u64>::new)?;
+        let _ = tx.root_or_insert_with(ROOT, StoreVec::<u64>::new)?;
         Ok(())
     }
 
@@ -85,7 +85,7 @@ impl Subject for Vectors {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &Vec<u64>) -> Verdict {
-        let vec = tx.at(tx.root::<StoreVec<u64>>(ROOT)?)?;
+        let vec = tx.root_object::<StoreVec<u64>>(ROOT)?;
         expect_same("elements", vec.as_slice(tx)?, model)
     }
 }
@@ -120,7 +120,7 @@ impl Subject for Deques {
     type Step = DequeStep;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, Deque::<Text>::new)?;
+        let _ = tx.root_or_insert_with(ROOT, Deque::<Text>::new)?;
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl Subject for Deques {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &VecDeque<String>) -> Verdict {
-        let deque = tx.at(tx.root::<Deque<Text>>(ROOT)?)?;
+        let deque = tx.root_object::<Deque<Text>>(ROOT)?;
         let found = deque.iter(tx)?.map(|text| text.as_str(tx)).collect::<Result<Vec<_>>>()?;
         expect_same("elements", found, model.iter().map(String::as_str).collect())
     }

@@ -34,8 +34,8 @@ impl Subject for Sets {
     type Step = Step;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(HASHED, HashSet::<u32>::new)?;
-        tx.root_or_insert_with(ORDERED, BTreeSet::<u32>::new)?;
+        let _ = tx.root_or_insert_with(HASHED, HashSet::<u32>::new)?;
+        let _ = tx.root_or_insert_with(ORDERED, BTreeSet::<u32>::new)?;
         Ok(())
     }
 
@@ -84,8 +84,8 @@ impl Subject for Sets {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, model: &Self::Model) -> Verdict {
-        let hashed = tx.at(tx.root::<HashSet<u32>>(HASHED)?)?;
-        let ordered = tx.at(tx.root::<BTreeSet<u32>>(ORDERED)?)?;
+        let hashed = tx.root_object::<HashSet<u32>>(HASHED)?;
+        let ordered = tx.root_object::<BTreeSet<u32>>(ORDERED)?;
         expect_same("members that are hashed", hashed.len(), model.len() as u64)?;
         let in_hashed = hashed.iter(tx)?.collect::<Result<Model<_>>>()?;
         expect_same("members that are hashed", in_hashed, model.iter().collect())?;

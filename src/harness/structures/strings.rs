@@ -42,7 +42,7 @@ impl Subject for Strings {
     type Step = Step;
 
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
-        tx.root_or_insert_with(ROOT, Both::default)?;
+        let _ = tx.root_or_insert_with(ROOT, Both::default)?;
         Ok(())
     }
 
@@ -83,7 +83,7 @@ impl Subject for Strings {
     }
 
     fn verify(&self, tx: &ReadTx<'_>, (text, bytes): &Self::Model) -> Verdict {
-        let both = tx.at(tx.root::<Both>(ROOT)?)?;
+        let both = tx.root_object::<Both>(ROOT)?;
         expect_same("text", both.text.as_str(tx)?, text)?;
         expect_same("bytes", both.bytes.as_bytes(tx)?, bytes)
     }

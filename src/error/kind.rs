@@ -1,57 +1,9 @@
-//! What can go wrong, in the words of the person who has to mend it.
-//!
-//! **Owns** the error type of the whole crate. **Must not know** how any of it
-//! comes about. Every message says what was expected, what was found, where
-//! (path, offset, type), and what to do.
-//!
-//! An [`Error`] is one pointer wide: a lookup that returns
-//! `Result<Option<&T>, Error>` then fits in registers.
+//! The kinds of failure, each with its message.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-mod damage;
-
-/// What flagstone's operations return.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// An error, one pointer wide; [`Error::kind`] says what happened.
-pub struct Error(Box<ErrorKind>);
-
-impl Error {
-    /// What happened, to match on.
-    #[must_use]
-    pub fn kind(&self) -> &ErrorKind {
-        &self.0
-    }
-}
-
-impl From<ErrorKind> for Error {
-    #[cold]
-    fn from(kind: ErrorKind) -> Self {
-        Self(Box::new(kind))
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The message as well: `main` and `unwrap` show an error by its `Debug`, and whoever reads it
-/// there has to mend it too. [`Error::kind`] has the parts.
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// The message is whole: what the operating system said is in it, so there is no
-/// [`source`](std::error::Error::source) to be printed behind it. A program that
-/// wants the system's error finds it in [`Error::kind`].
-impl std::error::Error for Error {}
+use super::near;
 
 /// Every kind of failure.
 #[derive(Debug, thiserror::Error)]
@@ -278,7 +230,7 @@ pub enum ErrorKind {
 
     /// A link that must point at something is null.
     #[error(
-        "link to {type_name} is null; give it a target first, as from `alloc` or `root_or_insert_with`, or read with `get`, which answers `None`"
+        "link to {type_name} is null: it was given no target, or is that of a root which was never set (`root_object` names such a root and those with names like it); give it a target first, as from `alloc` or `root_or_insert_with`, or read with `get`, which answers `None`"
     )]
     LinkNull {
         /// The type of the target.
@@ -367,6 +319,35 @@ pub enum ErrorKind {
         offset: u64,
     },
 
+    /// A root that must be there is not.
+    #[error(
+        "there is no root {name:?}; {}; set it first (`set_root`, `root_or_insert_with`), or ask with `root`, which gives a null link then",
+        near(nearest, *roots)
+    )]
+    NoSuchRoot {
+        /// The name that was asked for.
+        name: String,
+        /// The names most like it that roots have, the nearest first: three at most.
+        nearest: Vec<String>,
+        /// Roots that the store has.
+        roots: u64,
+    },
+
+    /// A root that must lead to an object is null.
+    #[error(
+        "root {name:?}, a {type_name}, is null: it was set to a link without a target; set it to one that `alloc` returned, or ask with `root`, which gives the null link"
+    )]
+    RootNull {
+        /// The root's name.
+        name: String,
+        /// The type that it has; in brackets for a slice.
+        type_name: String,
+    },
+
+    /// The name of a root is empty.
+    #[error("the name of a root is empty; give the root a name of at least one character")]
+    RootNameEmpty,
+
     /// A root was stored with another type than the one asked for.
     #[error(
         "root {name:?} is a {found}, and a {expected} was asked for\nexpected:\n{expected_layout}found in the store:\n{found_layout}"
@@ -395,6 +376,27 @@ pub enum ErrorKind {
         expected: String,
         /// The store's.
         found: String,
+    },
+
+    /// Two types of this program have one name.
+    ///
+    /// The one that was used first, since the store was opened, has the name; the other is
+    /// refused, also if its layout happens to be the same. Nothing of it is in the store.
+    #[error(
+        "type name {type_name} is that of two types in this program{}, and a store, which knows types by their names, would take one for the other; give one of them a name of its own with #[persist(name = \"…\")]\nused first: {first_path}\n{first_layout}used now: {second_path}\n{second_layout}",
+        if first_path == second_path { " (at one path: in two versions of a crate, or in two blocks of a function)" } else { "" }
+    )]
+    TypeNameTaken {
+        /// The name.
+        type_name: String,
+        /// Where the program has the type that was used first.
+        first_path: &'static str,
+        /// Its layout, field by field.
+        first_layout: String,
+        /// Where the program has the type that is refused.
+        second_path: &'static str,
+        /// Its layout.
+        second_layout: String,
     },
 
     /// The thread that asks for the write transaction holds one.
