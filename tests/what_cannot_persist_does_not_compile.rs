@@ -12,3 +12,9 @@ fn what_cannot_persist_does_not_compile() {
     cases.pass("tests/persist/pass/*.rs");
     cases.compile_fail("tests/persist/fail/*.rs");
 }
+
+/// A value that is lost where it is dropped says so.
+#[test]
+fn what_is_lost_by_dropping_it_is_warned_of() {
+    trybuild::TestCases::new().compile_fail("tests/dropped/*.rs");
+}
