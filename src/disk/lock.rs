@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
+use fs2::FileExt;
 
 use super::coordination::{Mode, enter, leave};
 use super::file::io_error;
@@ -22,7 +22,7 @@ pub(super) struct LockedFile {
 impl LockedFile {
     /// Nobody else has the store open.
     pub(super) fn exclusive(file: File, path: &Path) -> Result<Self> {
-        Self::taken(FlockOperation::NonBlockingLockExclusive, file, path)
+        Self::taken(FileExt::try_lock_exclusive, file, path)
     }
 
     /// Nobody else has the store open to write.
@@ -36,17 +36,17 @@ impl LockedFile {
     }
 
     fn in_mode(mode: Mode, file: File, path: &Path) -> Result<Self> {
-        let file = Self::taken(FlockOperation::NonBlockingLockShared, file, path)?;
+        let file = Self::taken(FileExt::try_lock_shared, file, path)?;
         match enter(&file, mode).map_err(io_error("lock the file", path))? {
             true => Ok(file),
             false => Err(ErrorKind::Locked { path: path.to_path_buf() }.into()),
         }
     }
 
-    fn taken(lock: FlockOperation, file: File, path: &Path) -> Result<Self> {
-        match uninterrupted(|| flock(&file, lock)) {
+    fn taken(lock: fn(&File) -> io::Result<()>, file: File, path: &Path) -> Result<Self> {
+        match uninterrupted(|| lock(&file)) {
             Ok(()) => Ok(Self { file, owner: std::process::id() }),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
                 Err(ErrorKind::Locked { path: path.to_path_buf() }.into())
             }
             Err(error) => Err(io_error("lock the file", path)(error).into()),
@@ -69,7 +69,7 @@ impl Drop for LockedFile {
     fn drop(&mut self) {
         if self.owner == std::process::id() {
             let _ = leave(&self.file);
-            let _ = uninterrupted(|| flock(&self.file, FlockOperation::Unlock));
+            let _ = uninterrupted(|| FileExt::unlock(&self.file));
         }
     }
 }
