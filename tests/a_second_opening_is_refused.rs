@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +12,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use common::{TestResult, assert_refused, child, open};
-use flagstone::Store;
+use flagstone::{Durability, Link, OpenOptions, Store, WriteTx};
 
 const CHILD: &str = "FLAGSTONE_SECOND";
 
@@ -100,6 +101,113 @@ fn a_thread_does_not_wait_for_itself() -> TestResult {
     let other = Store::in_memory()?;
     let _tx = store.write()?;
     let _ = other.write()?;
+    Ok(())
+}
+
+/// A transaction that was leaked is never over, and nobody waits for ever for it.
+fn expect_refusals_after_a_leak(store: &Store, link: Link<u64>) -> TestResult {
+    std::thread::scope(|scope| {
+        let leak = || {
+            let mut tx = store.write().expect("the write transaction");
+            tx.put(link, 2).expect("to put");
+            std::mem::forget(tx);
+        };
+        scope.spawn(leak).join().expect("the thread that leaks");
+        // Many, so that some are where the first one was.
+        for _ in 0..100 {
+            let other = scope.spawn(|| assert_refused!(store.write(), WriterLeaked));
+            other.join().expect("the other thread");
+        }
+    });
+    assert_refused!(store.update(|tx| tx.alloc(1u64)), WriterLeaked);
+    assert_eq!(store.read()?.read(link)?, 1, "readers go on");
+    Ok(())
+}
+
+#[test]
+fn nobody_waits_for_a_transaction_that_was_leaked_on_a_thread_that_has_ended() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    // SAFETY: the file is one of the test's own.
+    let shared = || unsafe { OpenOptions::new().open_shared(&path) };
+    let link = shared()?.update(|tx| tx.alloc(1u64))?;
+    for is_shared in [false, true] {
+        let store = if is_shared { shared()? } else { open(&path)? };
+        expect_refusals_after_a_leak(&store, link)?;
+        store.checkpoint()?;
+        store.close()?;
+        let store = open(&path)?;
+        store.check()?.into_result()?;
+        assert_eq!(store.write()?.read(link)?, 1, "nothing of it was committed");
+    }
+    Ok(())
+}
+
+#[test]
+fn who_waits_already_is_told_when_the_thread_ends() -> TestResult {
+    let store = Store::in_memory()?;
+    let (tell, told) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let store = &store;
+        scope.spawn(move || {
+            std::mem::forget(store.write().expect("the write transaction"));
+            tell.send(()).expect("somebody to tell");
+            std::thread::sleep(Duration::from_millis(100));
+        });
+        told.recv().expect("to be told");
+        let waits = [(); 3].map(|()| scope.spawn(|| assert_refused!(store.write(), WriterLeaked)));
+        waits.into_iter().for_each(|waits| waits.join().expect("a thread that waits"));
+    });
+    Ok(())
+}
+
+#[test]
+fn a_transaction_leaked_on_this_thread_is_this_threads() -> TestResult {
+    let store = Store::in_memory()?;
+    std::mem::forget(store.write()?);
+    assert_refused!(store.write(), WriterOnThisThread);
+    Store::in_memory()?.write()?.commit()?;
+    Ok(store.close()?)
+}
+
+/// A thread's own variables go when it ends; one that has a transaction gives it back then.
+#[test]
+fn a_transaction_may_live_as_long_as_its_thread() -> TestResult {
+    thread_local! {
+        static KEPT: RefCell<Option<WriteTx<'static>>> = const { RefCell::new(None) };
+    }
+    let store: &'static Store = Box::leak(Box::new(Store::in_memory()?));
+    for keeps_first in [false, true] {
+        let keep = move || {
+            // Whichever of the two variables, the test's and the store's, is made first goes first.
+            if keeps_first {
+                KEPT.with(|_| ());
+            }
+            let tx = store.write().expect("the write transaction");
+            KEPT.with(|kept| *kept.borrow_mut() = Some(tx));
+        };
+        std::thread::spawn(keep).join().expect("no panic");
+        std::thread::spawn(|| store.write().map(drop)).join().expect("no panic")?;
+    }
+    Ok(())
+}
+
+/// Threads that hand the transaction to each other lose no turn.
+#[test]
+fn many_threads_that_want_it_at_once_all_get_it() -> TestResult {
+    let store = OpenOptions::new().durability(Durability::Deferred).open_in_memory()?;
+    let link = store.update(|tx| tx.alloc(0u64))?;
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    let counted = store.update(|tx| tx.at_mut(link).map(|count| *count += 1));
+                    counted.expect("to count");
+                }
+            });
+        }
+    });
+    assert_eq!(store.read()?.read(link)?, 16_000);
     Ok(())
 }
 

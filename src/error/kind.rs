@@ -405,6 +405,12 @@ pub enum ErrorKind {
     )]
     WriterOnThisThread,
 
+    /// A write transaction was leaked, and its thread has ended.
+    #[error(
+        "a write transaction on this store was leaked (as with `mem::forget`) by a thread that has ended, so that it will never be over; nothing of it was committed: close the store and open it again to write"
+    )]
+    WriterLeaked,
+
     /// A savepoint of another transaction, or one that was rolled back past.
     #[error(
         "this savepoint is gone: it belongs to another transaction, or an earlier savepoint was rolled back to"

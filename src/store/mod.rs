@@ -9,6 +9,7 @@ mod background;
 mod blocks;
 mod check;
 mod commit;
+mod gate;
 mod log_growth;
 mod open;
 mod options;
@@ -29,11 +30,12 @@ use crate::catalog::{KnownTypes, TypeNumbers};
 use crate::disk::{Coordination, Disk};
 use crate::engine::{Core, Settings};
 use crate::error::{ErrorKind, Result};
-use crate::sync::{Mutex, atomic::AtomicU64};
+use crate::sync::Mutex;
 
 use background::Background;
 pub(crate) use blocks::Area;
 pub use commit::PendingCommit;
+use gate::Gate;
 pub use options::{Checkpoints, Durability, OpenOptions};
 pub use read::{OwnedReadTx, ReadTx, Snapshot};
 pub use savepoint::Savepoint;
@@ -61,8 +63,7 @@ pub struct Store {
     core: Arc<Core>,
     types: KnownTypes,
     numbers: Mutex<TypeNumbers>,
-    /// Which thread has the write transaction; 0 for none.
-    writer_thread: AtomicU64,
+    gate: Gate,
     durability: Durability,
     checkpoints: Checkpoints,
     background: Background,
@@ -144,7 +145,7 @@ impl Store {
             core,
             types: KnownTypes::default(),
             numbers: Default::default(),
-            writer_thread: AtomicU64::new(0),
+            gate: Gate::default(),
             durability,
             checkpoints,
             background: Background::default(),

@@ -8,10 +8,10 @@ use crate::engine::{WriteTurn, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{ElementRef, Link, Persist, Pointee, expect_range};
-use crate::sync::atomic::Ordering::{Acquire, Release};
-use crate::sync::{MutexGuard, thread_local};
+use crate::sync::MutexGuard;
 use crate::workspace::Workspace;
 
+use super::gate::Passed;
 use super::savepoint::next_serial;
 use super::tested::TestedAreas;
 use super::{Durability, Store, log_growth};
@@ -23,6 +23,9 @@ use super::{Durability, Store, log_growth};
 /// It derefs to [`Image`], so it reads what it wrote. There is one at a time;
 /// another thread that wants one waits. It must end on the thread where it
 /// began.
+///
+/// One that a program leaks, as with [`std::mem::forget`], is never over: nothing of it is
+/// committed, readers go on, the store can be closed, and whoever wants to write gets an error.
 #[must_use = "a write transaction that is dropped takes everything back: keep it, and call `commit`"]
 pub struct WriteTx<'store> {
     pub(super) store: &'store Store,
@@ -32,19 +35,13 @@ pub struct WriteTx<'store> {
     pub(super) tested: TestedAreas,
 }
 
-/// The writer's lock, with the note of who holds it.
+/// The writer's lock. All that it holds is given back in this order: the gate is opened to
+/// another thread of this process when the locks are free, and before another process may write.
 pub(super) struct Held<'store> {
-    store: &'store Store,
     pub(super) writer: MutexGuard<'store, Writer>,
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
-    // Last: the locks are given back before another process may write.
-    pub(super) _turn: WriteTurn<'store>,
-}
-
-/// Tells threads apart: the address of a thread's own variable.
-fn this_thread() -> u64 {
-    thread_local!(static MARK: u8 = const { 0 });
-    MARK.with(|mark| std::ptr::from_ref(mark).addr() as u64)
+    _passed: Passed<'store>,
+    _turn: WriteTurn<'store>,
 }
 
 impl Store {
@@ -52,19 +49,17 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// This thread has one already; or an earlier write failed and nothing more
-    /// is written.
+    /// This thread has one already; the program leaked one (`std::mem::forget`) on a thread that
+    /// has ended, and so nobody can write any more ([`ErrorKind::WriterLeaked`]); or an earlier
+    /// write failed and nothing more is written.
     pub fn write(&self) -> Result<WriteTx<'_>> {
         self.core.expect_own_process()?;
-        let thread = this_thread();
-        if self.writer_thread.load(Acquire) == thread {
-            return Err(ErrorKind::WriterOnThisThread.into());
-        }
-        let turn = self.core.begin_turn()?;
+        self.gate.expect_end()?;
+        let turn = self.core.begin_turn(|| self.gate.expect_end())?;
+        let passed = self.gate.pass(&self.core)?;
         let writer = self.core.lock_writer();
-        self.writer_thread.store(thread, Release);
         let numbers = self.numbers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut held = Held { store: self, writer, numbers, _turn: turn };
+        let mut held = Held { writer, numbers, _passed: passed, _turn: turn };
         if self.core.begin_write(&mut held.writer)? {
             log_growth::tidy(&self.core, &mut held.writer)?;
         }
@@ -102,12 +97,6 @@ impl Store {
 fn request(element: &ElementRef, type_number: u32, count: Option<u64>) -> Request {
     let ElementRef { size_bytes, align_bytes, .. } = *element;
     Request { type_number, size_bytes, align_bytes, count }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.store.writer_thread.store(0, Release);
-    }
 }
 
 impl<'store> WriteTx<'store> {

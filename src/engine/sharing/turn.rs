@@ -15,6 +15,8 @@ use crate::sync::atomic::Ordering::Release;
 
 /// After this long no other transaction joins a turn: others want to write too.
 const LONGEST_TURN: Duration = Duration::from_millis(2);
+/// How long a thread waits for those of its process before it asks whether their turn can end.
+const BETWEEN_TURNS: Duration = Duration::from_millis(100);
 /// How long a process that had the last turn lets another one go first.
 const COURTESY: Duration = Duration::from_millis(1);
 
@@ -41,29 +43,30 @@ fn lock_std<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Core {
-    /// The turn, for a transaction of its own: not in one that has lasted long.
-    pub(crate) fn begin_turn(&self) -> Result<WriteTurn<'_>> {
+    /// The turn, for a transaction of its own: not in one that has lasted long. `expect_end` is
+    /// asked now and then whether that one can end.
+    pub(crate) fn begin_turn(&self, expect_end: impl Fn() -> Result<()>) -> Result<WriteTurn<'_>> {
         let is_young =
             |turn: &TurnState| turn.begun.is_some_and(|begun| begun.elapsed() < LONGEST_TURN);
-        self.take_turn(is_young, || false)
+        self.take_turn(is_young, || expect_end().map(|()| false))
     }
 
     /// The turn, for what may be called inside of a transaction.
     pub(crate) fn join_turn(&self) -> Result<WriteTurn<'_>> {
-        self.take_turn(|_| true, || false)
+        self.take_turn(|_| true, || Ok(false))
     }
 
     /// The turn, for what another thread of this process may do in its own: then there is
     /// nothing left to take it for. A commit that is flushed with the turn that it was in must
     /// not wait for other processes.
     pub(crate) fn join_turn_unless(&self, is_done: impl Fn() -> bool) -> Result<WriteTurn<'_>> {
-        self.take_turn(|_| true, is_done)
+        self.take_turn(|_| true, || Ok(is_done()))
     }
 
     fn take_turn(
         &self,
         may_join: impl Fn(&TurnState) -> bool,
-        is_done: impl Fn() -> bool,
+        is_done: impl Fn() -> Result<bool>,
     ) -> Result<WriteTurn<'_>> {
         let Some(sharing) = &self.sharing else { return Ok(WriteTurn { shared: None }) };
         let mut turn = lock_std(&sharing.turn);
@@ -71,13 +74,13 @@ impl Core {
         // this one's stead: it has the same patience.
         let mut since = None;
         loop {
-            if is_done() {
+            if is_done()? {
                 return Ok(WriteTurn { shared: None });
             }
             if turn.is_changing || turn.holds > 0 && !may_join(&turn) {
                 since = turn.is_changing.then(|| since.unwrap_or_else(Instant::now));
-                let woken = sharing.turn_changed.wait(turn);
-                turn = woken.unwrap_or_else(PoisonError::into_inner);
+                let woken = sharing.turn_changed.wait_timeout(turn, BETWEEN_TURNS);
+                turn = woken.unwrap_or_else(PoisonError::into_inner).0;
             } else if turn.holds > 0 {
                 turn.holds += 1;
                 return Ok(WriteTurn { shared: Some(self) });
