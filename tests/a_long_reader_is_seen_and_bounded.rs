@@ -4,11 +4,12 @@
 mod common;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{TestResult, assert_refused};
-use flagstone::{Durability, Link, OpenOptions, Store};
+use flagstone::{Checkpoints, Durability, Link, OpenOptions, Store};
 
 fn options() -> OpenOptions {
     OpenOptions::new().durability(Durability::Deferred).log_bytes(64 * 1024)
@@ -104,6 +105,110 @@ fn it_is_reported_once() -> TestResult {
     assert_eq!(told[0].0, line);
     assert!(told[0].1 >= Duration::from_millis(700));
     assert_eq!(held.at(array)?[0], 0);
+    Ok(())
+}
+
+/// Whoever makes the checkpoint: a commit that finds no room in the log does as well.
+#[test]
+fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResult {
+    for checkpoints in [Checkpoints::ByCommits, Checkpoints::Background] {
+        for waits in [true, false] {
+            let folder = tempfile::tempdir()?;
+            let told = Arc::new(AtomicUsize::new(0));
+            let notes = Arc::clone(&told);
+            let report = move |_: &flagstone::OldReader| {
+                notes.fetch_add(1, Relaxed);
+            };
+            let options = options().checkpoints(checkpoints).report_readers(Duration::ZERO, report);
+            let (store, array) = open(&folder.path().join("store"), &options)?;
+            let held = store.read()?;
+            // Each record takes a third of the log and more, so that the third has no room.
+            for value in 1..=30 {
+                let mut tx = store.write()?;
+                tx.at_mut(array)?[..3500].fill(value);
+                let pending = tx.commit_later()?;
+                if waits {
+                    pending.wait()?;
+                } else {
+                    drop(pending);
+                }
+            }
+            let is_told = || told.load(Relaxed) == 1;
+            let begun = Instant::now();
+            while !is_told() && begun.elapsed() < Duration::from_secs(5) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert!(is_told(), "{checkpoints:?}, waits: {waits}: {}", told.load(Relaxed));
+            assert_eq!(held.at(array)?[0], 0);
+        }
+    }
+    Ok(())
+}
+
+/// Snapshots that nobody holds any more cost nothing, at once and not when the next is needed.
+#[test]
+fn many_that_leave_give_their_memory_back() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let options = options().most_snapshots(usize::MAX);
+    let path = folder.path().join("store");
+    let (store, array) = open(&path, &options)?;
+    let maps = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        let folder = folder.path().to_str().expect("a path");
+        maps.lines().filter(|line| line.contains(folder)).count()
+    };
+    let before = maps();
+    let hold = |count: u64| {
+        let held = (1..=count).map(|value| {
+            fill(&store, array, value)?;
+            store.read()
+        });
+        held.collect::<flagstone::Result<Vec<_>>>()
+    };
+    for is_shuffled in [false, true] {
+        let mut held = hold(300)?;
+        assert!(maps() >= before + 298, "{} mappings, {before} before", maps());
+        while !held.is_empty() {
+            let next = if is_shuffled { held.len() * 7 / 11 } else { held.len() - 1 };
+            drop(held.swap_remove(next));
+            let most = before + 2 * (held.len() + held.len() / 3 + 6);
+            if held.len() % 25 == 0 {
+                assert!(maps() <= most, "{} mappings, {} held", maps(), held.len());
+            }
+        }
+        assert!(maps() <= before + 6, "{} mappings, {before} before", maps());
+    }
+    // Several threads that share one, the last of which gives it back.
+    let held = Arc::new(hold(100)?);
+    let threads = [(); 4].map(|()| Arc::clone(&held));
+    drop(held);
+    std::thread::scope(|scope| {
+        for held in threads {
+            scope.spawn(move || drop(held));
+        }
+    });
+    assert!(maps() <= before + 6, "{} mappings, {before} before", maps());
+    Ok(())
+}
+
+/// One that was leaked holds up neither writers, nor checkpoints, nor the end of the store.
+#[test]
+fn one_that_was_leaked_costs_its_memory_and_no_more() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (store, array) = open(&path, &options())?;
+    let line = line!() + 1;
+    std::mem::forget(store.read()?);
+    for value in 1..20 {
+        fill(&store, array, value)?;
+        store.checkpoint()?;
+    }
+    let oldest = store.stats()?.oldest_reader.expect("the one that was leaked");
+    assert_eq!(oldest.begun_at.line(), line);
+    store.close()?;
+    let store = common::open(&path)?;
+    store.check()?.into_result()?;
+    assert_eq!(store.read()?.at(array)?[0], 19);
     Ok(())
 }
 

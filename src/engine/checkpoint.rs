@@ -23,7 +23,7 @@ use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet, ReaderReport, open_image};
 use crate::plant::Plant;
-use crate::sync::atomic::Ordering::{Acquire, SeqCst};
+use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{MutexGuard, sleep};
 
 /// Pages to a positioned write.
@@ -79,6 +79,7 @@ impl Core {
         let mut pages = PageSet::default();
         image.advance(&self.log_source(), end.position, &mut pages)?;
         self.keep_from_readers(end.position, &pages)?;
+        self.readers_untold.store(true, Release);
         self.announce_floor(end.position)?;
         if !self.planted(Plant::SuperblockBeforeHeap) {
             self.write_pages(&image, &pages)?;
@@ -141,9 +142,20 @@ impl Core {
         pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
     }
 
-    /// Tells of readers that hold a snapshot for long. Without a lock or a turn, since it is
-    /// the program's code: it may panic, or write.
+    /// Tells of readers that hold a snapshot for long, if a checkpoint has made them cost memory
+    /// since it did so last. Without a lock or a turn, since it is the program's code: it may
+    /// panic, or write. A checkpoint that is made with the writer's lock is told of by the first
+    /// call after it, which is that of the commit that made it.
+    #[inline]
     pub(crate) fn report_old_readers(&self) {
+        if self.readers_untold.load(Acquire) {
+            self.tell_of_old_readers();
+        }
+    }
+
+    #[cold]
+    fn tell_of_old_readers(&self) {
+        self.readers_untold.store(false, Release);
         let Some(ReaderReport { age, report }) = &self.settings.reader_report else { return };
         let old = lock(&self.pool).take_old_readers(*age);
         old.iter().for_each(|reader| report(reader));

@@ -27,9 +27,6 @@ pub(crate) struct Committed {
     durable: bool,
     /// Whether the log is so full that a checkpoint is due.
     pub(crate) checkpoint_due: bool,
-    /// Whether it was so large that a checkpoint had to follow it, which has told of no
-    /// reader yet: that is due once the writer's lock is given on.
-    pub(crate) has_checkpointed: bool,
     /// The length that the log should be moved to, if it is due.
     pub(crate) log_bytes_wanted: Option<u64>,
 }
@@ -37,8 +34,7 @@ pub(crate) struct Committed {
 impl Committed {
     /// A commit after which nothing is due.
     fn nothing(position: u64, durable: bool) -> Self {
-        let (checkpoint_due, has_checkpointed, log_bytes_wanted) = (false, false, None);
-        Self { position, durable, checkpoint_due, has_checkpointed, log_bytes_wanted }
+        Self { position, durable, checkpoint_due: false, log_bytes_wanted: None }
     }
 }
 
@@ -198,7 +194,7 @@ impl Core {
                 return Err(self.commit_unknown());
             }
         }
-        Ok(Committed { has_checkpointed: true, ..committed })
+        Ok(committed)
     }
 
     /// A checkpoint of the transaction that is being committed, whose turn it is. Nothing of

@@ -45,7 +45,7 @@ use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats,
 use crate::log::{LogSource, READING, Tail};
 use crate::map::Birth;
 use crate::plant::{Plant, Planted};
-use crate::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::SeqCst};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::SeqCst};
 use crate::sync::{Mutex, MutexGuard};
 use crate::workspace::Workspace;
 
@@ -111,6 +111,8 @@ pub(crate) struct Core {
     /// `Tail::visible` and `Tail::durable`, to look at without the lock.
     visible: AtomicU64,
     durable: AtomicU64,
+    /// Whether a checkpoint was made since the program was told of old readers.
+    readers_untold: AtomicBool,
     poison: OnceLock<String>,
     birth: Birth,
     /// Rung when there is more to see, in a store of this process alone.
@@ -333,6 +335,15 @@ impl Core {
     fn hear_of_poison(&self) {
         if self.sharing.as_ref().is_some_and(|others| others.page().poisoned.load(SeqCst) != 0) {
             let _ = self.poison.set("another process could not write the file".to_string());
+        }
+    }
+
+    /// After a reader has left an image that is not the current one. The images that are one too
+    /// many are unmapped here, without the lock.
+    pub(crate) fn reader_left(&self) {
+        if self.is_own_process() {
+            let surplus = lock(&self.pool).reader_left();
+            drop(surplus);
         }
     }
 

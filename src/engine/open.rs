@@ -130,6 +130,7 @@ impl Core {
             log: Mutex::new(log),
             visible: end.position.into(),
             durable: end.position.into(),
+            readers_untold: Default::default(),
             poison: OnceLock::new(),
             birth: Birth::here(),
             bell: Bell::default(),

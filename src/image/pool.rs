@@ -31,6 +31,8 @@ pub(crate) struct Pool {
     /// Images that were current; readers may hold them.
     earlier: Vec<Earlier>,
     idle: Vec<Image>,
+    /// Readers that have left earlier images since these were looked through.
+    left: usize,
     checkpoint: Checkpointed,
     /// The log before this position is gone: an image behind it can follow no
     /// more.
@@ -98,6 +100,7 @@ impl Pool {
             hold: None,
             earlier: Vec::new(),
             idle: Vec::new(),
+            left: 0,
             checkpoint,
             log_start: checkpoint.position,
             traits,
@@ -174,7 +177,7 @@ impl Pool {
     fn retire_current(&mut self) {
         // An image that nobody has taken yet is held by nobody.
         let hold = self.hold.take().unwrap_or_else(|| Hold::begin(Location::caller()));
-        let retired = self.current.take();
+        let retired = self.current.take().inspect(|image| image.set_retired(true));
         self.earlier.extend(retired.map(|image| Earlier {
             image,
             hold,
@@ -205,20 +208,34 @@ impl Pool {
 
     /// Moves images that readers have left to the idle ones.
     fn collect(&mut self) {
+        drop(self.reap());
+    }
+
+    /// After a reader has left an earlier image: returns those that are one too many. To look
+    /// through all of them each time would take quadratic time for many that leave at once.
+    pub(crate) fn reader_left(&mut self) -> Vec<Image> {
+        self.left += 1;
+        if self.left > self.earlier.len() / 4 { self.reap() } else { Vec::new() }
+    }
+
+    /// Moves images that readers have left to the idle ones, and returns those that are not kept.
+    fn reap(&mut self) -> Vec<Image> {
+        self.left = 0;
         for earlier in std::mem::take(&mut self.earlier) {
             match Arc::try_unwrap(earlier.image) {
                 Ok(mut image) => {
+                    image.set_retired(false);
                     earlier.frozen.iter().for_each(|page| image.touch(page));
                     self.idle.push(image);
                 }
                 Err(image) => self.earlier.push(Earlier { image, ..earlier }),
             }
         }
-        self.idle.retain(|image| image.position >= self.log_start);
         // The one with the least to catch up is taken first; the rest is not kept.
         self.idle.sort_by_key(|image| image.position);
+        let behind = self.idle.partition_point(|image| image.position < self.log_start);
         let surplus = self.idle.len().saturating_sub(MOST_IDLE);
-        self.idle.drain(..surplus);
+        self.idle.drain(..surplus.max(behind)).collect()
     }
 
     /// Before the checkpoint writes `pages`, which changed up to `position`:

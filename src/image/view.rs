@@ -1,5 +1,7 @@
 //! An image, and following links in it.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +40,8 @@ pub struct Image {
     /// Pages that they say to be as the file has them, and that they left alone since.
     pub(super) in_file: PageRanges,
     traits: ImageTraits,
+    /// Whether it is the pool's current image no more, and readers may hold it still.
+    is_retired: AtomicBool,
 }
 
 /// What all images of a store have in common.
@@ -60,7 +64,18 @@ impl Image {
             map.allow_quick(HEAD_PAGES * PAGE_BYTES);
         }
         let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
-        Self { map, position, touched: PageSet::default(), zeroed, in_file, traits }
+        let (touched, is_retired) = (PageSet::default(), AtomicBool::new(false));
+        Self { map, position, touched, zeroed, in_file, traits, is_retired }
+    }
+
+    /// Whether the pool is to be told when a reader leaves this image.
+    #[inline]
+    pub(crate) fn is_retired(&self) -> bool {
+        self.is_retired.load(Relaxed)
+    }
+
+    pub(super) fn set_retired(&self, is_retired: bool) {
+        self.is_retired.store(is_retired, Relaxed);
     }
 
     /// The log position up to which this image follows the log: a later commit

@@ -52,7 +52,10 @@ impl<'store> WriteTx<'store> {
     ///
     /// Nothing was changed.
     pub fn commit_later(self) -> Result<PendingCommit<'store>> {
-        self.append(Durability::Durable)
+        let store = self.store;
+        let pending = self.append(Durability::Durable)?;
+        store.core.report_old_readers();
+        Ok(pending)
     }
 
     fn append(mut self, durability: Durability) -> Result<PendingCommit<'store>> {
@@ -91,9 +94,7 @@ impl PendingCommit<'_> {
     /// [`ErrorKind::CommitUnknown`](crate::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
-        if self.committed.has_checkpointed {
-            self.store.core.report_old_readers();
-        }
+        self.store.core.report_old_readers();
         if self.committed.checkpoint_due {
             self.store.checkpoint_due();
         }

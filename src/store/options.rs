@@ -167,7 +167,9 @@ impl OpenOptions {
 
     /// Calls `report` for each reader that holds a snapshot for longer than `age`, once:
     /// after a checkpoint, on the thread that made it, since that is when an old
-    /// snapshot begins to cost memory. One that no commit has made old is not told.
+    /// snapshot begins to cost memory. One that no commit has made old is not told. In a
+    /// [shared](Self::open_shared) store, checkpoints of other processes are told of after this
+    /// one's next commit.
     ///
     /// ```
     /// use std::time::Duration;

@@ -18,11 +18,38 @@ use super::Store;
 /// costs memory: copies of the pages that change meanwhile. It may be sent to other
 /// threads and shared between them. There are two: [`ReadTx`] borrows the store,
 /// [`OwnedReadTx`] keeps it open.
+///
+/// One that a program leaks, as with [`std::mem::forget`], keeps its memory for as long as the store
+/// is open, and counts among [`OpenOptions::most_snapshots`](super::OpenOptions::most_snapshots);
+/// [`Stats::oldest_reader`](super::Stats::oldest_reader) says where it was begun.
 #[must_use = "a read transaction ends where it is dropped: keep it to read"]
-pub struct Snapshot<S> {
-    // Goes before the store, which may close when it is dropped.
+pub struct Snapshot<S: Deref<Target = Store>> {
+    // Goes before the store, which is told then, and may close when it is dropped.
     image: Held<Image>,
+    store: Left<S>,
+}
+
+/// The store of a reader that leaves, or will.
+struct Left<S: Deref<Target = Store>> {
     store: S,
+    /// Whether the reader's image is one that the pool may have no use for.
+    is_retired: bool,
+}
+
+impl<S: Deref<Target = Store>> Drop for Snapshot<S> {
+    #[inline]
+    fn drop(&mut self) {
+        self.store.is_retired = self.image.is_retired();
+    }
+}
+
+impl<S: Deref<Target = Store>> Drop for Left<S> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_retired {
+            self.store.core.reader_left();
+        }
+    }
 }
 
 /// A read transaction; see [`Snapshot`].
@@ -47,7 +74,7 @@ impl Store {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> Result<ReadTx<'_>> {
-        Ok(Snapshot { image: Held::new(self.core.snapshot()?), store: self })
+        Ok(Snapshot::new(self.core.snapshot()?, self))
     }
 
     /// As [`read`](Self::read), for a store behind an `Arc`: what is returned borrows
@@ -75,11 +102,16 @@ impl Store {
     /// As [`read`](Self::read).
     #[track_caller]
     pub fn read_owned(self: &Arc<Self>) -> Result<OwnedReadTx> {
-        Ok(Snapshot { image: Held::new(self.core.snapshot()?), store: Arc::clone(self) })
+        Ok(Snapshot::new(self.core.snapshot()?, Arc::clone(self)))
     }
 }
 
 impl<S: Deref<Target = Store>> Snapshot<S> {
+    #[inline]
+    fn new(image: Arc<Image>, store: S) -> Self {
+        Self { image: Held::new(image), store: Left { store, is_retired: false } }
+    }
+
     /// As [`Image::get`], with the bounds at hand.
     ///
     /// # Errors
@@ -131,7 +163,7 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
     /// name is empty.
     pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
         let link = catalog::root::<P>(&self.image, name)?;
-        catalog::expect_known_layouts::<P::Item>(&self.image, &self.store.types, true)?;
+        catalog::expect_known_layouts::<P::Item>(&self.image, &self.store.store.types, true)?;
         Ok(link)
     }
 
@@ -174,7 +206,7 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
     }
 }
 
-impl<S> Deref for Snapshot<S> {
+impl<S: Deref<Target = Store>> Deref for Snapshot<S> {
     type Target = Image;
 
     #[inline]

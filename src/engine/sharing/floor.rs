@@ -1,6 +1,6 @@
 //! Before a checkpoint writes pages: every process keeps from its readers what changes.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::time::{Duration, Instant};
 
 use super::{BETWEEN_LOOKS, PATIENCE, Sharing};
@@ -102,6 +102,8 @@ impl Core {
         self.rebase_if_needed(&mut pool, visible)?;
         pool.prepare_checkpoint(&source, visible, floor, &changed)?
             .map_err(|error| self.io_error("keep pages for readers", error))?;
+        // The program is told by its next commit: its own code has no place in this thread.
+        self.readers_untold.store(true, Release);
         pool.forget_before(floor);
         sharing.own().heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
         // Another floor may have been answered in a turn of this process.
