@@ -8,6 +8,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("flagstone needs Linux: private pages are frozen with MADV_POPULATE_WRITE");
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "flagstone needs a 64-bit target: each image maps the whole heap, up to 1 TiB, into one address space, and file offsets, counts and alignments are those of 64-bit words"
+);
+
 mod alloc;
 mod catalog;
 mod check;

@@ -45,6 +45,7 @@ crate::persist::persist_own!(
     shape crate::persist::Shape::Bytes
 );
 
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Bytes>() == 24 && align_of::<Bytes>() == 8);
 
 /// What a `Bytes` says of itself.

@@ -18,7 +18,7 @@ use crate::format::coordination::{CoordinationPage, SLOTS};
 use crate::map::{Birth, CoordinationMap};
 
 /// Where the bytes are that stand for locks.
-const LOCKS_AT: off_t = 1 << 62;
+const LOCKS_AT: off_t = off_t::MAX / 2 + 1;
 
 /// What a lock is for. Each is had by one process, but for the two of modes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -8,6 +8,7 @@ use crate::disk::open_to_read;
 use crate::error::{ErrorKind, Result};
 
 use super::Store;
+use super::open::expect_machine;
 
 impl Store {
     /// Looks through the whole store for damage: superblocks, page sums, the
@@ -57,6 +58,7 @@ impl Store {
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn check_file(path: impl AsRef<Path>) -> Result<Report> {
         let path = path.as_ref();
+        expect_machine()?;
         let Some(disk) = open_to_read(path)? else {
             return Err(ErrorKind::NoSuchFile { path: path.to_path_buf() }.into());
         };

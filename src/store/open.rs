@@ -235,6 +235,7 @@ impl OpenOptions {
     ///
     /// No memory, or no random numbers for its keys.
     pub fn open_in_memory(&self) -> Result<Store> {
+        expect_machine()?;
         let no_path = in_memory();
         // Miri has no mappings.
         let disk: Arc<dyn Disk> = match cfg!(miri) {
@@ -304,8 +305,9 @@ fn random() -> Result<[u64; 4]> {
 
 /// Private pages are given back and frozen one by one, so the machine's pages
 /// must be the file's.
-fn expect_machine() -> Result<()> {
-    let found = rustix::param::page_size();
+pub(super) fn expect_machine() -> Result<()> {
+    // Miri has no auxiliary vector to find it in, and no mappings.
+    let found = if cfg!(miri) { PAGE_BYTES as usize } else { rustix::param::page_size() };
     if found as u64 == PAGE_BYTES {
         return Ok(());
     }
