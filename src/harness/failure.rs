@@ -122,7 +122,7 @@ impl Display for Failure {
             return Ok(());
         }
         writeln!(f)?;
-        let whole = format_args!("{turns} turns with {steps} steps");
+        let whole = format!("{turns} turns with {steps} steps");
         if history.is_empty() && *turns > 0 {
             writeln!(f, "it came after up to {whole}, and not again in {replays} replays of them")?;
             return write!(f, "it depends on time, or on the machine: seed {seed} may repeat it");
