@@ -43,6 +43,10 @@ fn link<T: Persist>(offset: u64) -> Link<T> {
     Link::from_parts(offset, 1)
 }
 
+fn by_bounds() -> Result<Store> {
+    OpenOptions::new().link_tests(LinkTests::Bounds).open_in_memory()
+}
+
 fn strict() -> Result<Store> {
     OpenOptions::new().link_tests(LinkTests::Live).open_in_memory()
 }
@@ -64,7 +68,7 @@ fn expect_no_change<T: Persist + Copy>(tx: &mut WriteTx<'_>, place: Link<T>, val
 
 #[test]
 fn null_is_none_to_get_and_an_error_to_whoever_needs_a_target() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let null = Link::<Node>::null();
     assert!(tx.get(null)?.is_none() && tx.get_mut(null)?.is_none());
@@ -83,7 +87,7 @@ fn null_is_none_to_get_and_an_error_to_whoever_needs_a_target() -> TestResult {
 
 #[test]
 fn an_offset_or_a_count_past_the_end_is_out_of_bounds() -> TestResult {
-    for store in [Store::in_memory()?, strict()?] {
+    for store in [by_bounds()?, strict()?] {
         let mut tx = store.write()?;
         let array = tx.alloc_slice(nodes(8))?;
         tx.commit()?;
@@ -127,7 +131,7 @@ fn arithmetic_on_links_stops_where_numbers_end() {
 
 #[test]
 fn a_misaligned_link_is_refused() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let array = tx.alloc_slice(nodes(8))?;
     for shift in [1, 2, 4, 7] {
@@ -147,7 +151,7 @@ fn a_misaligned_link_is_refused() -> TestResult {
 
 #[test]
 fn freed_memory_is_not_changed_and_read_only_by_who_asks_for_no_test() -> TestResult {
-    for (store, is_strict) in [(Store::in_memory()?, false), (strict()?, true)] {
+    for (store, is_strict) in [(by_bounds()?, false), (strict()?, true)] {
         let mut tx = store.write()?;
         let _neighbour = tx.alloc(node(1))?;
         let freed = tx.alloc(node(2))?;
@@ -189,7 +193,7 @@ fn pages_where(heap_bytes: u64, mut accepts: impl FnMut(Link<u8>) -> bool) -> Ve
 
 #[test]
 fn nothing_but_objects_of_the_users_can_be_changed() -> TestResult {
-    for store in [Store::in_memory()?, strict()?] {
+    for store in [by_bounds()?, strict()?] {
         let mut tx = store.write()?;
         let array = tx.alloc_slice(nodes(1000))?;
         tx.set_root("array", array)?;
@@ -212,7 +216,7 @@ fn nothing_but_objects_of_the_users_can_be_changed() -> TestResult {
 
 #[test]
 fn no_byte_of_the_log_is_ever_seen() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let _ = tx.alloc(node(1))?;
     tx.commit()?;
@@ -236,7 +240,7 @@ fn no_byte_of_the_log_is_ever_seen() -> TestResult {
 
 #[test]
 fn bytes_that_are_no_value_are_refused_wherever_they_stand() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let good = Pixel { colour: Colour::Green, shown: true };
     let pixels = tx.alloc_slice([good; 2])?;
@@ -267,7 +271,7 @@ fn bytes_that_are_no_value_are_refused_wherever_they_stand() -> TestResult {
 
 #[test]
 fn an_interior_link_may_be_followed_but_neither_freed_nor_made_a_root() -> TestResult {
-    for store in [Store::in_memory()?, strict()?] {
+    for store in [by_bounds()?, strict()?] {
         let mut tx = store.write()?;
         let small = tx.alloc_slice(nodes(8))?;
         let large = tx.alloc_slice(nodes(1000))?;
@@ -294,7 +298,7 @@ fn an_interior_link_may_be_followed_but_neither_freed_nor_made_a_root() -> TestR
 
 #[test]
 fn only_the_whole_allocation_is_freed_and_only_once() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let single = tx.alloc(node(1))?;
     let small = tx.alloc_slice(nodes(8))?;
@@ -331,7 +335,7 @@ fn only_the_whole_allocation_is_freed_and_only_once() -> TestResult {
 
 #[test]
 fn links_that_overlap_are_not_lent_at_once() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let array = tx.alloc_slice(nodes(8))?;
     let at = |index| array.index(index).unwrap();
@@ -352,7 +356,7 @@ fn links_that_overlap_are_not_lent_at_once() -> TestResult {
 
 #[test]
 fn a_range_to_copy_stays_within_its_array() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let array = tx.alloc_slice((0..10u32).map(u64::from))?;
     let far = u64::MAX;
@@ -385,7 +389,7 @@ fn an_iterator_that_has_more_than_it_told_is_refused() -> TestResult {
         }
     }
     impl ExactSizeIterator for Tells {}
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     assert_refused!(tx.alloc_slice(Tells(0..)), TooLarge { count: 3, .. });
     Ok(())
@@ -393,7 +397,7 @@ fn an_iterator_that_has_more_than_it_told_is_refused() -> TestResult {
 
 #[test]
 fn a_range_that_is_reversed_is_said_to_be_so() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     let list = tx.alloc(flagstone::collections::Vec::<u64>::new())?;
     list.extend(&mut tx, 0..10)?;
@@ -406,7 +410,7 @@ fn a_range_that_is_reversed_is_said_to_be_so() -> TestResult {
 
 #[test]
 fn an_error_reads_the_same_where_it_is_unwrapped() -> TestResult {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let error = common::refusal(store.read()?.at(Link::<Node>::null()));
     assert_eq!(format!("{error:?}"), error.to_string());
     assert!(error.to_string().contains("root_or_insert_with"), "{error}");
@@ -426,7 +430,7 @@ fn an_allocation_that_no_heap_can_hold_is_refused() -> TestResult {
         }
     }
     impl ExactSizeIterator for Claims {}
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let mut tx = store.write()?;
     for count in [usize::MAX, usize::MAX / 16 + 2, 1 << 60, 1 << 40] {
         assert_refused!(tx.alloc_slice(Claims(count)), TooLarge { .. });
@@ -440,7 +444,7 @@ fn an_allocation_that_no_heap_can_hold_is_refused() -> TestResult {
 
 #[test]
 fn the_message_names_the_type_and_the_place() -> Result<(), Error> {
-    let store = Store::in_memory()?;
+    let store = by_bounds()?;
     let tx = store.read()?;
     let message = common::refusal(tx.get(link::<Node>(u64::MAX - 7))).to_string();
     assert!(message.contains("Node") && message.contains("0xfffffffffffffff8"), "{message}");

@@ -186,7 +186,7 @@ impl Link<Bytes> {
     pub fn replace(self, tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<Bytes> {
         let old = self.header(tx)?;
         let new = Bytes::new(tx, bytes)?;
-        tx.put(self, new)?;
+        tx.put_header(self, new)?;
         Ok(old)
     }
 

@@ -293,6 +293,29 @@ pub enum ErrorKind {
         found: &'static str,
     },
 
+    /// Zeros were asked for where they are no value.
+    #[error(
+        "no value of {type_name} has only zero bytes (as an enum without a variant 0 has none); allocate it with `alloc` or `alloc_slice`, from a value"
+    )]
+    ZerosInvalid {
+        /// The type.
+        type_name: String,
+    },
+
+    /// A value that is stored owns memory which is not there, such as a `Text` that was made in a
+    /// transaction which was rolled back, or in another store.
+    #[error(
+        "the value owns an allocation of {type_name} at heap offset {offset:#x}, which is not there ({found}); it was made in a transaction that was rolled back, is of another store, or was released: make it anew, in this transaction"
+    )]
+    OwnedNotLive {
+        /// The type of what it owns.
+        type_name: String,
+        /// Where that should be, from the start of the heap.
+        offset: u64,
+        /// What lies there instead.
+        found: String,
+    },
+
     /// A link is not exactly one allocation of its type, as `free` and roots want it.
     #[error(
         "link to {type_name} at heap offset {offset:#x} is not one whole allocation of that type ({found}); give the link that `alloc` returned"

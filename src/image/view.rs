@@ -14,16 +14,27 @@ use super::PageSet;
 use super::page_ranges::PageRanges;
 
 /// How much is tested when a link is followed for reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// The default is `Live` where flagstone is built with debug assertions, as `cargo build` and
+/// `cargo test` do, and `Bounds` elsewhere. [`OpenOptions::link_tests`] sets either:
+/// `Live` costs about as much again as following the link, once for each.
+///
+/// [`OpenOptions::link_tests`]: crate::OpenOptions::link_tests
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkTests {
     /// Bounds, alignment, bit validity. What the link leads to may have been
     /// freed since; then its bytes are those of the last object there, or of
     /// a later one.
-    #[default]
     Bounds,
     /// As well: the link lies in one live allocation of the user's. Costs a
     /// look at the page's descriptor for each link.
     Live,
+}
+
+impl Default for LinkTests {
+    fn default() -> Self {
+        if cfg!(debug_assertions) { Self::Live } else { Self::Bounds }
+    }
 }
 
 /// The heap as one transaction sees it; transactions deref to it.
@@ -210,6 +221,9 @@ impl Image {
     /// A copy of the value at `link`, whatever its type: see `PrivateMap::value`.
     #[inline]
     pub(crate) fn value<T: Persist>(&self, link: Link<T>) -> Result<T> {
+        if self.is_refused(link) {
+            return Err(self.refusal(link));
+        }
         self.map.value(link.offset()).map_err(|misfit| self.misfit(link, misfit))
     }
 

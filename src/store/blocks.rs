@@ -6,9 +6,10 @@
 
 use crate::alloc::{self, Request};
 use crate::error::{ErrorKind, Result};
-use crate::persist::{Block, Blocks, Element, ElementRef, Link, Persist};
+use crate::persist::{Block, Blocks, Element, ElementRef, Link, Owned, Persist, Piece, bytes_of};
 
 use super::WriteTx;
+use super::write::{Held, request};
 
 /// An allocation that was tested, to change parts of it.
 #[derive(Clone, Copy, Debug)]
@@ -38,16 +39,17 @@ impl Area {
 impl WriteTx<'_> {
     /// An array of `count` blocks; all bytes are zero.
     pub(crate) fn alloc_blocks<E: Element>(&mut self, count: u64) -> Result<Blocks<E>> {
-        let offset = self.alloc_zeroed(&ElementRef::of::<E>(), Some(count))?;
+        let offset = self.alloc_zeros(&ElementRef::of::<E>(), Some(count))?;
         Ok(Blocks::new(offset, count))
     }
 
     /// A block; all bytes are zero.
     pub(crate) fn alloc_block<E: Element>(&mut self) -> Result<Block<E>> {
-        Ok(Block::new(self.alloc_zeroed(&ElementRef::of::<E>(), None)?, 1))
+        Ok(Block::new(self.alloc_zeros(&ElementRef::of::<E>(), None)?, 1))
     }
 
-    fn alloc_zeroed(&mut self, element: &ElementRef, count: Option<u64>) -> Result<u64> {
+    /// An allocation of zeros, not tested to be values.
+    pub(super) fn alloc_zeros(&mut self, element: &ElementRef, count: Option<u64>) -> Result<u64> {
         let request = self.request_for(element, count)?;
         let offset = alloc::allocate(self.workspace(), &request)?;
         // The pages of a run are zero when they are taken into use.
@@ -118,6 +120,57 @@ impl WriteTx<'_> {
         let request = self.request_for(&element, None)?;
         self.expect_element(&element, block.offset(), &request)?;
         Ok(Area { offset: block.offset(), len_bytes: E::SIZE_BYTES })
+    }
+
+    /// Refuses a value that owns what is not there: of a transaction that was rolled back, of
+    /// another store, or one that was released. Asked when a value comes in, so that it is found
+    /// out before somebody reads it. Constant time for each part that can own.
+    #[inline]
+    pub(crate) fn expect_owned<T: Persist>(&mut self, value: &T) -> Result<()> {
+        if !T::OWNS {
+            return Ok(());
+        }
+        // Kept, so that no value costs an allocation of memory.
+        let mut owned = std::mem::take(&mut self.owned);
+        T::owned(bytes_of(value), &mut owned);
+        self.expect_pieces(owned)
+    }
+
+    /// The same of a value that was made where it lies.
+    pub(super) fn expect_owned_at<T: Persist>(&mut self, link: Link<T>) -> Result<()> {
+        if !T::OWNS {
+            return Ok(());
+        }
+        let mut owned = Owned::default();
+        T::owned(bytes_of(self.at(link)?), &mut owned);
+        self.expect_pieces(owned)
+    }
+
+    fn expect_pieces(&mut self, mut owned: Owned) -> Result<()> {
+        let mut live = Ok(());
+        while let Some(piece) = owned.pop() {
+            live = live.and_then(|()| self.expect_piece(&piece));
+        }
+        self.owned = owned;
+        live
+    }
+
+    fn expect_piece(&mut self, piece: &Piece) -> Result<()> {
+        let Piece { element, offset, count, .. } = piece;
+        let Held { writer, numbers, .. } = &mut self.writer;
+        let type_number = numbers.number_if_known(&writer.workspace, &self.store.types, element)?;
+        let Err(found) = alloc::expect_whole(self, *offset, &request(element, type_number, *count))
+        else {
+            return Ok(());
+        };
+        let (type_name, offset) = ((element.name)(), *offset);
+        Err(ErrorKind::OwnedNotLive { type_name, offset, found }.into())
+    }
+
+    /// Replaces the header of a collection by one that it has made itself.
+    #[inline]
+    pub(crate) fn put_header<T: Persist>(&mut self, link: Link<T>, header: T) -> Result<()> {
+        self.put_unowned(link, header)
     }
 
     /// Moves a value to a place in the area, whatever was there.

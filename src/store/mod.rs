@@ -13,6 +13,7 @@ mod gate;
 mod log_growth;
 mod open;
 mod options;
+mod place;
 mod read;
 mod release;
 mod roots;
@@ -75,6 +76,10 @@ pub struct Store {
 impl Store {
     /// Opens the store at `path`, and creates it if there is none. An empty file becomes a
     /// store, as the same file with the same permissions.
+    ///
+    /// Where the length of files is limited (`RLIMIT_FSIZE`), the kernel sends SIGXFSZ to a program
+    /// whose file would grow past the limit, which ends it. A program that ignores the signal
+    /// gets an error from that transaction instead (EFBIG), and can go on. Nothing is lost.
     ///
     /// # Safety
     ///

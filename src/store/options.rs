@@ -95,7 +95,7 @@ impl Default for OpenOptions {
             checkpoints: Checkpoints::Background,
             most_snapshots: 1000,
             reader_report: None,
-            link_tests: LinkTests::Bounds,
+            link_tests: LinkTests::default(),
             verify: false,
             salvage: false,
             assume_local: false,
@@ -192,7 +192,7 @@ impl OpenOptions {
     }
 
     /// How much is tested when a link is followed for reading. Default:
-    /// [`LinkTests::Bounds`].
+    /// [`LinkTests::Live`] in builds with debug assertions, else [`LinkTests::Bounds`].
     pub fn link_tests(mut self, link_tests: LinkTests) -> Self {
         self.link_tests = link_tests;
         self

@@ -7,7 +7,7 @@ use crate::catalog::TypeNumbers;
 use crate::engine::{WriteTurn, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
-use crate::persist::{ElementRef, Link, Persist, Pointee, expect_range};
+use crate::persist::{ElementRef, Link, Owned, Persist, Pointee, expect_range};
 use crate::sync::MutexGuard;
 use crate::workspace::Workspace;
 
@@ -33,6 +33,8 @@ pub struct WriteTx<'store> {
     pub(super) durability: Durability,
     pub(super) serial: u64,
     pub(super) tested: TestedAreas,
+    /// Room for what a value owns, empty between two calls.
+    pub(super) owned: Owned,
 }
 
 /// The writer's lock. All that it holds is given back in this order: the gate is opened to
@@ -64,8 +66,8 @@ impl Store {
             log_growth::tidy(&self.core, &mut held.writer)?;
         }
         let (durability, serial) = (self.durability, next_serial());
-        let tested = TestedAreas::default();
-        Ok(WriteTx { store: self, writer: held, durability, serial, tested })
+        let (tested, owned) = (TestedAreas::default(), Owned::default());
+        Ok(WriteTx { store: self, writer: held, durability, serial, tested, owned })
     }
 
     /// Runs `change` in a write transaction and commits it; an error of
@@ -94,7 +96,7 @@ impl Store {
     }
 }
 
-fn request(element: &ElementRef, type_number: u32, count: Option<u64>) -> Request {
+pub(super) fn request(element: &ElementRef, type_number: u32, count: Option<u64>) -> Request {
     let ElementRef { size_bytes, align_bytes, .. } = *element;
     Request { type_number, size_bytes, align_bytes, count }
 }
@@ -132,9 +134,11 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// The file cannot grow, or the allocator's structures are damaged. The
+    /// The file cannot grow; the value owns what is not there
+    /// ([`ErrorKind::OwnedNotLive`]); or the allocator's structures are damaged. The
     /// transaction should be rolled back then.
     pub fn alloc<T: Persist>(&mut self, value: T) -> Result<Link<T>> {
+        self.expect_owned(&value)?;
         let request = self.request_for(&ElementRef::of::<T>(), None)?;
         let offset = alloc::allocate(self.workspace(), &request)?;
         let link = Link::from_parts(offset, 1);
@@ -169,12 +173,12 @@ impl<'store> WriteTx<'store> {
         let count = values.len() as u64;
         let link = self.alloc_array(count)?;
         let size = size_of::<T>() as u64;
-        let workspace = self.workspace();
-        workspace.mark(link.offset(), count * size)?;
+        self.workspace().mark(link.offset(), count * size)?;
         let (mut written, mut values) = (0, values);
         for (index, value) in (0..count).zip(&mut values) {
             let place = Link::from_parts(link.offset() + index * size, 1);
-            workspace.image_mut().put(place, value)?;
+            self.expect_owned(&value)?;
+            self.workspace().image_mut().put(place, value)?;
             written += 1;
         }
         if written < count || values.next().is_some() {
@@ -254,9 +258,17 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// As [`at_mut`](Self::at_mut), but for the old value's bits.
+    /// As [`at_mut`](Self::at_mut), but for the old value's bits; and
+    /// [`ErrorKind::OwnedNotLive`].
     #[inline]
     pub fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
+        self.expect_owned(&value)?;
+        self.put_unowned(link, value)
+    }
+
+    /// As `put`; what the value owns is not looked at.
+    #[inline]
+    pub(super) fn put_unowned<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         if link.is_null() {
             return Err(ErrorKind::LinkNull { type_name: T::type_name() }.into());
         }

@@ -173,6 +173,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
     ///
     /// As [`get_mut`](Self::get_mut).
     pub fn insert(&mut self, value: V) -> Result<V> {
+        self.tx.expect_owned(&value)?;
         self.path.leaf.replace(self.tx, self.path.index, value)
     }
 
@@ -216,6 +217,7 @@ impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, 
     /// The map is damaged, or the file cannot grow.
     pub fn insert(self, value: V) -> Result<&'a mut V> {
         let Self { tx, map, mut tree, path, key } = self;
+        tx.expect_owned(&value)?;
         let key = K::store(tx, key)?;
         let (leaf, index) = tree.insert_at(tx, path, (key, value))?;
         map.set_tree(tx, tree)?;
@@ -230,6 +232,7 @@ impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, 
     /// As [`insert`](Self::insert).
     pub fn insert_link(self, value: V) -> Result<Link<V>> {
         let Self { tx, map, mut tree, path, key } = self;
+        tx.expect_owned(&value)?;
         let key = K::store(tx, key)?;
         let (leaf, index) = tree.insert_at(tx, path, (key, value))?;
         map.set_tree(tx, tree)?;

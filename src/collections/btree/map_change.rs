@@ -51,7 +51,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
 
     #[inline]
     pub(super) fn set_tree(self, tx: &mut WriteTx<'_>, tree: Tree<K, V>) -> Result<()> {
-        tx.put(self, BTreeMap::of(tree))
+        tx.put_header(self, BTreeMap::of(tree))
     }
 
     /// Gives a key a value; returns the one that it had, which is the caller's
@@ -64,6 +64,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     where
         K: OrdKey<Q>,
     {
+        tx.expect_owned(&value)?;
         let mut tree = self.tree(tx)?;
         let path = match tree.locate(tx, &|tx, stored: &K| stored.order(tx, key))? {
             Some((path, true)) => return path.leaf.replace(tx, path.index, value).map(Some),

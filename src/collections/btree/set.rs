@@ -199,7 +199,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
     }
 
     fn set_tree(self, tx: &mut WriteTx<'_>, tree: Tree<K, Nothing>) -> Result<()> {
-        tx.put(self, BTreeSet::of(tree))
+        tx.put_header(self, BTreeSet::of(tree))
     }
 
     /// Adds a key; whether it was not there. One that is there stays as it is

@@ -28,12 +28,13 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// The deque is damaged, or the file cannot grow.
     pub fn push_back(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
+        tx.expect_owned(&value)?;
         let mut deque = self.header(tx)?;
         deque.make_room(tx, 1)?;
         let area = deque.area(tx)?;
         tx.put_in(area, at::<T>(deque.slot(deque.len)), value)?;
         deque.len += 1;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// Puts an element before the first one. Amortised constant time.
@@ -42,13 +43,14 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// As [`push_back`](Self::push_back).
     pub fn push_front(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
+        tx.expect_owned(&value)?;
         let mut deque = self.header(tx)?;
         deque.make_room(tx, 1)?;
         let area = deque.area(tx)?;
         deque.head = deque.slot_before();
         deque.len += 1;
         tx.put_in(area, at::<T>(deque.head), value)?;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// Takes the first element out. Constant time.
@@ -66,7 +68,7 @@ impl<T: Persist> Link<Deque<T>> {
         deque.zero(tx, area, 0, 1)?;
         deque.head = deque.slot(1);
         deque.len -= 1;
-        tx.put(self, deque)?;
+        tx.put_header(self, deque)?;
         Ok(Some(value))
     }
 
@@ -87,7 +89,7 @@ impl<T: Persist> Link<Deque<T>> {
         let area = deque.area(tx)?;
         deque.zero(tx, area, index, 1)?;
         deque.len = index;
-        tx.put(self, deque)?;
+        tx.put_header(self, deque)?;
         Ok(Some(value))
     }
 
@@ -131,6 +133,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// The deque or the element is damaged, or there is none at `index`.
     pub fn replace(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<T> {
+        tx.expect_owned(&value)?;
         let (deque, old) = self.taken(tx, index)?;
         let area = deque.area(tx)?;
         tx.put_in(area, at::<T>(deque.slot(index)), value)?;
@@ -203,8 +206,8 @@ impl<T: Persist> Link<Deque<T>> {
         rest.zero(tx, from, 0, rest.len)?;
         deque.len += rest.len;
         rest.len = 0;
-        tx.put(self, deque)?;
-        tx.put(other, rest)
+        tx.put_header(self, deque)?;
+        tx.put_header(other, rest)
     }
 
     /// Makes room for `more` elements, and then some.
@@ -215,7 +218,7 @@ impl<T: Persist> Link<Deque<T>> {
     pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         let mut deque = self.header(tx)?;
         deque.make_room(tx, more)?;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// Makes room for `more` elements and for no others.
@@ -230,7 +233,7 @@ impl<T: Persist> Link<Deque<T>> {
             return Ok(());
         }
         deque.move_to(tx, needed)?;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// Gives back room that no element uses.
@@ -257,7 +260,7 @@ impl<T: Persist> Link<Deque<T>> {
             return self.clear(tx);
         }
         deque.move_to(tx, capacity)?;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// All elements side by side, to change them. They move to a new place if
@@ -275,7 +278,7 @@ impl<T: Persist> Link<Deque<T>> {
         if deque.capacity() - deque.head < deque.len {
             let capacity = deque.capacity();
             deque.move_to(tx, capacity)?;
-            tx.put(self, deque.same())?;
+            tx.put_header(self, deque.same())?;
         }
         deque.area(tx)?;
         let offset = deque.slots.offset() + at::<T>(deque.head);

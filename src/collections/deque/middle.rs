@@ -18,6 +18,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// As [`push_back`](Self::push_back), and an index past the end.
     pub fn insert(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<()> {
+        tx.expect_owned(&value)?;
         let mut deque = self.header(tx)?;
         let len = deque.len;
         if index > len {
@@ -33,7 +34,7 @@ impl<T: Persist> Link<Deque<T>> {
             deque.shift(tx, area, (index, index + 1), len - index)?;
         }
         tx.put_in(area, at::<T>(deque.slot(index)), value)?;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// Takes out the element at `index`, if there is one. Moves the elements of
@@ -108,7 +109,7 @@ impl<T: Persist> Link<Deque<T>> {
             deque.zero(tx, area, before + behind, gone)?;
         }
         deque.len -= gone;
-        tx.put(self, deque)?;
+        tx.put_header(self, deque)?;
         Ok(taken)
     }
 
@@ -137,7 +138,7 @@ impl<T: Persist> Link<Deque<T>> {
         let area = deque.area(tx)?;
         deque.zero(tx, area, len, deque.len - len)?;
         deque.len = len;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     fn release_where(
@@ -163,7 +164,7 @@ impl<T: Persist> Link<Deque<T>> {
     /// As [`truncate`](Self::truncate).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let deque = self.header(tx)?;
-        tx.put(self, Deque::new())?;
+        tx.put_header(self, Deque::new())?;
         tx.release(deque)
     }
 
@@ -242,7 +243,7 @@ impl<T: Persist> Link<Deque<T>> {
         }
         deque.zero(tx, area, len, deque.len - len)?;
         deque.len = len;
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// Moves the first `count` elements behind the others. Takes time in
@@ -278,7 +279,7 @@ impl<T: Persist> Link<Deque<T>> {
                 tx.bytes_in_mut(area, at::<T>(from), at::<T>(1))?.fill(0);
             }
         }
-        tx.put(self, deque)
+        tx.put_header(self, deque)
     }
 
     /// Moves the last `count` elements before the others.

@@ -112,6 +112,7 @@ impl<T: Persist> Deque<T> {
         let mut values = values.into_iter();
         let mut area = None;
         while let Some(value) = values.next() {
+            tx.expect_owned(&value)?;
             if self.len == self.capacity() {
                 let more = (values.size_hint().0 as u64).saturating_add(1);
                 self.make_room(tx, more)?;
@@ -122,7 +123,7 @@ impl<T: Persist> Deque<T> {
             tx.put_in(place, at::<T>(self.slot(self.len)), value)?;
             self.len += 1;
             // Each time, since slots without an element are to be zero.
-            home.map_or(Ok(()), |home| tx.put(home, self.same()))?;
+            home.map_or(Ok(()), |home| tx.put_header(home, self.same()))?;
         }
         Ok(())
     }

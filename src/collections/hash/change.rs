@@ -28,6 +28,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     where
         K: Key<Q>,
     {
+        tx.expect_owned(&value)?;
         let sought = self.table().seek(tx, query)?;
         if let Some(place) = sought.place {
             let old = tx.value(place.value())?;
@@ -175,6 +176,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
             let keeps = keep(&key, &mut value);
             // Also of an entry that goes: what was taken out of its value is not released.
             if bytes_of(&value) != bytes_of(&before) {
+                tx.expect_owned(&value)?;
                 place.open(tx)?.put_value::<K, V>(tx, value)?;
             }
             Ok(keeps)

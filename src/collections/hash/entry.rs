@@ -145,6 +145,7 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
     ///
     /// The map is damaged, or the file cannot grow.
     pub fn insert(self, value: V) -> Result<&'a mut V> {
+        self.tx.expect_owned(&value)?;
         let key = K::store(self.tx, self.query)?;
         let slot = self.map.table().claim(self.tx, self.hash)?;
         slot.put_key(self.tx, key)?;
@@ -159,6 +160,7 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
     ///
     /// As [`insert`](Self::insert).
     pub fn insert_link(self, value: V) -> Result<Link<V>> {
+        self.tx.expect_owned(&value)?;
         let key = K::store(self.tx, self.query)?;
         let slot = self.map.table().claim(self.tx, self.hash)?;
         slot.put_key(self.tx, key)?;
@@ -215,6 +217,7 @@ impl<'a, K: crate::collections::StoredKey, V: Persist> OccupiedEntry<'a, '_, K, 
     ///
     /// As [`get_mut`](Self::get_mut).
     pub fn insert(&mut self, value: V) -> Result<V> {
+        self.tx.expect_owned(&value)?;
         let old = self.tx.value(self.place.value())?;
         self.place.open(self.tx)?.put_value::<K, V>(self.tx, value)?;
         Ok(old)

@@ -148,13 +148,13 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
     ) -> Result<()> {
         let mut table = *self.header(tx)?;
         change(&mut table, tx)?;
-        tx.put(self, table)
+        tx.put_header(self, table)
     }
 
     /// Releases everything.
     pub(super) fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let table = *self.header(tx)?;
-        tx.put(self, Table::new())?;
+        tx.put_header(self, Table::new())?;
         tx.release(table)
     }
 }

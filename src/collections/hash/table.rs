@@ -118,7 +118,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         let Some(slot) = Shard::claim(tx, link, hash)? else {
             return Err(table.shard(tx, index)?.bad_tags("a free slot in new blocks", "none"));
         };
-        tx.put(self, table)?;
+        tx.put_header(self, table)?;
         Ok(slot)
     }
 
@@ -128,7 +128,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         let mut table = *self.header(tx)?;
         if table.is_sparse() {
             table.merge(tx, &mut KeyBudget::new(tx))?;
-            return tx.put(self, table);
+            return tx.put_header(self, table);
         }
         let shard = table.shard(tx, place.index)?.open(tx)?;
         if shard.is_sparse() {

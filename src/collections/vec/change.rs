@@ -29,12 +29,13 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// The vector is damaged, or the file cannot grow.
     pub fn push(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
+        tx.expect_owned(&value)?;
         let mut vec = self.header(tx)?;
         vec.make_room(tx, 1)?;
         let area = vec.area(tx)?;
         tx.put_in(area, at::<T>(vec.len()), value)?;
         vec.set_len(vec.len() + 1);
-        tx.put(self, vec)
+        tx.put_header(self, vec)
     }
 
     /// Takes the last element out.
@@ -49,7 +50,7 @@ impl<T: Persist> Link<Vec<T>> {
         };
         let value = tx.value(last)?;
         vec.set_len(vec.len() - 1);
-        tx.put(self, vec)?;
+        tx.put_header(self, vec)?;
         Ok(Some(value))
     }
 
@@ -137,6 +138,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// The vector or the element is damaged, or there is none at `index`.
     pub fn replace(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<T> {
+        tx.expect_owned(&value)?;
         let (vec, old) = self.taken(tx, index)?;
         let area = vec.area(tx)?;
         tx.put_in(area, at::<T>(index), value)?;
@@ -188,7 +190,7 @@ impl<T: Persist> Link<Vec<T>> {
         let (from, to) = (at::<T>(range.start), at::<T>(vec.len()));
         tx.copy_in((area, from), (area, to), at::<T>(more))?;
         vec.set_len(vec.len() + more);
-        tx.put(self, vec)
+        tx.put_header(self, vec)
     }
 
     /// Moves all elements of `other` to the end of this one.
@@ -213,8 +215,8 @@ impl<T: Persist> Link<Vec<T>> {
         tx.copy_in((from, 0), (to, at::<T>(vec.len())), at::<T>(rest.len()))?;
         vec.set_len(vec.len() + rest.len());
         rest.set_len(0);
-        tx.put(self, vec)?;
-        tx.put(other, rest)
+        tx.put_header(self, vec)?;
+        tx.put_header(other, rest)
     }
 
     /// Takes the elements from `index` on out, as a vector that is the caller's.
@@ -237,7 +239,7 @@ impl<T: Persist> Link<Vec<T>> {
         tx.copy_in((from, at::<T>(index)), (to, 0), at::<T>(count))?;
         rest.set_len(count);
         vec.set_len(index);
-        tx.put(self, vec)?;
+        tx.put_header(self, vec)?;
         Ok(rest)
     }
 
@@ -261,7 +263,7 @@ impl<T: Persist> Link<Vec<T>> {
         let rest_bytes = at::<T>(vec.len() - index - 1);
         tx.copy_in((area, at::<T>(index + 1)), (area, at::<T>(index)), rest_bytes)?;
         vec.set_len(vec.len() - 1);
-        tx.put(self, vec)?;
+        tx.put_header(self, vec)?;
         Ok(value)
     }
 
@@ -276,7 +278,7 @@ impl<T: Persist> Link<Vec<T>> {
         let last = vec.len() - 1;
         tx.copy_in((area, at::<T>(last)), (area, at::<T>(index)), at::<T>(1))?;
         vec.set_len(last);
-        tx.put(self, vec)?;
+        tx.put_header(self, vec)?;
         Ok(value)
     }
 
@@ -318,6 +320,7 @@ impl<T: Persist> Link<Vec<T>> {
         let mut vec = self.header(tx)?;
         let range = array::within::<Vec<T>>(range, vec.len())?;
         let values: std::vec::Vec<T> = values.into_iter().collect();
+        values.iter().try_for_each(|value| tx.expect_owned(value))?;
         let (gone, come) = (range.end - range.start, values.len() as u64);
         if gone + come == 0 {
             return Ok(std::vec::Vec::new());
@@ -336,7 +339,7 @@ impl<T: Persist> Link<Vec<T>> {
             tx.put_in(area, at::<T>(index), value)?;
         }
         vec.set_len(vec.len() - gone + come);
-        tx.put(self, vec)?;
+        tx.put_header(self, vec)?;
         Ok(taken)
     }
 

@@ -17,7 +17,7 @@ impl<T: Persist> Link<Vec<T>> {
     pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         let mut vec = self.header(tx)?;
         vec.make_room(tx, more)?;
-        tx.put(self, vec)
+        tx.put_header(self, vec)
     }
 
     /// Makes room for `more` elements and for no others.
@@ -32,7 +32,7 @@ impl<T: Persist> Link<Vec<T>> {
             return Ok(());
         }
         vec.move_to(tx, needed)?;
-        tx.put(self, vec)
+        tx.put_header(self, vec)
     }
 
     /// Gives back room that no element uses.
@@ -59,7 +59,7 @@ impl<T: Persist> Link<Vec<T>> {
             return self.clear(tx);
         }
         vec.move_to(tx, capacity)?;
-        tx.put(self, vec)
+        tx.put_header(self, vec)
     }
 
     /// Releases all elements, and gives the allocation back.
@@ -69,7 +69,7 @@ impl<T: Persist> Link<Vec<T>> {
     /// As [`truncate`](Self::truncate).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let vec = self.header(tx)?;
-        tx.put(self, Vec::new())?;
+        tx.put_header(self, Vec::new())?;
         tx.release(vec)
     }
 
@@ -90,7 +90,7 @@ impl<T: Persist> Link<Vec<T>> {
             }
         }
         vec.set_len(len);
-        tx.put(self, vec)
+        tx.put_header(self, vec)
     }
 
     /// Makes the vector `len` elements long: releases those behind, or appends
@@ -259,7 +259,7 @@ impl<T: Persist> Link<Vec<T>> {
             len += 1;
         }
         vec.set_len(len);
-        tx.put(self, vec)
+        tx.put_header(self, vec)
     }
 
     /// A vector of its own with copies of the elements: what `clone` is in

@@ -355,18 +355,19 @@ impl<T: Persist> Vec<T> {
         let mut values = values.into_iter();
         let mut area = None;
         while let Some(value) = values.next() {
+            tx.expect_owned(&value)?;
             if self.len() == self.capacity {
                 let more = (values.size_hint().0 as u64).saturating_add(1);
                 self.make_room(tx, more)?;
                 area = None;
-                home.map_or(Ok(()), |home| tx.put(home, self.same()))?;
+                home.map_or(Ok(()), |home| tx.put_header(home, self.same()))?;
             }
             let place = area.map_or_else(|| self.area(tx), Ok)?;
             area = Some(place);
             tx.put_in(place, at::<T>(self.len()), value)?;
             self.set_len(self.len() + 1);
         }
-        home.map_or(Ok(()), |home| tx.put(home, self.same()))
+        home.map_or(Ok(()), |home| tx.put_header(home, self.same()))
     }
 
     fn own(bytes: &[u8], owned: &mut Owned) {
