@@ -2,10 +2,13 @@
 //! transaction can be rolled back, the store works on within what it has, and
 //! everything that was committed is there afterwards.
 //!
-//! A limit on the length of files stands in for a full disk, in a child since it
-//! holds for a process; the same runs on small file systems where they can be
-//! mounted, which have room again at last.
+//! A limit on the length of files stands in for a full disk, in a child since it holds for a
+//! process; the same runs on small file systems where they can be mounted, which have room again
+//! at last. Where a page of the file has no block of its own, shared with a copy or a hole, it is
+//! an error as well, and no signal (`blocks`).
 
+#[path = "common/blocks.rs"]
+mod blocks;
 mod common;
 #[path = "common/power/mod.rs"]
 mod power;
@@ -325,11 +328,13 @@ fn main() -> ExitCode {
         probe: Box::new(probe),
         run: Box::new(run),
     };
-    power::main(vec![
+    let mut tests = vec![
         test(LIMIT, || Ok(()), a_limit_of_the_files_length),
         test("a small tmpfs", || Bench::new().map(drop), a_small_tmpfs),
         test("a small ext4", || probe(Kind::Ext4), || a_small_disk(Kind::Ext4)),
         test("a small xfs", || probe(Kind::Xfs), || a_small_disk(Kind::Xfs)),
         test("a full btrfs", || probe(Kind::Btrfs), a_full_disk_that_copies_on_write),
-    ])
+    ];
+    tests.extend(blocks::tests());
+    power::main(tests)
 }

@@ -274,7 +274,7 @@ fn live_is_the_default_where_debug_assertions_are_on() -> TestResult {
     let path = folder.path().join("store");
     let link = common::open(&path)?.update(|tx| {
         let link = tx.alloc(7u64)?;
-        tx.alloc(8u64)?;
+        let _ = tx.alloc(8u64)?;
         tx.free(link)?;
         Ok::<Link<u64>, flagstone::Error>(link)
     })?;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, Mode};
 
 use super::lock::LockedFile;
 use super::{Disk, FileDisk};
@@ -17,6 +17,8 @@ const PIECE_BYTES: u64 = 1 << 20;
 /// messages.
 pub(crate) fn anonymous(path: &Path) -> io::Result<FileDisk> {
     let file = File::from(rustix::fs::memfd_create("flagstone", MemfdFlags::CLOEXEC)?);
+    // Whoever finds the descriptor in `/proc` is not to open it by mistake.
+    rustix::fs::fchmod(&file, Mode::empty())?;
     // Memory has no write errors that one description could take from the other.
     let log = file.try_clone()?;
     let heap = LockedFile::exclusive(file, path).map_err(io::Error::other)?;

@@ -81,6 +81,10 @@ pub(crate) trait Coordination: Send + Sync {
     /// Whether another process has the lock.
     fn is_locked_by_other(&self, lock: Lock) -> io::Result<bool>;
 
+    /// Refuses where the page has become this process's own: then what it stored there before
+    /// this is asked may have reached nobody, and what it loaded may be zeros. It stays so.
+    fn expect_shared(&self) -> io::Result<()>;
+
     /// Whether any other process has a slot.
     fn is_shared(&self) -> io::Result<bool> {
         for slot in 0..SLOTS {
@@ -109,6 +113,10 @@ pub(crate) fn meet(file: File) -> io::Result<Box<dyn Coordination>> {
 impl Coordination for FileCoordination {
     fn page(&self) -> &CoordinationPage {
         self.page.deref()
+    }
+
+    fn expect_shared(&self) -> io::Result<()> {
+        self.page.expect_shared()
     }
 
     fn try_lock(&self, lock: Lock) -> io::Result<bool> {

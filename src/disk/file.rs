@@ -10,9 +10,9 @@ use rustix::io::Errno;
 
 use super::lock::LockedFile;
 use super::system::{FileId, allocate, length_of, settled_length_of, uninterrupted};
-use super::{Disk, LogRegion};
+use super::{Disk, LogRegion, holes};
 use crate::error::{ErrorKind, Result};
-use crate::format::PAGE_BYTES;
+use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 use crate::map::{LogMap, PrivateMap};
 
 /// A file behind two descriptions of its own (D1).
@@ -218,6 +218,22 @@ impl Disk for FileDisk {
         uninterrupted(|| fadvise(&*self.heap, 0, None, Advice::DontNeed))
     }
 
+    /// The heap is mapped for this process alone, so its holes matter only where looking at
+    /// them takes space.
+    fn fill_holes(&self, log_offset: u64, log_bytes: u64) -> io::Result<()> {
+        if !holes::may_have_holes(&self.heap)? {
+            return Ok(());
+        }
+        if holes::looking_takes_space(&self.heap)? {
+            return holes::fill(&self.heap, 0..self.len_bytes()?);
+        }
+        if !overwrites_in_place(&self.heap)? {
+            return Ok(());
+        }
+        holes::fill(&self.heap, COORDINATION_BYTES..COORDINATION_BYTES + PAGE_BYTES)?;
+        holes::fill(&self.heap, log_offset..log_offset + log_bytes)
+    }
+
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
         let grown = match allocate(&self.heap, from, to) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(&self.heap, from, to),
@@ -235,7 +251,7 @@ impl Disk for FileDisk {
     }
 
     fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        if copies_on_write(&self.log)? {
+        if !overwrites_in_place(&self.log)? {
             return self.open_positioned_log(offset);
         }
         let file = self.log.try_clone()?;
@@ -248,7 +264,7 @@ impl Disk for FileDisk {
     }
 }
 
-fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+pub(super) fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
     let zeros = [0; 64 * 1024];
     let mut at = from;
     while at < to {
@@ -259,14 +275,21 @@ fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an overwrite may need new space, so that a store to a mapping could
-/// raise SIGBUS on a full disk.
+/// Whether the file system is known to overwrite a block where it lies, so that stores to a
+/// mapping seldom need space. Of others, and of those that hide another one below them
+/// (overlayfs, FUSE), positioned writes tell each time.
+fn overwrites_in_place(file: &File) -> io::Result<bool> {
+    const EXT: i64 = 0xef53;
+    const XFS: i64 = 0x5846_5342;
+    Ok([EXT, XFS, holes::TMPFS].contains(&holes::kind(file)?))
+}
+
+/// Whether the file system never does.
 fn copies_on_write(file: &File) -> io::Result<bool> {
     const BTRFS: i64 = 0x9123_683e;
     const ZFS: i64 = 0x2fc1_2fc1;
     const BCACHEFS: i64 = 0xca45_1a4e;
-    let kind = uninterrupted(|| rustix::fs::fstatfs(file))?.f_type as i64;
-    Ok([BTRFS, ZFS, BCACHEFS].contains(&kind))
+    Ok([BTRFS, ZFS, BCACHEFS].contains(&holes::kind(file)?))
 }
 
 /// Appends by stores to memory. The first touch of a page is a positioned
@@ -292,7 +315,12 @@ impl LogRegion for MappedLog {
     }
 
     fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.map.load(at, buffer)
+        self.map.load(at, buffer)?;
+        match self.map.is_lost() {
+            // Asked after the load, part of which may have been of a page that was lost.
+            true => self.file.read_exact_at(buffer, self.start + at),
+            false => Ok(()),
+        }
     }
 
     fn flush(&self, at: u64, len_bytes: u64) -> io::Result<()> {

@@ -24,6 +24,7 @@ mod draft;
 mod file;
 mod file_system;
 mod growth;
+mod holes;
 mod lock;
 mod memory;
 mod mirror;
@@ -79,6 +80,12 @@ pub(crate) trait Disk: Send + Sync {
     /// and has the system forget what it keeps in memory of the file, so that it is read
     /// from the disk, and written there as if for the first time.
     fn start_afresh(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Takes the space for holes that would be stored to through a mapping, in the log at `offset`
+    /// above all. No byte changes.
+    fn fill_holes(&self, _log_offset: u64, _log_bytes: u64) -> io::Result<()> {
         Ok(())
     }
 

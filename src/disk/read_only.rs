@@ -10,9 +10,11 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::file::{open_locked, to_read, until_it_stays};
+use super::holes::Holes;
 use super::lock::LockedFile;
 use super::system::{length_of, settled_length_of, uninterrupted};
-use super::{Disk, LogRegion};
+use super::{Disk, LogRegion, holes};
+use crate::format::HEAP_START_BYTES;
 use crate::map::PrivateMap;
 
 /// Bytes that are read at a time.
@@ -104,8 +106,26 @@ impl Disk for ReadOnlyDisk {
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
-        uninterrupted(|| PrivateMap::of_file(&self.file, len_bytes))
+        let map = uninterrupted(|| PrivateMap::of_file(&self.file, len_bytes))?;
+        if holes::may_have_holes(&self.file)? && holes::looking_takes_space(&self.file)? {
+            let heap = HEAP_START_BYTES..HEAP_START_BYTES + len_bytes;
+            for hole in (Holes { file: &self.file, range: heap }) {
+                let hole = hole?;
+                let (start, bytes) = (hole.start - HEAP_START_BYTES, hole.end - hole.start);
+                map.look_at(start, bytes).map_err(no_room)?;
+            }
+        }
+        Ok(map)
     }
+}
+
+#[cold]
+fn no_room(error: io::Error) -> io::Error {
+    let why = format!(
+        "the file has holes, to which the file system, where it lies in memory, gives space when they \
+         are looked at, and it has none left ({error}); make room, or open a private copy"
+    );
+    io::Error::new(io::ErrorKind::StorageFull, why)
 }
 
 /// A log that is read.

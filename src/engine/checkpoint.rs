@@ -91,7 +91,7 @@ impl Core {
         if self.planted(Plant::SuperblockBeforeHeap) {
             self.write_pages(&image, &pages)?;
         }
-        self.free_log(checkpointer, end.position);
+        self.free_log(checkpointer, end.position)?;
         self.cut_file(image.heap_bytes())?;
         if image.private_bytes() <= self.settings.memory_budget_bytes
             || image.give_back(&PageSet::default()).is_ok()
@@ -216,17 +216,19 @@ impl Core {
 
     /// Nobody reads the log before `start` any more, once idle images that are
     /// behind are dropped.
-    pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) {
+    pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) -> Result<()> {
         let mut pool = lock(&self.pool);
         pool.checkpointed(checkpointer.checkpointed(), start);
         pool.give_back(self.settings.memory_budget_bytes);
         if let Some(sharing) = &self.sharing {
             // Before anything is written over what was freed (P4).
             sharing.page().start.store(start, SeqCst);
+            self.expect_connected(sharing)?;
         }
         let mut log = lock(&self.log);
         log.tail.start = start;
         log.ends.end_checkpoint();
+        Ok(())
     }
 
     /// Cuts the file behind the longest heap that any state or image has; only

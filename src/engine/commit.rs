@@ -86,6 +86,8 @@ impl Core {
     fn write_bulk(&self, workspace: &Workspace, bulk: &[(u64, u64)]) -> Result<()> {
         /// Pages to a write.
         const SLICE: u64 = 256;
+        // They lie past the images of others, if it was the others who told of them.
+        self.refuse_poisoned()?;
         for (first, count) in bulk {
             let end = first + count;
             for page in (*first..end).step_by(SLICE as usize) {
@@ -169,6 +171,7 @@ impl Core {
         let floor = self.bulk_floor_bytes().max(heap_bytes);
         let end = round_up(floor + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
         self.growth.reserve(end)?;
+        self.refuse_poisoned()?;
         let written = self.disk.write_at(HEAP_START_BYTES + floor, entries);
         written.map_err(|error| self.poisoned_by("write a large transaction", error))?;
         if !self.planted(Plant::SpillNotSynced) {

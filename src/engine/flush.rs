@@ -67,6 +67,11 @@ impl Core {
         };
         if let Some(sharing) = &self.sharing {
             sharing.page().visible.fetch_max(visible, SeqCst);
+            // A commit that the others may not see is acknowledged by nobody: each finds its
+            // own neither visible nor durable, and asks for a flush, which is refused.
+            if self.expect_connected(sharing).is_err() {
+                return;
+            }
         }
         let before = self.visible.swap(visible, AcqRel);
         if before < visible {

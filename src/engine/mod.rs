@@ -333,9 +333,12 @@ impl Core {
     }
 
     fn hear_of_poison(&self) {
-        if self.sharing.as_ref().is_some_and(|others| others.page().poisoned.load(SeqCst) != 0) {
+        let Some(sharing) = &self.sharing else { return };
+        if sharing.page().poisoned.load(SeqCst) != 0 {
             let _ = self.poison.set("another process could not write the file".to_string());
         }
+        // Poisons by itself.
+        let _ = self.expect_connected(sharing);
     }
 
     /// After a reader has left an image that is not the current one. The images that are one too

@@ -155,8 +155,7 @@ impl Core {
         if self.planted(Plant::RecoveredSuperblockBeforeHeap) {
             self.write_pages(&writer.workspace, pages)?;
         }
-        self.free_log(&checkpointer, end.position);
-        Ok(())
+        self.free_log(&checkpointer, end.position)
     }
 
     /// Writes the accepted records once more, block by block, and syncs.

@@ -78,6 +78,8 @@ impl Recovered {
             // Before any of it is mapped.
             disk.start_afresh().map_err(failed("sync what was left in memory"))?;
         }
+        let filled = disk.fill_holes(newest.block.log_offset.get(), newest.block.log_bytes.get());
+        filled.map_err(failed("take space for holes of the file (is it a sparse copy?)"))?;
         let ring = open_ring(&*disk, &newest.block, planted).map_err(failed("map the log"))?;
         let source = LogSource { ring: Arc::new(ring), disk };
         let traits = ImageTraits { tests, hash_key: newest.block.hash_key };

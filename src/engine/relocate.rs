@@ -99,7 +99,7 @@ impl Core {
         if !self.planted(Plant::LogMovedWithOneSuperblock) {
             self.write_superblock(&mut checkpointer, point)?;
         }
-        self.free_log(&checkpointer, end.position);
+        self.free_log(&checkpointer, end.position)?;
         self.longest_record_bytes.store(ring.longest_record_bytes(), Relaxed);
         let mut log = lock(&self.log);
         log.tail = Tail::new(Arc::new(ring), log.tail.epoch, end.position, end.chain);

@@ -146,14 +146,13 @@ impl Image {
         count: u64,
         touched: &mut PageSet,
     ) -> Result<()> {
-        self.pages_mut(header, first, count)?;
+        self.expect_pages(header, first, count)?;
         self.in_file.remove(first, count);
         for (first, count) in self.zeroed.insert(first, count) {
             touched.insert_range(first, count);
             for page in first..first + count {
-                let bytes = self.pages_mut(header, page, 1)?;
-                if *bytes != [0; PAGE_BYTES as usize] {
-                    bytes.fill(0);
+                if !self.map.is_zero_page(page).map_err(|_| no_pages(header))? {
+                    self.put_pages(header, page, &[0; PAGE_BYTES as usize])?;
                     self.touched.insert(page);
                 }
             }
@@ -169,14 +168,8 @@ impl Image {
         mask: u8,
         words: &[[u8; 8]],
     ) -> Result<()> {
-        let place = self.map.items_mut::<[[u8; 8]; 8]>(line.saturating_mul(64), 1);
-        let place = place.map_err(|_| bad_record(header, "lines within the heap"))?;
-        let mut rest = mask;
-        for word in words {
-            place[0][rest.trailing_zeros() as usize % 8] = *word;
-            rest &= rest.wrapping_sub(1);
-        }
-        Ok(())
+        let stored = self.map.store_words(line.saturating_mul(64), mask, words);
+        stored.map_err(|_| bad_record(header, "lines within the heap"))
     }
 
     /// Pages that were written in place are seen through the mapping, and read
@@ -192,7 +185,7 @@ impl Image {
         if self.zeroed.contains_any(page, count) {
             return Err(bad_record(header, "bulk pages past all heaps before"));
         }
-        self.pages_mut(header, page, count)?;
+        self.expect_pages(header, page, count)?;
         let new = self.in_file.insert(page, count);
         new.into_iter().try_for_each(|(page, count)| self.see_file(disk, header, page, count))
     }
@@ -213,15 +206,24 @@ impl Image {
             }
             // A program that locks its memory (`mlockall`) gives none back: it gets a copy.
         }
-        let read = disk.read_at(offset, self.pages_mut(header, page, count)?);
-        read.map_err(io_error("read pages that the log names", disk))
+        let mut bytes = [0; PAGE_BYTES as usize];
+        for (index, page) in (page..page + count).enumerate() {
+            let offset = offset + index as u64 * PAGE_BYTES;
+            let read = disk.read_at(offset, &mut bytes);
+            read.map_err(io_error("read pages that the log names", disk))?;
+            self.put_pages(header, page, &bytes)?;
+        }
+        Ok(())
     }
 
-    fn pages_mut(&mut self, header: &RecordHeader, page: u64, count: u64) -> Result<&mut [u8]> {
-        let offset = page.saturating_mul(PAGE_BYTES);
-        let bytes = count.saturating_mul(PAGE_BYTES);
-        let pages = self.map.items_mut::<u8>(offset, bytes);
-        pages.map_err(|_| bad_record(header, "pages within the heap"))
+    fn expect_pages(&self, header: &RecordHeader, page: u64, count: u64) -> Result<()> {
+        let (offset, bytes) = (page.saturating_mul(PAGE_BYTES), count.saturating_mul(PAGE_BYTES));
+        self.map.expect(offset, bytes).map_err(|_| no_pages(header))
+    }
+
+    fn put_pages(&mut self, header: &RecordHeader, page: u64, bytes: &[u8]) -> Result<()> {
+        let stored = self.map.store_bytes(page.saturating_mul(PAGE_BYTES), bytes);
+        stored.map_err(|_| no_pages(header))
     }
 
     /// Drops private pages that equal the file's, all but those in `keep`.
@@ -247,6 +249,11 @@ impl Image {
     pub(crate) fn pages(&self, page: u64, count: u64) -> Result<&[u8]> {
         self.bytes("pages of the heap", page * PAGE_BYTES, count * PAGE_BYTES)
     }
+}
+
+#[cold]
+fn no_pages(header: &RecordHeader) -> crate::Error {
+    bad_record(header, "pages within the heap")
 }
 
 #[cold]

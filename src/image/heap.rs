@@ -5,6 +5,7 @@
 
 use std::hint::black_box;
 
+use zerocopy::FromBytes;
 use zerocopy::little_endian::U32;
 
 use crate::error::{ErrorKind, Result};
@@ -48,9 +49,15 @@ impl Image {
         expect_entries("directory of roots", self.header()?.roots)
     }
 
-    /// Takes the log regions from the header.
+    /// Takes the log regions from the header, also while records are applied to it.
     pub(crate) fn refresh_holes(&mut self) -> Result<()> {
-        let holes = self.header()?.log.map(hole);
+        const REGIONS: u64 = std::mem::offset_of!(HeapHeader, log) as u64;
+        let bytes = self.map.peek::<{ size_of::<[RegionRef; 2]>() }>(REGIONS);
+        let regions = bytes.ok().and_then(|bytes| <[RegionRef; 2]>::read_from_bytes(&bytes).ok());
+        let Some(regions) = regions else {
+            return Err(ErrorKind::corrupt("heap header", 0, "its log regions", "no heap"));
+        };
+        let holes = regions.map(hole);
         self.map.set_view(self.map.limit(), holes);
         Ok(())
     }

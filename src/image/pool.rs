@@ -294,6 +294,14 @@ impl Pool {
         self.hold = None;
     }
 
+    /// Forgets all images that no reader holds; whether none is left.
+    pub(crate) fn forget_all(&mut self) -> bool {
+        self.retire_current();
+        self.collect();
+        self.idle.clear();
+        self.earlier.is_empty()
+    }
+
     /// The largest length of the heap in any image.
     pub(crate) fn longest_heap_bytes(&self) -> u64 {
         let earlier = self.earlier.iter().map(|earlier| &earlier.image);

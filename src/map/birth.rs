@@ -32,7 +32,17 @@ impl Birth {
         })
     }
 
-    /// Whether this is the process.
+    /// To keep in an atomic.
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// What [`number`](Self::number) gave.
+    pub(super) fn of(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Whether this is the process. A signal handler may ask.
     #[inline]
     pub(crate) fn is_here(self) -> bool {
         match MARK.get() {

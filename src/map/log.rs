@@ -1,17 +1,25 @@
 //! The shared mapping of a log region.
 //!
-//! No reference into it ever exists: bytes are copied in and out. So another
-//! process that appends to the same log breaks no rule of Rust's.
+//! No reference into it ever exists, and each access is a relaxed load or store of one aligned
+//! word, an atomic one: so another process that appends to the same log, or a reader that looks
+//! at what is being written over and throws it away afterwards, is no data race. Which words belong
+//! together is told by positions, which are published, and by checksums.
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::Birth;
+use super::sigbus::{Guard, no_block};
 
-/// A log region, mapped shared and writable.
+const WORD: usize = size_of::<u64>();
+
+/// A log region, mapped shared and writable, and guarded.
 pub(crate) struct LogMap {
+    /// Dropped before the mapping.
+    guard: Guard,
     /// There until it is dropped.
     map: Option<MmapRaw>,
     birth: Birth,
@@ -32,41 +40,78 @@ impl LogMap {
         let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
         let map = MmapOptions::new().offset(offset).len(len).map_raw(file)?;
         map.advise(Advice::DontFork)?;
-        Ok(Self { map: Some(map), birth: Birth::here() })
+        let guard = Guard::new(map.as_ptr(), len)?;
+        Ok(Self { guard, map: Some(map), birth: Birth::here() })
     }
 
-    /// Copies `bytes` to `at` bytes from the region's start.
+    /// Whether a page of it could not be had, and is not the file's any more. What was
+    /// loaded before this was asked may be zeros then.
+    #[inline]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.guard.is_hit()
+    }
+
+    /// Copies `bytes`, which are whole words, to `at` bytes from the region's start. After an error
+    /// any part of them may be there.
     pub(crate) fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let to = self.address(at, bytes.len())?;
-        // SAFETY: `address` proved that the target lies in the mapping, which
-        // lives as long as `self`; `bytes` cannot overlap it, since no
-        // reference into it exists. The holder of the log's lock is the only
-        // one to store, and the bytes lie past those that anyone loads.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
-        Ok(())
+        let (words, rest) = bytes.as_chunks::<WORD>();
+        if !rest.is_empty() || !at.is_multiple_of(WORD as u64) {
+            let why = "a part of a word cannot be stored to the log";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let places = self.words(at, bytes.len())?;
+        self.expect_whole()?;
+        for (place, word) in places.iter().zip(words) {
+            place.store(u64::from_ne_bytes(*word), Relaxed);
+        }
+        self.expect_whole()
     }
 
     /// Copies bytes from `at` on into `buffer`.
     pub(crate) fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let from = self.address(at, buffer.len())?;
-        // SAFETY: as in `store`, with the roles exchanged: what is loaded was
-        // stored before the log's position was moved past it.
-        unsafe { std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), buffer.len()) };
+        let skipped = at as usize % WORD;
+        let mut words = self.words(at - skipped as u64, skipped + buffer.len())?.iter();
+        let mut next = || words.next().map_or([0; WORD], |word| word.load(Relaxed).to_ne_bytes());
+        let (begun, whole) = match skipped {
+            0 => buffer.split_at_mut(0),
+            _ => buffer.split_at_mut(buffer.len().min(WORD - skipped)),
+        };
+        if !begun.is_empty() {
+            begun.copy_from_slice(&next()[skipped..][..begun.len()]);
+        }
+        let (whole, rest) = whole.as_chunks_mut::<WORD>();
+        whole.iter_mut().for_each(|place| *place = next());
+        if !rest.is_empty() {
+            rest.copy_from_slice(&next()[..rest.len()]);
+        }
         Ok(())
     }
 
     /// Makes `len_bytes` from `at` on durable: `msync(MS_SYNC)`.
     pub(crate) fn flush(&self, at: u64, len_bytes: u64) -> io::Result<()> {
-        self.address(at, len_bytes as usize)?;
+        self.words(at, len_bytes as usize)?;
         let Some(map) = &self.map else { return Ok(()) };
-        map.flush_range(at as usize, len_bytes as usize)
+        map.flush_range(at as usize, len_bytes as usize)?;
+        // Memory of this process in the place of a page is passed over.
+        self.expect_whole()
     }
 
-    fn address(&self, at: u64, len: usize) -> io::Result<*mut u8> {
-        let end = usize::try_from(at).ok().and_then(|at| at.checked_add(len));
+    fn expect_whole(&self) -> io::Result<()> {
+        if self.is_lost() { Err(no_block()) } else { Ok(()) }
+    }
+
+    /// The words that hold `len` bytes from `at` on, which is a multiple of 8.
+    fn words(&self, at: u64, len: usize) -> io::Result<&[AtomicU64]> {
+        let start = usize::try_from(at).unwrap_or(usize::MAX);
+        let end = start.checked_add(len).and_then(|end| end.checked_next_multiple_of(WORD));
         match &self.map {
             Some(map) if end.is_some_and(|end| end <= map.len()) => {
-                Ok(map.as_mut_ptr().wrapping_add(at as usize))
+                let first = map.as_mut_ptr().wrapping_add(start).cast();
+                // SAFETY: the words lie in the mapping, which lives as long as `self` (M1) and
+                // begins at a page; any bytes are values of atomics. The log's bytes are never
+                // anything else in any process (M4: no image makes references into it), but for
+                // what the kernel does to them in the name of positioned reads and writes.
+                Ok(unsafe { std::slice::from_raw_parts(first, len.div_ceil(WORD)) })
             }
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the log region")),
         }

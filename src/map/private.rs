@@ -76,8 +76,11 @@ impl PrivateMap {
         let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
         let mut options = MmapOptions::new();
         options.offset(HEAP_START_BYTES).len(len).no_reserve_swap();
-        // SAFETY: M4 and M5: the opener of the store promised that nothing but
-        // flagstone changes the file, and flagstone keeps the two.
+        // SAFETY: M4 and M5: nothing but flagstone changes the file, and flagstone keeps the two.
+        // Of a file with a name, the opener of the store promised it. A file in memory that has
+        // none can be reached by this process alone; but for somebody who looks for its
+        // descriptor in `/proc` (as for the process's memory itself), from which its mode keeps
+        // all but root.
         let map = MmapRaw::from(unsafe { options.map_copy(file) }?);
         if len > 0 {
             map.advise(Advice::DontFork)?;
@@ -207,7 +210,7 @@ impl PrivateMap {
 
     /// The tests that turn an offset into an address: bounds, alignment.
     #[inline]
-    fn address<T: Persist>(&self, offset: u64, count: u64) -> Result<*mut T, Misfit> {
+    pub(super) fn address<T: Persist>(&self, offset: u64, count: u64) -> Result<*mut T, Misfit> {
         const { assert_object::<T>() };
         let bytes = (size_of::<T>() as u64).checked_mul(count).ok_or(Misfit::OutOfBounds)?;
         if !self.in_view(offset, bytes) {
@@ -319,6 +322,18 @@ impl PrivateMap {
             return Ok(());
         }
         map.advise_range(Advice::PopulateWrite, offset as usize, (end - offset) as usize)
+    }
+
+    /// Has the kernel find the pages: what it would answer with SIGBUS later is an error here.
+    pub(crate) fn look_at(&self, offset: u64, bytes: u64) -> io::Result<()> {
+        let Owner::File(map) = &self.owner else {
+            return Ok(());
+        };
+        match map.advise_range(Advice::PopulateRead, offset as usize, bytes as usize) {
+            // Kernels before 5.14 cannot say.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            looked => looked,
+        }
     }
 
     /// Drops private pages: the file's bytes are seen again.

@@ -11,6 +11,7 @@ impl Core {
     pub(crate) fn leave(&self) -> Result<()> {
         let Some(sharing) = &self.sharing else { return self.close() };
         self.expect_own_process()?;
+        self.expect_connected(sharing)?;
         lock_door(&*sharing.coordination, &self.path)?;
         self.close_if_last()
     }

@@ -45,7 +45,8 @@ impl Core {
                 page.answer_bell.wait(heard, BETWEEN_LOOKS);
             }
         }
-        Ok(())
+        // On a page of its own nobody else has a slot.
+        self.expect_connected(sharing)
     }
 
     fn is_alive(&self, sharing: &Sharing, slot: usize) -> Result<bool> {
@@ -58,6 +59,9 @@ impl Core {
         let Some(sharing) = &self.sharing else { return };
         let page = sharing.page();
         while !sharing.is_stopping.load(SeqCst) {
+            if self.expect_connected(sharing).is_err() {
+                return self.give_up(sharing);
+            }
             let heard = page.floor_bell.heard();
             // The question first: its floor was there before it.
             let question = page.questions.load(SeqCst);

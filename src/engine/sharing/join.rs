@@ -54,6 +54,7 @@ impl Core {
         drop(log);
         core.tell_end(&sharing);
         core.count_first_turn(&sharing);
+        core.expect_connected(&sharing)?;
         core.sharing = Some(sharing);
         Ok(core)
     }

@@ -11,9 +11,11 @@
 //! behind the floor that it answered, but for held ones, which have pages of their own.
 //! `P4` The log from the page's `start` on, which no later than the older superblock's
 //! position, is not written over. `P5` `turn_holder` is 0 only if the last turn ended in
-//! order.
+//! order. `P6` Whatever a process does because of what the page said, it does after a look whether
+//! that was the page of all (`cut_off`).
 
 mod close;
+mod cut_off;
 mod floor;
 mod join;
 mod read;
@@ -61,10 +63,12 @@ impl Sharing {
     }
 
     /// Whether the log from `position` on had not been written over until now, so that
-    /// what was read of it was right.
-    fn is_log_kept_from(&self, position: u64) -> bool {
+    /// what was read of it was right. An error if the page cannot tell any more (P6).
+    fn is_log_kept_from(&self, position: u64) -> std::io::Result<bool> {
         fence(Acquire);
-        self.page().start.load(SeqCst) <= position
+        let start = self.page().start.load(SeqCst);
+        self.coordination.expect_shared()?;
+        Ok(start <= position)
     }
 
     /// What this process tells the others.

@@ -22,13 +22,17 @@ impl Core {
         loop {
             // Under the lock: nobody answers a floor in between (P3).
             let visible = page.visible.load(SeqCst);
+            self.expect_connected(sharing)?;
             let from = self.rebase_if_needed(&mut pool, visible)?;
             let most_held = self.settings.most_held_images;
             let taken = pool.take(&|| self.log_source(), visible, most_held, caller);
             // While a new image was made, the log behind it may have been written over.
-            if from.is_none_or(|from| sharing.is_log_kept_from(from)) {
+            let is_kept = from.map_or(Ok(true), |from| sharing.is_log_kept_from(from));
+            if is_kept.map_err(|error| self.cut_off(&error))? {
                 let image = taken.map_err(|error| self.unreadable(error))?;
                 sharing.note_heap(image.heap_bytes());
+                // Under the lock under which an image that nobody holds is given up.
+                self.expect_connected(sharing)?;
                 return Ok(image);
             }
             // An error has left the current image as it was.

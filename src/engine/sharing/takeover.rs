@@ -27,6 +27,7 @@ impl Core {
         let (slot, is_twofold, block) = (newest.own_slot(), newest.is_twofold, newest.block);
         let end = self.find_end(&block)?;
         let visible = sharing.page().visible.load(SeqCst);
+        self.expect_connected(sharing)?;
         if end.position < visible {
             let found = end.position;
             let error = ErrorKind::corrupt("log's end (position)", visible, visible, found);

@@ -99,18 +99,24 @@ impl Core {
 
     /// Gets the turn from the other processes, and learns what they did.
     fn enter_turn(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
+        self.expect_connected(sharing)?;
         self.wait_for_turn(sharing, last, since)?;
+        // The mark stays where that failed: whoever comes next begins as after a death (P5).
+        self.learn(sharing, last).inspect_err(|_| give_turn(sharing))
+    }
+
+    fn learn(&self, sharing: &Sharing, last: u64) -> Result<()> {
         let page = sharing.page();
         let own = sharing.slot as u32 + 1;
         let has_died =
             page.turn_holder.swap(own, SeqCst) != 0 && !self.planted(Plant::DeathNotNoticed);
-        let learnt = match has_died {
+        let is_last = page.turns.load(SeqCst) == last;
+        self.expect_connected(sharing)?;
+        match has_died {
             true => self.take_over(sharing),
-            false if page.turns.load(SeqCst) != last => self.catch_up(sharing),
+            false if !is_last => self.catch_up(sharing),
             false => Ok(()),
-        };
-        // The mark stays where that failed: whoever comes next begins as after a death (P5).
-        learnt.inspect_err(|_| give_turn(sharing))
+        }
     }
 
     fn wait_for_turn(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
@@ -146,25 +152,30 @@ impl Core {
     /// What other processes did since this one's last turn, which ended in order.
     fn catch_up(&self, sharing: &Sharing) -> Result<()> {
         let words = &sharing.page().end;
+        let generation = words.generation.load(SeqCst);
+        let (end, chain) = (words.appended.load(SeqCst), words.chain.load(SeqCst));
+        let (start, durable) = (sharing.page().start.load(SeqCst), words.durable.load(SeqCst));
+        let heap_bytes = words.heap_bytes.load(SeqCst);
+        let checkpoint = words.checkpoint.load(SeqCst);
+        let windows = words.heap_ends.each_ref().map(|word| word.load(SeqCst));
+        let is_pending = words.is_checkpoint_pending.load(SeqCst) != 0;
+        let durable_room_bytes = words.durable_room_bytes.load(SeqCst);
+        self.expect_connected(sharing)?;
         let mut checkpointer = lock(&self.checkpointer);
-        if checkpointer.last.generation.get() != words.generation.load(SeqCst) {
+        if checkpointer.last.generation.get() != generation {
             (checkpointer.last, checkpointer.slot) = self.read_superblock()?;
         }
         checkpointer.drop_image_unless_at_last();
         let mut log = lock(&self.log);
         let ring = std::sync::Arc::clone(&log.tail.ring);
-        let (end, chain) = (words.appended.load(SeqCst), words.chain.load(SeqCst));
         log.tail = Tail::new(ring, checkpointer.last.epoch.get(), end, chain);
-        log.tail.start = sharing.page().start.load(SeqCst);
-        log.tail.durable = words.durable.load(SeqCst);
-        log.heap_bytes = words.heap_bytes.load(SeqCst);
-        log.checkpoint = words.checkpoint.load(SeqCst);
-        let windows = words.heap_ends.each_ref().map(|word| word.load(SeqCst));
-        log.ends = HeapEnds::of(windows, words.is_checkpoint_pending.load(SeqCst) != 0);
+        (log.tail.start, log.tail.durable) = (start, durable);
+        (log.heap_bytes, log.checkpoint) = (heap_bytes, checkpoint);
+        log.ends = HeapEnds::of(windows, is_pending);
         self.visible.store(log.tail.visible(), Release);
         self.durable.store(log.tail.durable, Release);
         let failed = |error| self.io_error("look at the file's length", error);
-        self.growth.look_again(words.durable_room_bytes.load(SeqCst)).map_err(failed)
+        self.growth.look_again(durable_room_bytes).map_err(failed)
     }
 
     /// Brings the writer's image to the log's end, in this process's turn.
@@ -181,17 +192,18 @@ impl Core {
         position: u64,
     ) -> Result<()> {
         let image = writer.workspace.image_mut();
+        let is_kept = |from| sharing.is_log_kept_from(from).map_err(|error| self.cut_off(&error));
         loop {
             let from = image.position();
             if from >= position {
                 return Ok(());
             }
-            let advanced = match sharing.is_log_kept_from(from) {
+            let advanced = match is_kept(from)? {
                 true => image.advance(&self.log_source(), position, &mut PageSet::default()),
                 false => Ok(()),
             };
             // Somebody new, whose slot a checkpoint has not seen, can be overtaken by it.
-            if sharing.is_log_kept_from(from) {
+            if is_kept(from)? {
                 return advanced;
             }
             let (block, _) = self.read_superblock()?;

@@ -105,6 +105,11 @@ pub struct Mounted {
 }
 
 impl Mounted {
+    /// What somebody has mounted at `path`.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_path_buf() }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,0 +1,75 @@
+//! Holes of a file, as a sparse copy has them: space that it does not have yet, and that a
+//! mapping cannot be refused with an error.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::io::Errno;
+
+use super::file::write_zeros;
+
+/// The file system's type, as `statfs` has it.
+pub(super) fn kind(file: &File) -> io::Result<i64> {
+    Ok(rustix::fs::fstatfs(file)?.f_type as i64)
+}
+
+pub(super) const TMPFS: i64 = 0x0102_1994;
+pub(super) const OVERLAYFS: i64 = 0x794c_7630;
+
+/// Whether the file may have holes. It takes one look at its inode: a file that has as
+/// many blocks as it is long has none, or so few that the blocks of its map hide them.
+pub(super) fn may_have_holes(file: &File) -> io::Result<bool> {
+    let found = file.metadata()?;
+    // Without a name it is in memory that has no bound of its own.
+    Ok(found.nlink() > 0 && found.blocks() * 512 < found.len())
+}
+
+/// Whether looking at a hole through a mapping takes space: on tmpfs, and where it may lie below.
+pub(super) fn looking_takes_space(file: &File) -> io::Result<bool> {
+    Ok([TMPFS, OVERLAYFS].contains(&kind(file)?))
+}
+
+/// Takes the space for all holes in `range`, which stay zeros.
+pub(super) fn fill(file: &File, range: Range<u64>) -> io::Result<()> {
+    for hole in (Holes { file, range }) {
+        let hole = hole?;
+        match fallocate(file, FallocateFlags::empty(), hole.start, hole.end - hole.start) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, hole.start, hole.end)?,
+            filled => filled?,
+        }
+    }
+    Ok(())
+}
+
+/// The holes in a range of a file.
+pub(super) struct Holes<'a> {
+    pub(super) file: &'a File,
+    pub(super) range: Range<u64>,
+}
+
+impl Iterator for Holes<'_> {
+    type Item = io::Result<Range<u64>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.range.is_empty() {
+            return None;
+        }
+        let hole = next_hole(self.file, self.range.clone());
+        self.range.start = hole.as_ref().map_or(self.range.end, |hole| hole.end);
+        Some(hole).filter(|hole| hole.as_ref().map_or(true, |hole| !hole.is_empty()))
+    }
+}
+
+/// The first hole in a range; an empty one at its end if there is none.
+fn next_hole(file: &File, range: Range<u64>) -> io::Result<Range<u64>> {
+    let start = seek(file, SeekFrom::Hole(range.start))?.min(range.end);
+    let end = match seek(file, SeekFrom::Data(start)) {
+        // Past the last of its data.
+        Err(Errno::NXIO) => range.end,
+        end => end?.min(range.end),
+    };
+    Ok(start..end)
+}
