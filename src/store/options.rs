@@ -230,7 +230,6 @@ impl OpenOptions {
     /// let store = unsafe { options.open_shared("/mnt/of_this_machine_alone/store")? };
     /// # Ok(()) }
     /// ```
-    #[must_use]
     pub fn assume_local(mut self, assume_local: bool) -> Self {
         self.assume_local = assume_local;
         self
