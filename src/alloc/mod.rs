@@ -66,9 +66,13 @@ impl Request {
     pub(crate) fn len_bytes(&self) -> Result<u64> {
         let count = self.count.unwrap_or(1);
         let len = self.size_bytes.checked_mul(count).filter(|len| len / PAGE_BYTES < MAX_PAGES);
-        let size_bytes = self.size_bytes;
-        let why = "a heap holds at most 1 TiB";
-        Ok(len.ok_or(ErrorKind::TooLarge { count, size_bytes, why })?)
+        len.ok_or_else(|| self.too_large())
+    }
+
+    #[cold]
+    fn too_large(&self) -> crate::Error {
+        let (count, size_bytes) = (self.count.unwrap_or(1), self.size_bytes);
+        ErrorKind::TooLarge { count, size_bytes, why: "a heap holds at most 1 TiB" }.into()
     }
 
     /// Whether it gets a run of pages of its own.

@@ -93,6 +93,7 @@ impl Bytes {
         Self { words: [word(0), word(1), word(2)] }
     }
 
+    #[inline]
     fn place(raw: &[u8]) -> Option<Place> {
         let tag = *raw.get(TAG)?;
         if tag == IN_HEAP {
@@ -153,6 +154,7 @@ impl Bytes {
         ErrorKind::corrupt("flagstone::Bytes (byte 23)", 0, expected, bytes_of(&self.words)[TAG])
     }
 
+    #[inline]
     fn own(bytes: &[u8], owned: &mut Owned) {
         if let Some(Place::Heap { offset, len }) = Self::place(bytes) {
             owned.array(Blocks::<u8>::new(offset, len), 0);

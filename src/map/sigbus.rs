@@ -31,9 +31,12 @@ use std::sync::atomic::{Ordering::Release, Ordering::SeqCst, compiler_fence, fen
 use nix::libc::{BUS_ADRERR, BUS_MCEERR_AR, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use rustix::param::page_size;
 
 use super::Birth;
+use crate::format::PAGE_BYTES;
+
+/// A page of memory: machines with other pages than the file's are refused before anything is mapped.
+const MACHINE_PAGE_BYTES: usize = PAGE_BYTES as usize;
 
 /// Entries that lie together.
 const CHUNK: usize = 64;
@@ -116,7 +119,7 @@ pub(super) fn no_block() -> io::Error {
 
 /// The pages from `start` on, as one word.
 fn pack(start: usize, len_bytes: usize) -> io::Result<u64> {
-    let (first, count) = (start / page_size(), len_bytes.div_ceil(page_size()));
+    let (first, count) = (start / MACHINE_PAGE_BYTES, len_bytes.div_ceil(MACHINE_PAGE_BYTES));
     let fits = (first as u64) < 1 << (64 - COUNT_BITS) && (count as u64) < 1 << COUNT_BITS;
     let packed = (first as u64) << COUNT_BITS | count as u64;
     if fits { Ok(packed) } else { Err(io::Error::other("a mapping too large to be guarded")) }
@@ -191,7 +194,7 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     if is_fault {
         // SAFETY: the code says that the kernel has filled in the address.
         let address = unsafe { found.si_addr() }.addr();
-        if replace_page(address / page_size()) {
+        if replace_page(address / MACHINE_PAGE_BYTES) {
             return;
         }
     }
@@ -203,12 +206,12 @@ fn replace_page(page: usize) -> bool {
     let Some(entry) = Chunk::around(page as u64) else { return false };
     // Before the page is there: whoever sees it sees this.
     entry.is_hit.store(true, SeqCst);
-    let address = std::ptr::without_provenance_mut::<c_void>(page * page_size());
+    let address = std::ptr::without_provenance_mut::<c_void>(page * MACHINE_PAGE_BYTES);
     let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::FIXED);
     // SAFETY: the page belongs to a guarded mapping of this process, which is used through
     // atomics and raw copies alone, to which any bytes will do: no reference says what they are.
     // It is unmapped with the mapping around it.
-    unsafe { mmap_anonymous(address, page_size(), access, flags) }.is_ok()
+    unsafe { mmap_anonymous(address, MACHINE_PAGE_BYTES, access, flags) }.is_ok()
 }
 
 /// Does what would have been done without this handler. `is_repeated` if it comes again once

@@ -29,6 +29,7 @@ pub(crate) struct Piece {
 
 impl Owned {
     /// What the part of type `T` at `offset_bytes` of a value owns.
+    #[inline]
     pub(crate) fn part<T: Persist>(&mut self, bytes: &[u8], offset_bytes: usize) {
         if !T::OWNS {
             return;
@@ -75,6 +76,11 @@ impl Owned {
             look: E::element_owned,
             is_begun: false,
         });
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
     }
 
     pub(crate) fn pop(&mut self) -> Option<Piece> {

@@ -130,41 +130,40 @@ impl WriteTx<'_> {
         if !T::OWNS {
             return Ok(());
         }
-        // Kept, so that no value costs an allocation of memory.
-        let mut owned = std::mem::take(&mut self.owned);
-        T::owned(bytes_of(value), &mut owned);
-        self.expect_pieces(owned)
+        T::owned(bytes_of(value), &mut self.owned);
+        if self.owned.is_empty() { Ok(()) } else { self.expect_pieces() }
     }
 
     /// The same of a value that was made where it lies.
     pub(super) fn expect_owned_at<T: Persist>(&mut self, link: Link<T>) -> Result<()> {
-        if !T::OWNS {
-            return Ok(());
-        }
-        let mut owned = Owned::default();
+        let mut owned = std::mem::take(&mut self.owned);
         T::owned(bytes_of(self.at(link)?), &mut owned);
-        self.expect_pieces(owned)
+        self.owned = owned;
+        self.expect_pieces()
     }
 
-    fn expect_pieces(&mut self, mut owned: Owned) -> Result<()> {
-        let mut live = Ok(());
-        while let Some(piece) = owned.pop() {
-            live = live.and_then(|()| self.expect_piece(&piece));
+    /// Leaves none of them behind.
+    fn expect_pieces(&mut self) -> Result<()> {
+        while let Some(piece) = self.owned.pop() {
+            if let Err(error) = self.expect_piece(&piece) {
+                self.owned = Owned::default();
+                return Err(error);
+            }
         }
-        self.owned = owned;
-        live
+        Ok(())
     }
 
     fn expect_piece(&mut self, piece: &Piece) -> Result<()> {
         let Piece { element, offset, count, .. } = piece;
         let Held { writer, numbers, .. } = &mut self.writer;
         let type_number = numbers.number_if_known(&writer.workspace, &self.store.types, element)?;
-        let Err(found) = alloc::expect_whole(self, *offset, &request(element, type_number, *count))
-        else {
+        let request = request(element, type_number, *count);
+        // As a rule it was made by this transaction, which has written to it then.
+        if self.tested.has(*offset, &request) {
             return Ok(());
-        };
-        let (type_name, offset) = ((element.name)(), *offset);
-        Err(ErrorKind::OwnedNotLive { type_name, offset, found }.into())
+        }
+        let Err(found) = alloc::expect_whole(self, *offset, &request) else { return Ok(()) };
+        Err(not_there(piece, found))
     }
 
     /// Replaces the header of a collection by one that it has made itself.
@@ -220,4 +219,10 @@ impl WriteTx<'_> {
         workspace.mark(to, len_bytes)?;
         workspace.image_mut().copy(from, to, len_bytes)
     }
+}
+
+#[cold]
+fn not_there(piece: &Piece, found: String) -> crate::Error {
+    let (type_name, offset) = ((piece.element.name)(), piece.offset);
+    ErrorKind::OwnedNotLive { type_name, offset, found }.into()
 }

@@ -28,12 +28,23 @@ static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0)
 static ENDED: std::sync::Mutex<BTreeSet<u64>> = std::sync::Mutex::new(BTreeSet::new());
 
 thread_local! {
-    /// This thread's number; 0 before it is asked for. Without a destructor, so that it can be
-    /// had until the very end.
-    static NUMBER: Cell<u64> = const { Cell::new(0) };
-    /// Write transactions that this thread has, of any store.
-    static HELD: Cell<u64> = const { Cell::new(0) };
+    /// Without a destructor, so that it can be had until the very end.
+    static THREAD: Thread = const {
+        let (number, held) = (Cell::new(0), Cell::new(0));
+        Thread { number, held, is_watched: Cell::new(false), has_ended: Cell::new(false) }
+    };
     static LIFE: Life = const { Life };
+}
+
+/// What is to be known of a thread.
+struct Thread {
+    /// Its number; 0 before it is asked for.
+    number: Cell<u64>,
+    /// Write transactions that it has, of any store.
+    held: Cell<u64>,
+    /// Whether its end will be noticed.
+    is_watched: Cell<bool>,
+    has_ended: Cell<bool>,
 }
 
 /// Goes when its thread ends.
@@ -41,8 +52,45 @@ struct Life;
 
 impl Drop for Life {
     fn drop(&mut self) {
-        if HELD.with(Cell::get) > 0 {
-            ended().insert(this_thread());
+        THREAD.with(|thread| {
+            thread.has_ended.set(true);
+            if thread.held.get() > 0 {
+                ended().insert(thread.number());
+            }
+        });
+    }
+}
+
+impl Thread {
+    #[inline]
+    fn number(&self) -> u64 {
+        match self.number.get() {
+            0 => self.take_number(),
+            number => number,
+        }
+    }
+
+    #[cold]
+    fn take_number(&self) -> u64 {
+        self.number.set(LAST.fetch_add(1, SeqCst) + 1);
+        self.number.get()
+    }
+
+    #[inline]
+    fn begin(&self) {
+        self.held.set(self.held.get() + 1);
+        if !self.is_watched.replace(true) {
+            // In a thread that is about to end it may be gone already.
+            let _ = LIFE.try_with(|_| ());
+        }
+    }
+
+    #[inline]
+    fn end(&self) {
+        self.held.set(self.held.get() - 1);
+        if self.has_ended.get() && self.held.get() == 0 {
+            // A variable of the thread's own had the transaction for longer than the thread ran.
+            ended().remove(&self.number());
         }
     }
 }
@@ -51,13 +99,9 @@ fn ended() -> std::sync::MutexGuard<'static, BTreeSet<u64>> {
     ENDED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[inline]
 fn this_thread() -> u64 {
-    NUMBER.with(|number| {
-        if number.get() == 0 {
-            number.set(LAST.fetch_add(1, SeqCst) + 1);
-        }
-        number.get()
-    })
+    THREAD.with(Thread::number)
 }
 
 /// Which thread has the write transaction, and how many wait for it.
@@ -93,9 +137,7 @@ impl Gate {
         if !self.try_take() {
             self.wait()?;
         }
-        // In a thread that is about to end it may be gone already.
-        let _ = LIFE.try_with(|_| ());
-        HELD.with(|held| held.set(held.get() + 1));
+        THREAD.with(Thread::begin);
         Ok(Passed { gate: self, core })
     }
 
@@ -143,11 +185,7 @@ impl Gate {
 impl Drop for Passed<'_> {
     #[inline]
     fn drop(&mut self) {
-        HELD.with(|held| held.set(held.get() - 1));
-        if LIFE.try_with(|_| ()).is_err() {
-            // A thread's own variable had the transaction for longer than the thread ran.
-            ended().remove(&this_thread());
-        }
+        THREAD.with(Thread::end);
         self.gate.holder.store(0, SeqCst);
         // A forked child has none of those that wait, and their lock may be held for ever.
         if self.gate.waiting.load(SeqCst) > 0 && self.core.is_own_process() {
