@@ -261,7 +261,7 @@ fn log_of_inserts(folder: &Folder, count: u64) {
     let options = OpenOptions::new()
         .durability(Durability::Deferred)
         .log_bytes(LOG_BYTES)
-        .most_log_bytes(LOG_BYTES);
+        .max_log_bytes(LOG_BYTES);
     let store = folder.open("log", &options);
     let map = store.update(|tx| tx.root_or_insert_with("map", Map::new)).expect("a map");
     let mut random = Random(3);

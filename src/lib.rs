@@ -26,8 +26,8 @@ pub mod harness;
 mod image;
 mod log;
 mod map;
+mod mutation;
 pub mod persist;
-mod plant;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod store;
@@ -39,7 +39,7 @@ pub use check::{Dangling, DanglingList, Finding, Report, Unreachable, Unreachabl
 pub use collections::{Bytes, Pair, Text};
 pub use error::{Error, ErrorKind, Result};
 pub use flagstone_derive::persist;
-pub use image::{Image, LinkTests, OldReader};
+pub use image::{Image, LinkChecks, LongReader};
 pub use persist::{FieldOf, Link, Persist, Pointee};
 pub use store::{
     Checkpoints, Durability, OpenOptions, OwnedReadTx, PagesByUse, PendingCommit, ReadTx,

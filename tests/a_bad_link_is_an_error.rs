@@ -5,7 +5,7 @@
 mod common;
 
 use common::{TestResult, assert_refused};
-use flagstone::{Error, Link, LinkTests, OpenOptions, Persist, Result, Store, WriteTx, persist};
+use flagstone::{Error, Link, LinkChecks, OpenOptions, Persist, Result, Store, WriteTx, persist};
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -44,11 +44,11 @@ fn link<T: Persist>(offset: u64) -> Link<T> {
 }
 
 fn by_bounds() -> Result<Store> {
-    OpenOptions::new().link_tests(LinkTests::Bounds).open_in_memory()
+    OpenOptions::new().link_checks(LinkChecks::Bounds).open_in_memory()
 }
 
 fn strict() -> Result<Store> {
-    OpenOptions::new().link_tests(LinkTests::Live).open_in_memory()
+    OpenOptions::new().link_checks(LinkChecks::Live).open_in_memory()
 }
 
 /// Whether each way to change something through `place` is refused.

@@ -69,7 +69,7 @@ fn what_nobody_waited_for_is_there_after_closing() -> TestResult {
 fn a_log_full_of_them_is_flushed_and_goes_on() -> TestResult {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
-    let options = flagstone::OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(64 * 1024);
+    let options = flagstone::OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(64 * 1024);
     let store = common::open_with(&path, &options)?;
     let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 100]))?;
     let mut last = None;

@@ -30,7 +30,7 @@ use rustix::ioctl::{Updater, ioctl, opcode};
 /// Times that a disk fails; ten times as often in the long mode.
 const FAILURES: u64 = 15;
 /// Most commits before the disk fails.
-const MOST_COMMITS: u64 = 100;
+const MAX_COMMITS: u64 = 100;
 const PAGE_BYTES: u64 = 4096;
 
 /// What fails.
@@ -144,7 +144,7 @@ fn fail_once(
     let mut life = Life::new(bench, random.next(), None)?;
     let store = machine.power_on()?.join("store");
     let mut sufferer = life.start("sufferer", &store)?;
-    let enough = random.below(MOST_COMMITS);
+    let enough = random.below(MAX_COMMITS);
     wait_until(|| Ok(sufferer.has_ended()?.is_some() || life.told()?.begun > enough))?;
     if let Some(words) = sufferer.has_ended()? {
         return Err(format!("before anything failed: {words}").into());
@@ -162,7 +162,7 @@ fn fail_once(
         let mut writer = life.start("writer", &store)?;
         let mut has_ended = || Ok::<_, Box<dyn Error>>(writer.has_ended()?.is_some());
         wait_until(|| Ok(life.told()?.is_open || has_ended()?))?;
-        let enough = life.told()?.begun + random.below(MOST_COMMITS);
+        let enough = life.told()?.begun + random.below(MAX_COMMITS);
         wait_until(|| Ok(life.told()?.begun >= enough || has_ended()?))?;
         life.hold_to(life.told()?);
         if let Some(words) = writer.has_ended()? {

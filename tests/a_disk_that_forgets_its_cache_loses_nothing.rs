@@ -13,7 +13,7 @@ mod power;
 use std::process::ExitCode;
 
 use common::{is_long, seed};
-use flagstone::sim::Plant;
+use flagstone::sim::Mutation;
 use power::Test;
 use power::bench::{Bench, Kind};
 use power::cuts::cached::{Cached, probe_disk};
@@ -30,7 +30,7 @@ const CONTROL_CUTS: u64 = 1000;
 enum Subject {
     Promise,
     /// The store makes a mistake.
-    Planted(Plant),
+    ActiveMutation(Mutation),
     /// The disk makes one.
     Lie,
 }
@@ -38,7 +38,7 @@ enum Subject {
 fn test(kind: Kind, keep: Keep, subject: Subject) -> Test {
     let subject_name = match subject {
         Subject::Promise => String::new(),
-        Subject::Planted(plant) => format!(", {plant:?}"),
+        Subject::ActiveMutation(plant) => format!(", {plant:?}"),
         Subject::Lie => ", the disk lies".to_string(),
     };
     let name = format!("{}, {} survive{subject_name}", kind.name(), keep.name());
@@ -51,7 +51,7 @@ fn test(kind: Kind, keep: Keep, subject: Subject) -> Test {
         let writes_back = kind != Kind::Btrfs;
         let cuts = if is_long() { CUTS * 10 } else { CUTS };
         let plant = match subject {
-            Subject::Planted(plant) => Some(plant),
+            Subject::ActiveMutation(plant) => Some(plant),
             Subject::Promise | Subject::Lie => None,
         };
         let mut campaign = Campaign { name: label, cuts, seed: seed(1), writes_back, plant };
@@ -68,13 +68,13 @@ fn main() -> ExitCode {
     let mut tests = Vec::new();
     for kind in [Kind::Ext4, Kind::Xfs, Kind::Btrfs] {
         tests.extend(Keep::ALL.map(|keep| test(kind, keep, Subject::Promise)));
-        let early = Subject::Planted(Plant::AcknowledgeBeforeFlush);
+        let early = Subject::ActiveMutation(Mutation::AcknowledgeBeforeFlush);
         tests.push(test(kind, Keep::Nothing, early));
         tests.push(test(kind, Keep::Nothing, Subject::Lie));
     }
     // A sync on btrfs writes the whole file, which hides a wrong order.
     for kind in [Kind::Ext4, Kind::Xfs] {
-        let order = Subject::Planted(Plant::SuperblockBeforeHeap);
+        let order = Subject::ActiveMutation(Mutation::SuperblockBeforeHeap);
         tests.extend(Keep::ALL.map(|keep| test(kind, keep, order)));
     }
     power::cuts::main(tests)

@@ -20,7 +20,7 @@ const HEAP: usize = 4 * PAGE;
 /// Field of the heap's header: the type registry.
 const REGISTRY: usize = 8;
 /// Address space of a case: what the files name is mapped more than once.
-const MOST_BYTES: u64 = 8 << 30;
+const MAX_BYTES: u64 = 8 << 30;
 
 /// A store that was closed, or as if it had not been, whose log has room for `log_bytes`.
 fn sample(folder: &Path, log_bytes: u64, is_closed: bool) -> TestResult<Vec<u8>> {
@@ -45,7 +45,7 @@ fn open(path: &Path) -> flagstone::Result<Store> {
 #[test]
 fn entries_outside_of_the_log_are_read_once() -> TestResult {
     const LEN: u64 = 256 << 20;
-    within("entries_outside_of_the_log_are_read_once", MOST_BYTES, |folder| {
+    within("entries_outside_of_the_log_are_read_once", MAX_BYTES, |folder| {
         let mut bytes = sample(folder, 64 * 1024, false)?;
         let newest = forge::newest(&bytes);
         let [epoch, heap_bytes] = [72, 120].map(|field| forge::number(&bytes, newest + field));
@@ -69,7 +69,7 @@ fn entries_outside_of_the_log_are_read_once() -> TestResult {
 fn pages_that_a_log_names_again_are_not_gone_through_again() -> TestResult {
     const PAGES: u64 = 1 << 18;
     let test = "pages_that_a_log_names_again_are_not_gone_through_again";
-    within(test, MOST_BYTES, |folder| {
+    within(test, MAX_BYTES, |folder| {
         let sample = sample(folder, 64 << 20, false)?;
         let first = u64::from(forge::number32(&sample, HEAP));
         let count = PAGES - first;
@@ -97,7 +97,7 @@ fn pages_that_a_log_names_again_are_not_gone_through_again() -> TestResult {
 #[test]
 fn a_type_is_sought_by_the_begins_of_descriptions() -> TestResult {
     const TYPES: u32 = 60_000;
-    within("a_type_is_sought_by_the_begins_of_descriptions", MOST_BYTES, |folder| {
+    within("a_type_is_sought_by_the_begins_of_descriptions", MAX_BYTES, |folder| {
         let mut bytes = sample(folder, 64 * 1024, true)?;
         bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
         let text = (bytes.len() - HEAP) as u64;
@@ -140,7 +140,7 @@ fn name_in_all_keys(store: Store, path: &Path, keys: u64, long: Link<[u8]>) -> T
 fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
     const LEN: usize = 64 << 20;
     const KEYS: u64 = 4000;
-    within("one_text_of_many_keys_is_not_hashed_for_each", MOST_BYTES, |folder| {
+    within("one_text_of_many_keys_is_not_hashed_for_each", MAX_BYTES, |folder| {
         let path = folder.join("store");
         let store = open(&path)?;
         let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
@@ -170,7 +170,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
     const LEN: usize = 1 << 20;
     const KEYS: u64 = 200;
     type Large = HashMap<Text, [u64; 640]>;
-    within("one_text_of_many_keys_is_not_hashed_for_each_shard", MOST_BYTES, |folder| {
+    within("one_text_of_many_keys_is_not_hashed_for_each_shard", MAX_BYTES, |folder| {
         let path = folder.join("store");
         let store = open(&path)?;
         let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
@@ -215,7 +215,7 @@ fn room(tx: &mut WriteTx<'_>) -> flagstone::Result<Link<[u8]>> {
 /// A node has as many values as keys, whatever its description says.
 #[test]
 fn a_leaf_has_no_more_values_than_keys() -> TestResult {
-    within("a_leaf_has_no_more_values_than_keys", MOST_BYTES, |folder| {
+    within("a_leaf_has_no_more_values_than_keys", MAX_BYTES, |folder| {
         let path = folder.join("store");
         let store = open(&path)?;
         let room = store.update(|tx| {
@@ -249,7 +249,7 @@ fn a_leaf_has_no_more_values_than_keys() -> TestResult {
 #[test]
 fn long_names_of_parts_are_read_a_few_times() -> TestResult {
     const FLAGS: usize = 8192;
-    within("long_names_of_parts_are_read_a_few_times", MOST_BYTES, |folder| {
+    within("long_names_of_parts_are_read_a_few_times", MAX_BYTES, |folder| {
         let path = folder.join("store");
         let store = open(&path)?;
         let (flags, room) = store.update(|tx| {

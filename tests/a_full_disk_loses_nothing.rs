@@ -27,7 +27,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
 const CHILD: &str = "FLAGSTONE_FULL_DISK";
 const LIMIT: &str = "a limit of the file's length";
-const MOST_BYTES: u64 = 4 << 20;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// A list of what was committed, newest first.
 #[persist]
@@ -121,7 +121,7 @@ fn values(tx: &WriteTx<'_>) -> Result<Link<[u64]>> {
 }
 
 fn refuse_what_needs_space(store: &Store) -> Result<()> {
-    for bytes in [MOST_BYTES, 1 << 30, 100 << 30] {
+    for bytes in [MAX_BYTES, 1 << 30, 100 << 30] {
         let claim = (0..bytes as usize).map(|_| 0u8);
         assert_refused!(store.write()?.alloc_slice(claim), NoSpace { .. });
     }
@@ -147,9 +147,9 @@ fn change_what_needs_none(store: &Store) -> Result<()> {
 fn go_on_after_a_refusal(store: &Store, number: u64) -> Result<()> {
     let mut tx = store.write()?;
     let savepoint = tx.savepoint()?;
-    assert!(is_full(&push(&mut tx, number + 1, MOST_BYTES as usize)));
+    assert!(is_full(&push(&mut tx, number + 1, MAX_BYTES as usize)));
     tx.rollback_to(savepoint)?;
-    assert_refused!(tx.alloc_slice((0..MOST_BYTES as usize).map(|_| 0u8)), NoSpace { .. });
+    assert_refused!(tx.alloc_slice((0..MAX_BYTES as usize).map(|_| 0u8)), NoSpace { .. });
     let list = tx.root::<Entry>("list")?;
     let freed = tx.at(list)?.bytes;
     tx.free(freed)?;
@@ -158,7 +158,7 @@ fn go_on_after_a_refusal(store: &Store, number: u64) -> Result<()> {
     tx.commit()
 }
 
-/// Fills a disk of `MOST_BYTES` at `path`, and looks at what is there.
+/// Fills a disk of `MAX_BYTES` at `path`, and looks at what is there.
 fn fill_and_look_again(path: &Path) -> TestResult {
     try_all(path)?;
     let store = open(path)?;
@@ -176,14 +176,14 @@ fn a_limit_of_the_files_length() -> TestResult {
     let child = child(LIMIT, CHILD, &path);
     // The limit counts blocks of 1024 bytes. It comes with a signal, which a
     // program that sets such a limit ignores.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", MOST_BYTES / 1024);
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", MAX_BYTES / 1024);
     let mut limited = Command::new("bash");
     limited.args(["-c", &script, "limited"]).arg(child.get_program()).args(child.get_args());
     limited.env(CHILD, &path).stdout(Stdio::null());
     assert!(limited.status()?.success(), "the child failed, see above");
     let store = open(&path)?;
     let State { entries, .. } = state(&store)?;
-    store.update(|tx| push(tx, entries, MOST_BYTES as usize))?;
+    store.update(|tx| push(tx, entries, MAX_BYTES as usize))?;
     Ok(())
 }
 
@@ -237,7 +237,7 @@ fn free_bytes(folder: &Path) -> TestResult<u64> {
 /// Fills the file system of a folder with a store, and makes room again.
 fn fill_a_file_system(folder: &Path) -> TestResult {
     refuse_a_new_store(folder)?;
-    let ballast = Ballast::leave(folder, MOST_BYTES)?;
+    let ballast = Ballast::leave(folder, MAX_BYTES)?;
     let path = folder.join("store");
     fill_and_look_again(&path)?;
     let store = open(&path)?;
@@ -245,7 +245,7 @@ fn fill_a_file_system(folder: &Path) -> TestResult {
     fill(&store, &mut state, 3000)?;
     refuse_what_needs_space(&store)?;
     ballast.remove()?;
-    store.update(|tx| push(tx, state.entries, MOST_BYTES as usize))?;
+    store.update(|tx| push(tx, state.entries, MAX_BYTES as usize))?;
     state.entries += 1;
     expect_sound(&store, state);
     store.close()?;
@@ -273,7 +273,7 @@ fn names(folder: &Path) -> TestResult<Vec<std::ffi::OsString>> {
 
 fn a_small_tmpfs() -> TestResult {
     let bench = Bench::new()?;
-    let mounted = mount_memory(&bench.folder("small")?, 4 * MOST_BYTES)?;
+    let mounted = mount_memory(&bench.folder("small")?, 4 * MAX_BYTES)?;
     fill_a_file_system(mounted.path())?;
     mounted.unmount()
 }
@@ -317,7 +317,7 @@ fn a_full_disk_that_copies_on_write() -> TestResult {
     // A commit that failed is there or not.
     state.entries = found.entries.clamp(state.entries, state.entries + 1);
     expect_sound(&store, state);
-    store.update(|tx| push(tx, state.entries, MOST_BYTES as usize))?;
+    store.update(|tx| push(tx, state.entries, MAX_BYTES as usize))?;
     store.close()?;
     mounted.unmount()
 }

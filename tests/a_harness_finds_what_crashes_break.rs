@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use flagstone::harness::{
     Choices, Failure, Harness, Kills, Subject, Summary, Verdict, ViolationKind,
 };
-use flagstone::sim::Plant;
+use flagstone::sim::Mutation;
 use flagstone::{Image, Link, ReadTx, WriteTx, persist};
 
 /// What all subjects here keep: a number, and how often it was added to.
@@ -448,8 +448,9 @@ fn a_file_that_is_there_is_left_alone() {
 
 #[test]
 fn a_commit_acknowledged_before_its_flush_is_found() {
-    let failure =
-        expect_failure(Harness::new().plant(Plant::AcknowledgeBeforeFlush).run(|| Keeps(Sound)));
+    let failure = expect_failure(
+        Harness::new().mutation(Mutation::AcknowledgeBeforeFlush).run(|| Keeps(Sound)),
+    );
     assert_eq!(failure.violation().kind, ViolationKind::Lost);
     assert_eq!(failure.steps(), 0);
     assert!(failure.history().len() <= 4, "{failure}");
@@ -457,24 +458,26 @@ fn a_commit_acknowledged_before_its_flush_is_found() {
 
 #[test]
 fn a_superblock_written_before_the_heap_is_found() {
-    let failure =
-        expect_failure(Harness::new().plant(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
+    let failure = expect_failure(
+        Harness::new().mutation(Mutation::SuperblockBeforeHeap).run(|| Keeps(Sound)),
+    );
     assert!(failure.steps() <= 1 && failure.history().len() <= 12, "{failure}");
 }
 
 #[test]
 fn a_store_that_says_too_early_that_it_was_closed_is_found() {
-    let harness = Harness::new().runs(100).plant(Plant::CleanBeforeCheckpoint);
+    let harness = Harness::new().runs(100).mutation(Mutation::CleanBeforeCheckpoint);
     let failure = expect_failure(harness.run(|| Keeps(Sound)));
     assert!(failure.history().iter().any(|line| line.starts_with("close: ")), "{failure}");
 }
 
 #[test]
 fn a_seed_repeats_a_failure_exactly() {
-    let first =
-        expect_failure(Harness::new().plant(Plant::SuperblockBeforeHeap).run(|| Keeps(Sound)));
+    let first = expect_failure(
+        Harness::new().mutation(Mutation::SuperblockBeforeHeap).run(|| Keeps(Sound)),
+    );
     let again = Harness::new()
-        .plant(Plant::SuperblockBeforeHeap)
+        .mutation(Mutation::SuperblockBeforeHeap)
         .seed(first.seed())
         .runs(1)
         .run(|| Keeps(Sound));

@@ -83,7 +83,7 @@ fn it_is_reported_once() -> TestResult {
     let folder = tempfile::tempdir()?;
     let told = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&told);
-    let report = move |reader: &flagstone::OldReader| {
+    let report = move |reader: &flagstone::LongReader| {
         notes.lock().expect("no panic").push((reader.begun_at.line(), reader.age));
     };
     let options = options().report_readers(Duration::from_millis(700), report);
@@ -116,7 +116,7 @@ fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResul
             let folder = tempfile::tempdir()?;
             let told = Arc::new(AtomicUsize::new(0));
             let notes = Arc::clone(&told);
-            let report = move |_: &flagstone::OldReader| {
+            let report = move |_: &flagstone::LongReader| {
                 notes.fetch_add(1, Relaxed);
             };
             let options = options().checkpoints(checkpoints).report_readers(Duration::ZERO, report);
@@ -149,7 +149,7 @@ fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResul
 #[test]
 fn many_that_leave_give_their_memory_back() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let options = options().most_snapshots(usize::MAX);
+    let options = options().max_snapshots(usize::MAX);
     let path = folder.path().join("store");
     let (store, array) = open(&path, &options)?;
     let maps = || {
@@ -288,7 +288,7 @@ fn a_report_may_drop_the_store() -> TestResult {
 #[test]
 fn there_are_no_more_than_the_store_may_have() -> TestResult {
     let folder = tempfile::tempdir()?;
-    let (store, array) = open(&folder.path().join("store"), &options().most_snapshots(3))?;
+    let (store, array) = open(&folder.path().join("store"), &options().max_snapshots(3))?;
     let mut held = Vec::new();
     let first = line!() + 3;
     for value in 1..=3 {

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use common::{Random, TestResult, is_long, seed};
-use flagstone::sim::Plant;
+use flagstone::sim::Mutation;
 use power::Test;
 use power::bench::{Bench, Kind, Mounted, probe};
 use power::cuts::campaign::{Campaign, Machine};
@@ -64,7 +64,7 @@ impl Machine for Shutdown<'_> {
     }
 }
 
-fn campaign(kind: Kind, name: String, plant: Option<Plant>) -> Test {
+fn campaign(kind: Kind, name: String, plant: Option<Mutation>) -> Test {
     let run = move |name: String| {
         let bench = Bench::new()?;
         let mut machine = Shutdown { kind, bench: &bench, image: PathBuf::new(), mounted: None };

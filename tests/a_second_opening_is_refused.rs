@@ -93,8 +93,8 @@ fn a_store_is_free_when_it_is_closed_whatever_is_started_meanwhile() -> TestResu
 fn a_thread_does_not_wait_for_itself() -> TestResult {
     let store = Store::in_memory()?;
     let tx = store.write()?;
-    assert_refused!(store.write(), WriterOnThisThread);
-    assert_refused!(store.update(|tx| tx.alloc(1u64)), WriterOnThisThread);
+    assert_refused!(store.write(), NestedWrite);
+    assert_refused!(store.update(|tx| tx.alloc(1u64)), NestedWrite);
     let _ = store.read()?;
     drop(tx);
     store.write()?.commit()?;
@@ -165,7 +165,7 @@ fn who_waits_already_is_told_when_the_thread_ends() -> TestResult {
 fn a_transaction_leaked_on_this_thread_is_this_threads() -> TestResult {
     let store = Store::in_memory()?;
     std::mem::forget(store.write()?);
-    assert_refused!(store.write(), WriterOnThisThread);
+    assert_refused!(store.write(), NestedWrite);
     Store::in_memory()?.write()?.commit()?;
     Ok(store.close()?)
 }

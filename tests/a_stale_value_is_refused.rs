@@ -6,7 +6,7 @@ mod common;
 
 use common::{TestResult, assert_refused, refusal};
 use flagstone::collections::{BTreeMap, BTreeSet, Deque, HashMap, HashSet, Vec};
-use flagstone::{Bytes, ErrorKind, Link, LinkTests, OpenOptions, Result, Store, Text, WriteTx};
+use flagstone::{Bytes, ErrorKind, Link, LinkChecks, OpenOptions, Result, Store, Text, WriteTx};
 use flagstone::{field, persist};
 
 const LONG: &str = "a text that is far too long to lie inline";
@@ -19,8 +19,8 @@ struct Person {
     numbers: Vec<Text>,
 }
 
-fn store(tests: LinkTests) -> Result<Store> {
-    OpenOptions::new().link_tests(tests).open_in_memory()
+fn store(tests: LinkChecks) -> Result<Store> {
+    OpenOptions::new().link_checks(tests).open_in_memory()
 }
 
 /// What `make` makes, in a transaction that goes back to before.
@@ -93,7 +93,7 @@ fn no_way_to_store_a_value_takes_one_that_owns_what_is_not_there() -> TestResult
         },
     ];
     for (number, way) in ways.iter().enumerate() {
-        let store = store(LinkTests::Bounds)?;
+        let store = store(LinkChecks::Bounds)?;
         let mut tx = store.write()?;
         let text = stale(&mut tx, long)?;
         let error = refusal(way(&mut tx, text));
@@ -109,7 +109,7 @@ fn no_way_to_store_a_value_takes_one_that_owns_what_is_not_there() -> TestResult
 
 #[test]
 fn no_collection_is_stored_that_is_not_there() -> TestResult {
-    let store = store(LinkTests::Bounds)?;
+    let store = store(LinkChecks::Bounds)?;
     let mut tx = store.write()?;
     let tx = &mut tx;
     let bytes = stale(tx, |tx| Bytes::new(tx, LONG.as_bytes()))?;
@@ -139,7 +139,7 @@ fn no_collection_is_stored_that_is_not_there() -> TestResult {
 /// As a value of another store would be, where something else lies at its offset here.
 #[test]
 fn no_value_is_stored_that_owns_what_is_something_else() -> TestResult {
-    let store = store(LinkTests::Bounds)?;
+    let store = store(LinkChecks::Bounds)?;
     let mut tx = store.write()?;
     let words = tx.alloc_slice([1u64; 6])?;
     let bytes = tx.alloc_slice([1u8; 400])?;
@@ -160,7 +160,7 @@ fn no_value_is_stored_that_owns_what_is_something_else() -> TestResult {
 
 #[test]
 fn a_text_of_another_store_is_refused_unless_such_a_text_lies_there() -> TestResult {
-    let (here, there) = (store(LinkTests::Live)?, store(LinkTests::Live)?);
+    let (here, there) = (store(LinkChecks::Live)?, store(LinkChecks::Live)?);
     let mut foreign = there.write()?;
     let mut tx = here.write()?;
     let text = long(&mut foreign)?;
@@ -171,7 +171,7 @@ fn a_text_of_another_store_is_refused_unless_such_a_text_lies_there() -> TestRes
 
 #[test]
 fn a_transaction_that_was_dropped_leaves_nothing_to_read() -> TestResult {
-    let store = store(LinkTests::Live)?;
+    let store = store(LinkChecks::Live)?;
     let kept = store.update(|tx| tx.alloc(1u64))?;
     let mut tx = store.write()?;
     let (text, link) = (long(&mut tx)?, tx.alloc(7u64)?);
@@ -227,7 +227,7 @@ fn a_transaction_that_was_dropped_leaves_nothing_to_read() -> TestResult {
 /// What a snapshot shows is asked of a later state, where it was freed.
 #[test]
 fn a_header_that_an_older_snapshot_lends_is_good_for_that_snapshot_alone() -> TestResult {
-    let store = store(LinkTests::Live)?;
+    let store = store(LinkChecks::Live)?;
     let mut tx = store.write()?;
     let text = long(&mut tx)?;
     let text = tx.alloc(text)?;
@@ -268,8 +268,8 @@ fn a_header_that_an_older_snapshot_lends_is_good_for_that_snapshot_alone() -> Te
 
 #[test]
 fn live_is_the_default_where_debug_assertions_are_on() -> TestResult {
-    let expected = if cfg!(debug_assertions) { LinkTests::Live } else { LinkTests::Bounds };
-    assert_eq!(LinkTests::default(), expected);
+    let expected = if cfg!(debug_assertions) { LinkChecks::Live } else { LinkChecks::Bounds };
+    assert_eq!(LinkChecks::default(), expected);
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
     let link = common::open(&path)?.update(|tx| {

@@ -87,7 +87,7 @@ fn a_large_commit_is_refused_before_it_stands() -> TestResult {
     set_large(&store, 1)?;
     other.send(Signal::STOP)?;
     let refused = common::refusal(set_large(&store, 2));
-    let ErrorKind::ProcessInTheWay { process, .. } = refused.kind() else {
+    let ErrorKind::ProcessUnresponsive { process, .. } = refused.kind() else {
         return Err(refused.into());
     };
     assert_eq!(*process, other.0.id());
@@ -130,7 +130,7 @@ fn a_checkpoint_that_failed_leaves_nothing_behind() -> TestResult {
     held.drain(..2);
     (0..3).try_for_each(|_| add(1000))?;
     other.send(Signal::STOP)?;
-    assert_refused!(asking.checkpoint(), ProcessInTheWay { .. });
+    assert_refused!(asking.checkpoint(), ProcessUnresponsive { .. });
     other.send(Signal::CONT)?;
     held.push(asking.read()?);
     store.checkpoint()?;

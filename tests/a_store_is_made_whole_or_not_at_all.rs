@@ -411,10 +411,10 @@ fn a_process_killed_while_it_makes_a_store_leaves_nothing_behind() -> TestResult
                         error.kind(),
                         ErrorKind::NoSuchFile { .. }
                             | ErrorKind::EmptyFile { .. }
-                            | ErrorKind::HalfMade { .. }
+                            | ErrorKind::Unfinished { .. }
                     );
                     assert!(is_known, "{call}: {error}");
-                    half_made += u32::from(matches!(error.kind(), ErrorKind::HalfMade { .. }));
+                    half_made += u32::from(matches!(error.kind(), ErrorKind::Unfinished { .. }));
                 }
                 open(&path)?.check()?.into_result()?;
                 let now = Some(fs::metadata(&path)?.ino());

@@ -11,7 +11,7 @@ use flagstone::{Durability, Store, Text, persist};
 const WORD_LIST: &str = "/usr/share/dict/words";
 
 /// Text that is read where there is no word list.
-const MOST_BYTES: usize = 8 << 20;
+const MAX_BYTES: usize = 8 << 20;
 
 #[persist]
 #[derive(Default)]
@@ -33,7 +33,7 @@ fn words() -> (String, PathBuf) {
     let mut text = String::new();
     for folder in [own.join("src"), own.join("README.md"), folder.clone()] {
         for file in walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().flatten() {
-            if text.len() < MOST_BYTES
+            if text.len() < MAX_BYTES
                 && let Ok(content) = std::fs::read_to_string(file.path())
             {
                 text += &content;

@@ -14,7 +14,7 @@ use flagstone::{Durability, OpenOptions, Result, Store};
 
 /// A log small enough to be full soon, that may move and grow.
 fn options() -> OpenOptions {
-    OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(512 * 1024)
+    OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(512 * 1024)
 }
 
 /// Twelve transactions, some of them larger than the log.

@@ -11,7 +11,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use flagstone::sim::{Plant, Random, SimDisk};
+use flagstone::sim::{Mutation, Random, SimDisk};
 use flagstone::{Durability, Link, OpenOptions, Store, persist};
 use shuttle::thread;
 
@@ -34,7 +34,7 @@ struct Run {
 }
 
 fn options() -> OpenOptions {
-    OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(64 * 1024)
+    OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(64 * 1024)
 }
 
 fn begin(options: &OpenOptions) -> Arc<Run> {
@@ -201,7 +201,7 @@ fn with_a_log_that_is_full_now_and_then() {
 #[should_panic(expected = "S")]
 fn a_commit_that_is_acknowledged_too_early_is_found() {
     check_with(
-        options().plant(Plant::AcknowledgeBeforeFlush),
+        options().mutation(Mutation::AcknowledgeBeforeFlush),
         &[|run| run.commit(Durability::Durable), |run| run.look(true)],
     );
 }

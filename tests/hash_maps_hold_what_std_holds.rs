@@ -11,7 +11,7 @@ use common::{Random, TestResult, is_long, open, seed};
 use flagstone::collections::hash::Entry;
 use flagstone::collections::{HashMap, HashSet, Key, Vec as StoreVec};
 use flagstone::{
-    Image, Link, LinkTests, OpenOptions, Pair, Persist, Store, Text, WriteTx, persist,
+    Image, Link, LinkChecks, OpenOptions, Pair, Persist, Store, Text, WriteTx, persist,
 };
 
 /// A kind of key, as the store and as std have it.
@@ -531,7 +531,7 @@ fn forge_word(tx: &mut WriteTx<'_>, offset: u64, word: u64) {
 #[test]
 fn wrong_numbers_in_the_file_are_errors() -> TestResult {
     // The test itself looks behind the last shard.
-    let store = OpenOptions::new().link_tests(LinkTests::Bounds).open_in_memory()?;
+    let store = OpenOptions::new().link_checks(LinkChecks::Bounds).open_in_memory()?;
     for count in [3, 150, 6000] {
         let mut tx = store.write()?;
         let map = tx.alloc(HashMap::<u64, Text>::new())?;

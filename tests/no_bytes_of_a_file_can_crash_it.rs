@@ -17,10 +17,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 
-use bounded::{CHILD, PATIENCE, limit_memory, within, write_sparse};
+use bounded::{CHILD, TIMEOUT, limit_memory, within, write_sparse};
 use common::{Random, TestResult, assert_refused, child, forge, is_long, open_with, seed};
 use flagstone::{
-    Checkpoints, Durability, Link, LinkTests, OpenOptions, Result, Store, WriteTx, persist,
+    Checkpoints, Durability, Link, LinkChecks, OpenOptions, Result, Store, WriteTx, persist,
 };
 
 const PAGE: usize = 4096;
@@ -33,7 +33,7 @@ const LOG: Range<usize> = 15 * PAGE..31 * PAGE;
 /// Nodes of the list in the samples.
 const NODES: u64 = 40;
 /// Address space of the child: far more than the samples need.
-const MOST_BYTES: u64 = 4 << 30;
+const MAX_BYTES: u64 = 4 << 30;
 
 #[persist]
 #[derive(Clone, Copy, PartialEq)]
@@ -181,8 +181,8 @@ fn change(tx: &mut WriteTx<'_>, random: &mut Random) -> Result<()> {
 
 /// Opens and uses a file; whether every step went well.
 fn use_file(path: &Path, random: &mut Random, is_believable: bool) -> bool {
-    let tests = random.pick(&[LinkTests::Bounds, LinkTests::Live]);
-    let options = options().link_tests(tests).salvage(random.one_in(4)).verify(random.one_in(8));
+    let tests = random.pick(&[LinkChecks::Bounds, LinkChecks::Live]);
+    let options = options().link_checks(tests).salvage(random.one_in(4)).verify(random.one_in(8));
     let Ok(store) = open_with(path, &options) else { return false };
     let is_clean = store.check().is_ok_and(|report| report.is_clean());
     let is_committed = is_a_committed_state(&store);
@@ -351,7 +351,7 @@ fn a_wrong_header_of_the_heap_costs_no_object() -> TestResult {
 }
 
 fn run_cases(folder: &Path, cases: Range<u64>) -> TestResult {
-    limit_memory(MOST_BYTES)?;
+    limit_memory(MAX_BYTES)?;
     let samples = [sample(folder, true)?, sample(folder, false)?];
     let path = folder.join("damaged");
     let mut used = 0;
@@ -385,7 +385,7 @@ fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
     std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
     let mut last = String::new();
     loop {
-        match told.recv_timeout(PATIENCE) {
+        match told.recv_timeout(TIMEOUT) {
             Ok(line) if line.starts_with("case") => last = line,
             Ok(line) if line.starts_with("all went well") => println!("{line}"),
             Ok(_) => {}
@@ -428,7 +428,7 @@ fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
 fn zeroing_the_same_pages_again_costs_no_time() -> TestResult {
     const HEAP: u64 = 1 << 30;
     let test = "zeroing_the_same_pages_again_costs_no_time";
-    within(test, MOST_BYTES, |folder| {
+    within(test, MAX_BYTES, |folder| {
         let path = folder.join("store");
         let mut bytes = sample(folder, false)?;
         let first = (bytes.len() - HEADER.start) as u64 / PAGE as u64 + 1;

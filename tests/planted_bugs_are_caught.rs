@@ -17,59 +17,59 @@ use common::campaign::{BAD_DISK, Cabinets, Run};
 use common::crowd::Crowd;
 use common::histories::cut_and_grow;
 use flagstone::sim::{
-    Call, Cuts, Done, Faults, History, Plant, Program, Random, Recording, SimDisk,
+    Call, Cuts, Done, Faults, History, Mutation, Program, Random, Recording, SimDisk,
 };
 use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Stores with a fault or without.
-type Planted = Option<Plant>;
+type ActiveMutation = Option<Mutation>;
 
 /// A run that must end well if there is no fault.
-type Attempt = fn(Planted, u64) -> Outcome;
+type Attempt = fn(ActiveMutation, u64) -> Outcome;
 
 /// What catches each fault, and in how many runs at most.
-const CAUGHT_BY: &[(Plant, Attempt, u64)] = &[
-    (Plant::AcknowledgeBeforeFlush, small, 5),
-    (Plant::VisibleBeforeDurable, flushes_fail, 5),
-    (Plant::AppendIntoFlushedBlock, laps, 20),
-    (Plant::OverrunTheLog, the_log_fills_up, 10),
-    (Plant::GrowthNotSynced, small, 5),
-    (Plant::BulkNotSynced, bulk, 5),
-    (Plant::SpillNotSynced, spilling, 10),
-    (Plant::SpillNotCheckpointed, spills_follow_each_other, 5),
-    (Plant::FloorIsHeapEnd, the_heap_shrinks, 10),
-    (Plant::HeapPageBeforeRecord, small, 5),
-    (Plant::SuperblockBeforeHeap, small, 5),
-    (Plant::HeapNotSynced, small, 5),
-    (Plant::SuperblocksInOneSync, checkpoints, 20),
-    (Plant::LogFreedAfterOneSuperblock, laps_and_a_recovery, 20),
-    (Plant::ReaderNotFrozen, small, 20),
-    (Plant::CutLengthKept, the_file_is_cut_and_grows, 5),
-    (Plant::CleanBeforeCheckpoint, small, 10),
-    (Plant::LogMovedWithoutCheckpoint, the_log_moves, 5),
-    (Plant::LogMovedWithOneSuperblock, the_log_moves, 20),
-    (Plant::LogMovedUnsynced, the_log_moves, 20),
-    (Plant::PoisonIgnored, flushes_fail, 5),
-    (Plant::RecordChecksumIgnored, small, 10),
-    (Plant::RecordWithoutPredecessor, deferred, 20),
-    (Plant::RecordOfEarlierLap, laps, 5),
-    (Plant::SuperblockChecksumIgnored, checkpoints, 20),
-    (Plant::CleanFlagKept, small, 5),
-    (Plant::EpochKept, the_same_again, 60),
-    (Plant::RecordsNotRewritten, flushes_fail, 20),
-    (Plant::RecoveredSuperblockBeforeHeap, small, 5),
-    (Plant::OlderSuperblockFirst, checkpoints_fail, 60),
-    (Plant::GoodSuperblockFirst, a_superblock_was_torn, 20),
-    (Plant::FloorNotAwaited, a_crowd, 60),
-    (Plant::DeathNotNoticed, a_crowd, 20),
-    (Plant::TurnLeftBeforeEnd, a_crowd, 60),
+const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
+    (Mutation::AcknowledgeBeforeFlush, small, 5),
+    (Mutation::VisibleBeforeDurable, flushes_fail, 5),
+    (Mutation::AppendIntoFlushedBlock, laps, 20),
+    (Mutation::OverrunTheLog, the_log_fills_up, 10),
+    (Mutation::GrowthNotSynced, small, 5),
+    (Mutation::BulkNotSynced, bulk, 5),
+    (Mutation::SpillNotSynced, spilling, 10),
+    (Mutation::SpillNotCheckpointed, spills_follow_each_other, 5),
+    (Mutation::InPlaceFromHeapEnd, the_heap_shrinks, 10),
+    (Mutation::HeapPageBeforeRecord, small, 5),
+    (Mutation::SuperblockBeforeHeap, small, 5),
+    (Mutation::HeapNotSynced, small, 5),
+    (Mutation::SuperblocksInOneSync, checkpoints, 20),
+    (Mutation::LogFreedAfterOneSuperblock, laps_and_a_recovery, 20),
+    (Mutation::ReaderNotFrozen, small, 20),
+    (Mutation::CutLengthKept, the_file_is_cut_and_grows, 5),
+    (Mutation::CleanBeforeCheckpoint, small, 10),
+    (Mutation::LogMovedWithoutCheckpoint, the_log_moves, 5),
+    (Mutation::LogMovedWithOneSuperblock, the_log_moves, 20),
+    (Mutation::LogMovedUnsynced, the_log_moves, 20),
+    (Mutation::PoisonIgnored, flushes_fail, 5),
+    (Mutation::RecordChecksumIgnored, small, 10),
+    (Mutation::RecordWithoutPredecessor, deferred, 20),
+    (Mutation::RecordOfEarlierLap, laps, 5),
+    (Mutation::SuperblockChecksumIgnored, checkpoints, 20),
+    (Mutation::CleanFlagKept, small, 5),
+    (Mutation::EpochKept, the_same_again, 60),
+    (Mutation::RecordsNotRewritten, flushes_fail, 20),
+    (Mutation::RecoveredSuperblockBeforeHeap, small, 5),
+    (Mutation::OlderSuperblockFirst, checkpoints_fail, 60),
+    (Mutation::GoodSuperblockFirst, a_superblock_was_torn, 20),
+    (Mutation::BarrierNotAwaited, a_crowd, 60),
+    (Mutation::DeathNotNoticed, a_crowd, 20),
+    (Mutation::WriteLockReleasedBeforeEnd, a_crowd, 60),
 ];
 
-fn with(mut cabinets: Cabinets, planted: Planted) -> Cabinets {
+fn with(mut cabinets: Cabinets, planted: ActiveMutation) -> Cabinets {
     if let Some(fault) = planted {
-        cabinets.options = cabinets.options.plant(fault);
+        cabinets.options = cabinets.options.mutation(fault);
     }
     cabinets
 }
@@ -92,7 +92,7 @@ fn crowd(cabinets: &Cabinets, seed: u64) -> Outcome {
     look(cabinets, &crowd.end(), seed, 20)
 }
 
-fn a_crowd(planted: Planted, seed: u64) -> Outcome {
+fn a_crowd(planted: ActiveMutation, seed: u64) -> Outcome {
     crowd(&with(Cabinets::small(), planted), seed)
 }
 
@@ -100,11 +100,11 @@ fn look(cabinets: &Cabinets, recording: &Recording<u64>, seed: u64, images: usiz
     Ok(Cuts::new(cabinets, seed).look(recording, images, 3)?)
 }
 
-fn small(planted: Planted, seed: u64) -> Outcome {
+fn small(planted: ActiveMutation, seed: u64) -> Outcome {
     at_random(&with(Cabinets::small(), planted), seed, 60)
 }
 
-fn spilling(planted: Planted, seed: u64) -> Outcome {
+fn spilling(planted: ActiveMutation, seed: u64) -> Outcome {
     at_random(&with(Cabinets::spilling(), planted), seed, 60)
 }
 
@@ -128,20 +128,20 @@ fn around_the_log<'a>(cabinets: &'a Cabinets, seed: u64) -> Outcome<Run<'a>> {
     Ok(run)
 }
 
-fn laps(planted: Planted, seed: u64) -> Outcome {
+fn laps(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     look(&cabinets, &around_the_log(&cabinets, seed)?.end(), seed, 100)
 }
 
 /// The superblocks are far apart if there are two at all.
-fn laps_and_a_recovery(planted: Planted, seed: u64) -> Outcome {
+fn laps_and_a_recovery(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let run = around_the_log(&cabinets, seed)?;
     look_at_recovery(&cabinets, run.disk.crash(&mut Random(seed)), seed, 300)
 }
 
 /// Commits that are not flushed, of some sectors each.
-fn deferred(planted: Planted, seed: u64) -> Outcome {
+fn deferred(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     let arrays = 0..6;
@@ -156,7 +156,7 @@ fn deferred(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// Small changes, each with a checkpoint.
-fn checkpoints(planted: Planted, seed: u64) -> Outcome {
+fn checkpoints(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     for number in 0..10 {
@@ -167,7 +167,7 @@ fn checkpoints(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// The log has room for all but the last record.
-fn the_log_fills_up(planted: Planted, seed: u64) -> Outcome {
+fn the_log_fills_up(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     run.commit(Durability::Durable, |tx, model| {
@@ -188,7 +188,7 @@ fn the_log_fills_up(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// A load of new pages into a store that holds something.
-fn bulk(planted: Planted, seed: u64) -> Outcome {
+fn bulk(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::large(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
@@ -198,7 +198,7 @@ fn bulk(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// Transactions that are larger than the log.
-fn spills_follow_each_other(planted: Planted, seed: u64) -> Outcome {
+fn spills_follow_each_other(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::spilling(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 9000, 0))?;
@@ -210,7 +210,7 @@ fn spills_follow_each_other(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// What lay at the heap's end was freed, but not durably.
-fn the_heap_shrinks(planted: Planted, seed: u64) -> Outcome {
+fn the_heap_shrinks(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::spilling(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 9000, 0))?;
@@ -223,7 +223,7 @@ fn the_heap_shrinks(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// The file is cut where no state needs it any more, and grows again at once.
-fn the_file_is_cut_and_grows(planted: Planted, seed: u64) -> Outcome {
+fn the_file_is_cut_and_grows(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     cut_and_grow(&mut run)?;
@@ -231,7 +231,7 @@ fn the_file_is_cut_and_grows(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// The log moves to a larger region, and is used there.
-fn the_log_moves(planted: Planted, seed: u64) -> Outcome {
+fn the_log_moves(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::large(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 270_000, 0))?;
@@ -261,7 +261,7 @@ fn fault(disk: &SimDisk, further: u64, done: Done) {
 
 /// Each call of a commit fails once; the program goes on as far as it may, and is
 /// started again without a power cut.
-fn flushes_fail(planted: Planted, seed: u64) -> Outcome {
+fn flushes_fail(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     for further in 0..12 {
         let mut run = Run::new(&cabinets, seed, false)?;
@@ -279,7 +279,7 @@ fn flushes_fail(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// Each call of a checkpoint fails once.
-fn checkpoints_fail(planted: Planted, seed: u64) -> Outcome {
+fn checkpoints_fail(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     for further in 0.. {
         let mut run = Run::new(&cabinets, seed, false)?;
@@ -307,7 +307,7 @@ fn checkpoints_fail(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// One superblock alone is good.
-fn a_superblock_was_torn(planted: Planted, seed: u64) -> Outcome {
+fn a_superblock_was_torn(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
@@ -373,7 +373,7 @@ impl Program for Repeater {
     }
 }
 
-fn the_same_again(planted: Planted, seed: u64) -> Outcome {
+fn the_same_again(planted: ActiveMutation, seed: u64) -> Outcome {
     let options = with(Cabinets::small(), planted).options;
     let repeater = Repeater { options };
     let (store, disk) = SimDisk::create(&repeater.options)?;
@@ -388,7 +388,7 @@ fn the_same_again(planted: Planted, seed: u64) -> Outcome {
 }
 
 /// What is wrong, if anything is.
-fn complaint(attempt: Attempt, planted: Planted, seed: u64) -> Option<String> {
+fn complaint(attempt: Attempt, planted: ActiveMutation, seed: u64) -> Option<String> {
     let run = || attempt(planted, seed).map_err(|error| error.to_string());
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outcome) => outcome.err(),
@@ -402,7 +402,7 @@ fn complaint(attempt: Attempt, planted: Planted, seed: u64) -> Option<String> {
 
 /// Runs attempts until one finds the fault; which, and what it found. The same runs
 /// find nothing where nothing is.
-fn catch(fault: Plant, attempt: Attempt, most: u64) -> Result<(u64, String), String> {
+fn catch(fault: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String), String> {
     for seed in 1..=most {
         if let Some(complaint) = complaint(attempt, None, seed) {
             return Err(format!("{fault:?}: run {seed} complains without it: {complaint}"));
@@ -428,8 +428,8 @@ fn each_is_caught_and_nothing_is_where_nothing_is() {
         let (run, complaint) = outcome.as_ref().unwrap_or_else(|error| panic!("{error}"));
         println!("{fault:?}: run {run}: {complaint}");
     }
-    let is_caught = |fault: &Plant| caught.iter().any(|(caught, _)| *caught == fault);
-    let forgotten: Vec<_> = Plant::ALL.into_iter().filter(|fault| !is_caught(fault)).collect();
+    let is_caught = |fault: &Mutation| caught.iter().any(|(caught, _)| *caught == fault);
+    let forgotten: Vec<_> = Mutation::ALL.into_iter().filter(|fault| !is_caught(fault)).collect();
     assert!(forgotten.is_empty(), "nothing is tried for {forgotten:?}");
     println!("{} faults, all caught", caught.len());
 }

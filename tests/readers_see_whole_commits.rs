@@ -158,7 +158,7 @@ fn run_with(checkpoints: Checkpoints) -> TestResult {
     let folder = tempfile::tempdir()?;
     let options = OpenOptions::new()
         .log_bytes(64 * 1024)
-        .most_log_bytes(1 << 20)
+        .max_log_bytes(1 << 20)
         .memory_budget_bytes(1 << 20)
         .checkpoints(checkpoints);
     let store = common::open_with(&folder.path().join("bank"), &options)?;

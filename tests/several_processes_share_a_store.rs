@@ -217,7 +217,7 @@ fn who_keeps_others_waiting_is_named() -> TestResult {
     });
     let took = begun.elapsed();
     for error in errors {
-        let ErrorKind::ProcessInTheWay { process, waited, .. } = error.kind() else {
+        let ErrorKind::ProcessUnresponsive { process, waited, .. } = error.kind() else {
             panic!("{error}");
         };
         assert_eq!(*process, own);

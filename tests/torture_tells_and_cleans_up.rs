@@ -117,7 +117,7 @@ fn what_shows_nothing_is_no_success() {
     let bench = Bench::new();
     let planted = ["--kills", "power", "--plant", "floor-not-awaited", "--seconds", "1"];
     let (code, text) = bench.run(&planted);
-    assert!(code == Some(2) && text.contains("FloorNotAwaited was not found"));
+    assert!(code == Some(2) && text.contains("BarrierNotAwaited was not found"));
     let (code, text) = bench.run(&["--seconds", "0"]);
     assert!(code == Some(2) && text.contains("no run came to its end"));
     bench.expect_clean();

@@ -20,7 +20,7 @@ const HEAD: usize = 4 * PAGE;
 /// What both superblocks begin with.
 const MAGIC: &[u8] = b"flagstone heap\r\n";
 /// What the coordination page begins with while the file is being made.
-const HALF_MADE: &[u8] = b"flagstone begun\n";
+const UNFINISHED: &[u8] = b"flagstone begun\n";
 
 /// A folder for one file.
 struct Place {
@@ -247,9 +247,9 @@ fn half_made() -> TestResult<Vec<Vec<u8>>> {
         open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
         fs::read(&place.path)?
     };
-    let mark = 2 * PAGE..2 * PAGE + HALF_MADE.len();
+    let mark = 2 * PAGE..2 * PAGE + UNFINISHED.len();
     let mut marked = vec![0; HEAD + 100 * PAGE];
-    marked[mark.clone()].copy_from_slice(HALF_MADE);
+    marked[mark.clone()].copy_from_slice(UNFINISHED);
     let mut torn = marked.clone();
     torn[..MAGIC.len()].copy_from_slice(MAGIC);
     let mut whole_heap = new.clone();
@@ -267,7 +267,7 @@ fn half_made() -> TestResult<Vec<Vec<u8>>> {
 fn a_store_that_was_never_finished_is_said_to_be_half_made_or_made_anew() -> TestResult {
     for bytes in half_made()? {
         let place = Place::with(&bytes)?;
-        assert_refused!(refused_without_leave_to_create(&place), HalfMade { .. });
+        assert_refused!(refused_without_leave_to_create(&place), Unfinished { .. });
         let error = refused_without_leave_to_create(&place).expect_err("it is refused");
         assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
         let inode = fs::metadata(&place.path)?.ino();
@@ -285,30 +285,30 @@ fn a_store_that_was_never_finished_is_said_to_be_half_made_or_made_anew() -> Tes
 #[test]
 fn what_bears_the_mark_and_holds_more_than_was_being_made_is_left_alone() -> TestResult {
     let used = fs::read(store(&[7; 100])?.path)?;
-    let place = 2 * PAGE..2 * PAGE + HALF_MADE.len();
+    let place = 2 * PAGE..2 * PAGE + UNFINISHED.len();
     let mut random = Random(3);
     // A store that was in use, and of which both superblocks are damaged since.
     let mut damaged = used.clone();
-    damaged[place.clone()].copy_from_slice(HALF_MADE);
+    damaged[place.clone()].copy_from_slice(UNFINISHED);
     (damaged[504], damaged[PAGE + 504]) = (!damaged[504], !damaged[PAGE + 504]);
     let mut foreign = random.bytes(HEAD + PAGE);
-    foreign[place.clone()].copy_from_slice(HALF_MADE);
+    foreign[place.clone()].copy_from_slice(UNFINISHED);
     let mut foreign_first_page = vec![0; HEAD + PAGE];
-    foreign_first_page[place.clone()].copy_from_slice(HALF_MADE);
+    foreign_first_page[place.clone()].copy_from_slice(UNFINISHED);
     let mut foreign_behind = foreign_first_page.clone();
     foreign_first_page[100] = 1;
     foreign_behind[place.end + 1] = 1;
     let mut short = vec![0; place.end - 1];
-    short[place.start..].copy_from_slice(&HALF_MADE[1..]);
+    short[place.start..].copy_from_slice(&UNFINISHED[1..]);
     for bytes in [damaged, foreign, foreign_first_page, foreign_behind, short] {
         refused_untouched(&Place::with(&bytes)?).expect_err("it is refused");
     }
     // Superblocks that can be used are: the mark was left by a crash just before the end.
     let mut marked = used;
-    marked[place.clone()].copy_from_slice(HALF_MADE);
+    marked[place.clone()].copy_from_slice(UNFINISHED);
     let marked = Place::with(&marked)?;
     assert_eq!(numbers(&open(&marked.path)?)?, [7; 100]);
-    assert!(!fs::read(&marked.path)?[place].starts_with(HALF_MADE), "the mark is taken away");
+    assert!(!fs::read(&marked.path)?[place].starts_with(UNFINISHED), "the mark is taken away");
     Ok(())
 }
 

@@ -14,9 +14,9 @@ use flagstone::collections::Deque;
 use flagstone::{Durability, Link, OpenOptions, Store, Text, field, persist};
 
 /// Messages that wait at most: then the sender waits.
-const MOST_WAITING: u64 = 100;
+const MAX_WAITING: u64 = 100;
 /// How long to wait for the other side before looking again.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A message.
 #[persist]
@@ -87,7 +87,7 @@ fn text_of(number: u64) -> String {
 fn send_one(store: &Store, channel: Link<Channel>, count: u64) -> Result<Option<bool>> {
     let mut tx = store.write()?;
     let state = tx.at(channel)?;
-    let (number, has_room) = (state.sent + 1, state.waiting.len() < MOST_WAITING);
+    let (number, has_room) = (state.sent + 1, state.waiting.len() < MAX_WAITING);
     if number > count {
         return Ok(None);
     }
@@ -128,7 +128,7 @@ fn send(file: &Path, count: u64) -> Result<()> {
         match send_one(&store, channel, count)? {
             None => return Ok(store.close()?),
             Some(true) => {}
-            Some(false) => drop(store.wait_for_commit(seen, PATIENCE)?),
+            Some(false) => drop(store.wait_for_commit(seen, TIMEOUT)?),
         }
     }
 }
@@ -143,7 +143,7 @@ fn receive(file: &Path, count: u64) -> Result<()> {
             return Ok(store.close()?);
         }
         if !receive_one(&store, channel)? {
-            store.wait_for_commit(seen, PATIENCE)?;
+            store.wait_for_commit(seen, TIMEOUT)?;
         }
     }
 }

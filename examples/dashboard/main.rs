@@ -21,7 +21,7 @@ const BATCH: u64 = 20;
 /// Commits to a durable one: the others are made durable with it.
 const COMMITS_TO_A_FLUSH: u64 = 50;
 /// Measurements that are kept; the oldest go.
-const MOST_KEPT: u64 = 500_000;
+const MAX_KEPT: u64 = 500_000;
 
 /// One measurement.
 #[persist]
@@ -109,7 +109,7 @@ fn ingest(store: &Store, log: Link<Log>) -> flagstone::Result<()> {
         let sample = measure(next);
         change += sample.millidegrees;
         samples.insert(&mut tx, &next, sample)?;
-        if tx.at(log)?.samples.len() > MOST_KEPT
+        if tx.at(log)?.samples.len() > MAX_KEPT
             && let Some((_, oldest)) = samples.pop_first(&mut tx)?
         {
             change -= oldest.millidegrees;

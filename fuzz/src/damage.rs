@@ -11,7 +11,7 @@ use crate::samples::Sample;
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;
 /// A file may be this long afterwards.
-const MOST_BYTES: usize = 512 << 10;
+const MAX_BYTES: usize = 512 << 10;
 
 /// An edit.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -178,7 +178,7 @@ fn apply(edit: Edit, sample: &Sample, bytes: &mut Vec<u8>, pages: &mut BTreeSet<
         }
         Edit::Cut { bytes: by } => bytes.truncate(by as usize % len),
         Edit::Lengthen { pages } => {
-            bytes.resize((len + usize::from(pages) * PAGE).min(MOST_BYTES), 0);
+            bytes.resize((len + usize::from(pages) * PAGE).min(MAX_BYTES), 0);
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use flagstone::sim::{MemoryDisk, Plant};
-use flagstone::{Checkpoints, Durability, LinkTests, OpenOptions, Result, Store};
+use flagstone::sim::{MemoryDisk, Mutation};
+use flagstone::{Checkpoints, Durability, LinkChecks, OpenOptions, Result, Store};
 
 use crate::chance::Chance;
 use crate::shelf::{Shelf, State};
@@ -87,33 +87,33 @@ const UNCHECKED: u64 = 16;
 /// The options of all runs, varied by bits. The log is as short as can be. To begin a
 /// thread takes as long as dozens of transactions, so few runs do.
 pub fn options(bits: u8) -> OpenOptions {
-    let tests = if bits & 1 == 0 { LinkTests::Bounds } else { LinkTests::Live };
+    let tests = if bits & 1 == 0 { LinkChecks::Bounds } else { LinkChecks::Live };
     let has_thread = bits & 0b1101_0000 == 0b1101_0000;
     let checkpoints = if has_thread { Checkpoints::Background } else { Checkpoints::ByCommits };
     OpenOptions::new()
         .log_bytes(32 * 1024)
-        .most_log_bytes(512 * 1024)
+        .max_log_bytes(512 * 1024)
         .durability(Durability::Deferred)
         .checkpoints(checkpoints)
-        .link_tests(tests)
+        .link_checks(tests)
         .salvage(bits & 2 != 0)
         .memory_budget_bytes(if bits & 8 == 0 { 256 << 20 } else { 0 })
 }
 
 /// A fault of the protocol, if `FLAGSTONE_FUZZ_PLANT` names one: to see that it is found.
 pub fn planted(options: OpenOptions) -> OpenOptions {
-    static PLANT: LazyLock<Option<Plant>> = LazyLock::new(|| {
+    static PLANT: LazyLock<Option<Mutation>> = LazyLock::new(|| {
         let name = std::env::var("FLAGSTONE_FUZZ_PLANT").ok()?;
         let faults = [
-            Plant::AcknowledgeBeforeFlush,
-            Plant::SuperblockBeforeHeap,
-            Plant::DeathNotNoticed,
-            Plant::FloorNotAwaited,
+            Mutation::AcknowledgeBeforeFlush,
+            Mutation::SuperblockBeforeHeap,
+            Mutation::DeathNotNoticed,
+            Mutation::BarrierNotAwaited,
         ];
         let found = faults.into_iter().find(|fault| format!("{fault:?}") == name);
         Some(found.unwrap_or_else(|| panic!("no fault is called {name}; there are {faults:?}")))
     });
-    PLANT.map_or(options.clone(), |fault| options.plant(fault))
+    PLANT.map_or(options.clone(), |fault| options.mutation(fault))
 }
 
 /// Opens what a disk holds, checks it, reads everything, runs a program, closes it, and

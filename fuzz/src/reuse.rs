@@ -19,10 +19,10 @@ unsafe extern "C" {
 /// Blocks from this size on are kept.
 const LEAST_BYTES: usize = 64 * 1024;
 /// Larger ones are rare.
-const MOST_BYTES: usize = 2 << 20;
+const MAX_BYTES: usize = 2 << 20;
 /// Blocks are a multiple of this long, and aligned to a page.
 const STEP_BYTES: usize = 64 * 1024;
-const CLASSES: usize = MOST_BYTES / STEP_BYTES + 1;
+const CLASSES: usize = MAX_BYTES / STEP_BYTES + 1;
 /// Freed blocks of each class that are kept.
 const KEPT: usize = 12;
 
@@ -39,7 +39,7 @@ impl Reuse {
 
     /// The class of a block, with room behind it that stays poisoned.
     fn class(layout: Layout) -> Option<usize> {
-        let is_kept = (LEAST_BYTES..MOST_BYTES).contains(&layout.size()) && layout.align() <= 4096;
+        let is_kept = (LEAST_BYTES..MAX_BYTES).contains(&layout.size()) && layout.align() <= 4096;
         is_kept.then(|| (layout.size() + 64).div_ceil(STEP_BYTES))
     }
 

@@ -2,9 +2,9 @@
 //! are zero for the most part, in a few hundred.
 
 /// A file may be this long.
-const MOST_BYTES: usize = 256 << 10;
+const MAX_BYTES: usize = 256 << 10;
 /// Words that one token holds at most.
-const MOST_WORDS: usize = 128;
+const MAX_WORDS: usize = 128;
 
 /// The file that an input stands for: a byte `n` below 128 and `n + 1` words; or a byte
 /// from 128 on, a second one, and as many zero words as both say.
@@ -12,17 +12,17 @@ pub fn expand(mut input: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     while let [token, rest @ ..] = input {
         let token = usize::from(*token);
-        if file.len() >= MOST_BYTES {
+        if file.len() >= MAX_BYTES {
             break;
         }
-        if token < MOST_WORDS {
+        if token < MAX_WORDS {
             let words = rest.len().min((token + 1) * 8);
             file.extend_from_slice(&rest[..words]);
             input = &rest[words..];
             continue;
         }
         let [more, rest @ ..] = rest else { break };
-        let zeros = (token - MOST_WORDS) << 8 | usize::from(*more);
+        let zeros = (token - MAX_WORDS) << 8 | usize::from(*more);
         file.resize(file.len() + (zeros + 1) * 8, 0);
         input = rest;
     }
@@ -39,11 +39,11 @@ pub fn shorten(file: &[u8]) -> Vec<u8> {
         let zeros = rest.iter().take_while(|word| is_zero(word)).count();
         if zeros > 0 {
             let zeros = zeros.min(1 << 15);
-            input.extend([(MOST_WORDS + ((zeros - 1) >> 8)) as u8, (zeros - 1) as u8]);
+            input.extend([(MAX_WORDS + ((zeros - 1) >> 8)) as u8, (zeros - 1) as u8]);
             rest = &rest[zeros..];
             continue;
         }
-        let words = rest.iter().take_while(|word| !is_zero(word)).count().min(MOST_WORDS);
+        let words = rest.iter().take_while(|word| !is_zero(word)).count().min(MAX_WORDS);
         input.push((words - 1) as u8);
         rest[..words].iter().for_each(|word| input.extend_from_slice(word));
         rest = &rest[words..];

@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 use super::{bad_page, set_descriptor, set_in_header};
 
 /// Runs of one list that are looked at for the best fit.
-const MOST_CANDIDATES: usize = 16;
+const MAX_CANDIDATES: usize = 16;
 
 /// The free run that fits `pages` best among those looked at: `(first, pages)`.
 pub(super) fn find(image: &Image, pages: u64) -> Result<Option<(u64, u64)>> {
@@ -33,7 +33,7 @@ fn next_bucket(image: &Image, from: usize) -> Result<Option<usize>> {
 fn best_in_bucket(image: &Image, bucket: usize, pages: u64) -> Result<Option<(u64, u64)>> {
     let mut best: Option<(u64, u64)> = None;
     let mut page = u64::from(image.header()?.buckets[bucket].get());
-    for _ in 0..MOST_CANDIDATES {
+    for _ in 0..MAX_CANDIDATES {
         if page == 0 {
             break;
         }

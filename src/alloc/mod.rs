@@ -70,7 +70,7 @@ impl Request {
     }
 
     #[cold]
-    fn too_large(&self) -> crate::Error {
+    fn too_large(&self) -> crate::error::Error {
         let (count, size_bytes) = (self.count.unwrap_or(1), self.size_bytes);
         ErrorKind::TooLarge { count, size_bytes, why: "a heap holds at most 1 TiB" }.into()
     }
@@ -219,6 +219,6 @@ fn set_in_header(workspace: &mut Workspace, offset: usize, value: u64) -> Result
 }
 
 #[cold]
-fn bad_page(page: u64, expected: &str, found: impl std::fmt::Display) -> crate::Error {
+fn bad_page(page: u64, expected: &str, found: impl std::fmt::Display) -> crate::error::Error {
     ErrorKind::corrupt("page descriptor (page's offset)", page * PAGE_BYTES, expected, found)
 }

@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 use super::{free_runs, set_descriptor, set_in_header, set_u32};
 
 /// Free pages at the heap's end from which on the heap is cut.
-const FEWEST_CUT_PAGES: u64 = 64;
+const MIN_CUT_PAGES: u64 = 64;
 
 /// Makes sure that pages below `end`, which may lie past the heap's end, will
 /// have descriptors. The heap's end may move: chunks are put there.
@@ -125,7 +125,7 @@ pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()
 pub(super) fn cut_end(workspace: &mut Workspace) -> Result<()> {
     let end = workspace.heap_pages();
     match free_runs::run_before(workspace, end)? {
-        Some((first, pages)) if pages >= FEWEST_CUT_PAGES => {
+        Some((first, pages)) if pages >= MIN_CUT_PAGES => {
             free_runs::remove(workspace, first, pages)?;
             set_heap_pages(workspace, first)?;
         }

@@ -95,19 +95,19 @@ pub(super) fn expect_fits(schema: &Schema) -> Result<()> {
     expect_short("the description of a type", name, &schema.to_string(), MAX_SCHEMA_BYTES)
 }
 
-/// Refuses a text of more than `most_bytes`; `name` says whose it is.
+/// Refuses a text of more than `max_bytes`; `name` says whose it is.
 pub(super) fn expect_short(
     what: &'static str,
     name: &str,
     text: &str,
-    most_bytes: u64,
+    max_bytes: u64,
 ) -> Result<()> {
     let found_bytes = text.len() as u64;
-    if found_bytes <= most_bytes {
+    if found_bytes <= max_bytes {
         return Ok(());
     }
     let begin = name.chars().take(40).collect();
-    Err(ErrorKind::TextTooLong { what, begin, found_bytes, most_bytes }.into())
+    Err(ErrorKind::TextTooLong { what, begin, found_bytes, max_bytes }.into())
 }
 
 pub(super) fn register(workspace: &mut Workspace, schema: &Schema) -> Result<u32> {

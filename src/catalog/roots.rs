@@ -103,11 +103,11 @@ pub(crate) fn no_object(image: &Image, name: &str) -> Error {
 /// are.
 fn nearest(image: &Image, name: &str) -> Result<(Vec<String>, u64)> {
     /// Names that a person looks at.
-    const MOST_NAMES: usize = 3;
+    const MAX_NAMES: usize = 3;
     /// Pairs of bytes that are compared: names may be long, and many.
-    const MOST_PAIRS: usize = 1 << 24;
+    const MAX_PAIRS: usize = 1 << 24;
 
-    let (mut nearest, mut left) = (Vec::<(f64, &str)>::new(), MOST_PAIRS);
+    let (mut nearest, mut left) = (Vec::<(f64, &str)>::new(), MAX_PAIRS);
     let folded = name.to_lowercase();
     for entry in entries(image)? {
         let Ok(other) = std::str::from_utf8(name_of(image, entry?)?) else { continue };
@@ -116,7 +116,7 @@ fn nearest(image: &Image, name: &str) -> Result<(Vec<String>, u64)> {
         let likeness = strsim::jaro_winkler(&folded, &other.to_lowercase());
         let place = nearest.partition_point(|(more, _)| *more >= likeness);
         nearest.insert(place, (likeness, other));
-        nearest.truncate(MOST_NAMES);
+        nearest.truncate(MAX_NAMES);
     }
     let names = nearest.into_iter().map(|(_, name)| name.to_string()).collect();
     Ok((names, array(image)?.len.get().into()))

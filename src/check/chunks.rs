@@ -9,14 +9,14 @@ use crate::format::heap::{
 };
 use crate::image::Image;
 
-use super::catalog::Named;
-use super::marks::Marks;
+use super::bitmap::Bitmap;
 use super::report::Report;
+use super::system_catalog::SystemAllocs;
 
 /// Which segments can be looked at.
 pub(super) struct Chunks {
     /// Pages of chunks, each of which describes one segment.
-    pages: Marks,
+    pages: Bitmap,
     /// Segments whose chunk is missing, or that of another one.
     missing: Vec<u64>,
     pub(super) segments: u64,
@@ -43,8 +43,8 @@ impl Chunks {
 }
 
 /// Looks at the header, and at which chunk describes which segment.
-pub(super) fn check(image: &Image, report: &mut Report, named: &mut Named) -> Chunks {
-    let pages = Marks::new(image.heap_bytes(), PAGE_BYTES);
+pub(super) fn check(image: &Image, report: &mut Report, system: &mut SystemAllocs) -> Chunks {
+    let pages = Bitmap::new(image.heap_bytes(), PAGE_BYTES);
     let mut chunks = Chunks { pages, missing: vec![], segments: 0 };
     let Some(header) = report.note(0, image.header()) else {
         return chunks;
@@ -59,7 +59,7 @@ pub(super) fn check(image: &Image, report: &mut Report, named: &mut Named) -> Ch
         report.find(4, format!("expected {needed} to {most} segments, found {found}"));
     }
     chunks.segments = found.min(most);
-    check_directory(image, report, header, named, chunks.segments);
+    check_directory(image, report, header, system, chunks.segments);
     for segment in 0..chunks.segments {
         if let Err(why) = take_chunk(image, &mut chunks.pages, segment) {
             let first = segment * PAGES_PER_SEGMENT * PAGE_BYTES;
@@ -103,7 +103,7 @@ fn check_directory(
     image: &Image,
     report: &mut Report,
     header: &HeapHeader,
-    named: &mut Named,
+    system: &mut SystemAllocs,
     segments: u64,
 ) {
     for (index, page) in (0..).zip(&header.directory) {
@@ -115,7 +115,7 @@ fn check_directory(
             }
             continue;
         }
-        named.add(image, report, (offset, PAGE_BYTES), format!("directory page {index}"));
+        system.add(image, report, (offset, PAGE_BYTES), format!("directory page {index}"));
         let used = (segments - first).min(SEGMENTS_PER_DIRECTORY) * 4;
         let rest = image.bytes("directory of chunks", offset + used, PAGE_BYTES - used);
         if rest.is_ok_and(|rest| rest.iter().any(|byte| *byte != 0)) {
@@ -125,7 +125,7 @@ fn check_directory(
 }
 
 /// Takes the pages of a segment's chunk, which are nobody else's.
-fn take_chunk(image: &Image, taken: &mut Marks, segment: u64) -> Result<(), String> {
+fn take_chunk(image: &Image, taken: &mut Bitmap, segment: u64) -> Result<(), String> {
     let offset = image.chunk_offset(segment).map_err(|error| error.to_string())?;
     let end = offset + CHUNK_PAGES * PAGE_BYTES;
     // Descriptors of the chunk's own pages may be the chunk's.

@@ -5,7 +5,7 @@
 //! in a description stand for.
 
 /// Characters of a text from the file that go into a message.
-const MOST_SHOWN: usize = 500;
+const MAX_SHOWN: usize = 500;
 
 pub(super) type Reading<T> = Result<T, String>;
 
@@ -19,7 +19,7 @@ pub(super) struct TypeText {
 }
 
 /// What a type's name says.
-pub(super) enum Named<'a> {
+pub(super) enum TypeRef<'a> {
     /// Any bits, in so many bytes.
     Plain(u64),
     Bool,
@@ -32,7 +32,7 @@ pub(super) enum Named<'a> {
 
 /// A text from the file, for messages.
 pub(super) fn shown(text: &str) -> String {
-    match text.char_indices().nth(MOST_SHOWN) {
+    match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_string(),
     }
@@ -124,7 +124,7 @@ impl<'a> Described<'a> {
     }
 }
 
-impl<'a> Named<'a> {
+impl<'a> TypeRef<'a> {
     pub(super) fn read(name: &'a str) -> Reading<Self> {
         let within = |open, close| name.strip_prefix(open)?.strip_suffix(close);
         if name == "bool" {

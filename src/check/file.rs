@@ -7,11 +7,11 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::engine::{LogEnd, OnDamage, Recovered, read_head};
 use crate::error::{Error, ErrorKind, Result};
-use crate::image::LinkTests;
-use crate::plant::Planted;
+use crate::image::LinkChecks;
+use crate::mutation::ActiveMutation;
 
 use super::report::{Finding, Report, complaint};
-use super::{head, heap};
+use super::{passes, superblocks};
 
 /// What is said where nothing more can be said.
 const REST: &str = "the rest of the store cannot be looked at";
@@ -20,7 +20,7 @@ const REST: &str = "the rest of the store cannot be looked at";
 pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
     let mut report = Report::default();
     match read_head(&*disk, path) {
-        Ok(head) => head::check(&head, &mut report),
+        Ok(head) => superblocks::check(&head, &mut report),
         Err(error) => return damage(report, error),
     }
     if let Err((offset, error)) = disk.read_through() {
@@ -28,20 +28,21 @@ pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
         report.find_in_file(offset, what);
         return Ok(report);
     }
-    let (tests, planted) = (LinkTests::Bounds, Planted::default());
-    let read = |on_damage| Recovered::read(Arc::clone(&disk), path, tests, on_damage, planted);
+    let (tests, mutation) = (LinkChecks::Bounds, ActiveMutation::default());
+    let read = |on_damage| Recovered::read(Arc::clone(&disk), path, tests, on_damage, mutation);
     let recovered = match read(OnDamage::Refuse) {
         Ok(recovered) => {
             report.torn_end = torn_end(recovered.log_end());
             Ok(recovered)
         }
         Err(error) => {
-            let ErrorKind::LogDamaged { position, offset, attested, .. } = error.kind() else {
+            let ErrorKind::LogDamaged { position, offset, proven_durable, .. } = error.kind()
+            else {
                 return damage(report, error);
             };
             let what = format!(
                 "the log is damaged at position {position}, though a later record attests that it \
-                 was durable up to {attested}; what follows is the state before the damage"
+                 was durable up to {proven_durable}; what follows is the state before the damage"
             );
             report.find_in_file(*offset, what);
             read(OnDamage::GoOn)
@@ -49,7 +50,7 @@ pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
     };
     match recovered {
         Ok(recovered) => {
-            heap::check(&recovered.image, &mut report);
+            passes::check(&recovered.image, &mut report);
             Ok(report)
         }
         Err(error) => damage(report, error),

@@ -10,7 +10,7 @@ use siphasher::sip::SipHasher13;
 
 use super::layout::{BYTES_VALUE, IN_HEAP, bytes_at, word};
 use super::roles::{EntryShape, KeyPart, Role, TableShape};
-use super::walk::{Place, Range, Trust, Walk, Work};
+use super::walk::{Liveness, Place, Range, Walk, Work};
 
 /// Shards of a segment of the directory.
 const SEGMENT: u64 = 512;
@@ -21,7 +21,7 @@ const COUNTS: u64 = 8;
 /// A slot that was never in use since the shard was made.
 const EMPTY: u8 = 0;
 /// One whose entry was removed, or that is missing to a whole group.
-const GONE: u8 = 1;
+const DELETED: u8 = 1;
 
 /// A table whose shards are still to be looked at.
 pub(super) struct Shards {
@@ -189,13 +189,13 @@ impl<'a> Walk<'a> {
         let count = |at: u64| bytes_at(tags, at).map_or(0, u32::from_ne_bytes);
         let end = tags.len() as u64 - COUNTS;
         let found = [count(end), count(end + 4)].map(u64::from);
-        let live = slots.iter().filter(|tag| **tag > GONE).count() as u64;
+        let live = slots.iter().filter(|tag| **tag > DELETED).count() as u64;
         let used = slots.iter().filter(|tag| **tag != EMPTY).count() as u64;
         if found != [live, used] {
             let expected = format!("expected {live} entries and {used} tags that are not 0");
             self.bad(place, format!("{expected}, found counts of {} and {}", found[0], found[1]));
         }
-        if padding.iter().any(|tag| *tag != GONE) {
+        if padding.iter().any(|tag| *tag != DELETED) {
             self.bad(place, "expected tags of 1 where there are no slots".to_string());
         }
         live
@@ -212,7 +212,7 @@ impl<'a> Walk<'a> {
         let tag = self.bytes(place, tags + next, 1).map_or(EMPTY, |tag| tag[0]);
         let bytes = self.bytes(place, at, stride).unwrap_or_default();
         let range = match tag {
-            ..=GONE => {
+            ..=DELETED => {
                 self.expect_zeros(place, bytes, "a slot without an entry");
                 None
             }
@@ -236,7 +236,7 @@ impl<'a> Walk<'a> {
         }
         let (start, stride, plan) = (place.at, layout.size_bytes, layout.plan?);
         let (end, base) = (start + stride, Some(start));
-        Some(Range { start, end, stride, plan, owner, base, trust: Trust::Owned })
+        Some(Range { start, end, stride, plan, owner, base, liveness: Liveness::Owned })
     }
 
     /// Refuses an entry that its key does not lead to.

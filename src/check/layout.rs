@@ -15,7 +15,7 @@ use super::description::TypeText;
 use super::roles::{Collection, Role};
 
 /// Structs and arrays within each other that are followed.
-pub(super) const MOST_LEVELS: usize = 128;
+pub(super) const MAX_LEVELS: usize = 128;
 /// Bytes of a value with the shape `bytes`.
 pub(super) const BYTES_VALUE: u64 = 24;
 /// The last of them, of a string that lies elsewhere.
@@ -108,7 +108,7 @@ impl Layouts {
         self.parts_from(plan, 0, part);
     }
 
-    // Not deeper than `MOST_LEVELS`, because plans are not.
+    // Not deeper than `MAX_LEVELS`, because plans are not.
     fn parts_from(&self, plan: usize, start: u64, part: &mut impl FnMut(u64, What)) {
         for piece in self.plans.get(plan).iter().flat_map(|plan| &plan.pieces) {
             let at = start + piece.offset;

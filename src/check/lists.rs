@@ -9,10 +9,10 @@ use crate::format::heap::{
 };
 use crate::image::Image;
 
-use super::heap::Seen;
+use super::passes::PageFindings;
 use super::report::Report;
 
-pub(super) fn check(image: &Image, report: &mut Report, seen: &Seen) {
+pub(super) fn check(image: &Image, report: &mut Report, seen: &PageFindings) {
     let mut listed = HashSet::new();
     check_free_lists(image, report, &mut listed);
     compare(report, &seen.free_runs, &listed, "a free run");

@@ -6,23 +6,23 @@
 
 #![forbid(unsafe_code)]
 
-mod catalog;
+mod bitmap;
 mod chunks;
 mod description;
 mod file;
 mod hash;
-mod head;
-mod heap;
 mod layout;
 mod lists;
-mod marks;
 mod owned;
 mod pages;
+mod passes;
 mod path;
 mod reach;
 mod reader;
 mod report;
 mod roles;
+mod superblocks;
+mod system_catalog;
 mod tree;
 mod walk;
 
@@ -35,7 +35,7 @@ pub use report::{Finding, Report};
 /// Looks at an open store: the pages before its heap, and its heap as `image` has it.
 pub(crate) fn check_open(before_heap: &[u8], image: &Image) -> Report {
     let mut report = Report::default();
-    head::check(before_heap, &mut report);
-    heap::check(image, &mut report);
+    superblocks::check(before_heap, &mut report);
+    passes::check(image, &mut report);
     report
 }

@@ -2,7 +2,7 @@
 
 use super::layout::{BYTES_VALUE, IN_HEAP, bytes_at, word};
 use super::roles::Owner;
-use super::walk::{Element, Place, Range, Trust, Walk, Work};
+use super::walk::{Element, Liveness, Place, Range, Walk, Work};
 
 impl<'a> Walk<'a> {
     /// Looks at a collection, `at` bytes into an element, and goes on to what it owns.
@@ -79,7 +79,8 @@ impl<'a> Walk<'a> {
         let Some(layout) = self.layouts.of(owner) else { return };
         let (stride, Some(plan)) = (layout.size_bytes, layout.plan) else { return };
         let end = start + count * stride;
-        let range = Range { start, end, stride, plan, owner, base: None, trust: Trust::Owned };
+        let range =
+            Range { start, end, stride, plan, owner, base: None, liveness: Liveness::Owned };
         self.pending.push(Work::Elements(range));
     }
 

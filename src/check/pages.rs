@@ -10,12 +10,12 @@ use crate::format::{LINES_PER_PAGE, PAGE_BYTES, checksum};
 use crate::image::Image;
 
 use super::chunks::{Chunks, expect_kind};
-use super::heap::Seen;
 use super::layout::Layouts;
+use super::passes::PageFindings;
 use super::report::Report;
 
 /// Looks at each page that is described.
-pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &mut Seen) {
+pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &mut PageFindings) {
     let end = image.heap_pages();
     let mut page = 0;
     while page < end {
@@ -34,7 +34,7 @@ pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &
 }
 
 /// Looks at the page, or the run that begins there; returns its length.
-fn check_from(image: &Image, report: &mut Report, seen: &mut Seen, page: u64) -> u64 {
+fn check_from(image: &Image, report: &mut Report, seen: &mut PageFindings, page: u64) -> u64 {
     let offset = page * PAGE_BYTES;
     let Some(found) = report.note(offset, image.descriptor(page)).copied() else {
         return 1;
@@ -69,7 +69,7 @@ fn expect_fields(report: &mut Report, page: u64, found: &PageDescriptor, used: P
 fn check_free(
     image: &Image,
     report: &mut Report,
-    seen: &mut Seen,
+    seen: &mut PageFindings,
     page: u64,
     first: &PageDescriptor,
 ) -> u64 {
@@ -105,7 +105,12 @@ fn check_free(
     pages
 }
 
-fn check_slab(report: &mut Report, seen: &mut Seen, page: u64, slab: &PageDescriptor) -> u64 {
+fn check_slab(
+    report: &mut Report,
+    seen: &mut PageFindings,
+    page: u64,
+    slab: &PageDescriptor,
+) -> u64 {
     let offset = page * PAGE_BYTES;
     let slot_bytes = u64::from(slab.slot_bytes.get());
     let slots = PAGE_BYTES.checked_div(slot_bytes).unwrap_or(0).min(MAX_SLOTS);

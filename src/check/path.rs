@@ -2,25 +2,25 @@
 
 use std::cell::Cell;
 
-use super::description::{Described, FieldLine, Named, shown};
-use super::layout::{Layouts, MOST_LEVELS};
+use super::description::{Described, FieldLine, TypeRef, shown};
+use super::layout::{Layouts, MAX_LEVELS};
 use super::roles::is_collection;
 
 /// Bytes of descriptions that are read for the names in a report. A file can have
 /// long descriptions and ten thousand findings; where this is used up, a part is
 /// told by its offset alone.
-const MOST_BYTES: usize = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
 
 /// What reading descriptions for names may still cost.
-pub(super) struct Budget(Cell<usize>);
+pub(super) struct WorkLimit(Cell<usize>);
 
-impl Default for Budget {
+impl Default for WorkLimit {
     fn default() -> Self {
-        Self(Cell::new(MOST_BYTES))
+        Self(Cell::new(MAX_BYTES))
     }
 }
 
-impl Budget {
+impl WorkLimit {
     fn spend(&self, bytes: usize) -> Option<()> {
         self.0.set(self.0.get().checked_sub(bytes)?);
         Some(())
@@ -30,13 +30,13 @@ impl Budget {
 impl Layouts {
     /// What lies `at` bytes behind the start of a value of type `number`; empty if
     /// that is the value itself.
-    pub(super) fn path(&self, number: u32, at: u64, budget: &Budget) -> String {
+    pub(super) fn path(&self, number: u32, at: u64, budget: &WorkLimit) -> String {
         let mut path = String::new();
         let mut at = at;
         let text = self.texts.get(number as usize);
         let name = text.and_then(|text| Described::read(text).ok()).map(|found| found.name);
         let Some(mut name) = name else { return format!("byte {at}") };
-        for _ in 0..MOST_LEVELS {
+        for _ in 0..MAX_LEVELS {
             match self.step(name, at, budget) {
                 Some(Step::Into { part, type_name, rest }) => {
                     path.push_str(&part);
@@ -52,18 +52,18 @@ impl Layouts {
         path.trim_start_matches('.').to_string()
     }
 
-    fn step<'a>(&'a self, name: &'a str, at: u64, budget: &Budget) -> Option<Step<'a>> {
-        match Named::read(name).ok()? {
-            Named::Array(element, _) => {
+    fn step<'a>(&'a self, name: &'a str, at: u64, budget: &WorkLimit) -> Option<Step<'a>> {
+        match TypeRef::read(name).ok()? {
+            TypeRef::Array(element, _) => {
                 // Arrays of arrays can have long names, which are read at each level.
                 budget.spend(name.len())?;
-                let size = self.size(element, MOST_LEVELS)?.max(1);
+                let size = self.size(element, MAX_LEVELS)?.max(1);
                 let part = format!("[{}]", at / size);
                 Some(Step::Into { part, type_name: element, rest: at % size })
             }
             // What such a value says is not in one field of it.
-            Named::Own(name) if is_collection(name) => Some(Step::End),
-            Named::Own(name) => {
+            TypeRef::Own(name) if is_collection(name) => Some(Step::End),
+            TypeRef::Own(name) => {
                 let text = self.texts.get(*self.numbers.get(name)?)?;
                 budget.spend(text.text.len())?;
                 let described = Described::read(text).ok()?;
@@ -81,15 +81,15 @@ impl Layouts {
     }
 
     fn size(&self, name: &str, levels: usize) -> Option<u64> {
-        Some(match Named::read(name).ok()? {
-            Named::Plain(size_bytes) => size_bytes,
-            Named::Bool => 1,
-            Named::Link(_) => 8,
-            Named::Slice(_) => 16,
-            Named::Array(element, count) => {
+        Some(match TypeRef::read(name).ok()? {
+            TypeRef::Plain(size_bytes) => size_bytes,
+            TypeRef::Bool => 1,
+            TypeRef::Link(_) => 8,
+            TypeRef::Slice(_) => 16,
+            TypeRef::Array(element, count) => {
                 self.size(element, levels.checked_sub(1)?)?.saturating_mul(count)
             }
-            Named::Own(name) => self.types.get(*self.numbers.get(name)?)?.size_bytes,
+            TypeRef::Own(name) => self.types.get(*self.numbers.get(name)?)?.size_bytes,
         })
     }
 }
@@ -117,12 +117,12 @@ mod tests {
             TypeText::default(),
             text(32, "struct All size 32 align 8\n0 id: u64\n8 pairs: [Pair; 3]\n"),
             text(8, "struct Pair size 8 align 8\n0 first: [u16; 2]\n4 second: u32\n"),
-            text(24, "struct Named size 24 align 8\n0 none: [u8; 0]\n0 name: flagstone::Text\n"),
+            text(24, "struct TypeRef size 24 align 8\n0 none: [u8; 0]\n0 name: flagstone::Text\n"),
             text(24, "struct flagstone::Text size 24 align 8\n0 bytes: flagstone::Bytes\n"),
             text(24, "bytes flagstone::Bytes size 24 align 8\n"),
         ];
         let layouts = Layouts::read(texts, |number, why| panic!("{number}: {why}"));
-        let path = |number, at| layouts.path(number, at, &Budget::default());
+        let path = |number, at| layouts.path(number, at, &WorkLimit::default());
         assert_eq!(path(1, 0), "id");
         assert_eq!(path(1, 8), "pairs[0].first[0]");
         assert_eq!(path(1, 26), "pairs[2].first[1]");
@@ -138,7 +138,7 @@ mod tests {
         (0..50_000).for_each(|field| long.push_str(&format!("{} field{field}: u64\n", 8 * field)));
         let text = TypeText { size_bytes: 400_000, align_bytes: 8, text: long };
         let layouts = Layouts::read(vec![TypeText::default(), text], |_, why| panic!("{why}"));
-        let budget = Budget::default();
+        let budget = WorkLimit::default();
         let paths = Vec::from_iter((0..10_000).map(|at| layouts.path(1, 8 * at, &budget)));
         assert_eq!((&*paths[7], &*paths[9_999]), ("field7", "byte 79992"));
     }

@@ -8,14 +8,14 @@ use crate::format::PAGE_BYTES;
 use crate::format::heap::{MAX_SLOTS, PageKind, ROOT_SINGLE, TYPE_FIRST_USER};
 use crate::image::{Allocation, Image};
 
-use super::catalog::Named;
 use super::chunks::Chunks;
 use super::layout::{Layout, Layouts};
 use super::report::Report;
+use super::system_catalog::SystemAllocs;
 use super::walk::Walk;
 
 /// Entries that a list of a report has at most.
-const MOST_LISTED: usize = 100;
+const MAX_LISTED: usize = 100;
 
 /// An allocation that no root reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl DanglingList {
     /// Counts one, which `describe` tells of if it is listed.
     pub(super) fn add(&mut self, describe: impl FnOnce() -> Dangling) {
         self.links += 1;
-        if self.listed.len() < MOST_LISTED {
+        if self.listed.len() < MAX_LISTED {
             self.listed.push(describe());
         }
     }
@@ -106,7 +106,7 @@ pub(super) fn check(
     report: &mut Report,
     chunks: &Chunks,
     layouts: &Layouts,
-    named: &Named,
+    system: &SystemAllocs,
 ) {
     let Some(roots) = report.note(0, root_entries(image)) else {
         return;
@@ -124,7 +124,7 @@ pub(super) fn check(
     let mut list = UnreachableList::default();
     each_allocation(image, chunks, |found| {
         if found.owner < TYPE_FIRST_USER {
-            if !named.is_named(found.offset) {
+            if !system.is_named(found.offset) {
                 report.find(found.offset, "memory of flagstone's own that nothing names");
             }
         } else if !reached.is_set(found.offset) {
@@ -163,7 +163,7 @@ impl UnreachableList {
     fn add(&mut self, found: &Allocation, layout: Option<&Layout>) {
         self.allocations += 1;
         self.len_bytes = self.len_bytes.saturating_add(found.len_bytes);
-        if self.listed.len() >= MOST_LISTED {
+        if self.listed.len() >= MAX_LISTED {
             return;
         }
         let type_name = match layout {

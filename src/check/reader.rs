@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::description::{Described, Named, Reading, TypeText, shown};
-use super::layout::{BYTES_VALUE, Layout, Layouts, MOST_LEVELS, Piece, Plan, What};
+use super::description::{Described, Reading, TypeRef, TypeText, shown};
+use super::layout::{BYTES_VALUE, Layout, Layouts, MAX_LEVELS, Piece, Plan, What};
 use super::roles::{Collection, KeyPart, Role, Shape};
 
 impl Layouts {
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
     ) -> Option<Layout> {
         let described @ Described { word, name, size_bytes, .. } = self.described[number]?;
         let mut note = |why: String| problem(number, format!("{}: {why}", shown(name)));
-        let plan = self.plan_of(number, MOST_LEVELS);
+        let plan = self.plan_of(number, MAX_LEVELS);
         let role = if plan.is_ok() { Role::of(self, described) } else { Ok(Role::Other) };
         let role = role.unwrap_or_else(|why| {
             note(why);
@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         };
         // Asked here too: a type that was read before counts with all its levels.
         let most = pieces.iter().map(inner).max().unwrap_or(0);
-        below(MOST_LEVELS.saturating_sub(most))?;
+        below(MAX_LEVELS.saturating_sub(most))?;
         let has_links = pieces.iter().any(|piece| piece.what.has_links(&self.plans));
         let owns = pieces.iter().any(|piece| piece.what.owns(&self.plans));
         self.plans.push(Plan { pieces, levels: most + 1, has_links, owns });
@@ -134,8 +134,8 @@ impl<'a> Reader<'a> {
                 Value::of(size_bytes, What::Enum(number)).pieces
             }
             // Of those, only the ones that the name says all of can say something.
-            "primitive" => match Named::read(name)? {
-                Named::Own(_) => vec![],
+            "primitive" => match TypeRef::read(name)? {
+                TypeRef::Own(_) => vec![],
                 _ => self.value(name, levels)?.expect_size(size_bytes)?,
             },
             "bytes" => {
@@ -187,38 +187,38 @@ impl<'a> Reader<'a> {
     /// The plan of an array that lies in a struct, and the bytes from one element to
     /// the next.
     pub(super) fn elements(&mut self, element: &'a str) -> Reading<(Option<usize>, u64)> {
-        let Value { size_bytes, pieces } = self.value(element, MOST_LEVELS)?;
+        let Value { size_bytes, pieces } = self.value(element, MAX_LEVELS)?;
         Ok((self.plan(pieces)?, size_bytes))
     }
 
     /// Bytes of a value of the type with that name.
     pub(super) fn size(&mut self, name: &'a str) -> Reading<u64> {
-        Ok(self.value(name, MOST_LEVELS)?.size_bytes)
+        Ok(self.value(name, MAX_LEVELS)?.size_bytes)
     }
 
     /// Whether a value of the type with that name owns memory.
     pub(super) fn owns(&mut self, name: &'a str) -> Reading<bool> {
-        let pieces = self.value(name, MOST_LEVELS)?.pieces;
+        let pieces = self.value(name, MAX_LEVELS)?.pieces;
         Ok(pieces.iter().any(|piece| piece.what.owns(&self.plans)))
     }
 
     /// Size and pieces of a value of the type with that name.
     fn value(&mut self, name: &'a str, levels: usize) -> Reading<Value> {
         let below = below(levels)?;
-        Ok(match Named::read(name)? {
-            Named::Plain(size_bytes) => Value { size_bytes, pieces: vec![] },
-            Named::Bool => Value::of(1, What::Bool),
-            Named::Link(target) => {
+        Ok(match TypeRef::read(name)? {
+            TypeRef::Plain(size_bytes) => Value { size_bytes, pieces: vec![] },
+            TypeRef::Bool => Value::of(1, What::Bool),
+            TypeRef::Link(target) => {
                 Value::of(8, What::Link { target_bytes: self.size_of(target, below)? })
             }
-            Named::Slice(element) => {
+            TypeRef::Slice(element) => {
                 Value::of(16, What::Slice { element_bytes: self.size_of(element, below)? })
             }
-            Named::Array(element, count) => {
+            TypeRef::Array(element, count) => {
                 let element = self.value(element, below)?;
                 self.array(element, count)?
             }
-            Named::Own(name) => {
+            TypeRef::Own(name) => {
                 let number = self.number_of(name)?;
                 let plan = self.plan_of(number, below);
                 let plan = plan.map_err(|why| format!("it holds {}: {why}", shown(name)))?;
@@ -261,15 +261,15 @@ impl<'a> Reader<'a> {
     }
 
     fn size_of(&self, name: &str, levels: usize) -> Reading<u64> {
-        Ok(match Named::read(name)? {
-            Named::Plain(size_bytes) => size_bytes,
-            Named::Bool => 1,
-            Named::Link(_) => 8,
-            Named::Slice(_) => 16,
-            Named::Array(element, count) => {
+        Ok(match TypeRef::read(name)? {
+            TypeRef::Plain(size_bytes) => size_bytes,
+            TypeRef::Bool => 1,
+            TypeRef::Link(_) => 8,
+            TypeRef::Slice(_) => 16,
+            TypeRef::Array(element, count) => {
                 self.size_of(element, below(levels)?)?.saturating_mul(count)
             }
-            Named::Own(name) => {
+            TypeRef::Own(name) => {
                 let described = self.described.get(self.number_of(name)?).copied().flatten();
                 described.map_or(0, |described| described.size_bytes)
             }
@@ -285,7 +285,7 @@ fn as_text(piece: Piece) -> Piece {
 }
 
 fn below(levels: usize) -> Reading<usize> {
-    levels.checked_sub(1).ok_or_else(|| format!("expected at most {MOST_LEVELS} levels of types"))
+    levels.checked_sub(1).ok_or_else(|| format!("expected at most {MAX_LEVELS} levels of types"))
 }
 
 impl Value {
@@ -443,7 +443,7 @@ mod tests {
         }
         let (layouts, problems) = read(&Vec::from_iter(texts.iter().map(|text| &**text)));
         assert_eq!(places(&layouts, 100).len(), 101);
-        assert!(layouts.plans.iter().all(|plan| plan.levels <= MOST_LEVELS));
+        assert!(layouts.plans.iter().all(|plan| plan.levels <= MAX_LEVELS));
         assert!(problems[0].contains("levels of types"), "{}", problems[0]);
         let deep = format!("struct A size 8 align 8\n0 a: {}\n", "[".repeat(100_000));
         assert_eq!(read(&[&deep]).1.len(), 1);

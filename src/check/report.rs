@@ -8,7 +8,7 @@ use crate::format::HEAP_START_BYTES;
 use super::reach::{DanglingList, UnreachableList};
 
 /// Findings that are listed: a file can be all holes, and each page one of them.
-const MOST_FINDINGS: usize = 10_000;
+const MAX_FINDINGS: usize = 10_000;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,14 +108,14 @@ impl Report {
 
     /// Whether no more findings are listed.
     pub(super) fn is_full(&self) -> bool {
-        self.findings.len() > MOST_FINDINGS
+        self.findings.len() > MAX_FINDINGS
     }
 
     /// Notes a finding, unless there are too many.
     pub(super) fn add(&mut self, mut finding: Finding) {
         match self.findings.len() {
-            ..MOST_FINDINGS => {}
-            MOST_FINDINGS => {
+            ..MAX_FINDINGS => {}
+            MAX_FINDINGS => {
                 finding.what = "more is wrong from here on, which is not listed".to_string();
             }
             _ => return,
@@ -155,7 +155,7 @@ mod tests {
     fn a_report_ends_where_nobody_would_read_on() {
         let mut report = Report::default();
         (0..50_000).for_each(|offset| report.find(offset, "something"));
-        assert_eq!(report.findings.len(), MOST_FINDINGS + 1);
+        assert_eq!(report.findings.len(), MAX_FINDINGS + 1);
         let last = report.findings.last().expect("a finding").to_string();
         assert!(last.contains("not listed"), "{last}");
         assert!(report.into_result().is_err());

@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use super::description::{Described, FieldLine, Named, Reading, shown};
+use super::description::{Described, FieldLine, Reading, TypeRef, shown};
 use super::reader::Reader;
 
 /// What all names of flagstone's own types begin with.
 const OWN: &str = "flagstone::";
 /// Parts that a key has at most: pairs of pairs.
-const MOST_PARTS: usize = 64;
+const MAX_PARTS: usize = 64;
 
 /// A struct that owns arrays or nodes.
 pub(super) struct Collection {
@@ -230,16 +230,16 @@ impl<'a> Fields<'a> {
 
     /// The element of a field that is a link to an array.
     fn slice(&self, name: &str) -> Reading<&'a str> {
-        match Named::read(self.of(name)?.type_name)? {
-            Named::Slice(element) => Ok(element),
+        match TypeRef::read(self.of(name)?.type_name)? {
+            TypeRef::Slice(element) => Ok(element),
             _ => Err(format!("expected {name} to be a link to an array")),
         }
     }
 
     /// The target of a field that is a link to one value.
     fn link(&self, name: &str) -> Reading<&'a str> {
-        match Named::read(self.of(name)?.type_name)? {
-            Named::Link(target) => Ok(target),
+        match TypeRef::read(self.of(name)?.type_name)? {
+            TypeRef::Link(target) => Ok(target),
             _ => Err(format!("expected {name} to be a link to one value")),
         }
     }
@@ -259,8 +259,8 @@ impl<'a> Fields<'a> {
     fn node(&self, reader: &mut Reader<'a>, is_leaf: bool) -> Reading<NodeShape> {
         let gap = |field: &&FieldLine<'_>| matches!(field.name, "gap" | "gap2" | "rest");
         let gaps = self.fields.iter().filter(gap).map(|field| {
-            let bytes = match Named::read(field.type_name)? {
-                Named::Array("u8", bytes) => bytes,
+            let bytes = match TypeRef::read(field.type_name)? {
+                TypeRef::Array("u8", bytes) => bytes,
                 _ => return Err(format!("expected {} to be bytes", field.name)),
             };
             Ok(field.offset..field.offset.saturating_add(bytes))
@@ -269,8 +269,8 @@ impl<'a> Fields<'a> {
         let neighbours = [self.at("prev"), self.at("next")];
         let others = if is_leaf { self.of("values").ok() } else { Some(self.of("children")?) };
         let keys = self.of("keys")?;
-        let parts = match Named::read(keys.type_name)? {
-            Named::Array(key, _) => key_parts(reader, key)?,
+        let parts = match TypeRef::read(keys.type_name)? {
+            TypeRef::Array(key, _) => key_parts(reader, key)?,
             _ => None,
         };
         let keys = items(reader, keys)?;
@@ -301,7 +301,7 @@ impl<'a> Fields<'a> {
 }
 
 fn items<'a>(reader: &mut Reader<'a>, field: FieldLine<'a>) -> Reading<Items> {
-    let Named::Array(element, count) = Named::read(field.type_name)? else {
+    let TypeRef::Array(element, count) = TypeRef::read(field.type_name)? else {
         return Err(format!("expected {} to be an array", field.name));
     };
     let (plan, stride) = reader.elements(element)?;
@@ -335,8 +335,8 @@ fn key_parts<'a>(reader: &mut Reader<'a>, name: &'a str) -> Reading<Option<Vec<K
         _ if reader.owns(name)? => None,
         _ => Some(vec![KeyPart::Fixed { at: 0, len: reader.size(name)? }]),
     };
-    if parts.as_ref().is_some_and(|parts| parts.len() > MOST_PARTS) {
-        return Err(format!("expected a key of at most {MOST_PARTS} parts"));
+    if parts.as_ref().is_some_and(|parts| parts.len() > MAX_PARTS) {
+        return Err(format!("expected a key of at most {MAX_PARTS} parts"));
     }
     reader.keys.insert(name, parts.clone());
     Ok(parts)

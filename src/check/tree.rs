@@ -5,10 +5,10 @@
 
 use super::layout::{bytes_at, word};
 use super::roles::{Items, NodeShape, Role, TreeShape};
-use super::walk::{Place, Range, Trust, Walk, Work};
+use super::walk::{Liveness, Place, Range, Walk, Work};
 
 /// The highest level that a root may have.
-const MOST_HEIGHT: u64 = 32;
+const MAX_HEIGHT: u64 = 32;
 
 /// A tree whose leaves are still to be looked at.
 pub(super) struct Nodes {
@@ -39,10 +39,10 @@ struct Step {
 impl<'a> Walk<'a> {
     pub(super) fn own_tree(&mut self, place: Place, shape: &TreeShape, word: impl Fn(u64) -> u64) {
         let [root, len, height] = [shape.root, shape.len, shape.height].map(word);
-        let most = if root == 0 { 0 } else { MOST_HEIGHT };
+        let most = if root == 0 { 0 } else { MAX_HEIGHT };
         if (root == 0) != (len == 0) || height > most {
             let found = format!("root {root:#x}, length {len}, height {height}");
-            let expected = format!("a root, a length and a height of at most {MOST_HEIGHT}");
+            let expected = format!("a root, a length and a height of at most {MAX_HEIGHT}");
             return self.bad(place, format!("expected {expected}, or zeros, found {found}"));
         }
         if root != 0 {
@@ -187,7 +187,7 @@ impl<'a> Walk<'a> {
         let place = Place { owner: number, base: offset, at: offset };
         self.expect_unused(place, bytes, shape.keys, len - 1);
         self.expect_unused(place, bytes, children, len);
-        if let Some(range) = range(shape.keys, number, offset, len - 1, Trust::Copied) {
+        if let Some(range) = range(shape.keys, number, offset, len - 1, Liveness::Copied) {
             (0..len - 1).for_each(|key| {
                 let start = range.start + key * range.stride;
                 self.scan(Range { start, ..range });
@@ -227,7 +227,7 @@ impl<'a> Walk<'a> {
         }
         nodes.last = Some([offset, next]);
         nodes.seen += len;
-        let range = |items| range(items, number, offset, len, Trust::Owned);
+        let range = |items| range(items, number, offset, len, Liveness::Owned);
         Some([range(shape.keys), shape.others.and_then(range)])
     }
 
@@ -248,9 +248,9 @@ impl<'a> Walk<'a> {
 type Entries = Option<[Option<Range>; 2]>;
 
 /// The first `len` items of a node, if they say something.
-fn range(items: Items, owner: u32, base: u64, len: u64, trust: Trust) -> Option<Range> {
+fn range(items: Items, owner: u32, base: u64, len: u64, liveness: Liveness) -> Option<Range> {
     let Items { at, stride, plan, .. } = items;
     let (start, plan) = (base + at, plan?);
     let end = start + len * stride;
-    (len > 0).then_some(Range { start, end, stride, plan, owner, base: Some(base), trust })
+    (len > 0).then_some(Range { start, end, stride, plan, owner, base: Some(base), liveness })
 }

@@ -20,10 +20,10 @@ use crate::alloc::{Request, expect_whole};
 use crate::format::heap::TYPE_FIRST_USER;
 use crate::image::{Allocation, Image};
 
+use super::bitmap::Bitmap;
 use super::hash::{Shards, Slots};
 use super::layout::{BYTES_VALUE, Found, IN_HEAP, Layout, Layouts, What, bytes_at};
-use super::marks::Marks;
-use super::path::Budget;
+use super::path::WorkLimit;
 use super::reach::{Dangling, DanglingList};
 use super::report::{Finding, Report};
 use super::tree::Nodes;
@@ -35,17 +35,17 @@ pub(super) struct Walk<'a> {
     pub(super) pending: Vec<Work>,
     /// The first byte of each allocation that was reached. No two begin within
     /// the same 16 bytes.
-    reached: Marks,
+    reached: Bitmap,
     /// The same of those that a collection owns.
-    claimed: Marks,
+    claimed: Bitmap,
     /// Elements that were gone through, where their sizes are multiples of 8.
-    scanned: Marks,
+    scanned: Bitmap,
     /// The others.
-    scanned_bytes: Marks,
+    scanned_bytes: Bitmap,
     dangling: DanglingList,
     /// Values that were found to be wrong.
     told: HashSet<u64>,
-    names: Budget,
+    names: WorkLimit,
     /// Bytes that are still to be expected, of elements that links lead to and of
     /// what collections own: neither overlap.
     left_bytes: [u64; 2],
@@ -78,12 +78,12 @@ pub(super) struct Range {
     pub(super) owner: u32,
     /// Where the value of that type begins, if it is not each of them.
     pub(super) base: Option<u64>,
-    pub(super) trust: Trust,
+    pub(super) liveness: Liveness,
 }
 
 /// What is known of an element.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
+pub(super) enum Liveness {
     /// It is an object.
     Object,
     /// A collection says that it is in use.
@@ -114,19 +114,19 @@ impl Place {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(image: &'a Image, layouts: &'a Layouts, report: &'a mut Report) -> Self {
-        let marks = |bytes_per_bit| Marks::new(image.heap_bytes(), bytes_per_bit);
+        let bitmap = |bytes_per_bit| Bitmap::new(image.heap_bytes(), bytes_per_bit);
         Self {
             image,
             layouts,
             report,
             pending: vec![],
-            reached: marks(16),
-            claimed: marks(16),
-            scanned: marks(8),
-            scanned_bytes: marks(1),
+            reached: bitmap(16),
+            claimed: bitmap(16),
+            scanned: bitmap(8),
+            scanned_bytes: bitmap(1),
             dangling: DanglingList::default(),
             told: HashSet::new(),
-            names: Budget::default(),
+            names: WorkLimit::default(),
             left_bytes: [image.heap_bytes(); 2],
             left_key_bytes: image.heap_bytes(),
             is_whole: true,
@@ -134,14 +134,14 @@ impl<'a> Walk<'a> {
     }
 
     /// What was reached, and whether that is all.
-    pub(super) fn end(self) -> (Marks, DanglingList, bool) {
+    pub(super) fn end(self) -> (Bitmap, DanglingList, bool) {
         (self.reached, self.dangling, self.is_whole)
     }
 
     /// Goes through all that a root reaches.
     pub(super) fn begin_at(&mut self, target: u64, len_bytes: u64) {
         // Whether a root may lead there is asked elsewhere.
-        let _ = self.follow(Found { target, len_bytes }, Trust::Object);
+        let _ = self.follow(Found { target, len_bytes }, Liveness::Object);
         while let Some(work) = self.pending.pop() {
             if !self.is_whole {
                 return self.pending.clear();
@@ -157,7 +157,7 @@ impl<'a> Walk<'a> {
 
     /// Notes what a link reaches; an error says what it leads to instead, wholly or
     /// in part. Elements of an array are trusted as `elements` says.
-    fn follow(&mut self, link: Found, elements: Trust) -> Result<(), &'static str> {
+    fn follow(&mut self, link: Found, elements: Liveness) -> Result<(), &'static str> {
         let Found { target, len_bytes } = link;
         let found = self.image.allocation(target)?;
         if found.owner < TYPE_FIRST_USER {
@@ -176,30 +176,30 @@ impl<'a> Walk<'a> {
             let start = found.offset + first / stride * stride;
             let end = found.offset + end.min(whole).next_multiple_of(stride).min(whole);
             let end = end.min(self.image.heap_bytes());
-            let trust = match layout.role.is_internal() {
-                true => Trust::Linked,
-                false if !found.is_array => Trust::Object,
+            let liveness = match layout.role.is_internal() {
+                true => Liveness::Linked,
+                false if !found.is_array => Liveness::Object,
                 false => elements,
             };
-            if len_bytes != 0 && self.marks(stride).next_clear(start) < end {
+            if len_bytes != 0 && self.scanned_bitmap(stride).next_clear(start) < end {
                 let (owner, base) = (found.owner, None);
-                let range = Range { start, end, stride, plan, owner, base, trust };
+                let range = Range { start, end, stride, plan, owner, base, liveness };
                 self.pending.push(Work::Elements(range));
             }
         }
         if end > room { Err("an object that ends before the link does") } else { Ok(()) }
     }
 
-    fn marks(&mut self, stride: u64) -> &mut Marks {
+    fn scanned_bitmap(&mut self, stride: u64) -> &mut Bitmap {
         if stride.is_multiple_of(8) { &mut self.scanned } else { &mut self.scanned_bytes }
     }
 
     /// Goes through the first element of those that were not yet gone through.
     fn go_on(&mut self, mut range: Range) {
         let stride = range.stride;
-        if range.trust != Trust::Owned {
+        if range.liveness != Liveness::Owned {
             let start = range.start;
-            let skipped = (self.marks(stride).next_clear(start) - start) / stride;
+            let skipped = (self.scanned_bitmap(stride).next_clear(start) - start) / stride;
             range.start += skipped * stride;
         }
         let next = range.start + stride;
@@ -210,7 +210,7 @@ impl<'a> Walk<'a> {
         if next < range.end {
             self.pending.push(Work::Elements(Range { start: next, ..range }));
         }
-        if range.trust == Trust::Owned || self.spend(0, stride) {
+        if range.liveness == Liveness::Owned || self.spend(0, stride) {
             self.scan(range);
         }
     }
@@ -242,25 +242,26 @@ impl<'a> Walk<'a> {
 
     /// Looks at each part of the first element.
     pub(super) fn scan(&mut self, range: Range) {
-        let Range { start, stride, plan, owner, base, trust, .. } = range;
+        let Range { start, stride, plan, owner, base, liveness, .. } = range;
         // Only a run that goes through the log can be refused, and the pass over
         // the pages has found that.
         let (image, layouts) = (self.image, self.layouts);
         let Ok(bytes) = image.bytes("object", start, stride) else {
             return;
         };
-        let were_links_followed = trust == Trust::Copied || self.marks(stride).is_set(start);
-        if trust != Trust::Copied {
-            self.marks(stride).set(start, start + stride);
+        let were_links_followed =
+            liveness == Liveness::Copied || self.scanned_bitmap(stride).is_set(start);
+        if liveness != Liveness::Copied {
+            self.scanned_bitmap(stride).set(start, start + stride);
         }
         let is_internal = layouts.of(owner).is_some_and(|layout| layout.role.is_internal());
         let element = Element {
             bytes,
             place: Place { owner, base: base.unwrap_or(start), at: start },
-            trust,
+            liveness,
             // A part of an array that was never in use is zero, and zeros may be no
             // value; what a node or an entry has in use, its collection says.
-            has_values: trust != Trust::Linked
+            has_values: liveness != Liveness::Linked
                 || !is_internal && bytes.iter().any(|byte| *byte != 0),
             has_links: !were_links_followed,
         };
@@ -270,12 +271,12 @@ impl<'a> Walk<'a> {
     fn scan_parts(&mut self, element: &Element<'a>, plan: usize) {
         let layouts = self.layouts;
         layouts.parts(plan, &mut |at, what| {
-            let is_sure = matches!(element.trust, Trust::Object | Trust::Owned);
+            let is_sure = matches!(element.liveness, Liveness::Object | Liveness::Owned);
             match what {
                 What::Bool | What::Enum(_) => self.expect_value(element, at, what),
                 What::Bytes { is_text } if is_sure => self.own_bytes(element, at, is_text),
                 What::Collection(index) if is_sure => self.own(element, at, index),
-                What::Collection(_) if element.trust == Trust::Copied => {}
+                What::Collection(_) if element.liveness == Liveness::Copied => {}
                 // Its links lead on, whatever else it says. Plans of collections
                 // hold no collections.
                 What::Collection(index) => {
@@ -298,7 +299,7 @@ impl<'a> Walk<'a> {
     fn follow_part(&mut self, element: &Element<'_>, at: u64, what: What) {
         let link = what.link(element.bytes, at).filter(|_| element.has_links);
         let Some(link) = link else { return };
-        let Err(found) = self.follow(link, Trust::Linked) else { return };
+        let Err(found) = self.follow(link, Liveness::Linked) else { return };
         let (place, target) = (element.place.plus(at), link.target);
         let (layouts, names) = (self.layouts, &self.names);
         self.dangling.add(|| {
@@ -396,14 +397,14 @@ impl<'a> Walk<'a> {
 pub(super) struct Element<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) place: Place,
-    trust: Trust,
+    liveness: Liveness,
     /// Whether each part of it must be a value.
     has_values: bool,
     /// Whether its links are to be followed.
     has_links: bool,
 }
 
-fn name(layouts: &Layouts, names: &Budget, place: Place) -> (String, String) {
+fn name(layouts: &Layouts, names: &WorkLimit, place: Place) -> (String, String) {
     let type_name = match layouts.of(place.owner) {
         Some(layout) => layout.name.clone(),
         None => format!("type {}", place.owner),

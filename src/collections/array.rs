@@ -39,7 +39,7 @@ pub(super) fn expect_header(
 }
 
 #[cold]
-fn damaged(what: &'static str, offset: u64, len: u64, capacity: u64) -> crate::Error {
+fn damaged(what: &'static str, offset: u64, len: u64, capacity: u64) -> crate::error::Error {
     let found = format!("{len} elements in an allocation for {capacity}");
     ErrorKind::corrupt(what, offset, "elements within the capacity", found)
 }
@@ -63,7 +63,7 @@ pub(super) fn within<C: Persist>(range: impl RangeBounds<u64>, len: u64) -> Resu
 
 /// An index of collection `C` that should have been below `limit`.
 #[cold]
-pub(super) fn out_of_range<C: Persist>(index: u64, limit: u64, len: u64) -> crate::Error {
+pub(super) fn out_of_range<C: Persist>(index: u64, limit: u64, len: u64) -> crate::error::Error {
     ErrorKind::IndexOutOfRange { type_name: C::type_name(), index, limit, len }.into()
 }
 

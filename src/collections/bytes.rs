@@ -8,7 +8,7 @@ use crate::persist::{Blocks, Link, Owned, bytes_of};
 use crate::store::WriteTx;
 
 /// The most bytes that lie inline.
-const MOST_INLINE: usize = 23;
+const MAX_INLINE: usize = 23;
 /// In place of the length: the bytes lie in the heap.
 const IN_HEAP: u8 = 255;
 const OFFSET: Range<usize> = 0..8;
@@ -73,15 +73,15 @@ impl Bytes {
     /// The file cannot grow.
     pub fn new(tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<Self> {
         let mut raw = [0; 24];
-        if let Some(inline) = raw[..MOST_INLINE].get_mut(..bytes.len()) {
+        if let Some(inline) = raw[..MAX_INLINE].get_mut(..bytes.len()) {
             inline.copy_from_slice(bytes);
             raw[TAG] = bytes.len() as u8;
             return Ok(Self::of(raw));
         }
         let len = bytes.len() as u64;
         let blocks: Blocks<u8> = tx.alloc_blocks(len)?;
-        let area = tx.area_of(blocks)?;
-        tx.bytes_in_mut(area, 0, len)?.copy_from_slice(bytes);
+        let region = tx.region_of(blocks)?;
+        tx.bytes_in_mut(region, 0, len)?.copy_from_slice(bytes);
         raw[OFFSET].copy_from_slice(&blocks.offset().to_le_bytes());
         raw[LEN].copy_from_slice(&len.to_le_bytes());
         raw[TAG] = IN_HEAP;
@@ -101,7 +101,7 @@ impl Bytes {
             return Some(Place::Heap { offset: word(OFFSET).ok()?, len: word(LEN).ok()? });
         }
         let len = usize::from(tag);
-        (len <= MOST_INLINE).then_some(Place::Inline(len))
+        (len <= MAX_INLINE).then_some(Place::Inline(len))
     }
 
     /// Number of bytes.
@@ -149,7 +149,7 @@ impl Bytes {
     }
 
     #[cold]
-    fn damaged(&self) -> crate::Error {
+    fn damaged(&self) -> crate::error::Error {
         let expected = "a length of at most 23, or 255 for bytes in the heap";
         ErrorKind::corrupt("flagstone::Bytes (byte 23)", 0, expected, bytes_of(&self.words)[TAG])
     }
@@ -239,8 +239,8 @@ impl Link<Bytes> {
                 tx.at_mut(Link::<[u8]>::from_parts(self.offset(), len as u64))
             }
             Some(Place::Heap { offset, len }) => {
-                let area = tx.area_of(Blocks::<u8>::new(offset, len))?;
-                tx.bytes_in_mut(area, 0, len)
+                let region = tx.region_of(Blocks::<u8>::new(offset, len))?;
+                tx.bytes_in_mut(region, 0, len)
             }
             None => Err(header.damaged()),
         }

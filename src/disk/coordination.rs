@@ -15,7 +15,7 @@ use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, flock, off_t};
 
 use super::system::uninterrupted;
 use crate::format::coordination::{CoordinationPage, SLOTS};
-use crate::map::{Birth, CoordinationMap};
+use crate::map::{CoordinationMap, ForkGuard};
 
 /// Where the bytes are that stand for locks.
 const LOCKS_AT: off_t = off_t::MAX / 2 + 1;
@@ -24,9 +24,9 @@ const LOCKS_AT: off_t = off_t::MAX / 2 + 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lock {
     /// To open or close the store.
-    Door,
+    Attach,
     /// To write: to append, to flush, to make a checkpoint.
-    Turn,
+    Write,
     /// That the process of this slot lives.
     Slot(usize),
 }
@@ -44,8 +44,8 @@ pub(super) enum Mode {
 impl Lock {
     fn byte(self) -> off_t {
         match self {
-            Self::Door => 0,
-            Self::Turn => 1,
+            Self::Attach => 0,
+            Self::Write => 1,
             Self::Slot(slot) => 4 + slot as off_t,
         }
     }
@@ -100,14 +100,14 @@ pub(crate) trait Coordination: Send + Sync {
 struct FileCoordination {
     file: File,
     page: CoordinationMap,
-    birth: Birth,
+    birth: ForkGuard,
 }
 
 /// The meeting place of all that have this file open. `file` is a description of its own,
 /// open to write.
-pub(crate) fn meet(file: File) -> io::Result<Box<dyn Coordination>> {
+pub(crate) fn open_coordination(file: File) -> io::Result<Box<dyn Coordination>> {
     let page = uninterrupted(|| CoordinationMap::new(&file))?;
-    Ok(Box::new(FileCoordination { file, page, birth: Birth::here() }))
+    Ok(Box::new(FileCoordination { file, page, birth: ForkGuard::here() }))
 }
 
 impl Coordination for FileCoordination {
@@ -140,14 +140,14 @@ impl Drop for FileCoordination {
     /// Gives the locks back at once, also if a forked child has a copy of the descriptor;
     /// and not from such a child.
     fn drop(&mut self) {
-        if self.birth.is_here() {
-            let _ = leave(&self.file);
+        if self.birth.is_same_process() {
+            let _ = unlock_all(&self.file);
         }
     }
 }
 
 /// Says in which way `file` is open; `false` if somebody has it open in the other way.
-pub(super) fn enter(file: &File, mode: Mode) -> io::Result<bool> {
+pub(super) fn lock_mode(file: &File, mode: Mode) -> io::Result<bool> {
     // First come in, then look: of two that do so at once, at least one sees the other.
     let has_entered = set(file, F_RDLCK, mode.byte())?;
     let other = mode.other().byte();
@@ -155,7 +155,7 @@ pub(super) fn enter(file: &File, mode: Mode) -> io::Result<bool> {
 }
 
 /// Gives back all locks of the description.
-pub(super) fn leave(file: &File) -> io::Result<()> {
+pub(super) fn unlock_all(file: &File) -> io::Result<()> {
     let all = describe(F_UNLCK, 0..Lock::Slot(SLOTS).byte());
     uninterrupted(|| fcntl(file, FcntlArg::F_OFD_SETLK(&all)).map(drop))
 }

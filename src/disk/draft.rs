@@ -21,9 +21,9 @@ use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 const BEGIN: &str = ".flagstone.";
 const END: &str = ".new";
 /// Files of a folder that are looked at for drafts that were left.
-const MOST_LOOKED_AT: usize = 100_000;
+const MAX_LOOKED_AT: usize = 100_000;
 /// How often a draft may be taken away while it is being made.
-const MOST_TRIES: usize = 16;
+const MAX_TRIES: usize = 16;
 
 /// A draft's name. It is removed when this is dropped, unless another name has taken its
 /// place.
@@ -34,7 +34,7 @@ pub(super) struct Draft {
 impl Draft {
     /// Makes an empty draft in `folder`, and locks it.
     pub(super) fn new(folder: &Path, path: &Path) -> Result<(Self, LockedFile)> {
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_TRIES {
             let draft = Self { path: draft_path(folder).map_err(io_error("name a file", path))? };
             let file = read_and_write()
                 .create_new(true)
@@ -89,7 +89,7 @@ fn is_named(path: &Path, file: &File) -> io::Result<bool> {
 /// Removes the drafts in `folder` that nobody holds. What cannot be looked at stays.
 pub(super) fn remove_left(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.take(MOST_LOOKED_AT).flatten() {
+    for entry in entries.take(MAX_LOOKED_AT).flatten() {
         if entry.file_name().to_str().is_some_and(is_draft) {
             let _ = remove_if_left(&entry.path());
         }

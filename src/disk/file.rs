@@ -24,7 +24,7 @@ pub(crate) struct FileDisk {
 }
 
 /// How often a path may name another file by the time that the one it named is locked.
-const MOST_TRIES: usize = 16;
+const MAX_TRIES: usize = 16;
 
 /// What came of opening the file at a path.
 pub(super) enum Opened<T> {
@@ -57,7 +57,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
 }
 
 /// Opens the store's file at `path` for several processes, and once more for
-/// [`meet`](super::meet); `None` if there is none.
+/// [`open_coordination`](super::open_coordination); `None` if there is none.
 pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
     let opened = until_it_stays(path, || {
         let heap = match open_locked(path, &read_and_write(), WRITING, LockedFile::by_turns)? {
@@ -86,7 +86,7 @@ pub(super) fn until_it_stays<T>(
     path: &Path,
     mut open: impl FnMut() -> Result<Opened<T>>,
 ) -> Result<Option<T>> {
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         match open()? {
             Opened::Locked(file) => return Ok(Some(file)),
             Opened::Nothing => return Ok(None),

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fs2::FileExt;
 
-use super::coordination::{Mode, enter, leave};
+use super::coordination::{Mode, lock_mode, unlock_all};
 use super::file::io_error;
 use super::system::uninterrupted;
 use crate::error::{ErrorKind, Result};
@@ -37,7 +37,7 @@ impl LockedFile {
 
     fn in_mode(mode: Mode, file: File, path: &Path) -> Result<Self> {
         let file = Self::taken(FileExt::try_lock_shared, file, path)?;
-        match enter(&file, mode).map_err(io_error("lock the file", path))? {
+        match lock_mode(&file, mode).map_err(io_error("lock the file", path))? {
             true => Ok(file),
             false => Err(ErrorKind::Locked { path: path.to_path_buf() }.into()),
         }
@@ -68,7 +68,7 @@ impl Drop for LockedFile {
     /// its copy must not give back its parent's lock.
     fn drop(&mut self) {
         if self.owner == std::process::id() {
-            let _ = leave(&self.file);
+            let _ = unlock_all(&self.file);
             let _ = uninterrupted(|| FileExt::unlock(&self.file));
         }
     }

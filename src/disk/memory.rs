@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, LogRegion};
 use crate::format::HEAP_START_BYTES;
-use crate::map::{Hole, PrivateMap};
+use crate::map::{Excluded, PrivateMap};
 
 /// A file that is a vector, and remembers nothing of how it came about. Images of it
 /// are copies. A copy of the disk is the same disk.
@@ -91,7 +91,7 @@ impl Disk for MemoryDisk {
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         let mut map = PrivateMap::of_memory(len_bytes)?;
-        map.set_view(len_bytes, [Hole::default(); 2]);
+        map.set_view(len_bytes, [Excluded::default(); 2]);
         let whole = map.items_mut::<u8>(0, len_bytes).map_err(|_| past_the_end())?;
         self.read_at(HEAP_START_BYTES, whole)?;
         Ok(map)

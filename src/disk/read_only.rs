@@ -30,7 +30,7 @@ pub(crate) struct ReadOnlyDisk {
 }
 
 /// Opens the store's file at `path` to look at it; `None` if there is none.
-pub(crate) fn open_to_read(path: &Path) -> crate::Result<Option<ReadOnlyDisk>> {
+pub(crate) fn open_to_read(path: &Path) -> crate::error::Result<Option<ReadOnlyDisk>> {
     let action = "open the file for reading";
     let open = || open_locked(path, &to_read(), action, LockedFile::shared);
     let file = until_it_stays(path, open)?;

@@ -22,7 +22,7 @@ use crate::format::record::{Entries, Entry};
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet, ReaderReport, open_image};
-use crate::plant::Plant;
+use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{MutexGuard, sleep};
 
@@ -30,7 +30,7 @@ use crate::sync::{MutexGuard, sleep};
 const PAGES_PER_WRITE: u64 = 64;
 /// How long a checkpoint waits for readers, where it has to, and how long between
 /// two looks.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
 /// Pages to a sync: flushes of the log wait for no more than one slice, a 128th of a large
@@ -44,7 +44,7 @@ impl Core {
     /// go on meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.expect_own_process()?;
-        let turn = self.join_turn()?;
+        let turn = self.join_write_lock()?;
         let made = self.run_checkpoint(&mut lock(&self.checkpointer));
         drop(turn);
         self.report_old_readers();
@@ -53,7 +53,7 @@ impl Core {
 
     /// As `checkpoint`, unless another thread is at it.
     pub(crate) fn checkpoint_if_idle(&self) -> Result<()> {
-        let turn = self.join_turn()?;
+        let turn = self.join_write_lock()?;
         let made = match self.checkpointer.try_lock() {
             Ok(mut checkpointer) => self.run_checkpoint(&mut checkpointer),
             Err(TryLockError::Poisoned(poisoned)) => {
@@ -71,7 +71,7 @@ impl Core {
         if !checkpointer.begun {
             return Ok(());
         }
-        let end = match self.planted(Plant::HeapPageBeforeRecord) {
+        let end = match self.mutation(Mutation::HeapPageBeforeRecord) {
             false => self.flush_for_checkpoint()?,
             true => self.end_of_log(),
         };
@@ -80,21 +80,21 @@ impl Core {
         image.advance(&self.log_source(), end.position, &mut pages)?;
         self.keep_from_readers(end.position, &pages)?;
         self.readers_untold.store(true, Release);
-        self.announce_floor(end.position)?;
-        if !self.planted(Plant::SuperblockBeforeHeap) {
+        self.request_barrier(end.position)?;
+        if !self.mutation(Mutation::SuperblockBeforeHeap) {
             self.write_pages(&image, &pages)?;
         }
         self.write_superblock(checkpointer, |block| point_to(block, end))?;
-        if !self.planted(Plant::LogFreedAfterOneSuperblock) {
+        if !self.mutation(Mutation::LogFreedAfterOneSuperblock) {
             self.write_superblock(checkpointer, |_| ())?;
         }
-        if self.planted(Plant::SuperblockBeforeHeap) {
+        if self.mutation(Mutation::SuperblockBeforeHeap) {
             self.write_pages(&image, &pages)?;
         }
         self.free_log(checkpointer, end.position)?;
         self.cut_file(image.heap_bytes())?;
         if image.private_bytes() <= self.settings.memory_budget_bytes
-            || image.give_back(&PageSet::default()).is_ok()
+            || image.release_memory(&PageSet::default()).is_ok()
         {
             checkpointer.image = Some(image);
         }
@@ -117,13 +117,13 @@ impl Core {
     /// Step 2. Kernels before 5.14 cannot give a page to a held image; there the
     /// checkpoint waits for the readers.
     fn keep_from_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
-        if self.planted(Plant::ReaderNotFrozen) {
+        if self.mutation(Mutation::ReaderNotFrozen) {
             return Ok(());
         }
         let begun = Instant::now();
         loop {
             let Err(error) = self.freeze_held(position, pages)? else { return Ok(()) };
-            if error.kind() != std::io::ErrorKind::InvalidInput || begun.elapsed() > PATIENCE {
+            if error.kind() != std::io::ErrorKind::InvalidInput || begun.elapsed() > TIMEOUT {
                 return Err(self.io_error(
                     "keep pages for a reader that holds an old snapshot (MADV_POPULATE_WRITE)",
                     error,
@@ -178,7 +178,7 @@ impl Core {
                 unsynced = 0;
             }
         }
-        if unsynced > 0 && !self.planted(Plant::HeapNotSynced) {
+        if unsynced > 0 && !self.mutation(Mutation::HeapNotSynced) {
             self.sync_heap("sync the heap")?;
         }
         Ok(())
@@ -207,7 +207,7 @@ impl Core {
         let offset = SLOT_OFFSETS_BYTES[checkpointer.slot];
         let written = self.disk.write_at(offset, &block.to_page());
         written.map_err(|error| self.poisoned_by("write a superblock", error))?;
-        if checkpointer.slot == 1 || !self.planted(Plant::SuperblocksInOneSync) {
+        if checkpointer.slot == 1 || !self.mutation(Mutation::SuperblocksInOneSync) {
             self.sync_heap("sync a superblock")?;
         }
         checkpointer.last = block;
@@ -219,7 +219,7 @@ impl Core {
     pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) -> Result<()> {
         let mut pool = lock(&self.pool);
         pool.checkpointed(checkpointer.checkpointed(), start);
-        pool.give_back(self.settings.memory_budget_bytes);
+        pool.release_memory(self.settings.memory_budget_bytes);
         if let Some(sharing) = &self.sharing {
             // Before anything is written over what was freed (P4).
             sharing.page().start.store(start, SeqCst);
@@ -243,15 +243,15 @@ impl Core {
             Err(_) => return Ok(()),
         };
         let in_writer = writer.workspace.heap_bytes();
-        let needed = self.bulk_floor_bytes().max(in_writer).max(heap_bytes);
+        let needed = self.in_place_from_bytes().max(in_writer).max(heap_bytes);
         // What the next growth would add again is not worth cutting off.
         let slack = needed / 8 + 256 * 1024;
-        if self.growth.room_bytes() <= needed + slack {
+        if self.growth.capacity_bytes() <= needed + slack {
             return Ok(());
         }
         let durable_bytes = self.growth.durable_bytes();
         let cut = self.growth.truncate(needed);
-        if self.planted(Plant::CutLengthKept) {
+        if self.mutation(Mutation::CutLengthKept) {
             self.growth.synced(durable_bytes);
         }
         cut.map_err(|error| self.poisoned_by("cut the file", error))
@@ -270,7 +270,7 @@ impl Core {
         let from = checkpointer.last.position.get();
         // What cannot be given back stays private, which is right as well.
         if let Ok(changed) = self.pages_changed_since(from) {
-            let _ = workspace.give_back(&changed);
+            let _ = workspace.release_memory(&changed);
         }
     }
 
@@ -310,6 +310,6 @@ fn changed_by(entry: Entry<'_>) -> (u64, u64) {
 /// Makes a superblock name the state at `end`.
 pub(super) fn point_to(block: &mut Superblock, end: EndOfLog) {
     block.position = U64::new(end.position);
-    block.chain = U64::new(end.chain);
+    block.prev_checksum = U64::new(end.prev_checksum);
     block.heap_bytes = U64::new(end.heap_bytes);
 }

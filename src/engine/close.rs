@@ -6,7 +6,7 @@ use zerocopy::little_endian::U32;
 use super::{Core, lock};
 use crate::error::Result;
 use crate::format::superblock::FLAG_CLEAN;
-use crate::plant::Plant;
+use crate::mutation::Mutation;
 
 impl Core {
     /// Brings the file to rest. Nothing is written if nothing was changed since
@@ -17,7 +17,7 @@ impl Core {
         if !checkpointer.begun {
             return Ok(());
         }
-        if self.planted(Plant::CleanBeforeCheckpoint) {
+        if self.mutation(Mutation::CleanBeforeCheckpoint) {
             self.write_superblock(&mut checkpointer, |block| block.flags = U32::new(FLAG_CLEAN))?;
         }
         self.run_checkpoint(&mut checkpointer)?;

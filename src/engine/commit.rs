@@ -14,7 +14,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::{HEADER_BYTES, KIND_COMMIT, KIND_SPILL, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
 use crate::log::Append;
-use crate::plant::Plant;
+use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::workspace::Workspace;
 
@@ -33,7 +33,7 @@ pub(crate) struct Committed {
 
 impl Committed {
     /// A commit after which nothing is due.
-    fn nothing(position: u64, durable: bool) -> Self {
+    fn no_op(position: u64, durable: bool) -> Self {
         Self { position, durable, checkpoint_due: false, log_bytes_wanted: None }
     }
 }
@@ -47,7 +47,7 @@ impl Core {
         let (committed, record) = match appended {
             Ok(appended) => appended,
             Err(error) => {
-                self.take_back(workspace)?;
+                self.roll_back(workspace)?;
                 return Err(error);
             }
         };
@@ -64,18 +64,18 @@ impl Core {
         durable: bool,
     ) -> Result<(Committed, Vec<u8>)> {
         self.refuse_poisoned()?;
-        let Some(body) = workspace.compose(record, || self.bulk_floor_bytes())? else {
+        let Some(body) = workspace.build_record(record, || self.in_place_from_bytes())? else {
             let position = lock(&self.log).tail.appended;
-            return Ok((Committed::nothing(position, durable), Vec::new()));
+            return Ok((Committed::no_op(position, durable), Vec::new()));
         };
         let heap_bytes = workspace.heap_bytes();
-        if self.planted(Plant::BulkNotSynced) {
+        if self.mutation(Mutation::BulkNotSynced) {
             self.sync_growth()?;
         }
         self.write_bulk(workspace, &body.bulk)?;
         self.sync_new_pages(&body.bulk, heap_bytes)?;
         let mut record = body.record;
-        if record.len() as u64 > self.longest_record_bytes() {
+        if record.len() as u64 > self.max_record_bytes() {
             return Ok((self.append_spilled(&record, heap_bytes)?, Vec::new()));
         }
         let committed = self.append(&mut record, KIND_COMMIT, heap_bytes, durable)?;
@@ -101,20 +101,20 @@ impl Core {
 
     /// The record is appended next, and must not name what is not there.
     fn sync_new_pages(&self, bulk: &[(u64, u64)], heap_bytes: u64) -> Result<()> {
-        let is_bulk = !bulk.is_empty() && !self.planted(Plant::BulkNotSynced);
-        let grows = self.growth.needs_sync(heap_bytes) && !self.planted(Plant::GrowthNotSynced);
+        let is_bulk = !bulk.is_empty() && !self.mutation(Mutation::BulkNotSynced);
+        let grows = self.growth.needs_sync(heap_bytes) && !self.mutation(Mutation::GrowthNotSynced);
         if is_bulk || grows { self.sync_growth() } else { Ok(()) }
     }
 
     /// The longest record that always fits into an empty log.
-    fn longest_record_bytes(&self) -> u64 {
-        self.longest_record_bytes.load(Relaxed)
+    fn max_record_bytes(&self) -> u64 {
+        self.max_record_bytes.load(Relaxed)
     }
 
     fn sync_growth(&self) -> Result<()> {
-        let room_bytes = self.growth.room_bytes();
+        let capacity_bytes = self.growth.capacity_bytes();
         self.sync_heap("sync new pages and the file's length")?;
-        self.growth.synced(room_bytes);
+        self.growth.synced(capacity_bytes);
         Ok(())
     }
 
@@ -145,7 +145,7 @@ impl Core {
             since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes());
         let durable = durable || log.tail.awaits_flush();
         let log_bytes_wanted = self.log_bytes_wanted(&log);
-        let nothing = Committed::nothing(position, durable);
+        let nothing = Committed::no_op(position, durable);
         Ok(Committed { checkpoint_due, log_bytes_wanted, ..nothing })
     }
 
@@ -168,13 +168,13 @@ impl Core {
             self.checkpoint_within()?;
         }
         let entries = &record[HEADER_BYTES as usize..];
-        let floor = self.bulk_floor_bytes().max(heap_bytes);
+        let floor = self.in_place_from_bytes().max(heap_bytes);
         let end = round_up(floor + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
         self.growth.reserve(end)?;
         self.refuse_poisoned()?;
         let written = self.disk.write_at(HEAP_START_BYTES + floor, entries);
         written.map_err(|error| self.poisoned_by("write a large transaction", error))?;
-        if !self.planted(Plant::SpillNotSynced) {
+        if !self.mutation(Mutation::SpillNotSynced) {
             self.sync_growth()?;
         }
         let spill = Spill {
@@ -185,14 +185,14 @@ impl Core {
         let mut record = vec![0; HEADER_BYTES as usize];
         record.extend_from_slice(spill.as_bytes());
         let committed = self.append(&mut record, KIND_SPILL, heap_bytes, true)?;
-        if self.planted(Plant::SpillNotCheckpointed) {
+        if self.mutation(Mutation::SpillNotCheckpointed) {
             return Ok(committed);
         }
         // The record stands from here on, and must not outlive its run.
         while let Err(error) = self.checkpoint_within() {
             // A process that is stopped keeps this one waiting, and all the others; the
             // record must not be left without its checkpoint.
-            if !matches!(error.kind(), ErrorKind::ProcessInTheWay { .. }) {
+            if !matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. }) {
                 self.poison(error.to_string());
                 return Err(self.commit_unknown());
             }
@@ -217,7 +217,7 @@ impl Core {
         // Of a shared store, what a transaction has appended is flushed in this process's turn,
         // by one thread or another. Only what others have deferred can be left after it, for a
         // commit that changed nothing.
-        let turn = self.join_turn_unless(is_durable);
+        let turn = self.join_write_lock_unless(is_durable);
         let flushed = turn.and_then(|_turn| self.flush_to(committed.position));
         flushed.map_err(|error| match self.poison.get() {
             Some(_) => self.commit_unknown(),
@@ -228,7 +228,7 @@ impl Core {
     /// Makes all commits so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.expect_own_process()?;
-        let _turn = self.join_turn()?;
+        let _turn = self.join_write_lock()?;
         self.refuse_poisoned()?;
         let appended = lock(&self.log).tail.appended;
         self.flush_to(appended)
@@ -236,6 +236,6 @@ impl Core {
 }
 
 #[cold]
-fn too_large() -> crate::Error {
+fn too_large() -> crate::error::Error {
     ErrorKind::TooLarge { count: 1, size_bytes: u64::MAX, why: "the file's length" }.into()
 }

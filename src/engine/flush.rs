@@ -1,9 +1,9 @@
 //! Making the log durable, for everything that was appended so far.
 
-use super::turn::Turn;
+use super::flush_leader::FlushGuard;
 use super::{Core, EndOfLog, LogState, lock};
 use crate::error::{ErrorKind, Result};
-use crate::plant::Plant;
+use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 
 impl Core {
@@ -14,25 +14,29 @@ impl Core {
         if is_durable() {
             return Ok(());
         }
-        match self.syncs.take_unless(is_durable) {
+        match self.flush_leader.take_unless(is_durable) {
             Some(turn) => self.flush_all(&turn).map(|_| ()),
             None => Ok(()),
         }
     }
 
     /// Makes everything appended so far durable; it is the caller's turn.
-    pub(super) fn flush_all(&self, _turn: &Turn<'_>) -> Result<EndOfLog> {
+    pub(super) fn flush_all(&self, _turn: &FlushGuard<'_>) -> Result<EndOfLog> {
         self.refuse_poisoned()?;
         let mut log = lock(&self.log);
         let (from, ring) = (log.tail.durable, log.tail.ring.clone());
-        let sealed = match self.planted(Plant::AppendIntoFlushedBlock) {
-            false => log.tail.seal(),
+        let sealed = match self.mutation(Mutation::AppendIntoFlushedBlock) {
+            false => log.tail.pad_block(),
             true => Ok(log.tail.appended),
         };
         let to = sealed.map_err(|error| self.poisoned_by("write the log", error))?;
-        let end = EndOfLog { position: to, chain: log.tail.chain, heap_bytes: log.heap_bytes };
+        let end = EndOfLog {
+            position: to,
+            prev_checksum: log.tail.prev_checksum,
+            heap_bytes: log.heap_bytes,
+        };
         drop(log);
-        if from < to && !self.planted(Plant::AcknowledgeBeforeFlush) {
+        if from < to && !self.mutation(Mutation::AcknowledgeBeforeFlush) {
             ring.flush(from, to).map_err(|error| self.poisoned_by("flush the log", error))?;
         }
         // A checkpoint's sync may have failed meanwhile and taken the error
@@ -47,7 +51,7 @@ impl Core {
     /// Makes everything appended so far durable, and begins the window of a
     /// checkpoint there.
     pub(super) fn flush_for_checkpoint(&self) -> Result<EndOfLog> {
-        let turn = self.syncs.take();
+        let turn = self.flush_leader.take();
         let end = self.flush_all(&turn)?;
         let mut log = lock(&self.log);
         // Records appended since the seal belong to the new window as well, so
@@ -61,7 +65,7 @@ impl Core {
     /// Shows the positions to those who look without the lock. `visible` comes first:
     /// a commit returns when it finds itself durable, and readers must see it then.
     pub(super) fn publish(&self, log: &LogState) {
-        let visible = match self.planted(Plant::VisibleBeforeDurable) {
+        let visible = match self.mutation(Mutation::VisibleBeforeDurable) {
             false => log.tail.visible(),
             true => log.tail.appended,
         };
@@ -75,14 +79,14 @@ impl Core {
         }
         let before = self.visible.swap(visible, AcqRel);
         if before < visible {
-            self.commit_bell().ring();
+            self.commit_event().notify();
         }
         self.durable.store(log.tail.durable, Release);
     }
 
     /// Syncs the heap's description. One sync at a time, and a failure poisons.
     pub(super) fn sync_heap(&self, action: &'static str) -> Result<()> {
-        let _turn = self.syncs.take();
+        let _turn = self.flush_leader.take();
         self.refuse_poisoned()?;
         self.disk.sync().map_err(|error| self.poisoned_by(action, error))?;
         self.refuse_poisoned()
@@ -90,7 +94,7 @@ impl Core {
 
     /// The answer to a commit whose flush failed.
     #[cold]
-    pub(super) fn commit_unknown(&self) -> crate::Error {
+    pub(super) fn commit_unknown(&self) -> crate::error::Error {
         let cause = self.poison.get().cloned().unwrap_or_default();
         ErrorKind::CommitUnknown { path: self.path.clone(), cause }.into()
     }

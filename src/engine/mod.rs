@@ -23,55 +23,55 @@
 mod checkpoint;
 mod close;
 mod commit;
-mod create;
 mod flush;
-mod heap_ends;
+mod flush_leader;
+mod format_store;
+mod log_move;
 mod open;
-mod recover;
-mod relocate;
+mod recovery;
+mod replay_horizon;
 mod sharing;
-mod turn;
 
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, Growth};
+use crate::disk::{Disk, FileSize};
 use crate::error::{ErrorKind, Result};
-use crate::format::coordination::Bell;
+use crate::format::coordination::Event;
 use crate::format::superblock::Superblock;
-use crate::image::{Checkpointed, Image, ImageTraits, LinkTests, Pool, PoolStats, ReaderReport};
+use crate::image::{Checkpointed, Image, ImageTraits, LinkChecks, Pool, PoolStats, ReaderReport};
 use crate::log::{LogSource, READING, Tail};
-use crate::map::Birth;
-use crate::plant::{Plant, Planted};
+use crate::map::ForkGuard;
+use crate::mutation::{ActiveMutation, Mutation};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::SeqCst};
 use crate::sync::{Mutex, MutexGuard};
 use crate::workspace::Workspace;
 
-use heap_ends::HeapEnds;
+use flush_leader::FlushLeader;
+use replay_horizon::ReplayHorizon;
 use sharing::Sharing;
-use turn::Turns;
 
 pub(crate) use commit::Committed;
-pub(crate) use create::{create, create_in_place};
-pub(crate) use recover::{LogEnd, OnDamage, Recovered, expect_store, read_head};
-pub(crate) use sharing::WriteTurn;
+pub(crate) use format_store::{create, create_in_place};
+pub(crate) use recovery::{LogEnd, OnDamage, Recovered, expect_store, read_head};
+pub(crate) use sharing::WriteLock;
 
 /// What the engine has to know of the open options.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    pub(crate) link_tests: LinkTests,
+    pub(crate) link_checks: LinkChecks,
     pub(crate) memory_budget_bytes: u64,
-    pub(crate) most_log_bytes: u64,
+    pub(crate) max_log_bytes: u64,
     pub(crate) salvage: bool,
     pub(crate) access: Access,
     /// Images that readers may hold.
-    pub(crate) most_held_images: usize,
+    pub(crate) max_held_images: usize,
     pub(crate) reader_report: Option<ReaderReport>,
     /// Eighths of the log after which a checkpoint is due.
     pub(crate) checkpoint_eighths: u64,
-    pub(crate) planted: Planted,
+    pub(crate) mutation: ActiveMutation,
 }
 
 /// What an opening may do to the file.
@@ -90,7 +90,7 @@ impl Settings {
 
     /// The traits of images of the store that `block` is of.
     fn image_traits(&self, block: &Superblock) -> ImageTraits {
-        ImageTraits { tests: self.link_tests, hash_key: block.hash_key }
+        ImageTraits { tests: self.link_checks, hash_key: block.hash_key }
     }
 }
 
@@ -98,14 +98,14 @@ impl Settings {
 pub(crate) struct Core {
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    growth: Arc<Growth>,
+    growth: Arc<FileSize>,
     settings: Settings,
     /// Apart from the superblocks: to ask for it must not wait for a checkpoint, nor, in a forked
     /// child, for ever.
     hash_key: [u8; 16],
     writer: Mutex<Writer>,
     checkpointer: Mutex<Checkpointer>,
-    syncs: Turns,
+    flush_leader: FlushLeader,
     pool: Mutex<Pool>,
     log: Mutex<LogState>,
     /// `Tail::visible` and `Tail::durable`, to look at without the lock.
@@ -114,15 +114,15 @@ pub(crate) struct Core {
     /// Whether a checkpoint was made since the program was told of old readers.
     readers_untold: AtomicBool,
     poison: OnceLock<String>,
-    birth: Birth,
+    birth: ForkGuard,
     /// Rung when there is more to see, in a store of this process alone.
-    bell: Bell,
+    event: Event,
     /// Of a store that several processes have open: the others.
     sharing: Option<Sharing>,
     /// Log bytes that opening applied, since the store was not closed in order.
     replayed_bytes: u64,
     /// The longest record that always fits into the ring; others are spilled.
-    longest_record_bytes: AtomicU64,
+    max_record_bytes: AtomicU64,
 }
 
 /// The holder of the writer's lock.
@@ -137,7 +137,7 @@ pub(crate) struct Writer {
 /// The log's end, and how long the heap was lately.
 struct LogState {
     tail: Tail,
-    ends: HeapEnds,
+    ends: ReplayHorizon,
     /// Length of the heap after the last record.
     heap_bytes: u64,
     /// Where the last checkpoint was begun.
@@ -163,7 +163,7 @@ struct Checkpointer {
 #[derive(Clone, Copy, Debug)]
 struct EndOfLog {
     position: u64,
-    chain: u64,
+    prev_checksum: u64,
     heap_bytes: u64,
 }
 
@@ -180,8 +180,8 @@ impl Core {
     }
 
     /// Whether a test has planted this fault.
-    fn planted(&self, fault: Plant) -> bool {
-        self.settings.planted.has(fault)
+    fn mutation(&self, fault: Mutation) -> bool {
+        self.settings.mutation.has(fault)
     }
 
     /// The lock that makes its holder the writer.
@@ -218,15 +218,15 @@ impl Core {
         // the pages that a checkpoint is writing.
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
-        let most_held = self.settings.most_held_images;
-        let taken = pool.take(&|| self.log_source(), visible, most_held, caller);
+        let max_held = self.settings.max_held_images;
+        let taken = pool.take(&|| self.log_source(), visible, max_held, caller);
         taken.map_err(|error| self.unreadable(error))
     }
 
     /// What the kernel could not write it may drop from memory, and then the file shows older
     /// bytes: no damage, but what the failed write has left.
     #[cold]
-    fn unreadable(&self, error: crate::Error) -> crate::Error {
+    fn unreadable(&self, error: crate::error::Error) -> crate::error::Error {
         match (error.kind(), self.poison.get()) {
             (ErrorKind::Corrupt { .. } | ErrorKind::Io { action: READING, .. }, Some(cause)) => {
                 let cause = format!("{cause}; since then the log cannot be read back: {error}");
@@ -243,13 +243,17 @@ impl Core {
     fn end_of_log(&self) -> EndOfLog {
         let log = lock(&self.log);
         let tail = &log.tail;
-        EndOfLog { position: tail.appended, chain: tail.chain, heap_bytes: log.heap_bytes }
+        EndOfLog {
+            position: tail.appended,
+            prev_checksum: tail.prev_checksum,
+            heap_bytes: log.heap_bytes,
+        }
     }
 
     /// The lowest offset at which the file may be written in place: no state
     /// that can still be replayed, and no image, reaches up to it.
-    pub(crate) fn bulk_floor_bytes(&self) -> u64 {
-        if self.planted(Plant::FloorIsHeapEnd) {
+    pub(crate) fn in_place_from_bytes(&self) -> u64 {
+        if self.mutation(Mutation::InPlaceFromHeapEnd) {
             return lock(&self.log).heap_bytes;
         }
         let in_images = lock(&self.pool).longest_heap_bytes();
@@ -263,33 +267,33 @@ impl Core {
     }
 
     #[cold]
-    fn io_error(&self, action: &'static str, source: std::io::Error) -> crate::Error {
+    fn io_error(&self, action: &'static str, source: std::io::Error) -> crate::error::Error {
         ErrorKind::Io { action, path: self.path.clone(), source }.into()
     }
 
     /// After this nothing is written any more: the kernel reports a failed
     /// write once, and then shows the new bytes in memory as if they were safe.
     #[cold]
-    fn poisoned_by(&self, action: &'static str, source: std::io::Error) -> crate::Error {
+    fn poisoned_by(&self, action: &'static str, source: std::io::Error) -> crate::error::Error {
         self.poison(format!("{action}: {source}"));
         self.io_error(action, source)
     }
 
     /// Takes a transaction back. That fails only on an image that is damaged
     /// beyond use: in no known state then, so that nothing more is written.
-    pub(crate) fn take_back(&self, workspace: &mut Workspace) -> Result<()> {
+    pub(crate) fn roll_back(&self, workspace: &mut Workspace) -> Result<()> {
         workspace.rollback().inspect_err(|error| self.poison_writer(error))
     }
 
     /// After a rollback that failed.
     #[cold]
-    pub(crate) fn poison_writer(&self, cause: &crate::Error) {
+    pub(crate) fn poison_writer(&self, cause: &crate::error::Error) {
         self.poison(format!("take a transaction back: {cause}"));
     }
 
     /// After what makes the file one that must not be written.
     #[cold]
-    fn poisoned_because(&self, error: crate::Error) -> crate::Error {
+    fn poisoned_because(&self, error: crate::error::Error) -> crate::error::Error {
         self.poison(error.to_string());
         error
     }
@@ -306,16 +310,16 @@ impl Core {
     /// lock is taken: a thread that the child does not have may hold it.
     #[inline]
     pub(crate) fn expect_own_process(&self) -> Result<()> {
-        if self.birth.is_here() { Ok(()) } else { Err(self.forked()) }
+        if self.birth.is_same_process() { Ok(()) } else { Err(self.forked()) }
     }
 
     /// Whether this process opened the store.
     pub(crate) fn is_own_process(&self) -> bool {
-        self.birth.is_here()
+        self.birth.is_same_process()
     }
 
     #[cold]
-    fn forked(&self) -> crate::Error {
+    fn forked(&self) -> crate::error::Error {
         ErrorKind::Forked { path: self.path.clone() }.into()
     }
 
@@ -324,7 +328,7 @@ impl Core {
         self.hear_of_poison();
         match self.poison.get() {
             None => Ok(()),
-            Some(_) if self.planted(Plant::PoisonIgnored) => Ok(()),
+            Some(_) if self.mutation(Mutation::PoisonIgnored) => Ok(()),
             Some(cause) => {
                 let (path, cause) = (self.path.clone(), cause.clone());
                 Err(ErrorKind::Poisoned { path, cause }.into())
@@ -368,22 +372,22 @@ impl Core {
     /// Waits until readers see more than at `seen`; whether they do.
     pub(crate) fn wait_for_commit(&self, seen: u64, at_most: Duration) -> Result<bool> {
         /// How long it sleeps before it looks whether a commit can still come.
-        const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+        const POLL_INTERVAL: Duration = Duration::from_millis(100);
         self.expect_own_process()?;
         let begun = Instant::now();
         loop {
-            let heard = self.commit_bell().heard();
+            let epoch = self.commit_event().epoch();
             if self.visible_to_all() > seen {
                 return Ok(true);
             }
             self.refuse_poisoned()?;
             let Some(left) = at_most.checked_sub(begun.elapsed()) else { return Ok(false) };
-            self.commit_bell().wait(heard, left.min(BETWEEN_LOOKS));
+            self.commit_event().wait_after(epoch, left.min(POLL_INTERVAL));
         }
     }
 
-    fn commit_bell(&self) -> &Bell {
-        self.sharing.as_ref().map_or(&self.bell, |sharing| &sharing.page().commit_bell)
+    fn commit_event(&self) -> &Event {
+        self.sharing.as_ref().map_or(&self.event, |sharing| &sharing.page().commit_event)
     }
 
     fn visible_to_all(&self) -> u64 {
@@ -406,9 +410,9 @@ impl Core {
 
     /// The pages before the heap, while no superblock is being written.
     pub(crate) fn read_head(&self) -> Result<Vec<u8>> {
-        let _turn = self.join_turn()?;
+        let _turn = self.join_write_lock()?;
         let _checkpointer = lock(&self.checkpointer);
-        recover::read_head(&*self.disk, &self.path)
+        recovery::read_head(&*self.disk, &self.path)
     }
 
     /// The random key of the store's hash tables.

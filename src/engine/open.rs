@@ -16,18 +16,20 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use zerocopy::little_endian::U64;
 
 use super::checkpoint::point_to;
-use super::create::clear_mark;
-use super::recover::{self, Newest, OnDamage, Recovered, io_error, open_ring};
-use super::{Access, Checkpointer, Core, EndOfLog, HeapEnds, LogState, Settings, Writer, lock};
-use crate::disk::{Disk, Growth};
+use super::format_store::clear_mark;
+use super::recovery::{self, Newest, OnDamage, Recovered, io_error, open_ring};
+use super::{
+    Access, Checkpointer, Core, EndOfLog, LogState, ReplayHorizon, Settings, Writer, lock,
+};
+use crate::disk::{Disk, FileSize};
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
-use crate::format::coordination::Bell;
+use crate::format::coordination::Event;
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
 use crate::log::{LogSource, Tail};
-use crate::map::Birth;
-use crate::plant::Plant;
+use crate::map::ForkGuard;
+use crate::mutation::Mutation;
 use crate::sync::Mutex;
 use crate::workspace::Workspace;
 
@@ -46,71 +48,72 @@ impl Core {
         let recovered = Recovered::read(
             Arc::clone(&disk),
             path,
-            settings.link_tests,
+            settings.link_checks,
             on_damage,
-            settings.planted,
+            settings.mutation,
         )?;
-        let growth = Growth::new(disk, path)
+        let growth = FileSize::new(disk, path)
             .map_err(|source| io_error(path, "look at the file's length", source))?;
         Self::assemble(recovered, Arc::new(growth), path, settings)
     }
 
     fn assemble(
         recovered: Recovered,
-        growth: Arc<Growth>,
+        growth: Arc<FileSize>,
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
         let Recovered { source, newest, image, pages, end, .. } = recovered;
         // Where a cut has left one superblock, the other is made again.
-        let is_at_rest = newest.block.is_clean() && newest.is_twofold;
-        let core = Self::of_state(State { source, newest, image, end }, growth, path, settings);
+        let is_at_rest = newest.block.is_clean() && newest.both_valid;
+        let core = Self::from_state(State { source, newest, image, end }, growth, path, settings);
         if core.settings.access == Access::Read {
             return Ok(core);
         }
         clear_mark(&*core.disk)
             .map_err(|error| core.io_error("end the store's creation", error))?;
         if !is_at_rest {
-            core.make_recovered_state_last(&pages, end)?;
+            core.persist_recovered_state(&pages, end)?;
         }
         Ok(core)
     }
 
     /// The store as its newest superblock names it, for a process that others are ahead of:
     /// nothing is applied, and nothing written.
-    pub(super) fn beside(
+    pub(super) fn attach_core(
         disk: Arc<dyn Disk>,
-        growth: Arc<Growth>,
+        growth: Arc<FileSize>,
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        let newest = recover::choose(&*disk, path, settings.planted)?;
+        let newest = recovery::choose(&*disk, path, settings.mutation)?;
         let Newest { block, .. } = &newest;
         let from = Checkpointed::of(block);
         let image = open_image(&*disk, from, settings.image_traits(block))?;
-        let ring = open_ring(&*disk, block, settings.planted);
+        let ring = open_ring(&*disk, block, settings.mutation);
         let ring = Arc::new(ring.map_err(|error| io_error(path, "map the log", error))?);
-        let (position, chain) = (from.position, block.chain.get());
-        let end = EndOfLog { position, chain, heap_bytes: from.heap_bytes };
+        let (position, prev_checksum) = (from.position, block.prev_checksum.get());
+        let end = EndOfLog { position, prev_checksum, heap_bytes: from.heap_bytes };
         let source = LogSource { ring, disk };
-        let mut core = Self::of_state(State { source, newest, image, end }, growth, path, settings);
+        let mut core =
+            Self::from_state(State { source, newest, image, end }, growth, path, settings);
         // Whoever was first has done what a first transaction does.
         core.writer.get_mut().unwrap_or_else(PoisonError::into_inner).has_begun = true;
         core.checkpointer.get_mut().unwrap_or_else(PoisonError::into_inner).begun = true;
         Ok(core)
     }
 
-    fn of_state(state: State, growth: Arc<Growth>, path: &Path, settings: Settings) -> Self {
+    fn from_state(state: State, growth: Arc<FileSize>, path: &Path, settings: Settings) -> Self {
         let State { source, newest, image, end } = state;
         let (LogSource { ring, disk }, Newest { slot, block, .. }) = (source, newest);
         let longest = block.heap_bytes.get().max(image.heap_bytes());
         let from = Checkpointed::of(&block);
-        let longest_record_bytes = ring.longest_record_bytes().into();
-        let mut tail = Tail::new(ring, block.epoch.get(), end.position, end.chain);
+        let max_record_bytes = ring.max_record_bytes().into();
+        let mut tail = Tail::new(ring, block.epoch.get(), end.position, end.prev_checksum);
         tail.start = from.position;
         let log = LogState {
             tail,
-            ends: HeapEnds::new(longest),
+            ends: ReplayHorizon::new(longest),
             heap_bytes: end.heap_bytes,
             checkpoint: end.position,
             no_move_before: 0,
@@ -125,34 +128,34 @@ impl Core {
             writer: Mutex::new(writer),
             pool: Mutex::new(Pool::new(from, settings.image_traits(&block))),
             checkpointer: Mutex::new(Checkpointer { image: None, last: block, slot, begun: false }),
-            syncs: Default::default(),
+            flush_leader: Default::default(),
             settings,
             log: Mutex::new(log),
             visible: end.position.into(),
             durable: end.position.into(),
             readers_untold: Default::default(),
             poison: OnceLock::new(),
-            birth: Birth::here(),
-            bell: Bell::default(),
+            birth: ForkGuard::here(),
+            event: Event::default(),
             sharing: None,
             replayed_bytes: end.position - from.position,
-            longest_record_bytes,
+            max_record_bytes,
         }
     }
 
     /// Step 3.
-    fn make_recovered_state_last(&self, pages: &PageSet, end: EndOfLog) -> Result<()> {
+    fn persist_recovered_state(&self, pages: &PageSet, end: EndOfLog) -> Result<()> {
         let writer = self.lock_writer();
         let mut checkpointer = lock(&self.checkpointer);
         let from = checkpointer.last.position.get();
-        if !self.planted(Plant::RecordsNotRewritten) {
+        if !self.mutation(Mutation::RecordsNotRewritten) {
             self.rewrite_records(from, end.position)?;
         }
-        if !self.planted(Plant::RecoveredSuperblockBeforeHeap) {
+        if !self.mutation(Mutation::RecoveredSuperblockBeforeHeap) {
             self.write_pages(&writer.workspace, pages)?;
         }
         self.begin_epoch_at(&mut checkpointer, end)?;
-        if self.planted(Plant::RecoveredSuperblockBeforeHeap) {
+        if self.mutation(Mutation::RecoveredSuperblockBeforeHeap) {
             self.write_pages(&writer.workspace, pages)?;
         }
         self.free_log(&checkpointer, end.position)
@@ -177,7 +180,7 @@ impl Core {
 
     /// Makes both superblocks name a fresh epoch, before the first append.
     pub(super) fn begin_epoch(&self, checkpointer: &mut Checkpointer) -> Result<()> {
-        checkpointer.begun |= self.planted(Plant::CleanFlagKept);
+        checkpointer.begun |= self.mutation(Mutation::CleanFlagKept);
         if checkpointer.begun {
             return Ok(());
         }
@@ -191,7 +194,7 @@ impl Core {
     /// by a power cut as a rule, that one is written first: a cut now must not
     /// tear the only good one.
     fn begin_epoch_at(&self, checkpointer: &mut Checkpointer, end: EndOfLog) -> Result<()> {
-        let epoch = match self.planted(Plant::EpochKept) {
+        let epoch = match self.mutation(Mutation::EpochKept) {
             false => U64::new(self.random()?),
             true => checkpointer.last.epoch,
         };

@@ -22,7 +22,7 @@ pub enum ErrorKind {
 
     /// A process that shares the store lives and does not go on, so that this one could not.
     #[error("{path}: process {process} has kept this one waiting for {waited:?}, for its turn to write or an answer to a checkpoint; if it is stopped, continue it or end it (nothing is lost), and try again", path = .path.display())]
-    ProcessInTheWay {
+    ProcessUnresponsive {
         /// The store's file.
         path: PathBuf,
         /// The other process; 0 if it is not known.
@@ -106,7 +106,7 @@ pub enum ErrorKind {
     /// Creation of the store did not come to its end, and the way of opening does not make it
     /// anew.
     #[error("{path}: a store that was never finished (its creation was interrupted); it holds no data: open it to write with `create(true)` to make it anew, or remove it", path = .path.display())]
-    HalfMade {
+    Unfinished {
         /// The store's file.
         path: PathBuf,
     },
@@ -191,7 +191,7 @@ pub enum ErrorKind {
     },
 
     /// A record in the middle of the log is damaged, though it had been durable.
-    #[error("{path}: the log is damaged at position {position} (file offset {offset}), though a later record attests that it was durable up to {attested}; opening would drop committed transactions: restore a backup, or open with `salvage(true)` to go on from the state before the damage", path = .path.display())]
+    #[error("{path}: the log is damaged at position {position} (file offset {offset}), though a later record attests that it was durable up to {proven_durable}; opening would drop committed transactions: restore a backup, or open with `salvage(true)` to go on from the state before the damage", path = .path.display())]
     LogDamaged {
         /// The store's file.
         path: PathBuf,
@@ -200,7 +200,7 @@ pub enum ErrorKind {
         /// The same as an offset in the file.
         offset: u64,
         /// The durable position that a later record names.
-        attested: u64,
+        proven_durable: u64,
     },
 
     /// Another store, in this process or another, has the file open.
@@ -426,7 +426,7 @@ pub enum ErrorKind {
     #[error(
         "this thread has a write transaction on this store already, and would wait for itself; end that one first"
     )]
-    WriterOnThisThread,
+    NestedWrite,
 
     /// A write transaction was leaked, and its thread has ended.
     #[error(
@@ -442,7 +442,7 @@ pub enum ErrorKind {
 
     /// Readers hold as many snapshots as the store may have.
     #[error(
-        "readers hold {held} snapshots, as many as the store may have; the oldest was begun {age:?} ago at {begun_at}; end it sooner, or allow more (`most_snapshots`)"
+        "readers hold {held} snapshots, as many as the store may have; the oldest was begun {age:?} ago at {begun_at}; end it sooner, or allow more (`max_snapshots`)"
     )]
     TooManySnapshots {
         /// Snapshots that are held.
@@ -509,7 +509,7 @@ pub enum ErrorKind {
 
     /// A name, or a type's description, that is too long for a store.
     #[error(
-        "{what} ({begin:?} and so on) has {found_bytes} bytes, and a store takes at most {most_bytes}; make it shorter"
+        "{what} ({begin:?} and so on) has {found_bytes} bytes, and a store takes at most {max_bytes}; make it shorter"
     )]
     TextTooLong {
         /// Which text it is.
@@ -519,7 +519,7 @@ pub enum ErrorKind {
         /// Its length.
         found_bytes: u64,
         /// The longest there may be.
-        most_bytes: u64,
+        max_bytes: u64,
     },
 
     /// One of flagstone's own structures in the file contradicts itself.

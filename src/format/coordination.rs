@@ -19,15 +19,15 @@ pub(crate) const SLOTS: usize = 64;
 pub(crate) struct CoordinationPage {
     /// One more than the slot of the process that is in its turn to write; 0 for none.
     /// If its holder's lock is gone, that process died in its turn.
-    pub(crate) turn_holder: AtomicU32,
+    pub(crate) lock_holder: AtomicU32,
     /// Rung at the end of a turn.
-    pub(crate) turn_bell: Bell,
+    pub(crate) write_lock_event: Event,
     /// Rung when there is more to see.
-    pub(crate) commit_bell: Bell,
+    pub(crate) commit_event: Event,
     /// Rung when a floor is announced.
-    pub(crate) floor_bell: Bell,
+    pub(crate) barrier_event: Event,
     /// Rung when a process has answered a floor.
-    pub(crate) answer_bell: Bell,
+    pub(crate) ack_event: Event,
     /// Not 0 if a write of any process failed.
     pub(crate) poisoned: AtomicU32,
     /// How many turns there were: whoever had the last one knows the log's end.
@@ -39,7 +39,7 @@ pub(crate) struct CoordinationPage {
     /// A checkpoint is about to write pages that changed before this position.
     pub(crate) floor: AtomicU64,
     /// How often a floor was announced.
-    pub(crate) questions: AtomicU64,
+    pub(crate) barrier_seq: AtomicU64,
     /// What the last turn left behind.
     pub(crate) end: LogEndWords,
     pub(crate) slots: [Slot; SLOTS],
@@ -48,9 +48,9 @@ pub(crate) struct CoordinationPage {
 /// Something to wait for, by futex.
 #[derive(Default, FromZeros)]
 #[repr(C)]
-pub(crate) struct Bell {
+pub(crate) struct Event {
     /// Changes when it is rung.
-    pub(crate) rings: AtomicU32,
+    pub(crate) epoch: AtomicU32,
     /// How many may wait; more than do, once one was killed that did.
     pub(crate) waiting: AtomicU32,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Bell {
 #[repr(C)]
 pub(crate) struct LogEndWords {
     pub(crate) appended: AtomicU64,
-    pub(crate) chain: AtomicU64,
+    pub(crate) prev_checksum: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) heap_bytes: AtomicU64,
     /// Where the last checkpoint was begun.
@@ -82,11 +82,11 @@ pub(crate) struct Slot {
     /// For messages.
     pub(crate) process: AtomicU32,
     /// Whether it waits for its turn to write.
-    pub(crate) wants_turn: AtomicU32,
+    pub(crate) wants_write_lock: AtomicU32,
     /// The last floor that it answered: nothing of it needs the log before.
     pub(crate) floor: AtomicU64,
     /// The last question that it answered.
-    pub(crate) answered: AtomicU64,
+    pub(crate) barrier_acked: AtomicU64,
     /// The longest heap of its images.
     pub(crate) heap_bytes: AtomicU64,
 }
@@ -104,14 +104,16 @@ const _: () = {
 impl CoordinationPage {
     /// Forgets all; only the first process does so, before there is another one.
     pub(crate) fn reset(&self) {
-        self.turn_holder.store(0, Relaxed);
+        self.lock_holder.store(0, Relaxed);
         self.poisoned.store(0, Relaxed);
-        for word in [&self.turns, &self.visible, &self.start, &self.floor, &self.questions] {
+        for word in [&self.turns, &self.visible, &self.start, &self.floor, &self.barrier_seq] {
             word.store(0, Relaxed);
         }
-        for bell in [&self.turn_bell, &self.commit_bell, &self.floor_bell, &self.answer_bell] {
-            bell.rings.store(0, Relaxed);
-            bell.waiting.store(0, Relaxed);
+        for event in
+            [&self.write_lock_event, &self.commit_event, &self.barrier_event, &self.ack_event]
+        {
+            event.epoch.store(0, Relaxed);
+            event.waiting.store(0, Relaxed);
         }
         self.slots.iter().for_each(|slot| slot.reset(0));
     }
@@ -120,9 +122,9 @@ impl CoordinationPage {
 impl Slot {
     /// Begins with nothing answered.
     pub(crate) fn reset(&self, process: u32) {
-        self.wants_turn.store(0, Relaxed);
+        self.wants_write_lock.store(0, Relaxed);
         self.floor.store(0, Relaxed);
-        self.answered.store(0, Relaxed);
+        self.barrier_acked.store(0, Relaxed);
         self.heap_bytes.store(0, Relaxed);
         self.process.store(process, SeqCst);
     }

@@ -40,7 +40,7 @@ pub(crate) struct RecordHeader {
     /// Over header (this field 0) and body, seeded by the epoch.
     pub(crate) checksum: U64,
     /// The checksum of the record before.
-    pub(crate) chain: U64,
+    pub(crate) prev_checksum: U64,
     /// The log was durable up to here when the record was appended.
     pub(crate) durable: U64,
     /// Length of the heap after this record.
@@ -64,7 +64,7 @@ const _: () = {
     assert!(std::mem::offset_of!(RecordHeader, len_bytes) == 4);
     assert!(std::mem::offset_of!(RecordHeader, position) == 8);
     assert!(std::mem::offset_of!(RecordHeader, checksum) == 16);
-    assert!(std::mem::offset_of!(RecordHeader, chain) == 24);
+    assert!(std::mem::offset_of!(RecordHeader, prev_checksum) == 24);
     assert!(std::mem::offset_of!(RecordHeader, durable) == 32);
     assert!(std::mem::offset_of!(RecordHeader, heap_bytes) == 40);
     assert!(size_of::<Spill>() == 24);

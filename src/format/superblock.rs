@@ -10,7 +10,7 @@ use super::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 /// First bytes of both superblocks.
 pub(crate) const MAGIC: [u8; 16] = *b"flagstone heap\r\n";
 /// First bytes of the coordination page while the file is being made.
-pub(crate) const HALF_MADE: [u8; 16] = *b"flagstone begun\n";
+pub(crate) const UNFINISHED: [u8; 16] = *b"flagstone begun\n";
 /// The two places of superblocks in the file.
 pub(crate) const SLOT_OFFSETS_BYTES: [u64; 2] = [0, PAGE_BYTES];
 /// Flag: the store was closed in order and the log ends at `position`.
@@ -48,7 +48,7 @@ pub(crate) struct Superblock {
     /// The heap in the file is complete up to this log position.
     pub(crate) position: U64,
     /// Checksum of the record that ends at `position`.
-    pub(crate) chain: U64,
+    pub(crate) prev_checksum: U64,
     /// Length of the heap at `position`: a hint, the heap's header rules.
     pub(crate) heap_bytes: U64,
     reserved: [u8; 504 - 128],
@@ -71,7 +71,7 @@ const _: () = {
 /// else ever was: it bears the mark, and its superblocks are at most torn ones of a new store.
 pub(crate) fn is_half_made(head: &[u8]) -> bool {
     let begin = COORDINATION_BYTES as usize;
-    let Some(behind) = head.get(begin..).and_then(|page| page.strip_prefix(&HALF_MADE)) else {
+    let Some(behind) = head.get(begin..).and_then(|page| page.strip_prefix(&UNFINISHED)) else {
         return false;
     };
     let slots = head[..begin].chunks(PAGE_BYTES as usize);
@@ -130,7 +130,7 @@ impl Superblock {
             log_bytes: U64::new(0),
             log_base: U64::new(0),
             position: U64::new(0),
-            chain: U64::new(0),
+            prev_checksum: U64::new(0),
             heap_bytes: U64::new(0),
             reserved: [0; 504 - 128],
             checksum: U64::new(0),
@@ -139,7 +139,9 @@ impl Superblock {
 
     /// Whether nothing was ever written to the store: the first transaction has an epoch.
     pub(crate) fn is_new(&self) -> bool {
-        [self.epoch, self.log_base, self.position, self.chain].iter().all(|word| word.get() == 0)
+        [self.epoch, self.log_base, self.position, self.prev_checksum]
+            .iter()
+            .all(|word| word.get() == 0)
     }
 
     /// The bytes to write, checksum included, as one whole page.

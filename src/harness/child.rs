@@ -12,20 +12,20 @@ use std::time::Duration;
 
 use memmap2::{MmapMut, MmapOptions};
 
-use super::ledger::Ledger;
-use super::notes::{Folder, Job, Notes};
-use super::plan::{Kill, Turn};
+use super::driver::{Session, Stop, Watch};
+use super::mailbox::{Folder, Job, Notes};
+use super::plan::{Kill, Operation};
 use super::replay::Replay;
 use super::run::Setup;
-use super::session::{Session, Stop, Watch};
-use super::survivor::{begin, examine, place};
+use super::states::Ledger;
+use super::verify::{begin, examine, place};
 use super::violation::{failed, same_address};
 use super::{Kills, Subject, Violation, ViolationKind};
 use crate::error::Result as StoreResult;
 use crate::store::{Durability, OpenOptions, Store};
 
 /// Tries to get the store to another address.
-const MOST_TRIES: usize = 64;
+const MAX_TRIES: usize = 64;
 
 /// In it a child finds the folder of its job.
 const VARIABLE: &str = "FLAGSTONE_HARNESS_CHILD";
@@ -76,8 +76,8 @@ pub(super) fn serve<S: Subject, F: Fn() -> S>(setup: &Setup<'_, F>, folder: Fold
     let notes = Notes { begun: 1, ..Notes::default() };
     let mut child = Child { setup, folder, job, ledger, address, notes };
     let done = child.work();
-    if let Err((turn, violation)) = &done {
-        child.folder.write_violation(*turn, violation).expect("the parent's folder");
+    if let Err((operation, violation)) = &done {
+        child.folder.write_violation(*operation, violation).expect("the parent's folder");
     }
     std::process::exit(i32::from(done.is_err()))
 }
@@ -99,18 +99,18 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         loop {
             let subject = (self.setup.make)();
             let (folder, parent) = (&self.folder, self.job.parent);
-            let watch = &mut KillWatch { folder, parent, notes: &mut self.notes, turn: None };
+            let watch = &mut KillWatch { folder, parent, notes: &mut self.notes, operation: None };
             let rules = self.setup.rules;
             let session = Session::new(&subject, &store, &mut self.ledger, watch, rules);
-            let turn = match session.run(&self.job.plan, first)? {
-                Stop::Reopen(turn) => turn,
+            let operation = match session.run(&self.job.plan, first)? {
+                Stop::Reopen(operation) => operation,
                 Stop::Killed(_) => unreachable!("a child that is killed comes to no end"),
                 Stop::Done => break,
             };
-            store = self.reopen(store).map_err(|violation| (turn, violation))?;
-            first = turn + 1;
+            store = self.reopen(store).map_err(|violation| (operation, violation))?;
+            first = operation + 1;
         }
-        let last = self.job.plan.turns.len().saturating_sub(1);
+        let last = self.job.plan.operations.len().saturating_sub(1);
         self.close(store).map_err(|violation| (last, violation))?;
         self.notes.done = 1;
         self.note();
@@ -159,7 +159,7 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
                 break store;
             }
             occupied.push(occupy_place_of(store)?);
-            if occupied.len() == MOST_TRIES {
+            if occupied.len() == MAX_TRIES {
                 return Err(same_address());
             }
         };
@@ -210,7 +210,7 @@ struct KillWatch<'a> {
     notes: &'a mut Notes,
     /// The turn with a kill in it that the child is at: its number, how many
     /// actions come before the kill, and whether to wait for it.
-    turn: Option<(usize, Option<usize>, bool)>,
+    operation: Option<(usize, Option<usize>, bool)>,
 }
 
 impl KillWatch<'_> {
@@ -220,10 +220,12 @@ impl KillWatch<'_> {
 
     /// A kill is due if it was to come after so many actions.
     fn pass(&mut self, actions: Option<usize>) {
-        let Some((turn, _, waits)) = self.turn.filter(|(_, wanted, _)| *wanted == actions) else {
+        let Some((operation, _, waits)) =
+            self.operation.filter(|(_, wanted, _)| *wanted == actions)
+        else {
             return;
         };
-        self.notes.due = turn as u64 + 1;
+        self.notes.due = operation as u64 + 1;
         self.note();
         if waits {
             wait_for_the_kill(self.parent);
@@ -240,10 +242,10 @@ fn wait_for_the_kill(parent: u32) -> ! {
 }
 
 impl Watch for KillWatch<'_> {
-    fn begin(&mut self, index: usize, turn: &Turn) {
-        self.notes.turn = index as u64 + 1;
-        self.notes.transactions += u64::from(turn.event.is_transaction());
-        self.turn = match &turn.kill {
+    fn begin(&mut self, index: usize, operation: &Operation) {
+        self.notes.operation = index as u64 + 1;
+        self.notes.transactions += u64::from(operation.event.is_transaction());
+        self.operation = match &operation.kill {
             Some(Kill::Signal(signal)) => {
                 Some((index, signal.actions, signal.delay_micros.is_none()))
             }

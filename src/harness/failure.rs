@@ -116,14 +116,15 @@ impl Failure {
 
 impl Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Parts { seed, violation, first, history, from: (turns, steps), replays, .. } = &*self.0;
+        let Parts { seed, violation, first, history, from: (operations, steps), replays, .. } =
+            &*self.0;
         write!(f, "{:?}: {violation}", violation.kind)?;
         if violation.kind == ViolationKind::NotRun {
             return Ok(());
         }
         writeln!(f)?;
-        let whole = format!("{turns} turns with {steps} steps");
-        if history.is_empty() && *turns > 0 {
+        let whole = format!("{operations} operations with {steps} steps");
+        if history.is_empty() && *operations > 0 {
             writeln!(f, "it came after up to {whole}, and not again in {replays} replays of them")?;
             return write!(f, "it depends on time, or on the machine: seed {seed} may repeat it");
         }

@@ -146,19 +146,19 @@
 
 mod child;
 mod choices;
+mod driver;
 mod failure;
-mod ledger;
-mod notes;
+mod mailbox;
 mod plan;
 mod power;
 mod process;
 mod replay;
 mod run;
-mod session;
 mod shrink;
+mod states;
 pub mod structures;
 mod subject;
-mod survivor;
+mod verify;
 mod violation;
 
 pub use choices::Choices;
@@ -167,4 +167,4 @@ pub use run::{Harness, Kills};
 pub use subject::{Subject, Verdict};
 pub use violation::{Violation, ViolationKind};
 
-use survivor::Rules;
+use verify::Rules;

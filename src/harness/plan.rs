@@ -18,13 +18,13 @@ const DELAY_MICROS: u64 = 3000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub(super) ending: Ending,
-    pub(super) turns: Vec<Turn>,
+    pub(super) operations: Vec<Operation>,
 }
 
 /// One thing after the other; the last thing that a turn can do is to end in a
 /// kill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Turn {
+pub(super) struct Operation {
     pub(super) event: Event,
     pub(super) kill: Option<Kill>,
 }
@@ -130,12 +130,12 @@ impl Plan {
     /// A plan with `steps` steps.
     pub(super) fn draw(seed: u64, steps: u64, ending: Ending) -> Self {
         let mut choices = Choices::from_seed(seed);
-        let mut plan = Self { ending, turns: Vec::new() };
+        let mut plan = Self { ending, operations: Vec::new() };
         let mut left = steps;
         while left > 0 {
             let event = draw_event(&mut choices, &mut left);
             let kill = choices.one_in(6).then(|| draw_kill(&mut choices, ending, &event));
-            plan.turns.push(Turn { event, kill });
+            plan.operations.push(Operation { event, kill });
         }
         plan
     }
@@ -145,21 +145,21 @@ impl Plan {
     /// where the kill was due.
     pub(super) fn pinned(&self, failed: usize, came: impl Fn(usize) -> bool) -> [Self; 2] {
         let mut due = self.clone();
-        due.turns.truncate(failed + 1);
+        due.operations.truncate(failed + 1);
         if due.ending == Ending::Power {
             return [due.clone(), due];
         }
-        for (index, turn) in due.turns.iter_mut().enumerate() {
-            let kill = match turn.kill.take() {
+        for (index, operation) in due.operations.iter_mut().enumerate() {
+            let kill = match operation.kill.take() {
                 Some(Kill::Signal(signal)) => Signal { delay_micros: None, ..signal },
-                _ => Signal::after_the_turn(),
+                _ => Signal::after_the_operation(),
             };
-            turn.kill = (index == failed || came(index)).then_some(Kill::Signal(kill));
+            operation.kill = (index == failed || came(index)).then_some(Kill::Signal(kill));
         }
         let mut after = due.clone();
-        for turn in &mut after.turns {
-            if let Some(Kill::Signal(signal)) = &mut turn.kill {
-                *signal = Signal::after_the_turn();
+        for operation in &mut after.operations {
+            if let Some(Kill::Signal(signal)) = &mut operation.kill {
+                *signal = Signal::after_the_operation();
             }
         }
         [after, due]
@@ -171,15 +171,17 @@ impl Plan {
     }
 
     fn draws(&self) -> impl Iterator<Item = &Draw> {
-        self.turns.iter().flat_map(|turn| turn.event.actions()).filter_map(|action| match action {
-            Action::Step(draw) => Some(draw),
-            _ => None,
-        })
+        self.operations.iter().flat_map(|operation| operation.event.actions()).filter_map(
+            |action| match action {
+                Action::Step(draw) => Some(draw),
+                _ => None,
+            },
+        )
     }
 }
 
 impl Signal {
-    fn after_the_turn() -> Self {
+    fn after_the_operation() -> Self {
         Self { actions: None, delay_micros: None, openings_micros: Vec::new() }
     }
 }

@@ -4,19 +4,19 @@
 //! the store is opened from what the disk may hold then. **Must not know** how
 //! the disk decides what that is.
 
-use super::ledger::Ledger;
-use super::plan::{Cut, Event, Kill, Plan, Remains, Turn};
+use super::driver::{Session, Stop, Watch};
+use super::plan::{Cut, Event, Kill, Operation, Plan, Remains};
 use super::replay::Opening;
-use super::run::{Ran, Setup};
-use super::session::{Session, Stop, Watch};
-use super::survivor::{begin, examine, place};
+use super::run::{RunOutcome, Setup};
+use super::states::Ledger;
+use super::verify::{begin, examine, place};
 use super::violation::{failed, same_address};
 use super::{Subject, Summary, Violation, ViolationKind};
 use crate::sim::{Random, SimDisk};
 use crate::store::{Durability, Store};
 
 /// Tries to get the store to another address.
-const MOST_TRIES: usize = 8;
+const MAX_TRIES: usize = 8;
 
 type Found<T = ()> = Result<T, (usize, Violation)>;
 
@@ -31,7 +31,7 @@ struct PowerRun<'a, S: Subject, F> {
 }
 
 /// Runs a plan whose kills are power cuts.
-pub(super) fn run<S: Subject, F: Fn() -> S>(setup: &Setup<'_, F>, plan: &Plan) -> Ran {
+pub(super) fn run<S: Subject, F: Fn() -> S>(setup: &Setup<'_, F>, plan: &Plan) -> RunOutcome {
     let mut run = PowerRun {
         setup,
         plan,
@@ -41,7 +41,7 @@ pub(super) fn run<S: Subject, F: Fn() -> S>(setup: &Setup<'_, F>, plan: &Plan) -
         address: 0,
     };
     let violation = run.whole_plan().err();
-    Ran { openings: run.openings, summary: run.summary, violation }
+    RunOutcome { openings: run.openings, summary: run.summary, violation }
 }
 
 impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
@@ -54,16 +54,16 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
             let rules = self.setup.rules;
             let session = Session::new(&subject, &store, &mut self.ledger, watch, rules);
             let stop = session.run(self.plan, first)?;
-            let last = self.plan.turns.len().saturating_sub(1);
-            let (turn, next) = match stop {
-                Stop::Killed(turn) => (turn, self.cut(turn, store, &disk)),
-                Stop::Reopen(turn) => (turn, self.reopen(store, &disk)),
+            let last = self.plan.operations.len().saturating_sub(1);
+            let (operation, next) = match stop {
+                Stop::Killed(operation) => (operation, self.cut(operation, store, &disk)),
+                Stop::Reopen(operation) => (operation, self.reopen(store, &disk)),
                 Stop::Done => {
                     return self.reopen(store, &disk).map(drop).map_err(|found| (last, found));
                 }
             };
-            (store, disk) = next.map_err(|violation| (turn, violation))?;
-            first = turn + 1;
+            (store, disk) = next.map_err(|violation| (operation, violation))?;
+            first = operation + 1;
         }
     }
 
@@ -79,14 +79,15 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
     /// and goes on from the last one.
     fn cut(
         &mut self,
-        turn: usize,
+        operation: usize,
         store: Store,
         disk: &SimDisk,
     ) -> Result<(Store, SimDisk), Violation> {
-        let Some(Kill::Power(Cut { remains, others, .. })) = &self.plan.turns[turn].kill else {
+        let Some(Kill::Power(Cut { remains, others, .. })) = &self.plan.operations[operation].kill
+        else {
             unreachable!("only a power cut stops a session on a simulated disk");
         };
-        let store = self.close_in_a_cut(turn, store, disk)?;
+        let store = self.close_in_a_cut(operation, store, disk)?;
         self.summary.power_cuts += 1;
         for other in others {
             let _ = self.open_what(disk, other)?;
@@ -97,18 +98,18 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         drop(store);
         let store = opened;
         self.ledger.go_back_to(number);
-        self.openings.push(Opening { after_turn: turn, number });
+        self.openings.push(Opening { after_operation: operation, number });
         Ok((store, disk))
     }
 
     /// A turn that closes the store has it closed while the power goes, or just before.
     fn close_in_a_cut(
         &mut self,
-        turn: usize,
+        operation: usize,
         store: Store,
         disk: &SimDisk,
     ) -> Result<Option<Store>, Violation> {
-        if self.plan.turns[turn].event != Event::Reopen || disk.is_off() {
+        if self.plan.operations[operation].event != Event::Reopen || disk.is_off() {
             return Ok(Some(store));
         }
         match store.close() {
@@ -160,7 +161,7 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
             let address = place(&store)?;
             if address == self.address {
                 tried.push(store);
-                if tried.len() == MOST_TRIES {
+                if tried.len() == MAX_TRIES {
                     return Err(same_address());
                 }
                 continue;
@@ -180,9 +181,9 @@ struct PowerWatch<'a> {
 }
 
 impl Watch for PowerWatch<'_> {
-    fn begin(&mut self, _index: usize, turn: &Turn) {
-        self.summary.count(&turn.event);
-        self.cut = match &turn.kill {
+    fn begin(&mut self, _index: usize, operation: &Operation) {
+        self.summary.count(&operation.event);
+        self.cut = match &operation.kill {
             Some(Kill::Power(cut)) => Some(cut.calls),
             _ => None,
         };

@@ -15,22 +15,22 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::child::make_child;
-use super::notes::{Folder, Job, Notes};
+use super::mailbox::{Folder, Job, Notes};
 use super::plan::{Kill, Plan, Signal};
 use super::replay::Opening;
-use super::run::Ran;
+use super::run::RunOutcome;
 use super::{Summary, Violation, ViolationKind};
 
 /// How often a child's notes are looked at.
 const PULSE: Duration = Duration::from_micros(100);
 /// How long a child may be at one thing.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 const SIGKILL: i32 = 9;
 
 /// How this program is run again.
 #[derive(Debug)]
-pub(super) struct Again {
+pub(super) struct ChildCommand {
     /// The arguments that lead to the same run.
     pub(super) arguments: Vec<OsString>,
     /// The how manyth run of its thread it is.
@@ -67,7 +67,7 @@ pub(super) fn own_arguments() -> io::Result<Vec<OsString>> {
 type Found<T = ()> = Result<T, (usize, Violation)>;
 
 struct Parent<'a> {
-    again: &'a Again,
+    again: &'a ChildCommand,
     folder: Folder,
     job: Job,
     summary: Summary,
@@ -83,18 +83,18 @@ enum End {
 }
 
 /// Runs a plan whose kills are signals.
-pub(super) fn run(again: &Again, plan: &Plan) -> Ran {
+pub(super) fn run(again: &ChildCommand, plan: &Plan) -> RunOutcome {
     let summary = Summary { runs: 1, ..Summary::default() };
     let mut parent = match Parent::new(again, plan.clone(), summary) {
         Ok(parent) => parent,
         Err(error) => {
             let violation = Some((0, not_run(error)));
-            return Ran { openings: Vec::new(), summary, violation };
+            return RunOutcome { openings: Vec::new(), summary, violation };
         }
     };
     let remove = |()| remove_if_there(&again.store).map_err(|error| (0, not_run(error)));
     let violation = parent.whole_plan().and_then(remove).err();
-    Ran { openings: parent.job.openings, summary: parent.summary, violation }
+    RunOutcome { openings: parent.job.openings, summary: parent.summary, violation }
 }
 
 fn not_run(error: impl std::fmt::Display) -> Violation {
@@ -102,7 +102,7 @@ fn not_run(error: impl std::fmt::Display) -> Violation {
 }
 
 impl<'a> Parent<'a> {
-    fn new(again: &'a Again, plan: Plan, summary: Summary) -> io::Result<Self> {
+    fn new(again: &'a ChildCommand, plan: Plan, summary: Summary) -> io::Result<Self> {
         remove_if_there(&again.store)?;
         remove_if_there(&again.folder.join("violation"))?;
         let job = Job {
@@ -129,12 +129,12 @@ impl<'a> Parent<'a> {
                 End::Killed => self.summary.sigkills += 1,
                 End::ByItself(status) => {
                     self.expect_done(status, &notes)?;
-                    let turns = self.job.plan.turns.len();
-                    if self.job.first == turns {
+                    let operations = self.job.plan.operations.len();
+                    if self.job.first == operations {
                         return Ok(());
                     }
                     // One more looks at what the last one left.
-                    self.job.first = turns;
+                    self.job.first = operations;
                 }
             }
         }
@@ -153,8 +153,9 @@ impl<'a> Parent<'a> {
         }
         let notes = self.folder.notes().map_err(failed)?;
         // A child that has come to no turn yet fails in the opening after the one before.
-        let turn = notes.turn.checked_sub(1).map_or(before, |turn| turn as usize);
-        Ok((end.map_err(|violation| (turn, violation))?, notes))
+        let operation =
+            notes.operation.checked_sub(1).map_or(before, |operation| operation as usize);
+        Ok((end.map_err(|violation| (operation, violation))?, notes))
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -190,8 +191,8 @@ impl<'a> Parent<'a> {
             }
             if notes != last {
                 (last, since) = (notes, Instant::now());
-            } else if since.elapsed() > PATIENCE {
-                let what = format!("nothing happened for {} s", PATIENCE.as_secs());
+            } else if since.elapsed() > TIMEOUT {
+                let what = format!("nothing happened for {} s", TIMEOUT.as_secs());
                 return Err(Violation::new(ViolationKind::ChildHangs, what));
             }
             sleep(PULSE);
@@ -200,8 +201,8 @@ impl<'a> Parent<'a> {
 
     /// The kill that is due.
     fn due(&self, notes: &Notes) -> Option<&Signal> {
-        let turn = self.job.plan.turns.get(notes.due.checked_sub(1)? as usize)?;
-        match turn.kill.as_ref()? {
+        let operation = self.job.plan.operations.get(notes.due.checked_sub(1)? as usize)?;
+        match operation.kill.as_ref()? {
             Kill::Signal(signal) => Some(signal),
             Kill::Power(_) => None,
         }
@@ -215,16 +216,16 @@ impl<'a> Parent<'a> {
             return;
         };
         let job = &mut self.job;
-        if let Some(after_turn) = job.first.checked_sub(1) {
-            job.openings.push(Opening { after_turn, number: found as usize });
+        if let Some(after_operation) = job.first.checked_sub(1) {
+            job.openings.push(Opening { after_operation, number: found as usize });
         }
         (job.last, job.acknowledged) = (notes.last as usize, notes.acknowledged as usize);
         job.address = Some(notes.address as usize);
-        if notes.turn == 0 {
+        if notes.operation == 0 {
             return;
         }
-        job.first = notes.turn as usize;
-        let kill = &job.plan.turns[job.first - 1].kill;
+        job.first = notes.operation as usize;
+        let kill = &job.plan.operations[job.first - 1].kill;
         if let Some(Kill::Signal(signal)) = kill {
             self.openings_micros.clone_from(&signal.openings_micros);
         }
@@ -249,7 +250,7 @@ impl<'a> Parent<'a> {
             let what = format!("the child ended with {status}; it printed: {words}");
             Violation::new(ViolationKind::ChildDied, what)
         };
-        Err((notes.turn.saturating_sub(1) as usize, violation))
+        Err((notes.operation.saturating_sub(1) as usize, violation))
     }
 }
 

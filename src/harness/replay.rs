@@ -7,26 +7,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Ledger;
-use super::plan::{Action, Cut, Draw, End, Event, Kill, Plan, Signal, Transaction, Turn};
+use super::plan::{Action, Cut, Draw, End, Event, Kill, Operation, Plan, Signal, Transaction};
+use super::states::Ledger;
 use super::violation::ask;
 use super::{Choices, Subject, Violation, ViolationKind};
 
 /// The state at which the store was opened after a turn that ended in a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Opening {
-    pub(super) after_turn: usize,
+    pub(super) after_operation: usize,
     pub(super) number: usize,
 }
 
 /// The model in a transaction, with the savepoints' models.
-pub(super) struct Draft<'a, S: Subject> {
+pub(super) struct ModelCursor<'a, S: Subject> {
     subject: &'a S,
     pub(super) model: S::Model,
     saved: Vec<S::Model>,
 }
 
-impl<'a, S: Subject> Draft<'a, S> {
+impl<'a, S: Subject> ModelCursor<'a, S> {
     pub(super) fn new(subject: &'a S, model: &S::Model) -> Self {
         Self { subject, model: model.clone(), saved: Vec::new() }
     }
@@ -77,9 +77,9 @@ impl<'a, S: Subject> Replay<'a, S> {
         subject: &'a S,
         plan: &Plan,
         openings: &[Opening],
-        turns: usize,
+        operations: usize,
     ) -> Result<Self, Violation> {
-        match Self::up_to_a_panic(subject, plan, openings, turns) {
+        match Self::up_to_a_panic(subject, plan, openings, operations) {
             (replay, None) => Ok(replay),
             (_, Some(violation)) => Err(violation),
         }
@@ -90,18 +90,18 @@ impl<'a, S: Subject> Replay<'a, S> {
         subject: &'a S,
         plan: &Plan,
         openings: &[Opening],
-        turns: usize,
+        operations: usize,
     ) -> (Self, Option<Violation>) {
-        let recorded = Plan { ending: plan.ending, turns: Vec::new() };
+        let recorded = Plan { ending: plan.ending, operations: Vec::new() };
         let mut replay = Self { subject, ledger: Ledger::new(), lines: Vec::new(), recorded };
-        for (index, turn) in plan.turns.iter().enumerate().take(turns) {
-            let mut turn = turn.clone();
-            let done = replay.turn(&mut turn);
-            replay.recorded.turns.push(turn);
+        for (index, operation) in plan.operations.iter().enumerate().take(operations) {
+            let mut operation = operation.clone();
+            let done = replay.operation(&mut operation);
+            replay.recorded.operations.push(operation);
             if let Err(violation) = done {
                 return (replay, Some(violation));
             }
-            for opening in openings.iter().filter(|opening| opening.after_turn == index) {
+            for opening in openings.iter().filter(|opening| opening.after_operation == index) {
                 replay.ledger.go_back_to(opening.number);
                 replay.lines.push(format!("opened: state {}", opening.number));
             }
@@ -109,9 +109,9 @@ impl<'a, S: Subject> Replay<'a, S> {
         (replay, None)
     }
 
-    fn turn(&mut self, turn: &mut Turn) -> Result<(), Violation> {
+    fn operation(&mut self, operation: &mut Operation) -> Result<(), Violation> {
         let last = self.ledger.last();
-        match &mut turn.event {
+        match &mut operation.event {
             Event::Transaction(transaction) => self.transaction(transaction)?,
             Event::Checkpoint => self.say("checkpoint"),
             Event::Sync => self.say("sync"),
@@ -120,10 +120,10 @@ impl<'a, S: Subject> Replay<'a, S> {
             Event::Release(index) => {
                 self.say(format!("reader {index} looks at its snapshot again"));
             }
-            Event::Reopen if turn.kill.is_some() => self.say(format!("close: state {last}")),
+            Event::Reopen if operation.kill.is_some() => self.say(format!("close: state {last}")),
             Event::Reopen => self.say(format!("closed and opened again: state {last}")),
         }
-        match &turn.kill {
+        match &operation.kill {
             None => {}
             Some(Kill::Power(cut)) => self.say(cut_in_words(cut)),
             Some(Kill::Signal(signal)) => self.say(signal_in_words(signal)),
@@ -133,7 +133,7 @@ impl<'a, S: Subject> Replay<'a, S> {
 
     fn transaction(&mut self, transaction: &mut Transaction) -> Result<(), Violation> {
         self.say("transaction");
-        let mut draft = Draft::new(self.subject, self.ledger.model(self.ledger.last()));
+        let mut draft = ModelCursor::new(self.subject, self.ledger.model(self.ledger.last()));
         for action in &mut transaction.actions {
             let words = match action {
                 Action::Step(draw) => {

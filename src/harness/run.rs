@@ -11,19 +11,19 @@ use std::path::{Path, PathBuf};
 use super::child::{Role, serve};
 use super::failure::Parts;
 use super::plan::{Ending, Plan};
-use super::process::{Again, own_arguments};
+use super::process::{ChildCommand, own_arguments};
 use super::replay::{Opening, Replay};
 use super::shrink::shrink;
-use super::survivor::Rules;
-use super::violation::Quiet;
+use super::verify::Rules;
+use super::violation::PanicSilencer;
 use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process};
-use crate::sim::Plant;
+use crate::sim::Mutation;
 use crate::store::OpenOptions;
 
 /// Where a seed is repeated.
 const SEED_VARIABLE: &str = "FLAGSTONE_SEED";
 /// Most replays of a child that hangs: each takes as long as it may.
-const MOST_HANGING_REPLAYS: u32 = 3;
+const MAX_HANGING_REPLAYS: u32 = 3;
 
 /// How processes end in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Harness {
     kills: Kills,
     options: OpenOptions,
     rules: Rules,
-    most_replays: u32,
+    max_replays: u32,
     child_arguments: Option<Vec<OsString>>,
     file: Option<PathBuf>,
 }
@@ -62,9 +62,9 @@ impl Default for Harness {
             steps: 200,
             kills: Kills::PowerCuts,
             // So that the log is lapped and moved.
-            options: OpenOptions::new().log_bytes(64 * 1024).most_log_bytes(512 * 1024),
+            options: OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(512 * 1024),
             rules: Rules { allow_unreachable: false, allow_dangling: false },
-            most_replays: 1000,
+            max_replays: 1000,
             child_arguments: None,
             file: None,
         }
@@ -79,7 +79,7 @@ pub(super) struct Setup<'a, F> {
 }
 
 /// What became of a plan.
-pub(super) struct Ran {
+pub(super) struct RunOutcome {
     /// The states at which the store was opened.
     pub(super) openings: Vec<Opening>,
     pub(super) summary: Summary,
@@ -127,8 +127,8 @@ impl Harness {
     }
 
     /// Plants a fault into the protocol of the stores, which is to be found then.
-    pub fn plant(mut self, fault: Plant) -> Self {
-        self.options = self.options.plant(fault);
+    pub fn mutation(mut self, fault: Mutation) -> Self {
+        self.options = self.options.mutation(fault);
         self
     }
 
@@ -147,8 +147,8 @@ impl Harness {
 
     /// How many replays shrinking may take at most. Default: 1000. A child that hangs
     /// takes a minute each time, and is replayed 3 times at most.
-    pub fn most_replays(mut self, most_replays: u32) -> Self {
-        self.most_replays = most_replays;
+    pub fn max_replays(mut self, max_replays: u32) -> Self {
+        self.max_replays = max_replays;
         self
     }
 
@@ -206,7 +206,7 @@ impl Harness {
     }
 
     /// How children are run; power cuts need none.
-    fn again(&self, (run, ordinal): (String, usize), folder: &Path) -> io::Result<Again> {
+    fn again(&self, (run, ordinal): (String, usize), folder: &Path) -> io::Result<ChildCommand> {
         let (arguments, ordinal) = match &self.child_arguments {
             Some(arguments) => (arguments.clone(), 0),
             None if self.kills == Kills::PowerCuts => (Vec::new(), ordinal),
@@ -222,7 +222,9 @@ impl Harness {
                 io::ErrorKind::AlreadyExists,
                 "the harness makes the store itself, and does not touch what is there".into(),
             )),
-            Ok(false) => Ok(Again { arguments, ordinal, run, store, folder: folder.to_path_buf() }),
+            Ok(false) => {
+                Ok(ChildCommand { arguments, ordinal, run, store, folder: folder.to_path_buf() })
+            }
         }
     }
 
@@ -241,9 +243,11 @@ impl Harness {
         let ran = course.run(&plan);
         match ran.violation {
             None => Ok(ran.summary),
-            Some((turn, violation)) => {
-                let came = |turn| ran.openings.iter().any(|opening| opening.after_turn == turn);
-                let pinned = plan.pinned(turn, came);
+            Some((operation, violation)) => {
+                let came = |operation| {
+                    ran.openings.iter().any(|opening| opening.after_operation == operation)
+                };
+                let pinned = plan.pinned(operation, came);
                 Err(self.fail(course, seed, (plan, pinned), violation))
             }
         }
@@ -257,7 +261,7 @@ impl Harness {
         (plan, pinned): (Plan, [Plan; 2]),
         violation: Violation,
     ) -> Failure {
-        let from = (plan.turns.len(), plan.steps());
+        let from = (plan.operations.len(), plan.steps());
         if violation.kind == ViolationKind::NotRun {
             return Failure::new(Parts::of(seed, violation));
         }
@@ -265,10 +269,10 @@ impl Harness {
             let failing = course.replay(plan, violation.kind)?;
             Some((failing.recorded.clone(), failing))
         };
-        let quiet = Quiet::begin();
+        let quiet = PanicSilencer::begin();
         let most = match violation.kind {
-            ViolationKind::ChildHangs => self.most_replays.min(MOST_HANGING_REPLAYS),
-            _ => self.most_replays,
+            ViolationKind::ChildHangs => self.max_replays.min(MAX_HANGING_REPLAYS),
+            _ => self.max_replays,
         };
         let shrunk = shrink(plan, pinned, most, replay);
         // Once more, so that the file is the one that this history leaves.
@@ -287,7 +291,7 @@ impl Harness {
 /// All that it takes to carry out plans.
 struct Course<'a, F> {
     setup: Setup<'a, F>,
-    again: Again,
+    again: ChildCommand,
 }
 
 /// A plan that fails.
@@ -298,7 +302,7 @@ struct Failing {
 }
 
 impl<S: Subject, F: Fn() -> S> Course<'_, F> {
-    fn run(&self, plan: &Plan) -> Ran {
+    fn run(&self, plan: &Plan) -> RunOutcome {
         match plan.ending {
             Ending::Power => power::run(&self.setup, plan),
             Ending::Signal => process::run(&self.again, plan),
@@ -308,11 +312,13 @@ impl<S: Subject, F: Fn() -> S> Course<'_, F> {
     /// Runs a plan; what it comes to if it fails with this kind of violation.
     fn replay(&self, plan: &Plan, kind: ViolationKind) -> Option<Failing> {
         let ran = self.run(plan);
-        let (turn, violation) = ran.violation.filter(|(_, violation)| violation.kind == kind)?;
+        let (operation, violation) =
+            ran.violation.filter(|(_, violation)| violation.kind == kind)?;
         let subject = (self.setup.make)();
         // Where the subject panics as it chooses or brings its model forward, it does so
         // here as well.
-        let (mut replay, panic) = Replay::up_to_a_panic(&subject, plan, &ran.openings, turn + 1);
+        let (mut replay, panic) =
+            Replay::up_to_a_panic(&subject, plan, &ran.openings, operation + 1);
         replay.lines.extend(panic.map(|panic| format!("    {panic}")));
         Some(Failing { recorded: replay.recorded, violation, history: replay.lines })
     }

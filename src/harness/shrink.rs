@@ -37,7 +37,7 @@ pub(super) fn shrink<E>(
     let _ = pinned.into_iter().any(|pinned| search.attempt(|plan| *plan = pinned));
     loop {
         let before = search.best.clone();
-        search.leave_out_turns();
+        search.leave_out_operations();
         search.leave_out_kills();
         search.leave_out_actions();
         search.simplify_turns();
@@ -94,33 +94,33 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
         }
     }
 
-    fn leave_out_turns(&mut self) {
-        self.leave_out(|plan| Some(&mut plan.turns));
+    fn leave_out_operations(&mut self) {
+        self.leave_out(|plan| Some(&mut plan.operations));
     }
 
-    fn each_turn(&mut self, mut change: impl FnMut(&mut Self, usize)) {
-        let mut index = self.best.turns.len();
+    fn each_operation(&mut self, mut change: impl FnMut(&mut Self, usize)) {
+        let mut index = self.best.operations.len();
         while index > 0 {
-            index = (index - 1).min(self.best.turns.len());
-            if index < self.best.turns.len() {
+            index = (index - 1).min(self.best.operations.len());
+            if index < self.best.operations.len() {
                 change(self, index);
             }
         }
     }
 
     fn leave_out_kills(&mut self) {
-        self.each_turn(|search, index| {
-            if search.attempt(|plan| plan.turns[index].kill = None)
+        self.each_operation(|search, index| {
+            if search.attempt(|plan| plan.operations[index].kill = None)
                 || search.attempt(|plan| let_kill_come_earlier(plan, index))
             {
                 return;
             }
             search.one_remains(index);
-            search.leave_out(|plan| match &mut plan.turns.get_mut(index)?.kill {
+            search.leave_out(|plan| match &mut plan.operations.get_mut(index)?.kill {
                 Some(Kill::Power(cut)) => Some(&mut cut.remains.again),
                 _ => None,
             });
-            search.leave_out(|plan| match &mut plan.turns.get_mut(index)?.kill {
+            search.leave_out(|plan| match &mut plan.operations.get_mut(index)?.kill {
                 Some(Kill::Signal(signal)) => Some(&mut signal.openings_micros),
                 _ => None,
             });
@@ -129,13 +129,13 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
 
     /// Looks at one of the states in which a cut may leave the disk.
     fn one_remains(&mut self, index: usize) {
-        let others = match &self.best.turns[index].kill {
+        let others = match &self.best.operations[index].kill {
             Some(Kill::Power(cut)) => cut.others.clone(),
             _ => return,
         };
         for remains in others.into_iter().map(Some).chain([None]) {
             self.attempt(|plan| {
-                let Some(Kill::Power(cut)) = &mut plan.turns[index].kill else { return };
+                let Some(Kill::Power(cut)) = &mut plan.operations[index].kill else { return };
                 cut.others.clear();
                 cut.remains = remains.unwrap_or_else(|| cut.remains.clone());
             });
@@ -143,8 +143,8 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
     }
 
     fn leave_out_actions(&mut self) {
-        self.each_turn(|search, index| {
-            search.leave_out(|plan| match &mut plan.turns.get_mut(index)?.event {
+        self.each_operation(|search, index| {
+            search.leave_out(|plan| match &mut plan.operations.get_mut(index)?.event {
                 Event::Transaction(transaction) => Some(&mut transaction.actions),
                 _ => None,
             });
@@ -152,39 +152,40 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
     }
 
     fn simplify_turns(&mut self) {
-        self.each_turn(|search, index| {
-            search.attempt(|plan| simplify_event(&mut plan.turns[index].event));
+        self.each_operation(|search, index| {
+            search.attempt(|plan| simplify_event(&mut plan.operations[index].event));
             if search.attempt(|plan| join_with_the_turn_before(plan, index)) {
                 return;
             }
-            search.attempt(|plan| at_once(plan.turns[index].kill.as_mut()));
-            search.attempt(|plan| after_the_turn(plan.turns[index].kill.as_mut()));
+            search.attempt(|plan| at_once(plan.operations[index].kill.as_mut()));
+            search.attempt(|plan| after_the_operation(plan.operations[index].kill.as_mut()));
         });
     }
 
     fn simplify_steps(&mut self) {
-        self.each_turn(|search, turn| {
+        self.each_operation(|search, operation| {
             let mut action = 0;
-            while search.choices(turn, action).is_some() || action < search.actions(turn) {
-                search.simplify_step(turn, action);
+            while search.choices(operation, action).is_some() || action < search.actions(operation)
+            {
+                search.simplify_step(operation, action);
                 action += 1;
             }
         });
     }
 
-    fn actions(&self, turn: usize) -> usize {
-        self.best.turns.get(turn).map_or(0, |turn| turn.event.actions().len())
+    fn actions(&self, operation: usize) -> usize {
+        self.best.operations.get(operation).map_or(0, |operation| operation.event.actions().len())
     }
 
-    fn choices(&mut self, turn: usize, action: usize) -> Option<&mut Vec<u64>> {
-        choices(&mut self.best, turn, action)
+    fn choices(&mut self, operation: usize, action: usize) -> Option<&mut Vec<u64>> {
+        choices(&mut self.best, operation, action)
     }
 
-    fn simplify_step(&mut self, turn: usize, action: usize) {
-        self.leave_out(|plan| choices(plan, turn, action));
-        let len = self.choices(turn, action).map_or(0, |choices| choices.len());
+    fn simplify_step(&mut self, operation: usize, action: usize) {
+        self.leave_out(|plan| choices(plan, operation, action));
+        let len = self.choices(operation, action).map_or(0, |choices| choices.len());
         for index in 0..len {
-            self.lower(|plan| choices(plan, turn, action)?.get_mut(index));
+            self.lower(|plan| choices(plan, operation, action)?.get_mut(index));
         }
     }
 
@@ -211,8 +212,8 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
     }
 }
 
-fn choices(plan: &mut Plan, turn: usize, action: usize) -> Option<&mut Vec<u64>> {
-    let Event::Transaction(transaction) = &mut plan.turns.get_mut(turn)?.event else {
+fn choices(plan: &mut Plan, operation: usize, action: usize) -> Option<&mut Vec<u64>> {
+    let Event::Transaction(transaction) = &mut plan.operations.get_mut(operation)?.event else {
         return None;
     };
     match transaction.actions.get_mut(action)? {
@@ -229,22 +230,22 @@ fn simplify_event(event: &mut Event) {
 
 /// Has the kill of a turn come after the turn before, if that has none.
 fn let_kill_come_earlier(plan: &mut Plan, index: usize) {
-    if index > 0 && plan.turns[index - 1].kill.is_none() {
-        plan.turns[index - 1].kill = plan.turns.remove(index).kill;
+    if index > 0 && plan.operations[index - 1].kill.is_none() {
+        plan.operations[index - 1].kill = plan.operations.remove(index).kill;
     }
 }
 
 /// Makes two transactions one, if nothing comes between them.
 fn join_with_the_turn_before(plan: &mut Plan, index: usize) {
-    let (before, turn) = match plan.turns.split_at_mut(index) {
-        ([.., before], [turn, ..]) if before.kill.is_none() => (before, turn),
+    let (before, operation) = match plan.operations.split_at_mut(index) {
+        ([.., before], [operation, ..]) if before.kill.is_none() => (before, operation),
         _ => return,
     };
     if let (Event::Transaction(before), Event::Transaction(transaction)) =
-        (&mut before.event, &mut turn.event)
+        (&mut before.event, &mut operation.event)
     {
         transaction.actions.splice(..0, before.actions.drain(..));
-        plan.turns.remove(index - 1);
+        plan.operations.remove(index - 1);
     }
 }
 
@@ -255,7 +256,7 @@ fn at_once(kill: Option<&mut Kill>) {
     }
 }
 
-fn after_the_turn(kill: Option<&mut Kill>) {
+fn after_the_operation(kill: Option<&mut Kill>) {
     match kill {
         Some(Kill::Power(cut)) => cut.calls = None,
         Some(Kill::Signal(signal)) => signal.actions = None,
@@ -266,7 +267,7 @@ fn after_the_turn(kill: Option<&mut Kill>) {
 #[cfg(test)]
 mod tests {
     use super::super::Choices;
-    use super::super::plan::{Draw, Ending, Transaction, Turn};
+    use super::super::plan::{Draw, Ending, Operation, Transaction};
     use super::*;
 
     /// Fails if there is a power cut behind two steps whose first choice is 17 or more.
@@ -274,8 +275,8 @@ mod tests {
         let mut plan = plan.clone();
         let mut large = 0;
         let mut is_cut = false;
-        for turn in &mut plan.turns {
-            if let Event::Transaction(transaction) = &mut turn.event {
+        for operation in &mut plan.operations {
+            if let Event::Transaction(transaction) = &mut operation.event {
                 for action in &mut transaction.actions {
                     let Action::Step(draw) = action else { continue };
                     let mut choices = Choices::replay(draw.recorded.clone(), draw.seed);
@@ -284,7 +285,7 @@ mod tests {
                     *draw = Draw { recorded: choices.into_given(), seed: None };
                 }
             }
-            is_cut |= turn.kill.is_some() && large >= 2;
+            is_cut |= operation.kill.is_some() && large >= 2;
         }
         is_cut.then_some((plan, ()))
     }
@@ -304,8 +305,9 @@ mod tests {
             found += 1;
             let shrunk = shrink(plan.clone(), [plan.clone(), plan], 2000, fails);
             assert!(shrunk.evidence.is_some() && shrunk.replays < 500);
-            let [Turn { event: Event::Transaction(transaction), kill: Some(Kill::Power(cut)) }] =
-                &*shrunk.plan.turns
+            let [
+                Operation { event: Event::Transaction(transaction), kill: Some(Kill::Power(cut)) },
+            ] = &*shrunk.plan.operations
             else {
                 panic!("seed {seed}: {:?}", shrunk.plan);
             };

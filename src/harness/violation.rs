@@ -97,9 +97,9 @@ thread_local!(static IS_QUIET: Cell<bool> = const { Cell::new(false) });
 
 /// While it lives, panics on this thread say nothing: they are findings that repeat
 /// themselves.
-pub(super) struct Quiet(());
+pub(super) struct PanicSilencer(());
 
-impl Quiet {
+impl PanicSilencer {
     pub(super) fn begin() -> Self {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
@@ -115,7 +115,7 @@ impl Quiet {
     }
 }
 
-impl Drop for Quiet {
+impl Drop for PanicSilencer {
     fn drop(&mut self) {
         IS_QUIET.set(false);
     }

@@ -29,7 +29,7 @@ impl Image {
             heap_bytes = self.apply(&*source.disk, header, body, touched)?.unwrap_or(heap_bytes);
             Ok(())
         })?;
-        self.settle(heap_bytes)?;
+        self.finish_replay(heap_bytes)?;
         self.position = self.position.max(target);
         Ok(())
     }
@@ -38,7 +38,7 @@ impl Image {
     ///
     /// Not before, because a heap that a checkpoint was writing when it was cut
     /// off shows the header of a later state until the last record is applied.
-    pub(crate) fn settle(&mut self, heap_bytes: u64) -> Result<()> {
+    pub(crate) fn finish_replay(&mut self, heap_bytes: u64) -> Result<()> {
         self.forget_ranges();
         self.refresh_view()?;
         if self.heap_bytes() == heap_bytes {
@@ -201,7 +201,7 @@ impl Image {
         if !self.map.is_copy() {
             // A page of the image's own may be left from when the heap was longer;
             // it would hide the file's.
-            if self.map.give_back(page * PAGE_BYTES, count * PAGE_BYTES).is_ok() {
+            if self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES).is_ok() {
                 return Ok(());
             }
             // A program that locks its memory (`mlockall`) gives none back: it gets a copy.
@@ -227,11 +227,11 @@ impl Image {
     }
 
     /// Drops private pages that equal the file's, all but those in `keep`.
-    pub(crate) fn give_back(&mut self, keep: &PageSet) -> std::io::Result<()> {
+    pub(crate) fn release_memory(&mut self, keep: &PageSet) -> std::io::Result<()> {
         for (page, count) in self.touched.runs(u64::MAX) {
             let free = (page..page + count).filter(|page| !keep.contains(*page));
             for page in free {
-                self.map.give_back(page * PAGE_BYTES, PAGE_BYTES)?;
+                self.map.release_memory(page * PAGE_BYTES, PAGE_BYTES)?;
             }
         }
         self.touched.retain_in(keep);
@@ -252,12 +252,12 @@ impl Image {
 }
 
 #[cold]
-fn no_pages(header: &RecordHeader) -> crate::Error {
+fn no_pages(header: &RecordHeader) -> crate::error::Error {
     bad_record(header, "pages within the heap")
 }
 
 #[cold]
-fn bad_record(header: &RecordHeader, expected: &str) -> crate::Error {
+fn bad_record(header: &RecordHeader, expected: &str) -> crate::error::Error {
     let position = header.position.get();
     let found = format!("others, in a record of {} bytes", header.as_bytes().len());
     ErrorKind::corrupt("log record (position)", position, expected, found)
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
     use crate::disk::MemoryDisk;
     use crate::format::record::{KIND_COMMIT, OP_BULK, OP_ZERO, push_line, push_pages};
-    use crate::image::{ImageTraits, LinkTests};
+    use crate::image::{ImageTraits, LinkChecks};
     use crate::map::PrivateMap;
     use zerocopy::FromZeros;
 
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn only_pages_that_are_not_zero_become_private() {
         let map = PrivateMap::of_memory(PAGES * PAGE_BYTES).unwrap();
-        let traits = ImageTraits { tests: LinkTests::Bounds, hash_key: [0; 16] };
+        let traits = ImageTraits { tests: LinkChecks::Bounds, hash_key: [0; 16] };
         let mut image = Image::new(map, 0, traits);
         let (mut touched, mut body) = (PageSet::default(), Vec::new());
         push_line(&mut body, 7 * LINES_PER_PAGE, &[0; 64], &[1; 64]);

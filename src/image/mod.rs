@@ -17,23 +17,23 @@ use std::io;
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind};
 
+mod allocator_view;
 mod apply;
-mod heap;
-mod hold;
 mod page_ranges;
 mod page_set;
 mod pool;
+mod reader;
 mod view;
 
-pub use hold::OldReader;
+pub use reader::LongReader;
 pub use view::Image;
 
-pub(crate) use heap::Allocation;
-pub(crate) use hold::ReaderReport;
+pub(crate) use allocator_view::Allocation;
 pub(crate) use page_set::PageSet;
 pub(crate) use pool::{Checkpointed, Pool, PoolStats, open_image};
+pub(crate) use reader::ReaderReport;
 pub(crate) use view::ImageTraits;
-pub use view::LinkTests;
+pub use view::LinkChecks;
 
 /// There is no address space, or the file system has given up: that is no damage.
 #[cold]

@@ -13,23 +13,23 @@ use crate::error::{ErrorKind, Result};
 use crate::format::superblock::Superblock;
 use crate::format::{PAGE_BYTES, heap_room_bytes};
 use crate::log::LogSource;
-use crate::map::Hole;
+use crate::map::Excluded;
 
-use super::hold::{Hold, OldReader};
+use super::reader::{LongReader, ReaderPin};
 use super::{Image, ImageTraits, PageSet, io_error};
 
 /// Idle images that are kept: one for the readers and one to catch up is what
 /// short transactions need.
-const MOST_IDLE: usize = 2;
+const MAX_IDLE: usize = 2;
 
 /// Images for readers, under one lock.
 pub(crate) struct Pool {
     /// The image that the next reader gets.
     current: Option<Arc<Image>>,
     /// Who took it first, of those who may hold it now.
-    hold: Option<Hold>,
+    hold: Option<ReaderPin>,
     /// Images that were current; readers may hold them.
-    earlier: Vec<Earlier>,
+    earlier: Vec<RetiredImage>,
     idle: Vec<Image>,
     /// Readers that have left earlier images since these were looked through.
     left: usize,
@@ -41,15 +41,15 @@ pub(crate) struct Pool {
 }
 
 /// An image that was current.
-struct Earlier {
+struct RetiredImage {
     image: Arc<Image>,
-    hold: Hold,
+    hold: ReaderPin,
     is_reported: bool,
     /// Pages that checkpoints gave it while readers held it.
     frozen: PageSet,
 }
 
-impl Earlier {
+impl RetiredImage {
     /// Gives it pages of its own, before the file's are written.
     fn freeze(&mut self, pages: &PageSet) -> std::io::Result<()> {
         self.image.freeze(pages)?;
@@ -59,7 +59,7 @@ impl Earlier {
         Ok(())
     }
 
-    fn old_reader(&self) -> OldReader {
+    fn old_reader(&self) -> LongReader {
         let frozen_bytes = self.frozen.len() * PAGE_BYTES;
         let mut reader = old_reader(&self.image, self.hold);
         reader.private_bytes += frozen_bytes;
@@ -88,7 +88,7 @@ impl Checkpointed {
 pub(crate) struct PoolStats {
     pub(crate) held: usize,
     pub(crate) idle: usize,
-    pub(crate) oldest: Option<OldReader>,
+    pub(crate) oldest: Option<LongReader>,
     pub(crate) held_private_bytes: u64,
     pub(crate) private_bytes: u64,
 }
@@ -108,13 +108,13 @@ impl Pool {
     }
 
     /// An image at `visible`, for a reader to hold that begins at `begun_at`; no
-    /// more than `most_held` are held at once.
+    /// more than `max_held` are held at once.
     #[inline]
     pub(crate) fn take(
         &mut self,
         source: &dyn Fn() -> LogSource,
         visible: u64,
-        most_held: usize,
+        max_held: usize,
         begun_at: &'static Location<'static>,
     ) -> Result<Arc<Image>> {
         if let Some(current) = &self.current
@@ -123,50 +123,51 @@ impl Pool {
             let image = Arc::clone(current);
             // Nobody held it, so it is one more that is held.
             if Arc::strong_count(&image) == 2 {
-                if self.earlier.len() >= most_held {
+                if self.earlier.len() >= max_held {
                     drop(image);
-                    self.expect_room(most_held)?;
-                    return self.take(source, visible, most_held, begun_at);
+                    self.expect_room(max_held)?;
+                    return self.take(source, visible, max_held, begun_at);
                 }
-                self.hold = Some(Hold::begin(begun_at));
+                self.hold = Some(ReaderPin::begin(begun_at));
             }
             return Ok(image);
         }
-        self.expect_room(most_held)?;
+        self.expect_room(max_held)?;
         let image = Arc::clone(self.advance(&source(), visible)?);
-        self.hold = Some(Hold::begin(begun_at));
+        self.hold = Some(ReaderPin::begin(begun_at));
         Ok(image)
     }
 
     /// Refuses one more image where readers hold as many as they may.
-    fn expect_room(&mut self, most_held: usize) -> Result<()> {
-        self.collect();
+    fn expect_room(&mut self, max_held: usize) -> Result<()> {
+        self.reclaim_idle();
         let held = self.held().len();
-        if held < most_held {
+        if held < max_held {
             return Ok(());
         }
         let Some(oldest) = self.oldest() else { return Ok(()) };
-        let OldReader { age, begun_at, .. } = oldest;
+        let LongReader { age, begun_at, .. } = oldest;
         Err(ErrorKind::TooManySnapshots { held, age, begun_at }.into())
     }
 
     /// The first readers of the images that readers hold.
-    fn held(&self) -> Vec<OldReader> {
+    fn held(&self) -> Vec<LongReader> {
         let current = self.current.iter().filter(|image| Arc::strong_count(image) > 1);
         let current = current.zip(self.hold).map(|(image, hold)| old_reader(image, hold));
-        self.earlier.iter().map(Earlier::old_reader).chain(current).collect()
+        self.earlier.iter().map(RetiredImage::old_reader).chain(current).collect()
     }
 
-    fn oldest(&self) -> Option<OldReader> {
+    fn oldest(&self) -> Option<LongReader> {
         self.held().into_iter().max_by_key(|reader| reader.age)
     }
 
     /// Readers that hold an image for longer than `age`, each once: those whose image
     /// a commit has made old, since the others cost nothing.
-    pub(crate) fn take_old_readers(&mut self, age: Duration) -> Vec<OldReader> {
-        self.collect();
-        let is_new = |earlier: &&mut Earlier| !earlier.is_reported && earlier.hold.age() >= age;
-        let tell = |earlier: &mut Earlier| {
+    pub(crate) fn take_old_readers(&mut self, age: Duration) -> Vec<LongReader> {
+        self.reclaim_idle();
+        let is_new =
+            |earlier: &&mut RetiredImage| !earlier.is_reported && earlier.hold.age() >= age;
+        let tell = |earlier: &mut RetiredImage| {
             earlier.is_reported = true;
             earlier.old_reader()
         };
@@ -176,9 +177,9 @@ impl Pool {
     /// Takes the current image out of use.
     fn retire_current(&mut self) {
         // An image that nobody has taken yet is held by nobody.
-        let hold = self.hold.take().unwrap_or_else(|| Hold::begin(Location::caller()));
+        let hold = self.hold.take().unwrap_or_else(|| ReaderPin::begin(Location::caller()));
         let retired = self.current.take().inspect(|image| image.set_retired(true));
-        self.earlier.extend(retired.map(|image| Earlier {
+        self.earlier.extend(retired.map(|image| RetiredImage {
             image,
             hold,
             is_reported: false,
@@ -188,7 +189,7 @@ impl Pool {
 
     /// Makes the current image one at `visible`.
     fn advance(&mut self, source: &LogSource, visible: u64) -> Result<&Arc<Image>> {
-        self.collect();
+        self.reclaim_idle();
         let mut touched = PageSet::default();
         // `get_mut` and not `strong_count`: it has the acquire that makes the
         // last reader's reads happen before the change.
@@ -207,7 +208,7 @@ impl Pool {
     }
 
     /// Moves images that readers have left to the idle ones.
-    fn collect(&mut self) {
+    fn reclaim_idle(&mut self) {
         drop(self.reap());
     }
 
@@ -228,13 +229,13 @@ impl Pool {
                     earlier.frozen.iter().for_each(|page| image.touch(page));
                     self.idle.push(image);
                 }
-                Err(image) => self.earlier.push(Earlier { image, ..earlier }),
+                Err(image) => self.earlier.push(RetiredImage { image, ..earlier }),
             }
         }
         // The one with the least to catch up is taken first; the rest is not kept.
         self.idle.sort_by_key(|image| image.position);
         let behind = self.idle.partition_point(|image| image.position < self.log_start);
-        let surplus = self.idle.len().saturating_sub(MOST_IDLE);
+        let surplus = self.idle.len().saturating_sub(MAX_IDLE);
         self.idle.drain(..surplus.max(behind)).collect()
     }
 
@@ -251,7 +252,7 @@ impl Pool {
         if self.current.as_ref().is_some_and(|image| image.position < visible) {
             self.advance(source, visible)?;
         }
-        self.collect();
+        self.reclaim_idle();
         let mut behind =
             self.earlier.iter_mut().filter(|earlier| earlier.image.position < position);
         Ok(behind.try_for_each(|earlier| earlier.freeze(pages)))
@@ -262,7 +263,7 @@ impl Pool {
     pub(crate) fn checkpointed(&mut self, checkpoint: Checkpointed, start: u64) {
         self.checkpoint = checkpoint;
         self.log_start = start;
-        self.collect();
+        self.reclaim_idle();
         if self.current.as_ref().is_some_and(|image| image.position < start) {
             self.retire_current();
         }
@@ -273,7 +274,7 @@ impl Pool {
         if self.current.as_ref().is_some_and(|image| image.position >= visible) {
             return false;
         }
-        self.collect();
+        self.reclaim_idle();
         self.idle.is_empty() && self.current.as_mut().and_then(Arc::get_mut).is_none()
     }
 
@@ -285,7 +286,7 @@ impl Pool {
     /// Nothing that follows the log needs what is before `position`.
     pub(crate) fn forget_before(&mut self, position: u64) {
         self.log_start = self.log_start.max(position);
-        self.collect();
+        self.reclaim_idle();
     }
 
     /// The current image was made of what another process was writing over.
@@ -297,7 +298,7 @@ impl Pool {
     /// Forgets all images that no reader holds; whether none is left.
     pub(crate) fn forget_all(&mut self) -> bool {
         self.retire_current();
-        self.collect();
+        self.reclaim_idle();
         self.idle.clear();
         self.earlier.is_empty()
     }
@@ -312,7 +313,7 @@ impl Pool {
     /// Gives back memory beyond `budget_bytes` in images that nobody holds: the
     /// file is complete up to the checkpoint, so an image that is there needs
     /// no page of its own, and another one is dropped.
-    pub(crate) fn give_back(&mut self, budget_bytes: u64) {
+    pub(crate) fn release_memory(&mut self, budget_bytes: u64) {
         let checkpoint = self.checkpoint.position;
         self.idle.retain(|image| image.private_bytes() <= budget_bytes);
         let Some(image) = self.current.as_mut().and_then(Arc::get_mut) else {
@@ -320,14 +321,14 @@ impl Pool {
         };
         if image.private_bytes() > budget_bytes && image.position == checkpoint {
             // A page that cannot be given back stays private, which is right too.
-            let _ = image.give_back(&PageSet::default());
+            let _ = image.release_memory(&PageSet::default());
         } else if image.private_bytes() > budget_bytes {
             self.current = None;
         }
     }
 
     pub(crate) fn stats(&mut self) -> PoolStats {
-        self.collect();
+        self.reclaim_idle();
         let held = self.held();
         let frozen_bytes = self.earlier.iter().map(|earlier| earlier.frozen.len() * PAGE_BYTES);
         let earlier = self.earlier.iter().map(|earlier| &earlier.image);
@@ -345,8 +346,8 @@ impl Pool {
     }
 }
 
-fn old_reader(image: &Image, hold: Hold) -> OldReader {
-    OldReader {
+fn old_reader(image: &Image, hold: ReaderPin) -> LongReader {
+    LongReader {
         age: hold.age(),
         begun_at: hold.begun_at,
         position: image.position,
@@ -369,7 +370,7 @@ pub(crate) fn open_image(
         return Err(ErrorKind::corrupt("file's length", file, offset, found));
     }
     let mut map = disk.map_heap(room).map_err(io_error("map the heap", disk))?;
-    map.set_view(checkpoint.heap_bytes, [Hole::default(); 2]);
+    map.set_view(checkpoint.heap_bytes, [Excluded::default(); 2]);
     let mut image = Image::new(map, checkpoint.position, traits);
     image.refresh_holes()?;
     Ok(image)

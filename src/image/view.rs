@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::HEAD_PAGES;
-use crate::map::{HasMap, Misfit, PrivateMap};
+use crate::map::{AccessError, HasMap, PrivateMap};
 use crate::persist::{Link, Persist, Pointee};
 
 use super::PageSet;
@@ -16,12 +16,12 @@ use super::page_ranges::PageRanges;
 /// How much is tested when a link is followed for reading.
 ///
 /// The default is `Live` where flagstone is built with debug assertions, as `cargo build` and
-/// `cargo test` do, and `Bounds` elsewhere. [`OpenOptions::link_tests`] sets either:
+/// `cargo test` do, and `Bounds` elsewhere. [`OpenOptions::link_checks`] sets either:
 /// `Live` costs about as much again as following the link, once for each.
 ///
-/// [`OpenOptions::link_tests`]: crate::OpenOptions::link_tests
+/// [`OpenOptions::link_checks`]: crate::OpenOptions::link_checks
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkTests {
+pub enum LinkChecks {
     /// Bounds, alignment, bit validity. What the link leads to may have been
     /// freed since; then its bytes are those of the last object there, or of
     /// a later one.
@@ -31,7 +31,7 @@ pub enum LinkTests {
     Live,
 }
 
-impl Default for LinkTests {
+impl Default for LinkChecks {
     fn default() -> Self {
         if cfg!(debug_assertions) { Self::Live } else { Self::Bounds }
     }
@@ -58,7 +58,7 @@ pub struct Image {
 /// What all images of a store have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ImageTraits {
-    pub(crate) tests: LinkTests,
+    pub(crate) tests: LinkChecks,
     pub(crate) hash_key: [u8; 16],
 }
 
@@ -71,8 +71,8 @@ impl HasMap for Image {
 impl Image {
     /// An image of a mapping that holds the heap's state at `position`.
     pub(crate) fn new(mut map: PrivateMap, position: u64, traits: ImageTraits) -> Self {
-        if traits.tests == LinkTests::Bounds {
-            map.allow_quick(HEAD_PAGES * PAGE_BYTES);
+        if traits.tests == LinkChecks::Bounds {
+            map.enable_fast_path(HEAD_PAGES * PAGE_BYTES);
         }
         let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
         let (touched, is_retired) = (PageSet::default(), AtomicBool::new(false));
@@ -147,8 +147,8 @@ impl Image {
     /// `None` if [`at`](Self::at) has to be asked. Takes a few instructions where
     /// `at` has the careful tests beside it.
     #[inline(always)]
-    pub(crate) fn quick<P: Pointee + ?Sized>(&self, link: Link<P>) -> Option<&P> {
-        self.map.quick_items::<P::Item>(link.offset(), link.count()).map(P::from_items)
+    pub(crate) fn fast<P: Pointee + ?Sized>(&self, link: Link<P>) -> Option<&P> {
+        self.map.fast_items::<P::Item>(link.offset(), link.count()).map(P::from_items)
     }
 
     /// A copy of the target of `link`, for types that are `Copy`.
@@ -169,7 +169,7 @@ impl Image {
     #[inline(always)]
     fn follow<P: Pointee + ?Sized>(&self, link: Link<P>) -> Option<&P> {
         let (offset, count) = (link.offset(), link.count());
-        let items = match self.map.quick_items::<P::Item>(offset, count) {
+        let items = match self.map.fast_items::<P::Item>(offset, count) {
             Some(items) => items,
             None if self.is_refused(link) => return None,
             None => self.map.items::<P::Item>(offset, count).ok()?,
@@ -180,7 +180,7 @@ impl Image {
     /// Whether a stricter test than that of bounds refuses the link.
     #[inline(always)]
     pub(crate) fn is_refused<P: Pointee + ?Sized>(&self, link: Link<P>) -> bool {
-        self.traits.tests == LinkTests::Live && self.expect_live(link).is_err()
+        self.traits.tests == LinkChecks::Live && self.expect_live(link).is_err()
     }
 
     /// Why a link was refused.
@@ -190,13 +190,13 @@ impl Image {
         if link.is_null() {
             return null_link::<P>();
         }
-        if self.traits.tests == LinkTests::Live
+        if self.traits.tests == LinkChecks::Live
             && let Err(error) = self.expect_live(link)
         {
             return error;
         }
         let items = self.map.items::<P::Item>(link.offset(), link.count());
-        self.misfit(link, items.err().unwrap_or(Misfit::OutOfBounds))
+        self.misfit(link, items.err().unwrap_or(AccessError::OutOfBounds))
     }
 
     /// As `at`, exclusively. The caller has marked the lines.
@@ -238,10 +238,10 @@ impl Image {
     pub(crate) fn expect_place<T: Persist>(&self, link: Link<T>) -> Result<()> {
         let bytes = self.map.items::<u8>(link.offset(), size_of::<T>() as u64);
         if bytes.is_err() {
-            return Err(self.misfit(link, Misfit::OutOfBounds));
+            return Err(self.misfit(link, AccessError::OutOfBounds));
         }
         if !link.offset().is_multiple_of(align_of::<T>() as u64) {
-            return Err(self.misfit(link, Misfit::Misaligned));
+            return Err(self.misfit(link, AccessError::Misaligned));
         }
         Ok(())
     }
@@ -254,7 +254,7 @@ impl Image {
     ) -> Result<[&mut T; N]> {
         let limit = self.map.limit();
         self.map.disjoint_mut(links.map(Link::offset)).map_err(|misfit| match misfit {
-            Misfit::Overlap(first, second) => {
+            AccessError::Overlap(first, second) => {
                 ErrorKind::LinksOverlap { first, second, offset: links[second].offset() }.into()
             }
             // The caller has tested each link before marking it.
@@ -263,15 +263,15 @@ impl Image {
     }
 
     #[cold]
-    pub(crate) fn misfit<P: Pointee + ?Sized>(&self, link: Link<P>, misfit: Misfit) -> Error {
+    pub(crate) fn misfit<P: Pointee + ?Sized>(&self, link: Link<P>, misfit: AccessError) -> Error {
         let (type_name, offset) = (P::target_name(), link.offset());
         match misfit {
-            Misfit::Misaligned => {
+            AccessError::Misaligned => {
                 let align_bytes = align_of::<P::Item>() as u64;
                 ErrorKind::LinkMisaligned { type_name, offset, align_bytes }.into()
             }
-            Misfit::Invalid => ErrorKind::InvalidBits { type_name, offset }.into(),
-            Misfit::OutOfBounds | Misfit::Overlap(..) => {
+            AccessError::Invalid => ErrorKind::InvalidBits { type_name, offset }.into(),
+            AccessError::OutOfBounds | AccessError::Overlap(..) => {
                 out_of_bounds::<P::Item>(offset, link.count(), self.map.limit())
             }
         }

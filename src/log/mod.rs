@@ -15,10 +15,10 @@
 //! it. `L5` `visible` is the largest position such that every record before it
 //! is durable or deferred.
 
+mod recovery_scan;
 mod ring;
-mod scan;
 mod tail;
 
+pub(crate) use recovery_scan::{RecoveredLog, scan};
 pub(crate) use ring::{LogSource, READING, Ring};
-pub(crate) use scan::{RecoveredLog, recover};
 pub(crate) use tail::{Append, Tail};

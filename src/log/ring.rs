@@ -8,7 +8,7 @@ use crate::disk::{Disk, LogRegion, uninterrupted};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
-use crate::plant::{Plant, Planted};
+use crate::mutation::{ActiveMutation, Mutation};
 
 /// Bytes of the log that are copied out at a time.
 const PIECE_BYTES: u64 = 64 * 1024;
@@ -24,7 +24,7 @@ pub(crate) struct Ring {
     len_bytes: u64,
     /// A position that lies at the region's start.
     base: u64,
-    pub(super) planted: Planted,
+    pub(super) mutation: ActiveMutation,
 }
 
 impl Ring {
@@ -33,10 +33,10 @@ impl Ring {
         offset: u64,
         len_bytes: u64,
         base: u64,
-        planted: Planted,
+        mutation: ActiveMutation,
     ) -> std::io::Result<Self> {
         let region = uninterrupted(|| disk.open_log(offset, len_bytes))?;
-        Ok(Self { region, offset, len_bytes, base, planted })
+        Ok(Self { region, offset, len_bytes, base, mutation })
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {
@@ -45,7 +45,7 @@ impl Ring {
 
     /// The longest record that fits into the empty ring wherever it begins: a
     /// skip before it may take as much again.
-    pub(crate) fn longest_record_bytes(&self) -> u64 {
+    pub(crate) fn max_record_bytes(&self) -> u64 {
         self.len_bytes / 2 - 2 * PAGE_BYTES
     }
 
@@ -112,7 +112,11 @@ impl Ring {
 
     /// Whether what stands at `position` was once written as the record that
     /// follows `chain`, as far as its header still shows.
-    pub(crate) fn resembles_record(&self, position: u64, chain: u64) -> std::io::Result<bool> {
+    pub(crate) fn resembles_record(
+        &self,
+        position: u64,
+        prev_checksum: u64,
+    ) -> std::io::Result<bool> {
         if self.room_to_end(position) < HEADER_BYTES {
             return Ok(false);
         }
@@ -122,7 +126,7 @@ impl Ring {
             let signs = [
                 header.magic == record::MAGIC,
                 header.position.get() == position,
-                header.chain.get() == chain,
+                header.prev_checksum.get() == prev_checksum,
             ];
             // Damage may have met one of them.
             bytes != [0; HEADER_BYTES as usize]
@@ -140,11 +144,12 @@ impl Ring {
         let kinds = record::KIND_COMMIT..=record::KIND_SPILL;
         let longest = match header.kind {
             record::KIND_SKIP => u64::MAX,
-            _ => self.longest_record_bytes() + HEADER_BYTES,
+            _ => self.max_record_bytes() + HEADER_BYTES,
         };
         header.magic == record::MAGIC
             && kinds.contains(&header.kind)
-            && (header.position.get() == position || self.planted.has(Plant::RecordOfEarlierLap))
+            && (header.position.get() == position
+                || self.mutation.has(Mutation::RecordOfEarlierLap))
             && len.is_multiple_of(8)
             && (HEADER_BYTES..=self.room_to_end(position).min(longest)).contains(&len)
             && leaves_room(position + len)
@@ -157,19 +162,20 @@ impl Ring {
         &self,
         position: u64,
         epoch: u64,
-        chain: Option<u64>,
+        prev_checksum: Option<u64>,
         buffer: &mut Vec<u8>,
     ) -> std::io::Result<Option<RecordHeader>> {
         let Some(header) = self.header(position)? else {
             return Ok(None);
         };
-        let follows = chain.is_none_or(|chain| chain == header.chain.get());
-        if !follows && !self.planted.has(Plant::RecordOfEarlierLap) {
+        let follows =
+            prev_checksum.is_none_or(|prev_checksum| prev_checksum == header.prev_checksum.get());
+        if !follows && !self.mutation.has(Mutation::RecordOfEarlierLap) {
             return Ok(None);
         }
         self.load_into(buffer, position, covered_bytes(&header))?;
         let checks = record::checks(buffer, epoch);
-        Ok((checks || self.planted.has(Plant::RecordChecksumIgnored)).then_some(header))
+        Ok((checks || self.mutation.has(Mutation::RecordChecksumIgnored)).then_some(header))
     }
 
     /// Only where that fault is planted: a record that does not check, as a skip.
@@ -178,7 +184,7 @@ impl Ring {
         position: u64,
         buffer: &mut Vec<u8>,
     ) -> std::io::Result<Option<RecordHeader>> {
-        if !self.planted.has(Plant::RecordWithoutPredecessor) {
+        if !self.mutation.has(Mutation::RecordWithoutPredecessor) {
             return Ok(None);
         }
         buffer.resize(HEADER_BYTES as usize, 0);
@@ -316,14 +322,14 @@ impl LogSource {
     }
 
     #[cold]
-    fn damaged(&self, position: u64) -> crate::Error {
+    fn damaged(&self, position: u64) -> crate::error::Error {
         let offset = self.ring.file_offset(position);
         ErrorKind::corrupt("log record (file offset)", offset, "a whole record", "other bytes")
     }
 
     /// What cannot be looked at is not damaged, for all that is known.
     #[cold]
-    pub(super) fn failed(&self, source: std::io::Error) -> crate::Error {
+    pub(super) fn failed(&self, source: std::io::Error) -> crate::error::Error {
         let path = self.disk.path().to_path_buf();
         ErrorKind::Io { action: READING, path, source }.into()
     }

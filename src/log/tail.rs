@@ -9,7 +9,7 @@ use zerocopy::little_endian::U64;
 use super::Ring;
 use crate::format::PAGE_BYTES;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader};
-use crate::plant::Plant;
+use crate::mutation::Mutation;
 
 /// What the holder of the log's lock knows of it.
 pub(crate) struct Tail {
@@ -20,7 +20,7 @@ pub(crate) struct Tail {
     /// The end of the last whole record.
     pub(crate) appended: u64,
     /// The checksum of that record.
-    pub(crate) chain: u64,
+    pub(crate) prev_checksum: u64,
     /// Everything before this position is durable.
     pub(crate) durable: u64,
     /// Where those records begin that asked to be durable and are not yet.
@@ -38,13 +38,13 @@ pub(crate) struct Append<'a> {
 }
 
 impl Tail {
-    pub(crate) fn new(ring: Arc<Ring>, epoch: u64, position: u64, chain: u64) -> Self {
+    pub(crate) fn new(ring: Arc<Ring>, epoch: u64, position: u64, prev_checksum: u64) -> Self {
         Self {
             ring,
             epoch,
             start: position,
             appended: position,
-            chain,
+            prev_checksum,
             durable: position,
             waiting: VecDeque::new(),
         }
@@ -67,7 +67,7 @@ impl Tail {
         // One block in reserve, for the skip that a flush may append.
         let needed = skipped + len_bytes + 2 * PAGE_BYTES;
         self.appended - self.start + needed <= self.ring.len_bytes()
-            || self.ring.planted.has(Plant::OverrunTheLog)
+            || self.ring.mutation.has(Mutation::OverrunTheLog)
     }
 
     /// Appends a record that fits; returns the position behind it.
@@ -88,7 +88,7 @@ impl Tail {
     }
 
     /// Fills up the block that was begun (L3); returns the position to flush to.
-    pub(crate) fn seal(&mut self) -> std::io::Result<u64> {
+    pub(crate) fn pad_block(&mut self) -> std::io::Result<u64> {
         let rest = self.appended.next_multiple_of(PAGE_BYTES) - self.appended;
         if rest != 0 {
             self.skip(rest)?;
@@ -122,13 +122,13 @@ impl Tail {
         header.kind = kind;
         header.len_bytes.set(len_bytes as u32);
         header.position = U64::new(self.appended);
-        header.chain = U64::new(self.chain);
+        header.prev_checksum = U64::new(self.prev_checksum);
         header.durable = U64::new(self.durable);
         header.heap_bytes = U64::new(heap_bytes);
-        let chain = record::seal(record, header, self.epoch);
+        let prev_checksum = record::seal(record, header, self.epoch);
         self.ring.store(self.appended, record)?;
         self.appended += len_bytes;
-        self.chain = chain;
+        self.prev_checksum = prev_checksum;
         Ok(())
     }
 }

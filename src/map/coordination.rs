@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-use super::Birth;
+use super::ForkGuard;
 use super::sigbus::{Guard, no_block};
 use crate::format::coordination::CoordinationPage;
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
@@ -20,7 +20,7 @@ pub(crate) struct CoordinationMap {
     /// Dropped before the mapping.
     guard: Guard,
     map: Option<MmapRaw>,
-    birth: Birth,
+    birth: ForkGuard,
 }
 
 impl CoordinationMap {
@@ -34,7 +34,7 @@ impl CoordinationMap {
         let map = options.map_raw(file)?;
         map.advise(Advice::DontFork)?;
         let guard = Guard::new(map.as_ptr(), map.len())?;
-        Ok(Self { guard, map: Some(map), birth: Birth::here() })
+        Ok(Self { guard, map: Some(map), birth: ForkGuard::here() })
     }
 
     /// Refuses a page that is not the file's any more: what this process stored to it before
@@ -60,7 +60,7 @@ impl Deref for CoordinationMap {
 impl Drop for CoordinationMap {
     /// In a forked child there is nothing to unmap (M7).
     fn drop(&mut self) {
-        if !self.birth.is_here() {
+        if !self.birth.is_same_process() {
             std::mem::forget(self.map.take());
         }
     }

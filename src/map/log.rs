@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-use super::Birth;
+use super::ForkGuard;
 use super::sigbus::{Guard, no_block};
 
 const WORD: usize = size_of::<u64>();
@@ -22,13 +22,13 @@ pub(crate) struct LogMap {
     guard: Guard,
     /// There until it is dropped.
     map: Option<MmapRaw>,
-    birth: Birth,
+    birth: ForkGuard,
 }
 
 impl Drop for LogMap {
     /// In a forked child there is nothing to unmap (M7).
     fn drop(&mut self) {
-        if !self.birth.is_here() {
+        if !self.birth.is_same_process() {
             std::mem::forget(self.map.take());
         }
     }
@@ -41,7 +41,7 @@ impl LogMap {
         let map = MmapOptions::new().offset(offset).len(len).map_raw(file)?;
         map.advise(Advice::DontFork)?;
         let guard = Guard::new(map.as_ptr(), len)?;
-        Ok(Self { guard, map: Some(map), birth: Birth::here() })
+        Ok(Self { guard, map: Some(map), birth: ForkGuard::here() })
     }
 
     /// Whether a page of it could not be had, and is not the file's any more. What was

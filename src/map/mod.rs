@@ -30,22 +30,22 @@
 //! `M6` While an `Arc` holds what has a map, nobody gets a `&mut` to it, and nothing
 //! changes a map's view through `&`: a copy of its bounds stays true.
 //! `M7` A mapping is used, and unmapped, in the process that made it alone: a forked child
-//! does not have it ([`Birth`]).
+//! does not have it ([`ForkGuard`]).
 //! `M8` What is mapped shared, the log and the page where processes meet, is got at through
 //! atomics alone, so that no access of another thread or process is a data race; and it is
 //! guarded: where the file cannot give a page, this process gets one of its own, of zeros,
 //! and whoever stored or loaded finds that out before it goes by it (`sigbus`).
 
-mod birth;
 mod coordination;
+mod fast_path;
+mod fork;
 mod log;
 mod private;
 mod replay;
 mod sigbus;
-mod window;
 
-pub(crate) use birth::Birth;
 pub(crate) use coordination::CoordinationMap;
+pub(crate) use fast_path::{HasMap, PinnedMap};
+pub(crate) use fork::ForkGuard;
 pub(crate) use log::LogMap;
-pub(crate) use private::{Hole, Misfit, PrivateMap};
-pub(crate) use window::{HasMap, Held};
+pub(crate) use private::{AccessError, Excluded, PrivateMap};

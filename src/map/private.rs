@@ -5,8 +5,8 @@ use std::io;
 
 use memmap2::{Advice, MmapOptions, MmapRaw, RemapOptions, UncheckedAdvice};
 
-use super::Birth;
-use super::window::{Base, Window};
+use super::ForkGuard;
+use super::fast_path::{Base, FastBounds};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::persist::{Persist, assert_object};
 
@@ -25,14 +25,14 @@ enum Owner {
 
 /// A part of the heap that no reference may touch; empty if `start == end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Hole {
+pub(crate) struct Excluded {
     pub(crate) start: u64,
     pub(crate) end: u64,
 }
 
 /// Why an offset cannot become a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Misfit {
+pub(crate) enum AccessError {
     OutOfBounds,
     Misaligned,
     Invalid,
@@ -49,22 +49,22 @@ pub(crate) struct PrivateMap {
     /// `limit` that no hole touches. Empty where links are to be tested more
     /// strictly. It never holds offset 0, so that following a link through it
     /// needs no test for null.
-    quick_start: u64,
-    quick_bytes: u64,
+    fast_begin: u64,
+    fast_bytes: u64,
     /// The first offset that objects may have, if there is to be such a stretch.
     /// What lies before it would spend a small store's stretch on pages that no
     /// user's link leads to.
-    quick_from: Option<u64>,
-    holes: [Hole; 2],
+    fast_start: Option<u64>,
+    holes: [Excluded; 2],
     len_bytes: u64,
     owner: Owner,
-    birth: Birth,
+    birth: ForkGuard,
 }
 
 impl Drop for PrivateMap {
     /// In a forked child there is nothing to unmap (M7).
     fn drop(&mut self) {
-        if !self.birth.is_here() {
+        if !self.birth.is_same_process() {
             std::mem::forget(std::mem::replace(&mut self.owner, Owner::Memory(Vec::new())));
         }
     }
@@ -102,17 +102,17 @@ impl PrivateMap {
             Owner::File(map) => map.as_mut_ptr(),
             Owner::Memory(memory) => memory.as_mut_ptr().cast(),
         };
-        let holes = [Hole::default(); 2];
+        let holes = [Excluded::default(); 2];
         Self {
             base: Base(base),
             limit: 0,
-            quick_start: 0,
-            quick_bytes: 0,
-            quick_from: None,
+            fast_begin: 0,
+            fast_bytes: 0,
+            fast_start: None,
             holes,
             len_bytes,
             owner,
-            birth: Birth::here(),
+            birth: ForkGuard::here(),
         }
     }
 
@@ -127,7 +127,7 @@ impl PrivateMap {
     }
 
     /// The parts that no reference may touch.
-    pub(crate) fn holes(&self) -> [Hole; 2] {
+    pub(crate) fn holes(&self) -> [Excluded; 2] {
         self.holes
     }
 
@@ -138,12 +138,12 @@ impl PrivateMap {
     }
 
     /// Says which bytes may be borrowed; more than are mapped are not.
-    pub(crate) fn set_view(&mut self, limit: u64, holes: [Hole; 2]) {
+    pub(crate) fn set_view(&mut self, limit: u64, holes: [Excluded; 2]) {
         self.limit = limit.min(self.len_bytes);
         self.holes = holes;
-        let gap = self.quick_from.map(|first| widest_gap(first.max(1), self.limit, holes));
+        let gap = self.fast_start.map(|first| widest_gap(first.max(1), self.limit, holes));
         let gap = gap.unwrap_or_default();
-        (self.quick_start, self.quick_bytes) = (gap.start, gap.end - gap.start);
+        (self.fast_begin, self.fast_bytes) = (gap.start, gap.end - gap.start);
     }
 
     /// Maps more or less of the file. Bytes that stay keep their contents,
@@ -167,9 +167,9 @@ impl PrivateMap {
         let mut larger = Self::of_memory(len_bytes)?;
         let keep = self.len_bytes.min(len_bytes);
         let (limit, holes) = (self.limit, self.holes);
-        larger.quick_from = self.quick_from;
-        self.set_view(keep, [Hole::default(); 2]);
-        larger.set_view(keep, [Hole::default(); 2]);
+        larger.fast_start = self.fast_start;
+        self.set_view(keep, [Excluded::default(); 2]);
+        larger.set_view(keep, [Excluded::default(); 2]);
         if let (Ok(from), Ok(to)) = (self.items::<u8>(0, keep), larger.items_mut::<u8>(0, keep)) {
             to.copy_from_slice(from);
         }
@@ -178,64 +178,69 @@ impl PrivateMap {
         Ok(())
     }
 
-    /// Lets `quick_items` answer for objects at `first` or later.
-    pub(crate) fn allow_quick(&mut self, first: u64) {
-        self.quick_from = Some(first);
+    /// Lets `fast_items` answer for objects at `first` or later.
+    pub(crate) fn enable_fast_path(&mut self, first: u64) {
+        self.fast_start = Some(first);
         self.set_view(self.limit, self.holes);
     }
 
     /// As `items`, but refuses also what a window cannot tell.
     #[inline]
-    pub(crate) fn quick_items<T: Persist>(&self, offset: u64, count: u64) -> Option<&[T]> {
-        if !self.quick().holds::<T>(offset, count) || self.valid::<T>(offset, count).is_err() {
+    pub(crate) fn fast_items<T: Persist>(&self, offset: u64, count: u64) -> Option<&[T]> {
+        if !self.fast().holds::<T>(offset, count) || self.valid::<T>(offset, count).is_err() {
             return None;
         }
         // SAFETY: `holds` and `valid` have tested it, the window is this map's,
         // and `self` is borrowed as long as what is returned (M3).
-        Some(unsafe { self.quick().items(offset, count) })
+        Some(unsafe { self.fast().items(offset, count) })
     }
 
-    /// What `quick_items` goes by.
-    pub(super) fn quick(&self) -> Window {
-        Window { base: self.base, start: self.quick_start, bytes: self.quick_bytes }
+    /// What `fast_items` goes by.
+    pub(super) fn fast(&self) -> FastBounds {
+        FastBounds { base: self.base, start: self.fast_begin, bytes: self.fast_bytes }
     }
 
     /// Whether `bytes` from `offset` on may be borrowed.
     #[inline]
     fn in_view(&self, offset: u64, bytes: u64) -> bool {
         let Some(end) = offset.checked_add(bytes) else { return false };
-        let clear = |hole: &Hole| end <= hole.start || offset >= hole.end || hole.start == hole.end;
+        let clear =
+            |hole: &Excluded| end <= hole.start || offset >= hole.end || hole.start == hole.end;
         end <= self.limit && self.holes.iter().all(clear)
     }
 
     /// The tests that turn an offset into an address: bounds, alignment.
     #[inline]
-    pub(super) fn address<T: Persist>(&self, offset: u64, count: u64) -> Result<*mut T, Misfit> {
+    pub(super) fn address<T: Persist>(
+        &self,
+        offset: u64,
+        count: u64,
+    ) -> Result<*mut T, AccessError> {
         const { assert_object::<T>() };
-        let bytes = (size_of::<T>() as u64).checked_mul(count).ok_or(Misfit::OutOfBounds)?;
+        let bytes = (size_of::<T>() as u64).checked_mul(count).ok_or(AccessError::OutOfBounds)?;
         if !self.in_view(offset, bytes) {
-            return Err(Misfit::OutOfBounds);
+            return Err(AccessError::OutOfBounds);
         }
         if !offset.is_multiple_of(align_of::<T>() as u64) {
-            return Err(Misfit::Misaligned);
+            return Err(AccessError::Misaligned);
         }
         Ok(self.base.0.wrapping_add(offset as usize).cast())
     }
 
     /// Whether the bytes are `count` values of `T`.
     #[inline]
-    fn valid<T: Persist>(&self, offset: u64, count: u64) -> Result<(), Misfit> {
+    fn valid<T: Persist>(&self, offset: u64, count: u64) -> Result<(), AccessError> {
         if T::ANY_BITS {
             return Ok(());
         }
         let bytes = self.items::<u8>(offset, count * size_of::<T>() as u64)?;
         let valid = bytes.chunks_exact(size_of::<T>()).all(T::is_valid);
-        if valid { Ok(()) } else { Err(Misfit::Invalid) }
+        if valid { Ok(()) } else { Err(AccessError::Invalid) }
     }
 
     /// `count` values of `T` at `offset`.
     #[inline]
-    pub(crate) fn items<T: Persist>(&self, offset: u64, count: u64) -> Result<&[T], Misfit> {
+    pub(crate) fn items<T: Persist>(&self, offset: u64, count: u64) -> Result<&[T], AccessError> {
         let address = self.address::<T>(offset, count)?;
         self.valid::<T>(offset, count)?;
         // SAFETY: `address` proved bounds (below `limit`: M1, M2, M5) and
@@ -251,7 +256,7 @@ impl PrivateMap {
         &mut self,
         offset: u64,
         count: u64,
-    ) -> Result<&mut [T], Misfit> {
+    ) -> Result<&mut [T], AccessError> {
         let address = self.address::<T>(offset, count)?;
         self.valid::<T>(offset, count)?;
         // SAFETY: as in `items`; `&mut self` makes it the only reference (M3),
@@ -261,7 +266,7 @@ impl PrivateMap {
 
     /// Moves a value to `offset`, whatever the bytes there were before.
     #[inline]
-    pub(crate) fn put<T: Persist>(&mut self, offset: u64, value: T) -> Result<(), Misfit> {
+    pub(crate) fn put<T: Persist>(&mut self, offset: u64, value: T) -> Result<(), AccessError> {
         let address = self.address::<T>(offset, 1)?;
         // SAFETY: `address` proved bounds and alignment, `&mut self` that no
         // reference is alive (M3); the old bytes need no drop (P4).
@@ -272,7 +277,7 @@ impl PrivateMap {
     /// A copy of the value at `offset`. Values are plain bytes: that two of them
     /// are the same matters to whoever owns something by it, not to memory.
     #[inline]
-    pub(crate) fn value<T: Persist>(&self, offset: u64) -> Result<T, Misfit> {
+    pub(crate) fn value<T: Persist>(&self, offset: u64) -> Result<T, AccessError> {
         let address = self.address::<T>(offset, 1)?;
         self.valid::<T>(offset, 1)?;
         // SAFETY: as in `items`; the value needs no drop (P4) and shares nothing
@@ -282,7 +287,7 @@ impl PrivateMap {
 
     /// Copies bytes to another place in the heap, which may overlap.
     #[inline]
-    pub(crate) fn copy(&mut self, from: u64, to: u64, bytes: u64) -> Result<(), Misfit> {
+    pub(crate) fn copy(&mut self, from: u64, to: u64, bytes: u64) -> Result<(), AccessError> {
         let source = self.address::<u8>(from, bytes)?;
         let target = self.address::<u8>(to, bytes)?;
         // SAFETY: `address` proved the bounds of both, `&mut self` that no
@@ -296,14 +301,14 @@ impl PrivateMap {
     pub(crate) fn disjoint_mut<T: Persist, const N: usize>(
         &mut self,
         offsets: [u64; N],
-    ) -> Result<[&mut T; N], Misfit> {
+    ) -> Result<[&mut T; N], AccessError> {
         let mut addresses = [std::ptr::null_mut(); N];
         for (i, offset) in offsets.into_iter().enumerate() {
             addresses[i] = self.address::<T>(offset, 1)?;
             self.valid::<T>(offset, 1)?;
             let near = |other: &u64| other.abs_diff(offset) < size_of::<T>() as u64;
             if let Some(other) = offsets[..i].iter().position(near) {
-                return Err(Misfit::Overlap(other, i));
+                return Err(AccessError::Overlap(other, i));
             }
         }
         // SAFETY: as in `items_mut`, for each; the loop proved that no two of
@@ -337,7 +342,7 @@ impl PrivateMap {
     }
 
     /// Drops private pages: the file's bytes are seen again.
-    pub(crate) fn give_back(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
+    pub(crate) fn release_memory(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
         let Owner::File(map) = &self.owner else {
             return Ok(());
         };
@@ -353,17 +358,17 @@ impl PrivateMap {
 }
 
 /// The longest stretch from `first` up to `limit` that no hole touches.
-fn widest_gap(first: u64, limit: u64, mut holes: [Hole; 2]) -> Hole {
+fn widest_gap(first: u64, limit: u64, mut holes: [Excluded; 2]) -> Excluded {
     holes.sort_by_key(|hole| hole.start);
-    let mut widest = Hole::default();
+    let mut widest = Excluded::default();
     let mut start = first;
-    for hole in holes.into_iter().chain([Hole { start: limit, end: limit }]) {
+    for hole in holes.into_iter().chain([Excluded { start: limit, end: limit }]) {
         let end = hole.start.min(limit);
         if hole.start == hole.end && hole.start != limit {
             continue;
         }
         if end.saturating_sub(start) > widest.end - widest.start {
-            widest = Hole { start, end };
+            widest = Excluded { start, end };
         }
         start = start.max(hole.end);
     }
@@ -376,7 +381,7 @@ mod tests {
 
     fn map(pages: u64) -> PrivateMap {
         let mut map = PrivateMap::of_memory(pages * PAGE_BYTES).unwrap();
-        map.set_view(pages * PAGE_BYTES, [Hole::default(); 2]);
+        map.set_view(pages * PAGE_BYTES, [Excluded::default(); 2]);
         map
     }
 
@@ -387,19 +392,19 @@ mod tests {
         assert_eq!(map.items::<u64>(72, 1).unwrap(), [7]);
         assert_eq!(map.items::<u64>(8192 - 8, 1).unwrap(), [0]);
         for offset in [8192 - 7, 8192, u64::MAX - 7, u64::MAX] {
-            assert_eq!(map.items::<u64>(offset, 1).unwrap_err(), Misfit::OutOfBounds);
+            assert_eq!(map.items::<u64>(offset, 1).unwrap_err(), AccessError::OutOfBounds);
         }
-        assert_eq!(map.items::<u64>(0, u64::MAX / 4).unwrap_err(), Misfit::OutOfBounds);
-        assert_eq!(map.items::<u64>(4, 1).unwrap_err(), Misfit::Misaligned);
+        assert_eq!(map.items::<u64>(0, u64::MAX / 4).unwrap_err(), AccessError::OutOfBounds);
+        assert_eq!(map.items::<u64>(4, 1).unwrap_err(), AccessError::Misaligned);
         map.items_mut::<u8>(0, 1).unwrap()[0] = 2;
-        assert_eq!(map.items::<bool>(0, 1).unwrap_err(), Misfit::Invalid);
-        assert_eq!(map.items_mut::<bool>(0, 1).unwrap_err(), Misfit::Invalid);
+        assert_eq!(map.items::<bool>(0, 1).unwrap_err(), AccessError::Invalid);
+        assert_eq!(map.items_mut::<bool>(0, 1).unwrap_err(), AccessError::Invalid);
     }
 
     #[test]
     fn holes_cannot_be_touched_from_any_side() {
         let mut map = map(8);
-        let holes = [Hole { start: 4096, end: 8192 }, Hole { start: 20480, end: 24576 }];
+        let holes = [Excluded { start: 4096, end: 8192 }, Excluded { start: 20480, end: 24576 }];
         map.set_view(8 * 4096, holes);
         for offset in (0..8 * 4096).step_by(if cfg!(miri) { 4096 } else { 512 }) {
             for bytes in [1, 512, 4096, 8192] {
@@ -414,26 +419,26 @@ mod tests {
     #[test]
     fn the_quick_way_gives_nothing_that_the_careful_one_refuses() {
         let mut map = map(8);
-        map.allow_quick(8192);
+        map.enable_fast_path(8192);
         map.items_mut::<u8>(20480, 1).unwrap()[0] = 2;
         for holes in [
-            [Hole::default(); 2],
-            [Hole { start: 4096, end: 8192 }, Hole::default()],
-            [Hole { start: 24576, end: 28672 }, Hole { start: 0, end: 4096 }],
+            [Excluded::default(); 2],
+            [Excluded { start: 4096, end: 8192 }, Excluded::default()],
+            [Excluded { start: 24576, end: 28672 }, Excluded { start: 0, end: 4096 }],
         ] {
             map.set_view(7 * 4096 + 512, holes);
             for offset in (0..9 * 4096).step_by(if cfg!(miri) { 2052 } else { 4 }) {
                 for count in [1, 512, 2000] {
-                    let quick = map.quick_items::<u64>(offset, count).is_some();
-                    assert!(!quick || map.items::<u64>(offset, count).is_ok(), "{offset} {count}");
-                    assert!(!quick || offset != 0);
+                    let fast = map.fast_items::<u64>(offset, count).is_some();
+                    assert!(!fast || map.items::<u64>(offset, count).is_ok(), "{offset} {count}");
+                    assert!(!fast || offset != 0);
                 }
-                let quick = map.quick_items::<bool>(offset, 1).is_some();
-                assert!(!quick || map.items::<bool>(offset, 1).is_ok(), "{offset}");
+                let fast = map.fast_items::<bool>(offset, 1).is_some();
+                assert!(!fast || map.items::<bool>(offset, 1).is_ok(), "{offset}");
             }
-            assert!(map.quick_items::<u64>(12288, 1).is_some());
+            assert!(map.fast_items::<u64>(12288, 1).is_some());
             let last = if holes[0].start == 24576 { 24576 } else { 7 * 4096 + 512 } - 8;
-            assert!(map.quick_items::<u64>(last, 1).is_some(), "the last place is one too");
+            assert!(map.fast_items::<u64>(last, 1).is_some(), "the last place is one too");
         }
     }
 
@@ -444,7 +449,7 @@ mod tests {
         (*a, *b, *c) = (1, 2, 3);
         std::mem::swap(a, b);
         assert_eq!(map.items::<u32>(0, 3).unwrap(), [2, 3, 1]);
-        assert_eq!(map.disjoint_mut::<u32, 3>([0, 8, 0]).unwrap_err(), Misfit::Overlap(0, 2));
+        assert_eq!(map.disjoint_mut::<u32, 3>([0, 8, 0]).unwrap_err(), AccessError::Overlap(0, 2));
     }
 
     #[test]
@@ -452,7 +457,7 @@ mod tests {
         let mut map = map(1);
         map.items_mut::<u64>(0, 1).unwrap()[0] = 9;
         map.resize(3 * 4096).unwrap();
-        map.set_view(3 * 4096, [Hole::default(); 2]);
+        map.set_view(3 * 4096, [Excluded::default(); 2]);
         assert_eq!(map.items::<u64>(0, 1).unwrap(), [9]);
         assert_eq!(map.items::<u64>(8192, 1).unwrap(), [0]);
     }

@@ -5,7 +5,7 @@
 //! image's own; what a page shows before that is overwritten by the records, or has been looked
 //! at as bytes that may change (M4).
 
-use super::private::{Misfit, PrivateMap};
+use super::private::{AccessError, PrivateMap};
 use crate::format::PAGE_BYTES;
 
 /// Words of a line.
@@ -13,7 +13,7 @@ const WORDS: usize = 8;
 
 impl PrivateMap {
     /// Whether bytes may be borrowed once all records were applied.
-    pub(crate) fn expect(&self, offset: u64, bytes: u64) -> Result<(), Misfit> {
+    pub(crate) fn expect(&self, offset: u64, bytes: u64) -> Result<(), AccessError> {
         self.address::<u8>(offset, bytes).map(drop)
     }
 
@@ -24,7 +24,7 @@ impl PrivateMap {
         offset: u64,
         mask: u8,
         words: &[[u8; WORDS]],
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), AccessError> {
         let line = self.address::<[u8; WORDS]>(offset, WORDS as u64)?;
         let mut rest = mask;
         for word in words {
@@ -39,7 +39,7 @@ impl PrivateMap {
     }
 
     /// Copies bytes into the map.
-    pub(crate) fn store_bytes(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Misfit> {
+    pub(crate) fn store_bytes(&mut self, offset: u64, bytes: &[u8]) -> Result<(), AccessError> {
         let place = self.address::<u8>(offset, bytes.len() as u64)?;
         // SAFETY: as in `store_words`; `bytes` are borrowed, and nothing in the map is (M3), so
         // the two do not overlap.
@@ -48,7 +48,7 @@ impl PrivateMap {
     }
 
     /// A copy of bytes that may be changing: any mixture of what they are and will be.
-    pub(crate) fn peek<const N: usize>(&self, offset: u64) -> Result<[u8; N], Misfit> {
+    pub(crate) fn peek<const N: usize>(&self, offset: u64) -> Result<[u8; N], AccessError> {
         let place = self.address::<[u8; N]>(offset, 1)?;
         // SAFETY: `address` proved the bounds, below which all is initialised (M1, M2), and no
         // exclusive reference is alive (M3). Whoever changes the bytes does so through the file,
@@ -58,7 +58,7 @@ impl PrivateMap {
     }
 
     /// Whether a page shows nothing but zeros.
-    pub(crate) fn is_zero_page(&self, page: u64) -> Result<bool, Misfit> {
+    pub(crate) fn is_zero_page(&self, page: u64) -> Result<bool, AccessError> {
         const PIECE: usize = 256;
         for at in (0..PAGE_BYTES).step_by(PIECE) {
             if self.peek::<PIECE>(page.saturating_mul(PAGE_BYTES).saturating_add(at))? != [0; PIECE]

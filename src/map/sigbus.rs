@@ -32,7 +32,7 @@ use nix::libc::{BUS_ADRERR, BUS_MCEERR_AR, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
-use super::Birth;
+use super::ForkGuard;
 use crate::format::PAGE_BYTES;
 
 /// A page of memory: machines with other pages than the file's are refused before anything is mapped.
@@ -81,7 +81,7 @@ impl Guard {
         let range = pack(start.addr(), len_bytes)?;
         let entry = Chunk::claim();
         entry.is_hit.store(false, Relaxed);
-        entry.birth.store(Birth::here().number(), Relaxed);
+        entry.birth.store(ForkGuard::here().number(), Relaxed);
         entry.range.store(range, Release);
         Ok(Self { entry })
     }
@@ -138,7 +138,8 @@ impl Entry {
     fn has(&self, page: u64) -> bool {
         let range = self.range.load(Acquire);
         let (first, count) = (range >> COUNT_BITS, range & ((1 << COUNT_BITS) - 1));
-        page.wrapping_sub(first) < count && Birth::of(self.birth.load(Relaxed)).is_here()
+        page.wrapping_sub(first) < count
+            && ForkGuard::of(self.birth.load(Relaxed)).is_same_process()
     }
 }
 

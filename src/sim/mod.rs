@@ -8,8 +8,8 @@
 //! and notes in a [`History`] which states were committed when. Then [`Cuts`] cuts
 //! the power at any time of the [`Recording`].
 
-mod cuts;
 mod history;
+mod power_cuts;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ use crate::store::{Checkpoints, OpenOptions, Store};
 #[cfg(feature = "sim")]
 pub use crate::disk::MemoryDisk;
 pub use crate::disk::sim::{Call, Done, Faults, Random, SimDisk, SimMachine, SimProcess};
-pub use crate::plant::Plant;
-pub use cuts::{Cuts, Looked, Program, Recording, Violation};
+pub use crate::mutation::Mutation;
 pub use history::History;
+pub use power_cuts::{Cuts, Looked, Program, Recording, Violation};
 
 #[cfg(feature = "sim")]
 impl MemoryDisk {
@@ -101,6 +101,6 @@ impl SimMachine {
     pub fn open(&self, process: &SimProcess, options: &OpenOptions) -> Result<Store> {
         let options = options.clone().checkpoints(Checkpoints::ByCommits);
         let disk = Arc::new(self.disk_of(process));
-        options.start_shared(disk, process.meet(), Path::new("sim"))
+        options.start_shared(disk, process.open_coordination(), Path::new("sim"))
     }
 }

@@ -3,7 +3,7 @@
 use crate::engine::Committed;
 use crate::error::Result;
 
-use super::{Durability, Store, WriteTx, log_growth};
+use super::{Durability, Store, WriteTx, log_move};
 
 impl<'store> WriteTx<'store> {
     /// The durability of this transaction's commit, instead of the store's.
@@ -18,7 +18,7 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// With [`ErrorKind::CommitUnknown`](crate::ErrorKind::CommitUnknown) the commit was logged, but the flush
+    /// With [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown) the commit was logged, but the flush
     /// failed. After any other error nothing was changed.
     pub fn commit(self) -> Result<()> {
         let durability = self.durability;
@@ -66,7 +66,7 @@ impl<'store> WriteTx<'store> {
         self.writer.numbers.committed();
         // The commit stands, whatever becomes of the log.
         if let Some(log_bytes) = committed.log_bytes_wanted {
-            log_growth::try_to_grow(&store.core, &mut self.writer.writer, log_bytes);
+            log_move::try_to_grow(&store.core, &mut self.writer.writer, log_bytes);
         }
         Ok(PendingCommit { store, committed })
     }
@@ -91,7 +91,7 @@ impl PendingCommit<'_> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::CommitUnknown`](crate::ErrorKind::CommitUnknown): the flush failed.
+    /// [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
         self.store.core.report_old_readers();

@@ -17,7 +17,7 @@ use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::sync::{Condvar, Mutex, thread_local};
 
 /// How long a thread waits before it looks whether the one that it waits for still runs.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Looks before a thread goes to sleep: a short transaction ends meanwhile.
 const LOOKS: usize = if cfg!(shuttle) { 1 } else { 100 };
 
@@ -125,7 +125,7 @@ impl Gate {
     pub(super) fn expect_end(&self) -> Result<()> {
         match self.holder.load(SeqCst) {
             0 => Ok(()),
-            holder if holder == this_thread() => Err(ErrorKind::WriterOnThisThread.into()),
+            holder if holder == this_thread() => Err(ErrorKind::NestedWrite.into()),
             holder if ended().contains(&holder) => Err(ErrorKind::WriterLeaked.into()),
             _ => Ok(()),
         }
@@ -168,7 +168,7 @@ impl Gate {
                 return Ok(());
             }
             self.expect_end()?;
-            let woken = self.opened.wait_timeout(sleepers, BETWEEN_LOOKS);
+            let woken = self.opened.wait_timeout(sleepers, POLL_INTERVAL);
             sleepers = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -5,22 +5,22 @@
 
 #![deny(unsafe_code)]
 
-mod background;
-mod blocks;
 mod check;
 mod commit;
 mod gate;
-mod log_growth;
+mod log_move;
 mod open;
 mod options;
 mod place;
+mod raw_alloc;
 mod read;
 mod release;
 mod roots;
 mod savepoint;
 mod service;
 mod stats;
-mod tested;
+mod threads;
+mod validated;
 mod wait;
 mod write;
 
@@ -33,15 +33,15 @@ use crate::engine::{Core, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::sync::Mutex;
 
-use background::Background;
-pub(crate) use blocks::Area;
 pub use commit::PendingCommit;
 use gate::Gate;
 pub use options::{Checkpoints, Durability, OpenOptions};
+pub(crate) use raw_alloc::Region;
 pub use read::{OwnedReadTx, ReadTx, Snapshot};
 pub use savepoint::Savepoint;
 use service::Service;
 pub use stats::{PagesByUse, Stats};
+use threads::Background;
 pub use write::WriteTx;
 
 /// An open store.
@@ -55,7 +55,7 @@ pub use write::WriteTx;
 /// the other.
 ///
 /// A store belongs to the process that opened it: in a forked child every call is
-/// [`ErrorKind::Forked`](crate::ErrorKind::Forked), and what was borrowed from it before is
+/// [`ErrorKind::Forked`](crate::error::ErrorKind::Forked), and what was borrowed from it before is
 /// no longer mapped, so that touching it ends the child. Dropping it there does nothing.
 /// Descriptors are closed by `exec`; a child that does not `exec` keeps the lock of a parent
 /// that is killed until it ends itself.
@@ -92,7 +92,7 @@ impl Store {
     /// # Errors
     ///
     /// What stands at `path` is no store, is locked, is damaged, or cannot be
-    /// opened: see [`ErrorKind`](crate::ErrorKind). A file that is not a store
+    /// opened: see [`ErrorKind`](crate::error::ErrorKind). A file that is not a store
     /// is left as it is.
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self> {
@@ -118,7 +118,7 @@ impl Store {
         checkpoints: Checkpoints,
     ) -> Result<Self> {
         let core = Arc::new(Core::open(disk, path, settings)?);
-        Ok(Self::over(core, Service::default(), durability, checkpoints))
+        Ok(Self::from_core(core, Service::default(), durability, checkpoints))
     }
 
     fn start_shared(
@@ -135,12 +135,12 @@ impl Store {
             path: path.to_path_buf(),
             source,
         })?;
-        let store = Self::over(core, service, durability, checkpoints);
-        store.core.come_in()?;
+        let store = Self::from_core(core, service, durability, checkpoints);
+        store.core.finish_attach()?;
         Ok(store)
     }
 
-    fn over(
+    fn from_core(
         core: Arc<Core>,
         service: Service,
         durability: Durability,
@@ -199,15 +199,15 @@ impl Store {
     /// A write failed. Nothing that was durable is lost: the next opening
     /// recovers it from the log.
     pub fn close(mut self) -> Result<()> {
-        self.shut()
+        self.close_inner()
     }
 
-    fn shut(&mut self) -> Result<()> {
+    fn close_inner(&mut self) -> Result<()> {
         self.is_closed = true;
         self.background.stop();
-        let left = self.core.leave();
+        let left = self.core.detach();
         self.service.stop(&self.core);
-        self.core.give_up_slot();
+        self.core.release_slot();
         left
     }
 
@@ -234,7 +234,7 @@ impl Drop for Store {
         }
         if !self.is_closed {
             // Whoever wants to know calls `close`. What is in the log is safe.
-            let _ = self.shut();
+            let _ = self.close_inner();
         }
     }
 }

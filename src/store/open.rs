@@ -11,8 +11,8 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use crate::disk::{
     Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file,
-    expect_folder_of_one_machine, expect_one_machine, fill_in_place, in_memory, meet, open_file,
-    open_shared, open_to_read,
+    expect_folder_of_one_machine, expect_one_machine, fill_in_place, in_memory, open_coordination,
+    open_file, open_shared, open_to_read,
 };
 use crate::engine::{Access, Settings, create, create_in_place, expect_store};
 use crate::error::{ErrorKind, Result};
@@ -78,7 +78,7 @@ impl OpenOptions {
     /// threads, not among processes. A checkpoint is made in a turn too, and waits until
     /// each process has answered that its readers have what they need; a thread of the store
     /// answers. If a process is stopped, others get
-    /// [`ErrorKind::ProcessInTheWay`] after 10 seconds, and can go on later. The log keeps
+    /// [`ErrorKind::ProcessUnresponsive`] after 10 seconds, and can go on later. The log keeps
     /// the length that it was created with.
     ///
     /// [`Store::wait_for_commit`] waits for others.
@@ -101,26 +101,27 @@ impl OpenOptions {
         let (disk, meeting) = loop {
             match self.find_shared(path, log_bytes) {
                 // It is being made, by somebody who is to have it alone for that long.
-                Err(error) if is_locked(&error) && begun.elapsed() < PATIENCE => {
-                    sleep(PATIENCE / 50);
+                Err(error) if is_locked(&error) && begun.elapsed() < TIMEOUT => {
+                    sleep(TIMEOUT / 50);
                 }
                 found => break found?,
             }
         };
-        let coordination = meet(meeting).map_err(failed("map the page of all processes", path))?;
+        let coordination =
+            open_coordination(meeting).map_err(failed("map the page of all processes", path))?;
         self.start_shared(Arc::new(disk), coordination, path)
     }
 
     /// The store's file, which is made if there is none.
     fn find_shared(&self, path: &Path, log_bytes: u64) -> Result<(FileDisk, File)> {
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_TRIES {
             match open_shared(path)? {
                 Some((disk, meeting)) => {
                     if !self.assume_local {
                         expect_one_machine(&meeting, path)?;
                     }
                     // What is no store is told before anything of it is mapped.
-                    match expect_store(&disk, path, self.planted) {
+                    match expect_store(&disk, path, self.mutation) {
                         Err(error) if self.makes_store_of(&error).is_some() => {}
                         judged => return judged.map(|()| (disk, meeting)),
                     }
@@ -174,7 +175,7 @@ impl OpenOptions {
         let path = path.as_ref();
         expect_machine()?;
         let Some(file) = open_to_read(path)? else { return Err(no_such_file(path)) };
-        expect_store(&file, path, self.planted)?;
+        expect_store(&file, path, self.mutation)?;
         let copy = copy_of(&file).map_err(failed("copy the file into memory", path))?;
         self.start(Arc::new(copy), path)
     }
@@ -189,7 +190,7 @@ impl OpenOptions {
     /// then whoever came first has it.
     fn open_or_create(&self, path: &Path, log_bytes: u64) -> Result<FileDisk> {
         let mut made: Option<Instant> = None;
-        for _ in 0..MOST_TRIES {
+        for _ in 0..MAX_TRIES {
             match open_file(path) {
                 Ok(Some(disk)) => return self.with_store(disk, path, log_bytes),
                 Ok(None) if !self.create => return Err(no_such_file(path)),
@@ -213,7 +214,7 @@ impl OpenOptions {
     /// The file, with a store in it: one is made of an empty file, and made anew where making
     /// it was interrupted.
     fn with_store(&self, disk: FileDisk, path: &Path, log_bytes: u64) -> Result<FileDisk> {
-        let Err(error) = expect_store(&disk, path, self.planted) else { return Ok(disk) };
+        let Err(error) = expect_store(&disk, path, self.mutation) else { return Ok(disk) };
         let Some(is_half_made) = self.makes_store_of(&error) else { return Err(error) };
         let random = random()?;
         let fill = |disk: &FileDisk| create_in_place(disk, is_half_made, log_bytes, random);
@@ -223,10 +224,10 @@ impl OpenOptions {
 
     /// Whether a store is to be made of a file that is none for this reason, and whether it
     /// is half-made.
-    fn makes_store_of(&self, error: &crate::Error) -> Option<bool> {
+    fn makes_store_of(&self, error: &crate::error::Error) -> Option<bool> {
         match error.kind() {
             ErrorKind::EmptyFile { .. } if self.create => Some(false),
-            ErrorKind::HalfMade { .. } if self.create => Some(true),
+            ErrorKind::Unfinished { .. } if self.create => Some(true),
             _ => None,
         }
     }
@@ -272,23 +273,23 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ErrorK
 }
 
 /// How long opening a shared store waits for somebody who has it alone.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often a file may come and go while it is being opened.
-const MOST_TRIES: usize = 100;
+const MAX_TRIES: usize = 100;
 
 /// How long a file that was just made may be in somebody's hands who does not want it.
 const MOMENT: Duration = Duration::from_millis(20);
 
-fn is_locked(error: &crate::Error) -> bool {
+fn is_locked(error: &crate::error::Error) -> bool {
     matches!(error.kind(), ErrorKind::Locked { .. })
 }
 
-fn no_such_file(path: &Path) -> crate::Error {
+fn no_such_file(path: &Path) -> crate::error::Error {
     ErrorKind::NoSuchFile { path: path.to_path_buf() }.into()
 }
 
-fn comes_and_goes(path: &Path) -> crate::Error {
+fn comes_and_goes(path: &Path) -> crate::error::Error {
     let source = io::Error::other("another program makes and removes it, again and again");
     failed("open the file", path)(source).into()
 }

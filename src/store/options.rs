@@ -8,8 +8,8 @@ use crate::disk::{Coordination, Disk};
 use crate::engine::{Access, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
-use crate::image::{LinkTests, OldReader, ReaderReport};
-use crate::plant::Planted;
+use crate::image::{LinkChecks, LongReader, ReaderReport};
+use crate::mutation::ActiveMutation;
 
 use super::Store;
 
@@ -71,17 +71,17 @@ impl Checkpoints {
 pub struct OpenOptions {
     pub(super) create: bool,
     pub(super) log_bytes: u64,
-    most_log_bytes: u64,
+    max_log_bytes: u64,
     memory_budget_bytes: u64,
     durability: Durability,
     checkpoints: Checkpoints,
-    most_snapshots: usize,
+    max_snapshots: usize,
     reader_report: Option<ReaderReport>,
-    link_tests: LinkTests,
+    link_checks: LinkChecks,
     verify: bool,
     salvage: bool,
     pub(super) assume_local: bool,
-    pub(super) planted: Planted,
+    pub(super) mutation: ActiveMutation,
 }
 
 impl Default for OpenOptions {
@@ -89,17 +89,17 @@ impl Default for OpenOptions {
         Self {
             create: true,
             log_bytes: 1 << 20,
-            most_log_bytes: 64 << 20,
+            max_log_bytes: 64 << 20,
             memory_budget_bytes: 256 << 20,
             durability: Durability::Durable,
             checkpoints: Checkpoints::Background,
-            most_snapshots: 1000,
+            max_snapshots: 1000,
             reader_report: None,
-            link_tests: LinkTests::default(),
+            link_checks: LinkChecks::default(),
             verify: false,
             salvage: false,
             assume_local: false,
-            planted: Planted::default(),
+            mutation: ActiveMutation::default(),
         }
     }
 }
@@ -130,8 +130,8 @@ impl OpenOptions {
 
     /// The length up to which the log grows under load, fourfold each time it
     /// was lapped four times, never past an eighth of the heap. Default: 64 MiB.
-    pub fn most_log_bytes(mut self, most_log_bytes: u64) -> Self {
-        self.most_log_bytes = most_log_bytes;
+    pub fn max_log_bytes(mut self, max_log_bytes: u64) -> Self {
+        self.max_log_bytes = max_log_bytes;
         self
     }
 
@@ -160,8 +160,8 @@ impl OpenOptions {
     /// Snapshots of different states that readers may hold at once; the next reader
     /// that needs another one gets [`ErrorKind::TooManySnapshots`], which says where
     /// the oldest was begun. Readers of one state share a snapshot. Default: 1000.
-    pub fn most_snapshots(mut self, most_snapshots: usize) -> Self {
-        self.most_snapshots = most_snapshots.max(1);
+    pub fn max_snapshots(mut self, max_snapshots: usize) -> Self {
+        self.max_snapshots = max_snapshots.max(1);
         self
     }
 
@@ -185,16 +185,16 @@ impl OpenOptions {
     pub fn report_readers(
         mut self,
         age: Duration,
-        report: impl Fn(&OldReader) + Send + Sync + 'static,
+        report: impl Fn(&LongReader) + Send + Sync + 'static,
     ) -> Self {
         self.reader_report = Some(ReaderReport { age, report: Arc::new(report) });
         self
     }
 
     /// How much is tested when a link is followed for reading. Default:
-    /// [`LinkTests::Live`] in builds with debug assertions, else [`LinkTests::Bounds`].
-    pub fn link_tests(mut self, link_tests: LinkTests) -> Self {
-        self.link_tests = link_tests;
+    /// [`LinkChecks::Live`] in builds with debug assertions, else [`LinkChecks::Bounds`].
+    pub fn link_checks(mut self, link_checks: LinkChecks) -> Self {
+        self.link_checks = link_checks;
         self
     }
 
@@ -238,8 +238,8 @@ impl OpenOptions {
     /// Plants a fault into the protocol of the store that is opened, so that a test
     /// of crashes can show that it notices. Such a store loses data.
     #[cfg(any(test, feature = "sim"))]
-    pub fn plant(mut self, fault: crate::plant::Plant) -> Self {
-        self.planted = Planted::one(fault);
+    pub fn mutation(mut self, fault: crate::mutation::Mutation) -> Self {
+        self.mutation = ActiveMutation::one(fault);
         self
     }
 
@@ -251,14 +251,14 @@ impl OpenOptions {
     pub(super) fn settings(&self) -> Settings {
         Settings {
             access: Access::Write,
-            link_tests: self.link_tests,
+            link_checks: self.link_checks,
             memory_budget_bytes: self.memory_budget_bytes,
-            most_log_bytes: self.most_log_bytes.min(*LOG_BYTES.end()),
+            max_log_bytes: self.max_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
-            most_held_images: self.most_snapshots,
+            max_held_images: self.max_snapshots,
             reader_report: self.reader_report.clone(),
             checkpoint_eighths: self.checkpoints.eighths_of_log(),
-            planted: self.planted,
+            mutation: self.mutation,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::catalog::{self, RootInfo};
 use crate::error::Result;
 use crate::image::Image;
-use crate::map::Held;
+use crate::map::PinnedMap;
 use crate::persist::{Link, Persist, Pointee};
 
 use super::Store;
@@ -20,12 +20,12 @@ use super::Store;
 /// [`OwnedReadTx`] keeps it open.
 ///
 /// One that a program leaks, as with [`std::mem::forget`], keeps its memory for as long as the store
-/// is open, and counts among [`OpenOptions::most_snapshots`](super::OpenOptions::most_snapshots);
+/// is open, and counts among [`OpenOptions::max_snapshots`](super::OpenOptions::max_snapshots);
 /// [`Stats::oldest_reader`](super::Stats::oldest_reader) says where it was begun.
 #[must_use = "a read transaction ends where it is dropped: keep it to read"]
 pub struct Snapshot<S: Deref<Target = Store>> {
     // Goes before the store, which is told then, and may close when it is dropped.
-    image: Held<Image>,
+    image: PinnedMap<Image>,
     store: Left<S>,
 }
 
@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     ///
     /// The log or the file is damaged, there is no memory for an image, or readers hold
-    /// too many ([`OpenOptions::most_snapshots`](super::OpenOptions::most_snapshots)).
+    /// too many ([`OpenOptions::max_snapshots`](super::OpenOptions::max_snapshots)).
     #[inline]
     #[track_caller]
     pub fn read(&self) -> Result<ReadTx<'_>> {
@@ -109,7 +109,7 @@ impl Store {
 impl<S: Deref<Target = Store>> Snapshot<S> {
     #[inline]
     fn new(image: Arc<Image>, store: S) -> Self {
-        Self { image: Held::new(image), store: Left { store, is_retired: false } }
+        Self { image: PinnedMap::new(image), store: Left { store, is_retired: false } }
     }
 
     /// As [`Image::get`], with the bounds at hand.
@@ -186,8 +186,8 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
     /// # Errors
     ///
     /// Those of [`root`](Self::root) and [`at`](Self::at); and there is no such root
-    /// ([`NoSuchRoot`](crate::ErrorKind::NoSuchRoot), with the nearest names), or it is null
-    /// ([`RootNull`](crate::ErrorKind::RootNull)).
+    /// ([`NoSuchRoot`](crate::error::ErrorKind::NoSuchRoot), with the nearest names), or it is null
+    /// ([`RootNull`](crate::error::ErrorKind::RootNull)).
     pub fn root_object<P: Pointee + ?Sized>(&self, name: &str) -> Result<&P> {
         let link = self.root::<P>(name)?;
         if link.is_null() {

@@ -78,7 +78,7 @@ impl WriteTx<'_> {
             if from == 0 {
                 begun.remove(&piece.offset);
                 look(self.bytes("owned values", part, part_bytes)?, &mut owned);
-                self.free_tested(piece.offset, &request)?;
+                self.free_validated(piece.offset, &request)?;
                 continue;
             }
             piece.used_bytes = from;
@@ -97,7 +97,7 @@ fn part_bytes(size_bytes: u64) -> u64 {
 }
 
 #[cold]
-fn owns_itself(piece: &Piece) -> crate::Error {
+fn owns_itself(piece: &Piece) -> crate::error::Error {
     let expected = format!("an allocation of {} that one value owns", (piece.element.name)());
     ErrorKind::corrupt("owned allocation", piece.offset, expected, "one that owns itself")
 }

@@ -50,7 +50,7 @@ impl WriteTx<'_> {
             }
         })?;
         self.writer.numbers.rolled_back_to_savepoint();
-        self.tested.forget_all();
+        self.validated.forget_all();
         Ok(())
     }
 }

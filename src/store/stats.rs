@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::heap::PageKind;
-use crate::image::{Image, OldReader};
+use crate::image::{Image, LongReader};
 
 use super::Store;
 
@@ -49,7 +49,7 @@ pub struct Stats {
     /// Log position up to which everything is durable.
     pub durable_position: u64,
     /// The snapshot that has been held for the longest time.
-    pub oldest_reader: Option<OldReader>,
+    pub oldest_reader: Option<LongReader>,
     /// Snapshots that readers hold.
     pub held_images: usize,
     /// Memory that these may hold for themselves, at most.

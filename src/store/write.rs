@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use crate::alloc::{self, Request};
 use crate::catalog::TypeNumbers;
-use crate::engine::{WriteTurn, Writer};
+use crate::engine::{WriteLock, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{ElementRef, Link, Owned, Persist, Pointee, expect_range};
@@ -13,8 +13,8 @@ use crate::workspace::Workspace;
 
 use super::gate::Passed;
 use super::savepoint::next_serial;
-use super::tested::TestedAreas;
-use super::{Durability, Store, log_growth};
+use super::validated::ValidatedCache;
+use super::{Durability, Store, log_move};
 
 /// The write transaction: it changes structs in place in memory of its own, and
 /// nobody else sees that before [`commit`](Self::commit). Dropping it takes
@@ -29,21 +29,21 @@ use super::{Durability, Store, log_growth};
 #[must_use = "a write transaction that is dropped takes everything back: keep it, and call `commit`"]
 pub struct WriteTx<'store> {
     pub(super) store: &'store Store,
-    pub(super) writer: Held<'store>,
+    pub(super) writer: WriterGuard<'store>,
     pub(super) durability: Durability,
     pub(super) serial: u64,
-    pub(super) tested: TestedAreas,
+    pub(super) validated: ValidatedCache,
     /// Room for what a value owns, empty between two calls.
     pub(super) owned: Owned,
 }
 
 /// The writer's lock. All that it holds is given back in this order: the gate is opened to
 /// another thread of this process when the locks are free, and before another process may write.
-pub(super) struct Held<'store> {
+pub(super) struct WriterGuard<'store> {
     pub(super) writer: MutexGuard<'store, Writer>,
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
     _passed: Passed<'store>,
-    _turn: WriteTurn<'store>,
+    _turn: WriteLock<'store>,
 }
 
 impl Store {
@@ -57,17 +57,17 @@ impl Store {
     pub fn write(&self) -> Result<WriteTx<'_>> {
         self.core.expect_own_process()?;
         self.gate.expect_end()?;
-        let turn = self.core.begin_turn(|| self.gate.expect_end())?;
+        let turn = self.core.lock_write(|| self.gate.expect_end())?;
         let passed = self.gate.pass(&self.core)?;
         let writer = self.core.lock_writer();
         let numbers = self.numbers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut held = Held { writer, numbers, _passed: passed, _turn: turn };
+        let mut held = WriterGuard { writer, numbers, _passed: passed, _turn: turn };
         if self.core.begin_write(&mut held.writer)? {
-            log_growth::tidy(&self.core, &mut held.writer)?;
+            log_move::tidy(&self.core, &mut held.writer)?;
         }
         let (durability, serial) = (self.durability, next_serial());
-        let (tested, owned) = (TestedAreas::default(), Owned::default());
-        Ok(WriteTx { store: self, writer: held, durability, serial, tested, owned })
+        let (validated, owned) = (ValidatedCache::default(), Owned::default());
+        Ok(WriteTx { store: self, writer: held, durability, serial, validated, owned })
     }
 
     /// Runs `change` in a write transaction and commits it; an error of
@@ -85,7 +85,7 @@ impl Store {
     /// assert_eq!(store.read()?.read(link)?, 1);
     /// # Ok(()) }
     /// ```
-    pub fn update<R, E: From<crate::Error>>(
+    pub fn update<R, E: From<crate::error::Error>>(
         &self,
         change: impl FnOnce(&mut WriteTx<'_>) -> std::result::Result<R, E>,
     ) -> std::result::Result<R, E> {
@@ -114,7 +114,7 @@ impl<'store> WriteTx<'store> {
         element: &ElementRef,
         count: Option<u64>,
     ) -> Result<Request> {
-        let Held { writer, numbers, .. } = &mut self.writer;
+        let WriterGuard { writer, numbers, .. } = &mut self.writer;
         let type_number = numbers.number_of(&mut writer.workspace, &self.store.types, element)?;
         Ok(request(element, type_number, count))
     }
@@ -124,7 +124,7 @@ impl<'store> WriteTx<'store> {
     pub(super) fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
         let is_slice = size_of::<Link<P>>() == 16;
         let element = ElementRef::of::<P::Item>();
-        let Held { writer, numbers, .. } = &mut self.writer;
+        let WriterGuard { writer, numbers, .. } = &mut self.writer;
         let types = &self.store.types;
         let type_number = numbers.number_if_known(&writer.workspace, types, &element)?;
         Ok(request(&element, type_number, is_slice.then(|| link.count())))
@@ -173,7 +173,7 @@ impl<'store> WriteTx<'store> {
         let count = values.len() as u64;
         let link = self.alloc_array(count)?;
         let size = size_of::<T>() as u64;
-        self.workspace().mark(link.offset(), count * size)?;
+        self.workspace().mark_dirty(link.offset(), count * size)?;
         let (mut written, mut values) = (0, values);
         for (index, value) in (0..count).zip(&mut values) {
             let place = Link::from_parts(link.offset() + index * size, 1);
@@ -209,7 +209,7 @@ impl<'store> WriteTx<'store> {
     #[inline]
     fn put_new<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         let workspace = self.workspace();
-        workspace.mark(link.offset(), size_of::<T>() as u64)?;
+        workspace.mark_dirty(link.offset(), size_of::<T>() as u64)?;
         workspace.image_mut().put(link, value)
     }
 
@@ -250,7 +250,7 @@ impl<'store> WriteTx<'store> {
         let workspace = self.workspace();
         workspace.expect_live(link)?;
         let len_bytes = link.count().saturating_mul(size_of::<P::Item>() as u64);
-        workspace.mark(link.offset(), len_bytes)?;
+        workspace.mark_dirty(link.offset(), len_bytes)?;
         workspace.image_mut().at_mut(link)
     }
 
@@ -275,7 +275,7 @@ impl<'store> WriteTx<'store> {
         let workspace = self.workspace();
         workspace.expect_place(link)?;
         workspace.expect_live(link)?;
-        workspace.mark(link.offset(), size_of::<T>() as u64)?;
+        workspace.mark_dirty(link.offset(), size_of::<T>() as u64)?;
         workspace.image_mut().put(link, value)
     }
 
@@ -303,7 +303,7 @@ impl<'store> WriteTx<'store> {
             self.at(link)?;
             let workspace = self.workspace();
             workspace.expect_live(link)?;
-            workspace.mark(link.offset(), size_of::<T>() as u64)?;
+            workspace.mark_dirty(link.offset(), size_of::<T>() as u64)?;
         }
         self.workspace().image_mut().disjoint_mut(links)
     }
@@ -333,7 +333,7 @@ impl<'store> WriteTx<'store> {
             return Ok(());
         }
         let start = array.offset();
-        workspace.mark(start + to * size, count * size)?;
+        workspace.mark_dirty(start + to * size, count * size)?;
         workspace.image_mut().copy(start + from.start * size, start + to * size, count * size)
     }
 
@@ -349,7 +349,7 @@ impl<'store> WriteTx<'store> {
         }
         let request = self.request_of(link)?;
         self.expect_whole(link, &request)?;
-        self.free_tested(link.offset(), &request)
+        self.free_validated(link.offset(), &request)
     }
 
     pub(super) fn expect_whole<P: Pointee + ?Sized>(
@@ -377,7 +377,7 @@ impl Drop for WriteTx<'_> {
         }
         self.writer.numbers.rolled_back();
         // A failure shows at the next transaction.
-        let _ = self.store.core.take_back(&mut self.writer.writer.workspace);
+        let _ = self.store.core.roll_back(&mut self.writer.writer.workspace);
     }
 }
 

@@ -17,31 +17,31 @@
 //! and where the log is, which changes under all of them: were it an object's, or an array's
 //! that the file names, a program's plain store to it could make the log a place like any other.
 
-mod compose;
-mod marks;
+mod build_record;
+mod dirty;
 
 use std::sync::Arc;
 
-use crate::disk::{Disk, Growth};
+use crate::disk::{Disk, FileSize};
 use crate::error::{ErrorKind, Result};
 use crate::format::{LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet};
 
-use marks::Marks;
+use dirty::DirtyLines;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Room for saved lines that is kept from one transaction to the next.
-const MOST_SAVED_KEPT: usize = 4096;
+const MAX_SAVED_KEPT: usize = 4096;
 
 /// A line as it was.
-struct Saved {
+struct BeforeImage {
     line: u64,
     bytes: [u8; LINE_BYTES as usize],
 }
 
 /// Where a savepoint stands in the lists below it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Level {
+struct SavepointMark {
     /// Tells it from levels that were at this depth before.
     serial: u64,
     saved: usize,
@@ -60,14 +60,14 @@ pub(crate) struct LevelId {
 pub(crate) struct Workspace {
     image: Image,
     disk: Arc<dyn Disk>,
-    growth: Arc<Growth>,
-    marks: Marks,
-    saved: Vec<Saved>,
+    growth: Arc<FileSize>,
+    dirty: DirtyLines,
+    saved: Vec<BeforeImage>,
     /// Pages taken into use.
     fresh: Vec<u64>,
     /// Pages given up.
     released: Vec<u64>,
-    levels: Vec<Level>,
+    levels: Vec<SavepointMark>,
     last_level: u64,
 }
 
@@ -81,12 +81,12 @@ impl std::ops::Deref for Workspace {
 }
 
 impl Workspace {
-    pub(crate) fn new(image: Image, disk: Arc<dyn Disk>, growth: Arc<Growth>) -> Self {
+    pub(crate) fn new(image: Image, disk: Arc<dyn Disk>, growth: Arc<FileSize>) -> Self {
         Self {
             image,
             disk,
             growth,
-            marks: Marks::default(),
+            dirty: DirtyLines::default(),
             saved: Vec::new(),
             fresh: Vec::new(),
             released: Vec::new(),
@@ -104,21 +104,21 @@ impl Workspace {
     /// Saves the lines of `[offset, offset + len_bytes)` before they change; refuses those of
     /// the heap's header (W5).
     #[inline]
-    pub(crate) fn mark(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
+    pub(crate) fn mark_dirty(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
         if offset < PAGE_BYTES && len_bytes > 0 {
             return Err(header_is_no_object(offset));
         }
-        self.mark_lines(offset, len_bytes)
+        self.mark_lines_dirty(offset, len_bytes)
     }
 
     #[inline]
-    fn mark_lines(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
+    fn mark_lines_dirty(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
         if len_bytes == 0 {
             return Ok(());
         }
         let last = offset.saturating_add(len_bytes - 1) / LINE_BYTES;
         for line in offset / LINE_BYTES..=last {
-            if self.marks.is_new(line) {
+            if self.dirty.is_clean(line) {
                 self.save(line)?;
             }
         }
@@ -127,8 +127,8 @@ impl Workspace {
 
     fn save(&mut self, line: u64) -> Result<()> {
         let bytes = *self.image.line(line)?;
-        self.saved.push(Saved { line, bytes });
-        self.marks.mark(line);
+        self.saved.push(BeforeImage { line, bytes });
+        self.dirty.mark_dirty(line);
         self.image.touch(line / LINES_PER_PAGE);
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Workspace {
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable,
     {
-        self.mark(offset, size_of::<T>() as u64)?;
+        self.mark_dirty(offset, size_of::<T>() as u64)?;
         self.marked_pod(what, offset)
     }
 
@@ -159,7 +159,7 @@ impl Workspace {
         offset: u64,
         len_bytes: u64,
     ) -> Result<&mut [u8]> {
-        self.mark(offset, len_bytes)?;
+        self.mark_dirty(offset, len_bytes)?;
         self.image.bytes_mut(what, offset, len_bytes)
     }
 
@@ -168,7 +168,7 @@ impl Workspace {
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable,
     {
-        self.mark_lines(offset as u64, size_of::<T>() as u64)?;
+        self.mark_lines_dirty(offset as u64, size_of::<T>() as u64)?;
         self.marked_pod("heap header", offset as u64)
     }
 
@@ -193,12 +193,12 @@ impl Workspace {
         // Before any is noted: a record must not name what no image can change.
         self.image.bytes(what, page * PAGE_BYTES, count * PAGE_BYTES)?;
         for page in page..page + count {
-            if self.marks.is_released(page) {
+            if self.dirty.is_released(page) {
                 // It was in use before this transaction or savepoint: its old
                 // bytes are part of that state.
-                self.mark(page * PAGE_BYTES, PAGE_BYTES)?;
+                self.mark_dirty(page * PAGE_BYTES, PAGE_BYTES)?;
             }
-            if self.marks.set_fresh(page) {
+            if self.dirty.set_fresh(page) {
                 self.fresh.push(page);
             }
             self.image.touch(page);
@@ -210,7 +210,7 @@ impl Workspace {
     /// Notes that pages are in no use any more.
     pub(crate) fn release_pages(&mut self, page: u64, count: u64) {
         for page in page..page + count {
-            self.marks.set_released(page);
+            self.dirty.set_released(page);
             self.released.push(page);
         }
     }
@@ -218,13 +218,13 @@ impl Workspace {
     /// Begins a level to which `rollback_to` can return.
     pub(crate) fn savepoint(&mut self) -> LevelId {
         self.last_level += 1;
-        self.levels.push(Level {
+        self.levels.push(SavepointMark {
             serial: self.last_level,
             saved: self.saved.len(),
             fresh: self.fresh.len(),
             released: self.released.len(),
         });
-        self.marks.forget_lines();
+        self.dirty.forget_lines();
         LevelId { depth: self.levels.len(), serial: self.last_level }
     }
 
@@ -243,12 +243,12 @@ impl Workspace {
         if self.saved.is_empty() && self.fresh.is_empty() && self.levels.is_empty() {
             return Ok(());
         }
-        self.restore(Level::default())?;
+        self.restore(SavepointMark::default())?;
         self.finish();
         Ok(())
     }
 
-    fn restore(&mut self, level: Level) -> Result<()> {
+    fn restore(&mut self, level: SavepointMark) -> Result<()> {
         // The transaction may have shortened the heap past lines it had changed.
         self.image.widen_view();
         for saved in self.saved.drain(level.saved..).rev() {
@@ -256,32 +256,32 @@ impl Workspace {
             self.image.bytes_mut("saved line", line, LINE_BYTES)?.copy_from_slice(&saved.bytes);
         }
         for page in self.fresh.drain(level.fresh..) {
-            self.marks.clear_fresh(page);
+            self.dirty.clear_fresh(page);
         }
         self.released.truncate(level.released);
-        self.marks.forget_lines();
+        self.dirty.forget_lines();
         self.image.refresh_view()
     }
 
     /// Ends the transaction: what was done is the state now.
     pub(crate) fn finish(&mut self) {
         self.saved.clear();
-        self.saved.shrink_to(MOST_SAVED_KEPT);
+        self.saved.shrink_to(MAX_SAVED_KEPT);
         self.fresh.clear();
         self.released.clear();
         self.levels.clear();
-        self.marks.clear();
+        self.dirty.clear();
     }
 
     /// Gives back memory beyond `budget_bytes`, between transactions: `keep`
     /// are the pages that changed after the checkpoint.
-    pub(crate) fn give_back(&mut self, keep: &PageSet) -> std::io::Result<()> {
-        self.image.give_back(keep)
+    pub(crate) fn release_memory(&mut self, keep: &PageSet) -> std::io::Result<()> {
+        self.image.release_memory(keep)
     }
 }
 
 #[cold]
-fn header_is_no_object(offset: u64) -> crate::Error {
+fn header_is_no_object(offset: u64) -> crate::error::Error {
     let expected = "one behind the heap's header";
     ErrorKind::corrupt("place to change", offset, expected, "one in it")
 }

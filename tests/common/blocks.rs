@@ -18,7 +18,7 @@ use crate::{Ballast, Entry, push, state};
 const ACT: &str = "FLAGSTONE_BLOCKS";
 const ACTOR: &str = "a child of the tests of blocks";
 /// More commits than any of these disks has room for.
-const MOST_COMMITS: u64 = 1_000_000;
+const MAX_COMMITS: u64 = 1_000_000;
 
 pub fn tests() -> Vec<Test> {
     let test = |name: String, kind: Kind, run: fn(Kind) -> TestResult| Test {
@@ -194,7 +194,7 @@ fn commit_till_it_fails(store: Store, commit: impl Fn(u64, &Store) -> Result<()>
     wait()?;
     let failed = loop {
         match commit(commits, &store) {
-            Ok(()) if commits > MOST_COMMITS => return Err("the disk does not fill up".into()),
+            Ok(()) if commits > MAX_COMMITS => return Err("the disk does not fill up".into()),
             Ok(()) => commits += 1,
             failed => break failed,
         }
@@ -323,7 +323,7 @@ fn one_is_cut_off() -> TestResult {
     // Its reader still has pages of the file.
     let refused = store.checkpoint();
     let is_in_the_way =
-        |error: &flagstone::Error| matches!(error.kind(), ErrorKind::ProcessInTheWay { .. });
+        |error: &flagstone::Error| matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. });
     assert!(refused.as_ref().is_err_and(is_in_the_way), "{refused:?}");
     commit(&store)?;
     actor.go_on()?;

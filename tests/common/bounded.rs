@@ -11,24 +11,24 @@ use crate::common::{TestResult, child};
 pub const CHILD: &str = "FLAGSTONE_DAMAGE";
 /// As long as a case may take, on whatever machine: what is bounded ends far sooner, and what
 /// is not takes minutes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Limits this process's address space.
-pub fn limit_memory(most_bytes: u64) -> TestResult {
-    Ok(setrlimit(Resource::As, Rlimit { current: Some(most_bytes), maximum: None })?)
+pub fn limit_memory(max_bytes: u64) -> TestResult {
+    Ok(setrlimit(Resource::As, Rlimit { current: Some(max_bytes), maximum: None })?)
 }
 
-/// Runs `case` in a child with an address space of `most_bytes` and as much time
+/// Runs `case` in a child with an address space of `max_bytes` and as much time
 /// as a case may take. A file that claims too much would end it, or be too slow.
-pub fn within(test: &str, most_bytes: u64, case: impl FnOnce(&Path) -> TestResult) -> TestResult {
+pub fn within(test: &str, max_bytes: u64, case: impl FnOnce(&Path) -> TestResult) -> TestResult {
     if let Some(folder) = std::env::var_os(CHILD) {
-        limit_memory(most_bytes)?;
+        limit_memory(max_bytes)?;
         return case(Path::new(&folder));
     }
     let folder = tempfile::tempdir()?;
     let mut child = child(test, CHILD, folder.path()).spawn()?;
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < TIMEOUT {
         if let Some(status) = child.try_wait()? {
             assert!(status.success(), "{status}, see above");
             return Ok(());

@@ -43,7 +43,7 @@ pub struct Taste {
     /// Elements that an array has at most, as a rule.
     pub elements: u64,
     /// Elements that one array in 16 has at most.
-    pub most_elements: u64,
+    pub max_elements: u64,
 }
 
 impl Model {
@@ -155,7 +155,7 @@ fn change_shelf(
         }
         2 => {
             let most = match random.one_in(16) {
-                true => taste.most_elements,
+                true => taste.max_elements,
                 false => taste.elements,
             };
             set_array(tx, model, index, random.below(most) as u32, random.next() as u32)?;

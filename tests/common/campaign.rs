@@ -24,7 +24,7 @@ pub struct Cabinets {
 impl Cabinets {
     /// Stores that are as small as they can be, and stay so.
     pub fn small() -> Self {
-        let taste = Taste { collections: false, elements: 40, most_elements: 1200 };
+        let taste = Taste { collections: false, elements: 40, max_elements: 1200 };
         Self { options: OpenOptions::new().log_bytes(64 * 1024), taste }
     }
 
@@ -36,15 +36,15 @@ impl Cabinets {
 
     /// With transactions that are larger than the log, and a heap that shrinks.
     pub fn spilling() -> Self {
-        let taste = Taste { most_elements: 80_000, ..Self::small().taste };
+        let taste = Taste { max_elements: 80_000, ..Self::small().taste };
         Self { taste, ..Self::small() }
     }
 
     /// With pages written in place, and a heap that is large enough for the log to
     /// move.
     pub fn large() -> Self {
-        let taste = Taste { collections: true, elements: 3000, most_elements: 400_000 };
-        let options = Self::small().options.most_log_bytes(512 * 1024);
+        let taste = Taste { collections: true, elements: 3000, max_elements: 400_000 };
+        let options = Self::small().options.max_log_bytes(512 * 1024);
         Self { options, taste }
     }
 

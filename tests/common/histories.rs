@@ -9,7 +9,7 @@ use super::campaign::Run;
 /// Elements of an array that is long enough for its room to be cut off.
 const LONG_ARRAY: u32 = 170_000;
 /// Checkpoints after which surely no state has the array any more.
-const MOST_CHECKPOINTS: u64 = 8;
+const MAX_CHECKPOINTS: u64 = 8;
 
 /// The file is cut behind a heap that became shorter, and grows again before its new length
 /// was synced.
@@ -26,7 +26,7 @@ pub fn cut_and_grow(run: &mut Run<'_>) -> Result<()> {
         if is_cut(run) {
             break;
         }
-        assert!(number < MOST_CHECKPOINTS, "the file is cut");
+        assert!(number < MAX_CHECKPOINTS, "the file is cut");
     }
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 3000, 1))?;
     let calls = run.disk.calls().split_off(begun);

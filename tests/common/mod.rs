@@ -98,7 +98,7 @@ pub fn refusal<T>(result: flagstone::Result<T>) -> flagstone::Error {
 }
 
 /// Asserts that a call fails with this kind of error:
-/// `assert_refused!(store.write(), WriterOnThisThread)`.
+/// `assert_refused!(store.write(), NestedWrite)`.
 macro_rules! assert_refused {
     ($result:expr, $($kind:tt)+) => {{
         use flagstone::ErrorKind::*;

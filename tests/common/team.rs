@@ -16,9 +16,9 @@ const WRITERS: u64 = 3;
 /// Transactions of one of them.
 const TRANSACTIONS: u64 = 40;
 /// Commits that are left to be waited for together, at most.
-const MOST_PENDING: usize = 4;
+const MAX_PENDING: usize = 4;
 /// Longer than any run takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What all threads know.
 struct Known {
@@ -107,11 +107,11 @@ impl<'a> Team<'a> {
         let mut pending = Vec::new();
         let begun = Instant::now();
         for _ in 0..TRANSACTIONS {
-            assert!(begun.elapsed() < PATIENCE, "the threads hold each other up");
+            assert!(begun.elapsed() < TIMEOUT, "the threads hold each other up");
             if let Err(error) = self.transact(&mut random, &mut pending) {
                 return Some(error);
             }
-            if pending.len() > random.below(MOST_PENDING as u64) as usize
+            if pending.len() > random.below(MAX_PENDING as u64) as usize
                 && let Err(error) = self.wait(&mut pending)
             {
                 return Some(error);

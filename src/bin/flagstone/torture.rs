@@ -11,7 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use flagstone::harness::structures::{ALL, Structure};
 use flagstone::harness::{self, Harness, Summary, ViolationKind};
-use flagstone::sim::Plant;
+use flagstone::sim::Mutation;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -57,7 +57,7 @@ pub struct Arguments {
     /// Plants a fault into the protocol, which is to be found then: a test that
     /// cannot fail shows nothing.
     #[arg(long, value_enum, value_name = "FAULT")]
-    plant: Option<Plant>,
+    plant: Option<Mutation>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -115,7 +115,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let took = begun.elapsed().as_secs_f64();
     if let Some(fault) = arguments.plant {
         return Err(Failure::Harness(format!(
-            "{all}\nthe planted fault {fault:?} was not found in {took:.1} s; some faults show \
+            "{all}\nthe mutation fault {fault:?} was not found in {took:.1} s; some faults show \
              only in power cuts (--kills power), and those of processes that share a store in \
              none of these runs"
         )));
@@ -161,11 +161,11 @@ fn harness(arguments: &Arguments, structure: &Structure, seed: u64) -> Harness {
         .kills(arguments.kills.into())
         .file(&arguments.store)
         .child_arguments(child);
-    arguments.plant.map_or(harness.clone(), |fault| harness.plant(fault))
+    arguments.plant.map_or(harness.clone(), |fault| harness.mutation(fault))
 }
 
 /// As it is typed.
-fn plant_argument(fault: Plant) -> OsString {
+fn plant_argument(fault: Mutation) -> OsString {
     let name = fault.to_possible_value().map(|value| value.get_name().to_string());
     format!("--plant={}", name.unwrap_or_default()).into()
 }

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::image::Image;
 use crate::persist::Persist;
 
-use super::node::{InnerAt, LeafAt, Place, Tree, damaged};
-use super::payload::Payload;
+use super::node::{InnerAt, LeafAt, SearchResult, Tree, damaged};
+use super::value::Payload;
 use crate::collections::key::OrdKey;
 
 /// A range of keys: `a..b`, `a..=b`, `a..`, `..b`, `..=b`, `..`, or a pair of
@@ -194,7 +194,7 @@ impl<'a, K: Persist, P: Payload> Entries<'a, K, P> {
 
     /// After an error nothing more comes.
     #[cold]
-    fn fail(&mut self, error: crate::Error) -> crate::Error {
+    fn fail(&mut self, error: crate::error::Error) -> crate::error::Error {
         *self = Self::none(self.tx);
         error
     }
@@ -300,8 +300,8 @@ fn place<Q: ?Sized, K: OrdKey<Q>, P: Payload>(
     };
     Ok(match leaf.search(tx, &|tx, key| key.order(tx, query))? {
         // An included start, or an excluded end, leaves the key itself behind.
-        Place::Found(index) if is_start == is_included => index,
-        Place::Found(index) => index + 1,
-        Place::Missing(index) => index,
+        SearchResult::Found(index) if is_start == is_included => index,
+        SearchResult::Found(index) => index + 1,
+        SearchResult::Missing(index) => index,
     })
 }

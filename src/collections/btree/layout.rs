@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 
 use crate::persist::{Block, Element, Field, Owned, Persist, Reach};
 
-use super::payload::Payload;
+use super::value::Payload;
 
 /// The size of a node, unless too few entries fit: two to a page. An insertion
 /// moves half of a leaf's entries, and each line that moves goes to the log.
@@ -30,7 +30,7 @@ const LINK_BYTES: u64 = 8;
 
 /// Levels of inner nodes that a tree may have. With at least two children to a
 /// node on average, the heap is full before.
-pub(super) const MOST_LEVELS: usize = 32;
+pub(super) const MAX_LEVELS: usize = 32;
 
 /// Where the two arrays of a node lie.
 #[derive(Clone, Copy)]
@@ -58,9 +58,9 @@ impl Plan {
         let align_bytes = larger(8, larger(key.1, other.1));
         let keys_at = head_bytes.next_multiple_of(key.1);
         let mut plan = Self { capacity: 0, keys_at, others_at: 0, size_bytes: 0, align_bytes };
-        let fewest_bytes = plan.with(FEWEST, missing, key, other).size_bytes;
-        let is_slot = fewest_bytes <= NODE_BYTES && align_bytes <= NODE_BYTES;
-        let room = if is_slot { NODE_BYTES } else { fewest_bytes.next_multiple_of(PAGE_BYTES) };
+        let min_bytes = plan.with(FEWEST, missing, key, other).size_bytes;
+        let is_slot = min_bytes <= NODE_BYTES && align_bytes <= NODE_BYTES;
+        let room = if is_slot { NODE_BYTES } else { min_bytes.next_multiple_of(PAGE_BYTES) };
         let mut capacity = (room - keys_at) / (key.0 + other.0) + missing;
         plan = plan.with(capacity, missing, key, other);
         while plan.size_bytes > room {

@@ -20,25 +20,25 @@
 //! second time is the one where the walk began, which is looked for. Nothing
 //! trusts the length that the map states.
 
-mod algebra;
-mod build;
-mod change;
-mod edit;
+mod bulk_load;
+mod bulk_move;
 mod entry;
 mod iter;
 mod layout;
 mod map;
-mod map_change;
+mod map_mut;
 mod node;
-mod payload;
+mod node_mut;
+mod rebalance;
 mod retain;
 mod set;
+mod set_ops;
 #[cfg(test)]
 mod tests;
-mod transfer;
+mod value;
 
-pub use algebra::SetPair;
 pub use entry::{Entry, OccupiedEntry, VacantEntry};
 pub use iter::KeyRange;
 pub use map::{BTreeMap, Iter, Keys, Values};
 pub use set::{BTreeSet, SetIter};
+pub use set_ops::SetPair;

@@ -7,12 +7,12 @@ use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{Link, Persist};
 
-use super::layout::{Inner, Leaf, MOST_LEVELS, NODE_BYTES, PREV_AT};
-use super::payload::Payload;
+use super::layout::{Inner, Leaf, MAX_LEVELS, NODE_BYTES, PREV_AT};
+use super::value::Payload;
 
 /// Where a key is in a sorted array, or where it would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SearchResult {
     Found(u64),
     Missing(u64),
 }
@@ -68,7 +68,7 @@ pub(super) fn damaged(
     offset: u64,
     expected: impl std::fmt::Display,
     found: impl std::fmt::Display,
-) -> crate::Error {
+) -> crate::error::Error {
     ErrorKind::corrupt("node of a B-tree", offset, expected, found)
 }
 
@@ -112,7 +112,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         self,
         tx: &Image,
         order: &impl Fn(&Image, &K) -> Result<Ordering>,
-    ) -> Result<Place> {
+    ) -> Result<SearchResult> {
         search(tx, self.key_link(0), self.len, order)
     }
 }
@@ -149,8 +149,8 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         order: &impl Fn(&Image, &K) -> Result<Ordering>,
     ) -> Result<u64> {
         Ok(match search(tx, self.key_link(0), self.len - 1, order)? {
-            Place::Found(index) => index + 1,
-            Place::Missing(index) => index,
+            SearchResult::Found(index) => index + 1,
+            SearchResult::Missing(index) => index,
         })
     }
 }
@@ -165,7 +165,7 @@ fn search<K: Persist>(
     keys: Link<K>,
     len: u64,
     order: &impl Fn(&Image, &K) -> Result<Ordering>,
-) -> Result<Place> {
+) -> Result<SearchResult> {
     if K::ANY_BITS && len > 0 {
         let keys = tx.at(Link::<[K]>::from_parts(keys.offset(), len))?;
         if size_of::<K>() <= LINE_BYTES / 4 {
@@ -189,7 +189,7 @@ fn count<K>(
     keys: &[K],
     line: usize,
     mut order: impl FnMut(&K) -> Result<Ordering>,
-) -> Result<Place> {
+) -> Result<SearchResult> {
     let mut lines = 0;
     for last in keys.iter().skip(line - 1).step_by(line) {
         lines += usize::from(order(last)? == Ordering::Less);
@@ -203,13 +203,13 @@ fn count<K>(
         None => false,
     };
     let below = below as u64;
-    Ok(if is_found { Place::Found(below) } else { Place::Missing(below) })
+    Ok(if is_found { SearchResult::Found(below) } else { SearchResult::Missing(below) })
 }
 
 #[inline]
-fn narrow(len: u64, mut order: impl FnMut(u64) -> Result<Ordering>) -> Result<Place> {
+fn narrow(len: u64, mut order: impl FnMut(u64) -> Result<Ordering>) -> Result<SearchResult> {
     if len == 0 {
-        return Ok(Place::Missing(0));
+        return Ok(SearchResult::Missing(0));
     }
     // The last key that is not above, if any, is in `base..base + size`.
     let (mut base, mut size) = (0, len);
@@ -220,9 +220,9 @@ fn narrow(len: u64, mut order: impl FnMut(u64) -> Result<Ordering>) -> Result<Pl
         size -= half;
     }
     Ok(match order(base)? {
-        Ordering::Equal => Place::Found(base),
-        Ordering::Less => Place::Missing(base + 1),
-        Ordering::Greater => Place::Missing(base),
+        Ordering::Equal => SearchResult::Found(base),
+        Ordering::Less => SearchResult::Missing(base + 1),
+        Ordering::Greater => SearchResult::Missing(base),
     })
 }
 
@@ -245,7 +245,7 @@ pub(super) struct Step {
 /// The way from the root to a leaf, and a place in the leaf.
 pub(super) struct Path<K, P> {
     /// The inner node at level `i + 1` is step `i`.
-    pub(super) steps: [Step; MOST_LEVELS],
+    pub(super) steps: [Step; MAX_LEVELS],
     pub(super) leaf: LeafAt<K, P>,
     pub(super) index: u64,
 }
@@ -263,12 +263,12 @@ impl<K: Persist, P: Payload> Tree<K, P> {
     #[inline]
     pub(super) fn new(root: u64, len: u64, height: u64) -> Result<Self> {
         let is_good =
-            (root == 0) == (len == 0) && height <= if root == 0 { 0 } else { MOST_LEVELS as u64 };
+            (root == 0) == (len == 0) && height <= if root == 0 { 0 } else { MAX_LEVELS as u64 };
         if is_good {
             return Ok(Self { root, len, height, kind: PhantomData });
         }
         let expected =
-            format!("a root, a length and a height of at most {MOST_LEVELS}, or three zeros");
+            format!("a root, a length and a height of at most {MAX_LEVELS}, or three zeros");
         let found = format!("root {root:#x}, length {len}, height {height}");
         Err(ErrorKind::corrupt("header of a B-tree (its root)", root, expected, found))
     }
@@ -309,7 +309,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         tx: &Image,
         mut choose: impl FnMut(InnerAt<K, P>) -> Result<u64>,
     ) -> Result<Path<K, P>> {
-        let mut steps = [Step::default(); MOST_LEVELS];
+        let mut steps = [Step::default(); MAX_LEVELS];
         let offset = self.leaf_offset(tx, |inner| {
             let index = choose(inner)?;
             steps[inner.level as usize - 1] = Step { offset: inner.offset, index };
@@ -332,8 +332,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         }
         let leaf = self.leaf(tx, |inner| inner.search(tx, order))?;
         Ok(match leaf.search(tx, order)? {
-            Place::Found(index) => Some((leaf, index)),
-            Place::Missing(_) => None,
+            SearchResult::Found(index) => Some((leaf, index)),
+            SearchResult::Missing(_) => None,
         })
     }
 
@@ -350,9 +350,9 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         }
         let mut path = self.path(tx, |inner| inner.search(tx, order))?;
         let place = path.leaf.search(tx, order)?;
-        let (Place::Found(index) | Place::Missing(index)) = place;
+        let (SearchResult::Found(index) | SearchResult::Missing(index)) = place;
         path.index = index;
-        Ok(Some((path, matches!(place, Place::Found(_)))))
+        Ok(Some((path, matches!(place, SearchResult::Found(_)))))
     }
 
     /// The way to the first or the last entry.

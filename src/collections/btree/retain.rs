@@ -5,9 +5,9 @@ use crate::error::Result;
 use crate::persist::Persist;
 use crate::store::WriteTx;
 
-use super::change::is_few;
 use super::node::{InnerAt, LeafAt, Tree, damaged};
-use super::payload::Payload;
+use super::rebalance::is_few;
+use super::value::Payload;
 
 /// A walk over all leaves in order.
 ///

@@ -7,11 +7,11 @@ use crate::image::Image;
 use crate::persist::{Block, Link, Owned, Persist, words};
 use crate::store::WriteTx;
 
-use super::build;
+use super::bulk_load;
 use super::iter::{Entries, KeyRange};
 use super::layout::{Node, own_node};
 use super::node::Tree;
-use super::payload::Nothing;
+use super::value::Nothing;
 use crate::collections::key::{OrdKey, SortedKey};
 
 /// A set in the order of its keys, as `std::collections::BTreeSet`, whose keys
@@ -85,7 +85,7 @@ impl<K: Persist> BTreeSet<K> {
     where
         K: OrdKey<Q>,
     {
-        Ok(Self::of(build::from_sorted(tx, keys.into_iter().map(|key| (key, Nothing)))?))
+        Ok(Self::of(bulk_load::from_sorted(tx, keys.into_iter().map(|key| (key, Nothing)))?))
     }
 
     fn of(tree: Tree<K, Nothing>) -> Self {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::layout::{Inner, Leaf};
 use super::node::{InnerAt, LeafAt, Tree};
-use super::payload::Payload;
+use super::value::Payload;
 use crate::collections::key::{OrdKey, SortedKey};
 use crate::collections::{BTreeMap, Text};
 use crate::error::Result;
@@ -205,8 +205,8 @@ fn nodes_fit_their_slots_and_their_entries() {
         assert!(Leaf::<K, P>::value_at(entries) <= leaf_bytes);
     }
     expect::<u64, [u64; 8]>(28, 2048, 128);
-    expect::<u64, super::payload::Nothing>(253, 2048, 128);
-    expect::<u8, super::payload::Nothing>(2024, 2048, 226);
+    expect::<u64, super::value::Nothing>(253, 2048, 128);
+    expect::<u8, super::value::Nothing>(2024, 2048, 226);
     expect::<i32, u8>(404, 2048, 170);
     expect::<[u8; 700], u8>(5, 4096, 6);
     expect::<u64, [u64; 375]>(4, 12288, 128);

@@ -1,8 +1,8 @@
 //! Deques: elements in a ring, which grow and shrink at both ends.
 
-mod change;
+mod ends_mut;
+mod insert_remove;
 mod iter;
-mod middle;
 mod ring;
 
 use std::cmp::Ordering;

@@ -7,7 +7,7 @@
 use crate::error::Result;
 use crate::image::Image;
 use crate::persist::{Blocks, Link, Persist};
-use crate::store::{Area, WriteTx};
+use crate::store::{Region, WriteTx};
 
 use super::super::array::{self, at};
 use super::Deque;
@@ -72,18 +72,18 @@ impl<T: Persist> Deque<T> {
     }
 
     /// The allocation, which is tested to be one; there must be one.
-    pub(super) fn area(&self, tx: &mut WriteTx<'_>) -> Result<Area> {
-        tx.area_of(self.slots)
+    pub(super) fn region(&self, tx: &mut WriteTx<'_>) -> Result<Region> {
+        tx.region_of(self.slots)
     }
 
     /// Moves the elements to an allocation for `capacity`, which is not 0.
     pub(super) fn move_to(&mut self, tx: &mut WriteTx<'_>, capacity: u64) -> Result<()> {
         let old = self.slots;
         // A damaged length must not make the file grow.
-        let from = (!old.is_null()).then(|| tx.area_of(old)).transpose()?;
+        let from = (!old.is_null()).then(|| tx.region_of(old)).transpose()?;
         let new: Blocks<T> = tx.alloc_blocks(capacity)?;
         if let Some(from) = from {
-            let to = tx.area_of(new)?;
+            let to = tx.region_of(new)?;
             let [first, second] = self.pieces(0, self.len);
             tx.copy_in((from, at::<T>(first.0)), (to, 0), at::<T>(first.1))?;
             tx.copy_in((from, at::<T>(second.0)), (to, at::<T>(first.1)), at::<T>(second.1))?;
@@ -110,16 +110,16 @@ impl<T: Persist> Deque<T> {
         home: Option<Link<Self>>,
     ) -> Result<()> {
         let mut values = values.into_iter();
-        let mut area = None;
+        let mut region = None;
         while let Some(value) = values.next() {
             tx.expect_owned(&value)?;
             if self.len == self.capacity() {
                 let more = (values.size_hint().0 as u64).saturating_add(1);
                 self.make_room(tx, more)?;
-                area = None;
+                region = None;
             }
-            let place = area.map_or_else(|| self.area(tx), Ok)?;
-            area = Some(place);
+            let place = region.map_or_else(|| self.region(tx), Ok)?;
+            region = Some(place);
             tx.put_in(place, at::<T>(self.slot(self.len)), value)?;
             self.len += 1;
             // Each time, since slots without an element are to be zero.
@@ -132,12 +132,12 @@ impl<T: Persist> Deque<T> {
     pub(super) fn zero(
         &self,
         tx: &mut WriteTx<'_>,
-        area: Area,
+        region: Region,
         index: u64,
         count: u64,
     ) -> Result<()> {
         for (slot, count) in self.pieces(index, count) {
-            tx.bytes_in_mut(area, at::<T>(slot), at::<T>(count))?.fill(0);
+            tx.bytes_in_mut(region, at::<T>(slot), at::<T>(count))?.fill(0);
         }
         Ok(())
     }
@@ -147,7 +147,7 @@ impl<T: Persist> Deque<T> {
     pub(super) fn shift(
         &self,
         tx: &mut WriteTx<'_>,
-        area: Area,
+        region: Region,
         (from, to): (u64, u64),
         count: u64,
     ) -> Result<()> {
@@ -166,7 +166,7 @@ impl<T: Persist> Deque<T> {
                 let piece = left.min(source.min(target) + 1);
                 (source + 1 - piece, target + 1 - piece, piece)
             };
-            tx.copy_in((area, at::<T>(source)), (area, at::<T>(target)), at::<T>(piece))?;
+            tx.copy_in((region, at::<T>(source)), (region, at::<T>(target)), at::<T>(piece))?;
             left -= piece;
         }
         Ok(())

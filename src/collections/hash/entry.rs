@@ -5,7 +5,7 @@ use crate::persist::{Link, Persist};
 use crate::store::WriteTx;
 
 use super::map::HashMap;
-use super::table::{Place, Sought};
+use super::table::{Found, Location};
 use crate::collections::key::Key;
 
 /// The place of a key in a [`HashMap`], as `std`'s; `entry` of the link to the
@@ -21,7 +21,7 @@ pub enum Entry<'a, 'tx, K: Persist, V: Persist, Q: ?Sized> {
 pub struct OccupiedEntry<'a, 'tx, K: Persist, V: Persist> {
     map: Link<HashMap<K, V>>,
     tx: &'a mut WriteTx<'tx>,
-    place: Place<K, V>,
+    place: Location<K, V>,
 }
 
 /// The place where an entry may be put.
@@ -37,7 +37,7 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         map: Link<HashMap<K, V>>,
         tx: &'a mut WriteTx<'tx>,
         query: &'a Q,
-        sought: Sought<K, V>,
+        sought: Found<K, V>,
     ) -> Self {
         match sought.place {
             Some(place) => Self::Occupied(OccupiedEntry { map, tx, place }),
@@ -147,7 +147,7 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
     pub fn insert(self, value: V) -> Result<&'a mut V> {
         self.tx.expect_owned(&value)?;
         let key = K::store(self.tx, self.query)?;
-        let slot = self.map.table().claim(self.tx, self.hash)?;
+        let slot = self.map.table().reserve_slot(self.tx, self.hash)?;
         slot.put_key(self.tx, key)?;
         slot.put_value::<K, V>(self.tx, value)?;
         slot.value_mut::<K, V>(self.tx)
@@ -162,10 +162,10 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
     pub fn insert_link(self, value: V) -> Result<Link<V>> {
         self.tx.expect_owned(&value)?;
         let key = K::store(self.tx, self.query)?;
-        let slot = self.map.table().claim(self.tx, self.hash)?;
+        let slot = self.map.table().reserve_slot(self.tx, self.hash)?;
         slot.put_key(self.tx, key)?;
         slot.put_value::<K, V>(self.tx, value)?;
-        Ok(super::read::value_at::<K, V>(slot.offset))
+        Ok(super::lookup::value_at::<K, V>(slot.offset))
     }
 }
 

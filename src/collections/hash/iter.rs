@@ -6,9 +6,9 @@ use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{Link, Persist};
 
-use super::parts::Shard;
-use super::read::{Budget, Reader, value_at};
-use super::tags::{self, GROUP};
+use super::control::{self, GROUP};
+use super::layout::Shard;
+use super::lookup::{Reader, WorkLimit, value_at};
 
 /// Where the entries lie, one after the other. Ends after an error.
 struct Places<'a, K: Persist, V: Persist> {
@@ -23,7 +23,7 @@ struct Places<'a, K: Persist, V: Persist> {
     entries: u32,
     /// Entries that are still to come.
     left: u64,
-    budget: Budget,
+    budget: WorkLimit,
     is_over: bool,
 }
 
@@ -37,7 +37,7 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
             next_group: 0,
             entries: 0,
             left: reader.len,
-            budget: Budget::new(reader.tx),
+            budget: WorkLimit::new(reader.tx),
             is_over: false,
         }
     }
@@ -45,7 +45,7 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
     fn advance(&mut self) -> Result<Option<u64>> {
         while self.entries == 0 {
             if let Some(group) = self.groups.get(self.next_group) {
-                self.entries = tags::entries(group);
+                self.entries = control::entries(group);
                 self.next_group += 1;
             } else if self.next_shard < self.reader.shards() {
                 let shard = self.reader.shard(self.next_shard)?;
@@ -90,7 +90,7 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
 }
 
 #[cold]
-fn miscounted(expected: &str, found: &str) -> crate::Error {
+fn miscounted(expected: &str, found: &str) -> crate::error::Error {
     ErrorKind::corrupt("flagstone::HashTable", 0, expected, found)
 }
 

@@ -6,8 +6,8 @@ use crate::persist::{Link, Persist};
 use crate::store::WriteTx;
 
 use super::iter::{Iter, Keys, Values};
-use super::parts::Table;
-use super::read::{Reader, value_at, value_in};
+use super::layout::Table;
+use super::lookup::{Reader, value_at, value_in};
 use crate::collections::key::{Key, StoredKey};
 
 /// A hash map, as `std::collections::HashMap`, whose entries lie in the store.

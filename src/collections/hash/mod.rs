@@ -29,19 +29,19 @@
 //! is trusted: probes end after each group once, and blocks are tested before
 //! they are changed.
 
-mod change;
+mod capacity;
+mod control;
 mod entry;
-mod grow;
 mod iter;
+mod layout;
+mod lookup;
 mod map;
-mod parts;
-mod read;
-mod room;
+mod map_mut;
 mod set;
 mod shard;
-mod sizes;
+mod sizing;
+mod split;
 mod table;
-mod tags;
 
 pub use entry::{Entry, OccupiedEntry, VacantEntry};
 pub use iter::{Iter, Keys, Values};

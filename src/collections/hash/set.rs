@@ -8,8 +8,8 @@ use crate::persist::{FieldOf, Link, Persist};
 use crate::store::WriteTx;
 
 use super::iter::Keys;
-use super::parts::Table;
-use super::read::Reader;
+use super::layout::Table;
+use super::lookup::Reader;
 use crate::collections::key::{Key, StoredKey};
 
 /// In place of a value.
@@ -228,7 +228,7 @@ impl<K: StoredKey> Link<HashSet<K>> {
             return Ok(false);
         }
         let key = K::store(tx, query)?;
-        self.table().claim(tx, sought.hash)?.put_key(tx, key)?;
+        self.table().reserve_slot(tx, sought.hash)?.put_key(tx, key)?;
         Ok(true)
     }
 

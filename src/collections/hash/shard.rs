@@ -4,11 +4,11 @@
 use crate::error::Result;
 use crate::image::Image;
 use crate::persist::{Blocks, Element, Link, Persist};
-use crate::store::{Area, WriteTx};
+use crate::store::{Region, WriteTx};
 
-use super::parts::{COUNTS, HashEntry, Shard};
-use super::sizes;
-use super::tags::{self, EMPTY, GONE, GROUP};
+use super::control::{self, DELETED, EMPTY, GROUP};
+use super::layout::{COUNTS, HashEntry, Shard};
+use super::sizing;
 use crate::collections::key::{HashSeed, StoredKey};
 
 /// The numbers behind the tags.
@@ -24,13 +24,13 @@ pub(super) struct Counts {
 pub(super) struct OpenShard<K: Persist, V: Persist> {
     pub(super) shard: Shard<K, V>,
     pub(super) counts: Counts,
-    tags: Area,
+    tags: Region,
 }
 
 /// A place for an entry, to write it.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
-    area: Area,
+    region: Region,
     at: u64,
     /// Where it lies in the heap.
     pub(super) offset: u64,
@@ -40,7 +40,7 @@ impl Slot {
     /// Replaces the key, whatever was there.
     #[inline]
     pub(super) fn put_key<K: Persist>(self, tx: &mut WriteTx<'_>, key: K) -> Result<()> {
-        tx.put_in(self.area, self.at, key)
+        tx.put_in(self.region, self.at, key)
     }
 
     /// Replaces the value, whatever was there.
@@ -50,7 +50,7 @@ impl Slot {
         K: Persist,
         V: Persist,
     {
-        tx.put_in(self.area, self.at + HashEntry::<K, V>::VALUE_AT, value)
+        tx.put_in(self.region, self.at + HashEntry::<K, V>::VALUE_AT, value)
     }
 
     /// The value, to change it.
@@ -60,7 +60,7 @@ impl Slot {
         K: Persist,
         V: Persist,
     {
-        tx.value_in_mut(self.area, self.at + HashEntry::<K, V>::VALUE_AT)
+        tx.value_in_mut(self.region, self.at + HashEntry::<K, V>::VALUE_AT)
     }
 }
 
@@ -87,7 +87,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     #[inline]
     pub(super) fn open(&self, tx: &mut WriteTx<'_>) -> Result<OpenShard<K, V>> {
         self.expect_sound()?;
-        let tags = tx.area_of(self.tag_blocks())?;
+        let tags = tx.region_of(self.tag_blocks())?;
         Ok(OpenShard { shard: *self, counts: self.counts(tx)?, tags })
     }
 
@@ -98,7 +98,11 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     /// by two at a time waits for all stores before it, also for those to entries
     /// that are in no cache.
     #[inline]
-    pub(super) fn claim(tx: &mut WriteTx<'_>, link: Link<Self>, hash: u64) -> Result<Option<Slot>> {
+    pub(super) fn reserve_slot(
+        tx: &mut WriteTx<'_>,
+        link: Link<Self>,
+        hash: u64,
+    ) -> Result<Option<Slot>> {
         let shard = tx.at(link)?;
         shard.expect_sound()?;
         let Counts { live, used } = shard.counts(tx)?;
@@ -108,28 +112,28 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         let (slot, was) = shard.free_slot(tx, hash)?;
         let (tags, counts_at) = (shard.tag_blocks(), shard.counts_at());
         let ((part, index), offset) = (shard.part_of(slot), shard.slot_offset(slot));
-        let tags = tx.area_of(tags)?;
-        tx.put_in(tags, slot, tags::tag_of(hash))?;
+        let tags = tx.region_of(tags)?;
+        tx.put_in(tags, slot, control::tag_of(hash))?;
         let used = if was == EMPTY { used.saturating_add(1) } else { used };
         tx.put_in(tags, counts_at, [live.saturating_add(1), used])?;
         let at = index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-        Ok(Some(Slot { area: tx.area_of(part)?, at, offset }))
+        Ok(Some(Slot { region: tx.region_of(part)?, at, offset }))
     }
 
     /// The first slot on a hash's way that has no entry, and its tag.
     #[inline]
     fn free_slot(&self, tx: &Image, hash: u64) -> Result<(u64, u8)> {
         let groups = self.groups(tx)?;
-        let mut at = tags::home(hash, groups.len());
+        let mut at = control::home(hash, groups.len());
         for _ in 0..groups.len() {
             let Some(group) = groups.get(at) else { break };
-            let free = !tags::entries(group) & 0xffff;
+            let free = !control::entries(group) & 0xffff;
             let index = free.trailing_zeros();
             let slot = at as u64 * GROUP + u64::from(index);
             if free != 0 && slot < self.capacity() {
                 return Ok((slot, group[index as usize]));
             }
-            at = tags::next(at, groups.len());
+            at = control::next(at, groups.len());
         }
         Err(self.bad_tags("a free slot, as the counts say", "none"))
     }
@@ -138,7 +142,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     pub(super) fn live_slots(&self, tx: &Image) -> Result<Vec<u64>> {
         let mut slots = Vec::new();
         for (index, group) in self.groups(tx)?.iter().enumerate() {
-            let mut entries = tags::entries(group);
+            let mut entries = control::entries(group);
             while entries != 0 {
                 let slot = index as u64 * GROUP + u64::from(entries.trailing_zeros());
                 entries &= entries - 1;
@@ -163,7 +167,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
 
 #[inline]
 fn is_full(used: u32, capacity: u64) -> bool {
-    u64::from(used) >= sizes::most_used(capacity)
+    u64::from(used) >= sizing::max_used(capacity)
 }
 
 impl<K: Persist, V: Persist> OpenShard<K, V> {
@@ -176,7 +180,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
     /// Whether far too many slots are empty.
     pub(super) fn is_sparse(&self) -> bool {
         let capacity = self.shard.capacity();
-        capacity > sizes::SMALL && u64::from(self.counts.live) < capacity / 4
+        capacity > sizing::SMALL && u64::from(self.counts.live) < capacity / 4
     }
 
     /// Slot `slot`, to write it.
@@ -184,7 +188,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
     pub(super) fn slot(&self, tx: &mut WriteTx<'_>, slot: u64) -> Result<Slot> {
         let (part, index) = self.shard.part_of(slot);
         let at = index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-        Ok(Slot { area: tx.area_of(part)?, at, offset: self.shard.slot_offset(slot) })
+        Ok(Slot { region: tx.region_of(part)?, at, offset: self.shard.slot_offset(slot) })
     }
 
     fn set_counts(&mut self, tx: &mut WriteTx<'_>, counts: Counts) -> Result<()> {
@@ -193,7 +197,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
     }
 
     /// Gives a slot back, and zeroes it: no stale link stays in the file.
-    pub(super) fn vacate(&mut self, tx: &mut WriteTx<'_>, slot: u64) -> Result<()> {
+    pub(super) fn erase(&mut self, tx: &mut WriteTx<'_>, slot: u64) -> Result<()> {
         let Counts { live, used } = self.counts;
         let group = self.shard.groups(tx)?.get((slot / GROUP) as usize).copied();
         let (Some(live), Some(group)) = (live.checked_sub(1), group) else {
@@ -201,21 +205,21 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         };
         // Where probes end in this group anyway, nothing behind it is reached
         // through the slot.
-        let ends_probes = tags::matches(&group, EMPTY) != 0;
-        let (tag, used) = if ends_probes { (EMPTY, used - 1) } else { (GONE, used) };
-        let Slot { area, at, .. } = self.slot(tx, slot)?;
-        tx.bytes_in_mut(area, at, HashEntry::<K, V>::SIZE_BYTES)?.fill(0);
+        let ends_probes = control::matches(&group, EMPTY) != 0;
+        let (tag, used) = if ends_probes { (EMPTY, used - 1) } else { (DELETED, used) };
+        let Slot { region, at, .. } = self.slot(tx, slot)?;
+        tx.bytes_in_mut(region, at, HashEntry::<K, V>::SIZE_BYTES)?.fill(0);
         tx.put_in(self.tags, slot, tag)?;
         self.set_counts(tx, Counts { live, used })
     }
 
     /// Copies all entries, and frees the blocks: the new ones can take their
     /// place then, and what lies beside it.
-    pub(super) fn pack_up(
+    pub(super) fn drain_shard(
         self,
         tx: &mut WriteTx<'_>,
-        packed: &mut Packed,
-        budget: &mut KeyBudget,
+        packed: &mut Rehash,
+        budget: &mut KeyWorkLimit,
     ) -> Result<()>
     where
         K: StoredKey,
@@ -250,25 +254,25 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
 
 /// Entries on their way to other blocks: hashes, and bytes side by side.
 #[derive(Default)]
-pub(super) struct Packed {
+pub(super) struct Rehash {
     hashes: Vec<u64>,
     bytes: Vec<u8>,
 }
 
 /// What the memory of keys' own can be in all, less that of the keys that were hashed. None of it
 /// belongs to two keys, unless a file is forged, where each key could be as long as the heap.
-pub(super) struct KeyBudget {
+pub(super) struct KeyWorkLimit {
     left_bytes: u64,
 }
 
-impl KeyBudget {
+impl KeyWorkLimit {
     /// For keys each of which is hashed once.
     pub(super) fn new(tx: &Image) -> Self {
         Self { left_bytes: tx.heap_bytes() }
     }
 }
 
-impl Packed {
+impl Rehash {
     /// How many have this bit of their hash, or have it not.
     pub(super) fn count(&self, choose: impl Fn(u64) -> bool) -> u64 {
         self.hashes.iter().filter(|hash| choose(**hash)).count() as u64
@@ -284,7 +288,7 @@ impl Packed {
     ) -> Result<Shard<K, V>> {
         let size = HashEntry::<K, V>::SIZE_BYTES;
         let count = self.count(&choose);
-        let counts = sizes::parts_for(needed.max(count), size);
+        let counts = sizing::parts_for(needed.max(count), size);
         let mut shard = Shard::none();
         for (part, count) in shard.slots.iter_mut().zip(counts).filter(|(_, count)| *count > 0) {
             *part = tx.alloc_blocks(count)?;
@@ -295,14 +299,14 @@ impl Packed {
         shard.tags = Link::from_parts(tag_blocks.offset(), tag_blocks.count());
         let mut groups = vec![[EMPTY; 16]; (tag_bytes / GROUP) as usize];
         // What there is no slot for is full for ever.
-        groups.as_flattened_mut()[capacity as usize..].fill(GONE);
+        groups.as_flattened_mut()[capacity as usize..].fill(DELETED);
         let chosen = self.hashes.iter().enumerate().filter(|(_, hash)| choose(**hash));
         let places: Vec<(usize, u64)> =
             chosen.map(|(index, hash)| (index, place(&mut groups, *hash))).collect();
         let mut first = 0;
         for part in shard.slots.into_iter().filter(|part| !part.is_null()) {
-            let area = tx.area_of(part)?;
-            let block = tx.bytes_in_mut(area, 0, part.len_bytes())?;
+            let region = tx.region_of(part)?;
+            let block = tx.bytes_in_mut(region, 0, part.len_bytes())?;
             for (index, slot) in &places {
                 // Wraps around for slots before this part.
                 let slot = slot.wrapping_sub(first);
@@ -315,23 +319,23 @@ impl Packed {
             first += part.count();
         }
         let live = u32::try_from(count).unwrap_or(u32::MAX);
-        let area = tx.area_of(tag_blocks)?;
-        tx.bytes_in_mut(area, 0, tag_bytes)?.copy_from_slice(groups.as_flattened());
-        tx.put_in(area, tag_bytes, [live, live])?;
+        let region = tx.region_of(tag_blocks)?;
+        tx.bytes_in_mut(region, 0, tag_bytes)?.copy_from_slice(groups.as_flattened());
+        tx.put_in(region, tag_bytes, [live, live])?;
         Ok(shard)
     }
 }
 
 /// Takes the first empty slot on a hash's way; there is one.
 fn place(groups: &mut [[u8; 16]], hash: u64) -> u64 {
-    let mut at = tags::home(hash, groups.len());
+    let mut at = control::home(hash, groups.len());
     loop {
-        let empty = tags::matches(&groups[at], EMPTY);
+        let empty = control::matches(&groups[at], EMPTY);
         if empty != 0 {
             let index = empty.trailing_zeros();
-            groups[at][index as usize] = tags::tag_of(hash);
+            groups[at][index as usize] = control::tag_of(hash);
             return at as u64 * GROUP + u64::from(index);
         }
-        at = tags::next(at, groups.len());
+        at = control::next(at, groups.len());
     }
 }

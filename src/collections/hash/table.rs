@@ -7,14 +7,14 @@ use crate::image::Image;
 use crate::persist::{Element, FieldOf, Link, Owned, Persist};
 use crate::store::WriteTx;
 
-use super::parts::{HashEntry, Shard, Table};
-use super::read::{Budget, Reader, value_at};
-use super::shard::{KeyBudget, Slot};
-use super::sizes;
+use super::layout::{HashEntry, Shard, Table};
+use super::lookup::{Reader, WorkLimit, value_at};
+use super::shard::{KeyWorkLimit, Slot};
+use super::sizing;
 use crate::collections::key::{Key, StoredKey};
 
 /// Where a key's entry is.
-pub(super) struct Place<K: Persist, V: Persist> {
+pub(super) struct Location<K: Persist, V: Persist> {
     /// Which shard.
     index: u64,
     shard: Shard<K, V>,
@@ -23,7 +23,7 @@ pub(super) struct Place<K: Persist, V: Persist> {
     pub(super) offset: u64,
 }
 
-impl<K: Persist, V: Persist> Place<K, V> {
+impl<K: Persist, V: Persist> Location<K, V> {
     /// The link to the key.
     pub(super) fn key(&self) -> Link<K> {
         Link::from_parts(self.offset, 1)
@@ -41,9 +41,9 @@ impl<K: Persist, V: Persist> Place<K, V> {
 }
 
 /// What was asked for, and the hash of it.
-pub(super) struct Sought<K: Persist, V: Persist> {
+pub(super) struct Found<K: Persist, V: Persist> {
     pub(super) hash: u64,
-    pub(super) place: Option<Place<K, V>>,
+    pub(super) place: Option<Location<K, V>>,
 }
 
 impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
@@ -64,7 +64,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
 
     /// Looks for the entry that `query` asks for.
     #[inline]
-    pub(super) fn seek<Q: ?Sized>(self, tx: &WriteTx<'_>, query: &Q) -> Result<Sought<K, V>>
+    pub(super) fn seek<Q: ?Sized>(self, tx: &WriteTx<'_>, query: &Q) -> Result<Found<K, V>>
     where
         K: Key<Q>,
     {
@@ -72,21 +72,24 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         let reader = Reader::new(tx, table)?;
         let hash = reader.hash_of(query);
         let Some(hit) = reader.find_hashed(hash, query)? else {
-            return Ok(Sought { hash, place: None });
+            return Ok(Found { hash, place: None });
         };
         let index = table.shard_of(hash);
         let shard = *reader.shard(index)?;
-        Ok(Sought { hash, place: Some(Place { index, shard, slot: hit.slot, offset: hit.offset }) })
+        Ok(Found {
+            hash,
+            place: Some(Location { index, shard, slot: hit.slot, offset: hit.offset }),
+        })
     }
 
     /// Makes room for one more entry, with this hash, which is then to be
     /// written. Moves other entries, at most those of two shards.
-    pub(super) fn claim(self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
+    pub(super) fn reserve_slot(self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
         let table = self.header(tx)?;
         let len = table.len.saturating_add(1);
-        if table.shards != 0 && !table.is_crowded(len) {
+        if table.shards != 0 && !table.needs_split(len) {
             let link = table.shard_link(tx, table.shard_of(hash))?;
-            if let Some(slot) = Shard::claim(tx, link, hash)? {
+            if let Some(slot) = Shard::reserve_slot(tx, link, hash)? {
                 self.set_len(tx, len)?;
                 return Ok(slot);
             }
@@ -105,17 +108,17 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         let mut index = table.shard_of(hash);
         let mut shard = table.shard(tx, index)?.open(tx)?;
         // One or the other, so that no insert moves more than it must.
-        if table.is_crowded(table.len) && !shard.is_full() {
-            table.split(tx, &mut KeyBudget::new(tx))?;
+        if table.needs_split(table.len) && !shard.is_full() {
+            table.split(tx, &mut KeyWorkLimit::new(tx))?;
             index = table.shard_of(hash);
             shard = table.shard(tx, index)?.open(tx)?;
         }
         if shard.is_full() {
-            let needed = sizes::grown(u64::from(shard.counts.live)) + 1;
-            table.rebuild(tx, index, shard, needed, &mut KeyBudget::new(tx))?;
+            let needed = sizing::grown(u64::from(shard.counts.live)) + 1;
+            table.rebuild(tx, index, shard, needed, &mut KeyWorkLimit::new(tx))?;
         }
         let link = table.shard_link(tx, index)?;
-        let Some(slot) = Shard::claim(tx, link, hash)? else {
+        let Some(slot) = Shard::reserve_slot(tx, link, hash)? else {
             return Err(table.shard(tx, index)?.bad_tags("a free slot in new blocks", "none"));
         };
         tx.put_header(self, table)?;
@@ -123,27 +126,27 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
     }
 
     /// Takes an entry out, whose key and value the caller has.
-    pub(super) fn take(self, tx: &mut WriteTx<'_>, place: &Place<K, V>) -> Result<()> {
-        self.vacate(tx, place)?;
+    pub(super) fn take(self, tx: &mut WriteTx<'_>, place: &Location<K, V>) -> Result<()> {
+        self.erase(tx, place)?;
         let mut table = *self.header(tx)?;
         if table.is_sparse() {
-            table.merge(tx, &mut KeyBudget::new(tx))?;
+            table.merge(tx, &mut KeyWorkLimit::new(tx))?;
             return tx.put_header(self, table);
         }
         let shard = table.shard(tx, place.index)?.open(tx)?;
         if shard.is_sparse() {
-            let needed = sizes::grown(u64::from(shard.counts.live));
-            table.rebuild(tx, place.index, shard, needed, &mut KeyBudget::new(tx))?;
+            let needed = sizing::grown(u64::from(shard.counts.live));
+            table.rebuild(tx, place.index, shard, needed, &mut KeyWorkLimit::new(tx))?;
         }
         Ok(())
     }
 
     /// The same, and the shards stay as they are.
-    fn vacate(self, tx: &mut WriteTx<'_>, place: &Place<K, V>) -> Result<()> {
+    fn erase(self, tx: &mut WriteTx<'_>, place: &Location<K, V>) -> Result<()> {
         let Some(len) = self.header(tx)?.len.checked_sub(1) else {
             return Err(ErrorKind::corrupt("flagstone::HashTable", self.offset(), "entries", 0));
         };
-        place.shard.open(tx)?.vacate(tx, place.slot)?;
+        place.shard.open(tx)?.erase(tx, place.slot)?;
         self.set_len(tx, len)
     }
 
@@ -152,16 +155,16 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
     pub(super) fn retain(
         self,
         tx: &mut WriteTx<'_>,
-        mut keep: impl FnMut(&mut WriteTx<'_>, &Place<K, V>) -> Result<bool>,
+        mut keep: impl FnMut(&mut WriteTx<'_>, &Location<K, V>) -> Result<bool>,
     ) -> Result<()> {
         let shards = self.header(tx)?.shards;
-        let mut budget = Budget::new(tx);
+        let mut budget = WorkLimit::new(tx);
         for index in 0..shards {
             let shard = self.header(tx)?.shard(tx, index)?;
             shard.expect_sound()?;
             budget.spend(&shard)?;
             for slot in shard.live_slots(tx)? {
-                let place = Place { index, shard, slot, offset: shard.slot_offset(slot) };
+                let place = Location { index, shard, slot, offset: shard.slot_offset(slot) };
                 if keep(tx, &place)? {
                     continue;
                 }
@@ -169,7 +172,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
                 let size = HashEntry::<K, V>::SIZE_BYTES;
                 let bytes = tx.bytes("entry of a flagstone::HashTable", place.offset, size)?;
                 HashEntry::<K, V>::element_owned(bytes, &mut owned);
-                self.vacate(tx, &place)?;
+                self.erase(tx, &place)?;
                 tx.release_all(owned)?;
             }
         }

@@ -1,8 +1,8 @@
 //! Vectors: elements side by side, which move to a larger place as they grow.
 
-mod change;
-mod length;
-mod order;
+mod elements_mut;
+mod resize;
+mod sort;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::ops::RangeBounds;
 use crate::error::Result;
 use crate::image::Image;
 use crate::persist::{Blocks, Link, Owned, Persist, words};
-use crate::store::{Area, WriteTx};
+use crate::store::{Region, WriteTx};
 
 use super::array::{self, at};
 
@@ -316,18 +316,18 @@ impl<T: Persist> Vec<T> {
     }
 
     /// The allocation, which is tested to be one; there must be one.
-    fn area(&self, tx: &mut WriteTx<'_>) -> Result<Area> {
-        tx.area_of(self.blocks())
+    fn region(&self, tx: &mut WriteTx<'_>) -> Result<Region> {
+        tx.region_of(self.blocks())
     }
 
     /// Moves the elements to an allocation for `capacity`, which is not 0.
     fn move_to(&mut self, tx: &mut WriteTx<'_>, capacity: u64) -> Result<()> {
         let (old, len) = (self.blocks(), self.len());
         // A damaged length must not make the file grow.
-        let from = (!old.is_null()).then(|| tx.area_of(old)).transpose()?;
+        let from = (!old.is_null()).then(|| tx.region_of(old)).transpose()?;
         let new: Blocks<T> = tx.alloc_blocks(capacity)?;
         if let Some(from) = from {
-            let to = tx.area_of(new)?;
+            let to = tx.region_of(new)?;
             tx.copy_in((from, 0), (to, 0), at::<T>(len))?;
             tx.free_blocks(old)?;
         }
@@ -353,17 +353,17 @@ impl<T: Persist> Vec<T> {
         home: Option<Link<Self>>,
     ) -> Result<()> {
         let mut values = values.into_iter();
-        let mut area = None;
+        let mut region = None;
         while let Some(value) = values.next() {
             tx.expect_owned(&value)?;
             if self.len() == self.capacity {
                 let more = (values.size_hint().0 as u64).saturating_add(1);
                 self.make_room(tx, more)?;
-                area = None;
+                region = None;
                 home.map_or(Ok(()), |home| tx.put_header(home, self.same()))?;
             }
-            let place = area.map_or_else(|| self.area(tx), Ok)?;
-            area = Some(place);
+            let place = region.map_or_else(|| self.region(tx), Ok)?;
+            region = Some(place);
             tx.put_in(place, at::<T>(self.len()), value)?;
             self.set_len(self.len() + 1);
         }

@@ -120,7 +120,7 @@ impl SimProcess {
     }
 
     /// Its way to the meeting.
-    pub(crate) fn meet(&self) -> Box<dyn Coordination> {
+    pub(crate) fn open_coordination(&self) -> Box<dyn Coordination> {
         let afterlife = Box::new(CoordinationPage::new_zeroed());
         Box::new(SimCoordination { process: self.clone(), afterlife })
     }

@@ -1,14 +1,14 @@
 //! Leaving a store that others may have open.
 
-use super::join::lock_door;
+use super::attach::lock_door;
 use crate::disk::Lock;
 use crate::engine::Core;
 use crate::error::Result;
 
 impl Core {
     /// Leaves the store to the others; the last one brings the file to rest. Somebody still
-    /// serves them, until [`give_up_slot`](Self::give_up_slot).
-    pub(crate) fn leave(&self) -> Result<()> {
+    /// serves them, until [`release_slot`](Self::release_slot).
+    pub(crate) fn detach(&self) -> Result<()> {
         let Some(sharing) = &self.sharing else { return self.close() };
         self.expect_own_process()?;
         self.expect_connected(sharing)?;
@@ -18,10 +18,10 @@ impl Core {
 
     /// Afterwards nothing of it is used any more, and no thread serves others: it would do
     /// so in the slot of whoever comes next.
-    pub(crate) fn give_up_slot(&self) {
+    pub(crate) fn release_slot(&self) {
         let Some(sharing) = &self.sharing else { return };
         // Closing the descriptor would do the same, unless a forked child has it too.
-        for lock in [Lock::Slot(sharing.slot), Lock::Door] {
+        for lock in [Lock::Slot(sharing.slot), Lock::Attach] {
             let _ = sharing.coordination.unlock(lock);
         }
     }
@@ -32,7 +32,7 @@ impl Core {
         if sharing.coordination.is_shared().map_err(failed)? {
             return Ok(());
         }
-        let _turn = self.join_turn()?;
+        let _turn = self.join_write_lock()?;
         self.close()
     }
 }

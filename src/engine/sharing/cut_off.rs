@@ -13,13 +13,13 @@
 //!   others may not see. What it writes before it looks, it writes in its turn, as a process that
 //!   is killed a moment later.
 //! - It writes nothing any more, as after a failed write, and begins no snapshot.
-//! - Its turn goes with the end of the transaction that it is in; `turn_holder` on the page of
+//! - Its turn goes with the end of the transaction that it is in; `lock_holder` on the page of
 //!   all still names it, so the next process takes over, as after a death (P5).
 //! - Its slot stays locked while readers hold images, or a transaction is not over: others wait
 //!   for an answer, which does not come, as from a process that is stopped. With the last of them
 //!   the slot is given up, as by a process that was killed.
 
-use super::{BETWEEN_LOOKS, Sharing};
+use super::{POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
 use crate::engine::{Core, lock};
 use crate::error::{ErrorKind, Result};
@@ -36,7 +36,7 @@ impl Core {
 
     /// Poisons the store, for this process alone: it has no way to tell the others.
     #[cold]
-    pub(super) fn cut_off(&self, why: &std::io::Error) -> crate::Error {
+    pub(super) fn cut_off(&self, why: &std::io::Error) -> crate::error::Error {
         let cause = format!("the page where processes meet is lost to this one: {why}");
         let cause = self.poison.get_or_init(|| cause).clone();
         ErrorKind::Poisoned { path: self.path.clone(), cause }.into()
@@ -49,7 +49,7 @@ impl Core {
                 let _ = sharing.coordination.unlock(Lock::Slot(sharing.slot));
                 return;
             }
-            std::thread::sleep(BETWEEN_LOOKS);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 

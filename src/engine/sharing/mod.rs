@@ -10,17 +10,17 @@
 //! visible, and the page tells the log's end. `P3` A process that holds a slot has no image
 //! behind the floor that it answered, but for held ones, which have pages of their own.
 //! `P4` The log from the page's `start` on, which no later than the older superblock's
-//! position, is not written over. `P5` `turn_holder` is 0 only if the last turn ended in
+//! position, is not written over. `P5` `lock_holder` is 0 only if the last turn ended in
 //! order. `P6` Whatever a process does because of what the page said, it does after a look whether
 //! that was the page of all (`cut_off`).
 
+mod attach;
+mod barrier;
 mod close;
 mod cut_off;
-mod floor;
-mod join;
-mod read;
+mod snapshot;
 mod takeover;
-mod turn;
+mod write_lock;
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, fence};
@@ -30,13 +30,13 @@ use std::time::Duration;
 use crate::disk::Coordination;
 use crate::format::coordination::{CoordinationPage, Slot};
 
-use turn::TurnState;
-pub(crate) use turn::WriteTurn;
+use write_lock::TurnState;
+pub(crate) use write_lock::WriteLock;
 
 /// How long a process waits for another one that lives and does not move.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it waits before it looks whether the other one still lives.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The other processes, as this one sees them.
 pub(super) struct Sharing {

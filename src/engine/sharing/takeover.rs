@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::Sharing;
-use crate::engine::{Core, HeapEnds, lock, recover};
+use crate::engine::{Core, ReplayHorizon, lock, recovery};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::KIND_SKIP;
 use crate::format::superblock::Superblock;
@@ -23,8 +23,8 @@ use crate::log::{self, Tail};
 impl Core {
     pub(super) fn take_over(&self, sharing: &Sharing) -> Result<()> {
         self.refuse_poisoned()?;
-        let newest = recover::choose(&*self.disk, &self.path, self.settings.planted)?;
-        let (slot, is_twofold, block) = (newest.own_slot(), newest.is_twofold, newest.block);
+        let newest = recovery::choose(&*self.disk, &self.path, self.settings.mutation)?;
+        let (slot, both_valid, block) = (newest.own_slot(), newest.both_valid, newest.block);
         let end = self.find_end(&block)?;
         let visible = sharing.page().visible.load(SeqCst);
         self.expect_connected(sharing)?;
@@ -35,23 +35,23 @@ impl Core {
         }
         let failed = |error| self.io_error("look at the file's length", error);
         // Nothing is known of the length: it is synced before a record relies on it.
-        self.growth.look_again(0).map_err(failed)?;
+        self.growth.refresh(0).map_err(failed)?;
         self.rewrite_records(block.position.get(), end.position)?;
         let epoch = block.epoch.get();
         let mut checkpointer = lock(&self.checkpointer);
         (checkpointer.last, checkpointer.slot) = (block, slot);
         checkpointer.drop_image_unless_at_last();
         let mut log = lock(&self.log);
-        log.tail = Tail::new(Arc::clone(&log.tail.ring), epoch, end.position, end.chain);
+        log.tail = Tail::new(Arc::clone(&log.tail.ring), epoch, end.position, end.prev_checksum);
         log.tail.start = sharing.page().start.load(SeqCst);
         log.heap_bytes = end.heap_bytes;
         log.checkpoint = end.position;
         // How long the heap was lately is not known; never longer than the file.
-        log.ends = HeapEnds::new(self.growth.room_bytes());
+        log.ends = ReplayHorizon::new(self.growth.capacity_bytes());
         drop(log);
         // Should the page cache show a superblock that the disk does not have, the other one
         // is still good until this one is.
-        if is_twofold {
+        if both_valid {
             self.rewrite_superblock(&mut checkpointer, |_| ())?;
         }
         // What it flushes becomes visible, and not before: the block that was begun is filled
@@ -61,14 +61,18 @@ impl Core {
 
     fn find_end(&self, block: &Superblock) -> Result<crate::engine::EndOfLog> {
         let mut heap_bytes = block.heap_bytes.get();
-        let (from, chain) = (block.position.get(), block.chain.get());
+        let (from, prev_checksum) = (block.position.get(), block.prev_checksum.get());
         let source = self.log_source();
-        let found = log::recover(&source, block.epoch.get(), from, chain, |header, _| {
+        let found = log::scan(&source, block.epoch.get(), from, prev_checksum, |header, _| {
             if header.kind != KIND_SKIP {
                 heap_bytes = header.heap_bytes.get();
             }
             Ok(())
         })?;
-        Ok(crate::engine::EndOfLog { position: found.end, chain: found.chain, heap_bytes })
+        Ok(crate::engine::EndOfLog {
+            position: found.end,
+            prev_checksum: found.prev_checksum,
+            heap_bytes,
+        })
     }
 }

@@ -19,7 +19,7 @@ const KEY: &str = "FLAGSTONE_SWEEP";
 /// Cases of one child.
 const BATCH: u64 = 20_000;
 /// Longer than any case takes, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs the cases of `0..count` in children of `test`, which calls [`serve`], and
 /// adds up what they say. `row` says where a case is counted.
@@ -88,7 +88,7 @@ fn wait(process: &mut Child, folder: &Path) -> Verdict {
         let now = at(folder);
         if now != last {
             (last, since) = (now, Instant::now());
-        } else if since.elapsed() > PATIENCE {
+        } else if since.elapsed() > TIMEOUT {
             process.kill().expect("to end a child");
             process.wait().expect("to wait");
             return Verdict::Hung;

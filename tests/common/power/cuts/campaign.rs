@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use flagstone::sim::Plant;
+use flagstone::sim::Mutation;
 
 use super::super::bench::Bench;
 use super::life::{self, Life};
@@ -20,7 +20,7 @@ const EARLY_MICROS: u64 = 5000;
 /// Longest time from the start of a checkpoint to a cut that may meet it.
 const CHECKPOINT_MICROS: u64 = 2000;
 /// Most commits between a writer's opening and a cut.
-const MOST_COMMITS: u64 = 120;
+const MAX_COMMITS: u64 = 120;
 
 /// A disk with a file system, whose power can be cut.
 pub trait Machine {
@@ -46,7 +46,7 @@ pub struct Campaign {
     /// Whether another process has pages written back meanwhile, every other time.
     pub writes_back: bool,
     /// The mistake in the writer's protocol, if there is to be one.
-    pub plant: Option<Plant>,
+    pub plant: Option<Mutation>,
 }
 
 /// What came of it.
@@ -186,10 +186,10 @@ fn wait_for_a_moment(life: &Life<'_>, writer: &mut Process, random: &mut Random)
         sleep_below(CHECKPOINT_MICROS, random);
         return Ok(());
     }
-    let enough = first + random.below(MOST_COMMITS);
+    let enough = first + random.below(MAX_COMMITS);
     until(&|told| told.begun >= enough)
 }
 
-fn sleep_below(most_micros: u64, random: &mut Random) {
-    std::thread::sleep(Duration::from_micros(random.below(most_micros)));
+fn sleep_below(max_micros: u64, random: &mut Random) {
+    std::thread::sleep(Duration::from_micros(random.below(max_micros)));
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use flagstone::sim::Plant;
+use flagstone::sim::Mutation;
 
 use super::super::bench::Bench;
 use super::processes::Process;
@@ -16,7 +16,7 @@ pub struct Life<'a> {
     acks: Acknowledgements,
     /// From which follows what each commit does.
     seed: u64,
-    plant: Option<Plant>,
+    plant: Option<Mutation>,
     must_exist: bool,
     at_least: u64,
     model: Model,
@@ -24,7 +24,7 @@ pub struct Life<'a> {
 
 impl<'a> Life<'a> {
     /// A store that is not made yet, and whose writers make this mistake.
-    pub fn new(bench: &'a Bench, seed: u64, plant: Option<Plant>) -> TestResult<Self> {
+    pub fn new(bench: &'a Bench, seed: u64, plant: Option<Mutation>) -> TestResult<Self> {
         let acks = Acknowledgements::open(&bench.path("acks"))?;
         acks.clear()?;
         let model = Model::default();

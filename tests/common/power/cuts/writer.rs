@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use flagstone::sim::Plant;
+use flagstone::sim::Mutation;
 use flagstone::{ErrorKind, Store};
 use memmap2::MmapOptions;
 
@@ -13,21 +13,26 @@ use super::world::{After, Model, Plan, count, verify};
 use crate::common::{TestResult, open_with, refusal};
 
 /// The mistakes that a writer can make.
-pub const PLANTS: [Plant; 2] = [Plant::AcknowledgeBeforeFlush, Plant::SuperblockBeforeHeap];
+pub const PLANTS: [Mutation; 2] =
+    [Mutation::AcknowledgeBeforeFlush, Mutation::SuperblockBeforeHeap];
 
 /// Opens a store as writers do, and with a mistake if there is to be one.
-pub fn open(path: &Path, plant: Option<Plant>) -> flagstone::Result<Store> {
+pub fn open(path: &Path, plant: Option<Mutation>) -> flagstone::Result<Store> {
     open_with(path, &options(plant))
 }
 
-fn options(plant: Option<Plant>) -> flagstone::OpenOptions {
+fn options(plant: Option<Mutation>) -> flagstone::OpenOptions {
     // A log so short is lapped, outgrown and overrun often.
     let options = flagstone::OpenOptions::new().log_bytes(64 * 1024);
-    plant.map_or(options.clone(), |plant| options.plant(plant))
+    plant.map_or(options.clone(), |plant| options.mutation(plant))
 }
 
 /// Opens a store twice, as two processes that share it; or once, for itself alone.
-fn open_stores(path: &Path, plant: Option<Plant>, shares: bool) -> flagstone::Result<Vec<Store>> {
+fn open_stores(
+    path: &Path,
+    plant: Option<Mutation>,
+    shares: bool,
+) -> flagstone::Result<Vec<Store>> {
     if !shares {
         return Ok(vec![open(path, plant)?]);
     }
@@ -116,7 +121,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn open(path: &Path, acks: &Path, seed: u64, plant: Option<Plant>) -> TestResult<Self> {
+    fn open(path: &Path, acks: &Path, seed: u64, plant: Option<Mutation>) -> TestResult<Self> {
         let acks = Acknowledgements::open(acks)?;
         // Every second one, by chance.
         let shares = acks.read()?.begun % 2 == 1;
@@ -151,7 +156,12 @@ impl Writer {
 }
 
 /// Commits until the process is killed.
-pub fn write_until_killed(path: &Path, acks: &Path, seed: u64, plant: Option<Plant>) -> TestResult {
+pub fn write_until_killed(
+    path: &Path,
+    acks: &Path,
+    seed: u64,
+    plant: Option<Mutation>,
+) -> TestResult {
     let mut writer = Writer::open(path, acks, seed, plant)?;
     loop {
         if let After::Reopen = writer.step()? {

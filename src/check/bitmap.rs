@@ -1,0 +1,159 @@
+//! Bitmap on a heap's bytes: a bit for each few of them.
+//!
+//! **Owns** sparse bitmaps that find the next clear bit quickly however many
+//! set ones lie before it, so that ranges which overlap again and again are not
+//! gone through again and again. **Must not know** what is marked.
+
+/// Bits of a part: three levels of words of 64, so that a full part is told by
+/// one word.
+const PART_BITS: u64 = 64 * 64 * 64;
+
+/// Bits that are clear at first; memory is taken where some are set.
+pub(super) struct Bitmap {
+    bytes_per_bit: u64,
+    parts: Vec<Option<Box<Bits>>>,
+    /// Parts of which every bit is set.
+    full: Bits,
+}
+
+impl Bitmap {
+    /// Bitmap for a heap of `heap_bytes`, one for each `bytes_per_bit` of it.
+    pub(super) fn new(heap_bytes: u64, bytes_per_bit: u64) -> Self {
+        let parts = heap_bytes.div_ceil(bytes_per_bit).div_ceil(PART_BITS) as usize;
+        Self { bytes_per_bit, parts: vec![None; parts], full: Bits::new(parts) }
+    }
+
+    /// Bitmap each bit that has a byte of `[start, end)`.
+    pub(super) fn set(&mut self, start: u64, end: u64) {
+        for bit in start / self.bytes_per_bit..end.div_ceil(self.bytes_per_bit) {
+            let (part, bit) = ((bit / PART_BITS) as usize, (bit % PART_BITS) as usize);
+            // The heap ends in the last part.
+            let Some(bits) = self.parts.get_mut(part) else { return };
+            let bits = bits.get_or_insert_with(|| Box::new(Bits::new(PART_BITS as usize)));
+            bits.set(bit);
+            if bits.are_all_set() {
+                self.full.set(part);
+            }
+        }
+    }
+
+    /// Whether the bit of this byte is set.
+    pub(super) fn is_set(&self, offset: u64) -> bool {
+        self.next_clear(offset) > offset
+    }
+
+    /// The first byte at or after `offset` whose bit is clear; past the heap's
+    /// end if there is none before.
+    pub(super) fn next_clear(&self, offset: u64) -> u64 {
+        let mut bit = offset / self.bytes_per_bit;
+        while let Some(Some(bits)) = self.parts.get((bit / PART_BITS) as usize) {
+            let part = bit / PART_BITS;
+            if let Some(clear) = bits.next_clear((bit % PART_BITS) as usize) {
+                bit = part * PART_BITS + clear as u64;
+                break;
+            }
+            let past_all = self.parts.len();
+            bit = self.full.next_clear(part as usize + 1).unwrap_or(past_all) as u64 * PART_BITS;
+        }
+        offset.max(bit.saturating_mul(self.bytes_per_bit))
+    }
+}
+
+/// A bitmap with bitmaps of its full words above it.
+#[derive(Clone)]
+struct Bits {
+    /// The bits first. Bit `i` of each further level says that word `i` of the
+    /// one below is full. The last level is one word.
+    levels: Vec<Vec<u64>>,
+}
+
+impl Bits {
+    fn new(len: usize) -> Self {
+        let mut levels = vec![vec![0; len.div_ceil(64).max(1)]];
+        while let Some(words) = levels.last().map(Vec::len).filter(|words| *words > 1) {
+            levels.push(vec![0; words.div_ceil(64)]);
+        }
+        Self { levels }
+    }
+
+    fn set(&mut self, mut index: usize) {
+        for level in &mut self.levels {
+            let Some(word) = level.get_mut(index / 64) else { return };
+            *word |= 1 << (index % 64);
+            if *word != u64::MAX {
+                return;
+            }
+            index /= 64;
+        }
+    }
+
+    fn are_all_set(&self) -> bool {
+        self.levels.last().is_some_and(|words| words.iter().all(|word| *word == u64::MAX))
+    }
+
+    /// The first bit at or after `index` that is clear, or `None`; bits past
+    /// the length, in the last word, are clear.
+    fn next_clear(&self, mut index: usize) -> Option<usize> {
+        let mut level = 0;
+        loop {
+            let word = self.levels.get(level)?.get(index / 64)?;
+            let clear = !word & (u64::MAX << (index % 64));
+            if clear != 0 {
+                index = index / 64 * 64 + clear.trailing_zeros() as usize;
+                break;
+            }
+            index = index / 64 + 1;
+            level += 1;
+        }
+        for words in self.levels[..level].iter().rev() {
+            index = index * 64 + words.get(index)?.trailing_ones() as usize;
+        }
+        Some(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_clear_bit_is_found_behind_any_number_of_set_ones() {
+        let mut bits = Bits::new(5000);
+        for set in 0..5000 {
+            assert_eq!(bits.next_clear(0), Some(set));
+            assert_eq!(bits.next_clear(set / 2), Some(set));
+            bits.set(set);
+        }
+        assert_eq!(bits.next_clear(4999), Some(5000));
+        let mut holes = Bits::new(300_000);
+        (0..300_000)
+            .filter(|bit| ![70, 4095, 200_000].contains(bit))
+            .for_each(|bit| holes.set(bit));
+        let found = [0, 70, 71, 4096, 200_001].map(|from| holes.next_clear(from));
+        assert_eq!(found, [70, 70, 4095, 200_000, 300_000].map(Some));
+    }
+
+    #[test]
+    fn marks_go_on_from_part_to_part() {
+        let heap_bytes = 5 * 8 * PART_BITS;
+        let mut bitmap = Bitmap::new(heap_bytes, 8);
+        assert!(!bitmap.is_set(0) && bitmap.next_clear(17) == 17);
+        bitmap.set(8 * 10, 8 * 3 * PART_BITS + 8);
+        assert_eq!(bitmap.next_clear(8 * 9), 8 * 9);
+        assert!(bitmap.is_set(8 * 10) && bitmap.is_set(8 * PART_BITS));
+        assert_eq!(bitmap.next_clear(8 * 10), 8 * 3 * PART_BITS + 8);
+        bitmap.set(0, heap_bytes);
+        assert!(bitmap.next_clear(0) >= heap_bytes);
+        // What lies past the heap's end has no mark.
+        bitmap.set(heap_bytes, u64::MAX);
+        assert_eq!(bitmap.next_clear(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_range_marks_each_bit_that_it_touches() {
+        let mut bitmap = Bitmap::new(4096, 16);
+        bitmap.set(24, 40);
+        let set = (0..6).map(|bit| bitmap.is_set(16 * bit));
+        assert!(set.eq([false, true, true, false, false, false]));
+    }
+}

@@ -1,0 +1,73 @@
+//! What lies before the heap: the superblocks, a page for processes that share the store,
+//! which means nothing to anybody else, and one that is zero.
+
+use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
+use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};
+
+use super::report::Report;
+
+/// Looks at the first pages of a file. Those of a store are all there.
+pub(super) fn check(head: &[u8], report: &mut Report) {
+    let page = |offset: u64| head.get(offset as usize..(offset + PAGE_BYTES) as usize);
+    let slots = SLOT_OFFSETS_BYTES.map(|offset| {
+        let page = page(offset)?;
+        expect_zeros(report, offset + SUPERBLOCK_BYTES, &page[SUPERBLOCK_BYTES as usize..]);
+        Some(Superblock::parse(page))
+    });
+    let is_usable = slots.iter().flatten().any(Result::is_ok);
+    let slots = [0, 1].map(|slot| match slots[slot].as_ref()? {
+        Ok(block) => Some(block),
+        Err(unusable) => {
+            let remedy = match is_usable {
+                true => "the other one is used, and the next change writes this one anew",
+                false => "neither can be used; restore a backup",
+            };
+            let offset = SLOT_OFFSETS_BYTES[slot];
+            report.find_in_file(offset, format!("superblock: {unusable}; {remedy}"));
+            None
+        }
+    });
+    for (offset, block) in SLOT_OFFSETS_BYTES.into_iter().zip(slots) {
+        if block.is_some_and(Superblock::has_unknown_bits) {
+            report.find_in_file(offset, "superblock: bits that this version does not know");
+        }
+    }
+    if let [Some(first), Some(second)] = slots {
+        compare(report, first, second);
+    }
+    let last = COORDINATION_BYTES + PAGE_BYTES;
+    expect_zeros(report, last, page(last).unwrap_or_default());
+}
+
+const SUPERBLOCK_BYTES: u64 = size_of::<Superblock>() as u64;
+const _: () = assert!(COORDINATION_BYTES + 2 * PAGE_BYTES == HEAP_START_BYTES);
+
+fn expect_zeros(report: &mut Report, file_offset: u64, bytes: &[u8]) {
+    if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
+        let others = bytes[at..].iter().filter(|byte| **byte != 0).count() - 1;
+        let found = format!("expected zeros, found {:#04x} and {others} others", bytes[at]);
+        report.find_in_file(file_offset + at as u64, found);
+    }
+}
+
+/// Two superblocks name states of one store, the older one no later state; and
+/// the same state if the store was closed in order.
+fn compare(report: &mut Report, first: &Superblock, second: &Superblock) {
+    let mut expect = |is_right: bool, what: &str| {
+        if !is_right {
+            report.find_in_file(0, format!("the superblocks disagree: {what}"));
+        }
+    };
+    expect(first.is_of_same_store(second), "they are of two stores");
+    expect(first.generation != second.generation, "both have one generation");
+    let is_first_newer = first.generation.get() > second.generation.get();
+    let (newer, older) = if is_first_newer { (first, second) } else { (second, first) };
+    let [new, old] = [newer, older].map(|block| block.position.get());
+    expect(old <= new, "the older one names a later position");
+    let states =
+        [newer, older].map(|block| (block.position, block.prev_checksum, block.heap_bytes));
+    expect(old != new || states[0] == states[1], "they name two states at one position");
+    let logs = [newer, older].map(|block| (block.epoch, block.log_offset, block.log_bytes));
+    let is_same = states[0] == states[1] && logs[0] == logs[1];
+    expect(!newer.is_clean() || is_same, "the store was closed, and they name two states");
+}

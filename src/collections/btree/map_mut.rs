@@ -1,0 +1,322 @@
+//! Maps in the order of their keys: what changes.
+
+use std::borrow::Borrow;
+
+use crate::error::Result;
+use crate::persist::{Link, Persist};
+use crate::store::WriteTx;
+
+use super::bulk_load;
+use super::entry::{Entry, OccupiedEntry};
+use super::layout::Leaf;
+use super::map::BTreeMap;
+use super::node::{LeafAt, Tree};
+use crate::collections::key::{OrdKey, SortedKey};
+
+impl<K: Persist, V: Persist> BTreeMap<K, V> {
+    /// A map of entries that come in ascending order, in nodes that are filled:
+    /// what takes least time and memory.
+    ///
+    /// # Errors
+    ///
+    /// A key that is not above the one before; then nothing was changed. Or the
+    /// file cannot grow.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::BTreeMap};
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let squares = BTreeMap::<u64, u64>::from_sorted(&mut tx, (0..1000).map(|i| (i, i * i)))?;
+    /// let squares = tx.alloc(squares)?;
+    /// assert_eq!(tx.at(squares)?.get(&tx, &30)?, Some(&900));
+    /// # Ok(()) }
+    /// ```
+    pub fn from_sorted<Q: ?Sized, B: Borrow<Q>>(
+        tx: &mut WriteTx<'_>,
+        entries: impl IntoIterator<Item = (B, V)>,
+    ) -> Result<Self>
+    where
+        K: OrdKey<Q>,
+    {
+        Ok(Self::of(bulk_load::from_sorted(tx, entries)?))
+    }
+}
+
+impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
+    #[inline]
+    fn tree(self, tx: &WriteTx<'_>) -> Result<Tree<K, V>> {
+        tx.at(self)?.tree()
+    }
+
+    #[inline]
+    pub(super) fn set_tree(self, tx: &mut WriteTx<'_>, tree: Tree<K, V>) -> Result<()> {
+        tx.put_header(self, BTreeMap::of(tree))
+    }
+
+    /// Gives a key a value; returns the one that it had, which is the caller's
+    /// then. A key that is there already stays as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// The map, a key or the value is damaged, or the file cannot grow.
+    pub fn insert<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q, value: V) -> Result<Option<V>>
+    where
+        K: OrdKey<Q>,
+    {
+        tx.expect_owned(&value)?;
+        let mut tree = self.tree(tx)?;
+        let path = match tree.locate(tx, &|tx, stored: &K| stored.order(tx, key))? {
+            Some((path, true)) => return path.leaf.replace(tx, path.index, value).map(Some),
+            Some((path, false)) => Some(path),
+            None => None,
+        };
+        let key = K::store(tx, key)?;
+        tree.insert_at(tx, path, (key, value))?;
+        self.set_tree(tx, tree)?;
+        Ok(None)
+    }
+
+    /// Takes the value of a key out, which is the caller's then; the key is
+    /// released.
+    ///
+    /// # Errors
+    ///
+    /// The map, a key or the value is damaged.
+    pub fn remove<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<Option<V>>
+    where
+        K: OrdKey<Q>,
+    {
+        let Some((key, value)) = self.remove_entry(tx, key)? else { return Ok(None) };
+        tx.release(key)?;
+        Ok(Some(value))
+    }
+
+    /// Takes an entry out; key and value are the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn remove_entry<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<Option<(K, V)>>
+    where
+        K: OrdKey<Q>,
+    {
+        let mut tree = self.tree(tx)?;
+        let Some((path, true)) = tree.locate(tx, &|tx, stored: &K| stored.order(tx, key))? else {
+            return Ok(None);
+        };
+        let entry = tree.remove_at(tx, path)?;
+        self.set_tree(tx, tree)?;
+        Ok(Some(entry))
+    }
+
+    /// The value of a key, to change it.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn get_mut<'a, Q: ?Sized>(
+        self,
+        tx: &'a mut WriteTx<'_>,
+        key: &Q,
+    ) -> Result<Option<&'a mut V>>
+    where
+        K: OrdKey<Q>,
+    {
+        let found = self.tree(tx)?.find(tx, &|tx, stored: &K| stored.order(tx, key))?;
+        found.map(|(leaf, index)| leaf.value_mut(tx, index)).transpose()
+    }
+
+    /// The link to the value of a key; where there is none, that of `make` is
+    /// inserted first. It is how a collection that is a value is changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn link_or_insert_with<Q: ?Sized>(
+        self,
+        tx: &mut WriteTx<'_>,
+        key: &Q,
+        make: impl FnOnce() -> V,
+    ) -> Result<Link<V>>
+    where
+        K: OrdKey<Q>,
+    {
+        self.entry(tx, key)?.or_insert_link(make)
+    }
+
+    /// The place of a key, to look at it, fill it or empty it.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn entry<'a, 'store, 'q, Q: ?Sized>(
+        self,
+        tx: &'a mut WriteTx<'store>,
+        key: &'q Q,
+    ) -> Result<Entry<'a, 'store, 'q, K, V, Q>>
+    where
+        K: OrdKey<Q>,
+    {
+        let tree = self.tree(tx)?;
+        let place = tree.locate(tx, &|tx, stored: &K| stored.order(tx, key))?;
+        Ok(Entry::new(tx, self, tree, place, key))
+    }
+
+    /// The entry with the least key, to look at it, change it or take it out.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn first_entry<'a, 'store>(
+        self,
+        tx: &'a mut WriteTx<'store>,
+    ) -> Result<Option<OccupiedEntry<'a, 'store, K, V>>> {
+        let tree = self.tree(tx)?;
+        let path = tree.end(tx, false)?;
+        Ok(path.map(|path| OccupiedEntry::new(tx, self, tree, path)))
+    }
+
+    /// The entry with the greatest key, to look at it, change it or take it out.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn last_entry<'a, 'store>(
+        self,
+        tx: &'a mut WriteTx<'store>,
+    ) -> Result<Option<OccupiedEntry<'a, 'store, K, V>>> {
+        let tree = self.tree(tx)?;
+        let path = tree.end(tx, true)?;
+        Ok(path.map(|path| OccupiedEntry::new(tx, self, tree, path)))
+    }
+
+    /// Takes the entry with the least key out; it is the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn pop_first(self, tx: &mut WriteTx<'_>) -> Result<Option<(K, V)>> {
+        self.pop_end(tx, false)
+    }
+
+    /// Takes the entry with the greatest key out; it is the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// As [`remove`](Self::remove).
+    pub fn pop_last(self, tx: &mut WriteTx<'_>) -> Result<Option<(K, V)>> {
+        self.pop_end(tx, true)
+    }
+
+    fn pop_end(self, tx: &mut WriteTx<'_>, is_last: bool) -> Result<Option<(K, V)>> {
+        let mut tree = self.tree(tx)?;
+        let entry = tree.pop(tx, is_last)?;
+        if entry.is_some() {
+            self.set_tree(tx, tree)?;
+        }
+        Ok(entry)
+    }
+
+    /// Inserts the entries of an iterator, in any order. Old values are released.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn extend<Q: ?Sized, B: Borrow<Q>>(
+        self,
+        tx: &mut WriteTx<'_>,
+        entries: impl IntoIterator<Item = (B, V)>,
+    ) -> Result<()>
+    where
+        K: OrdKey<Q>,
+    {
+        for (key, value) in entries {
+            if let Some(old) = self.insert(tx, key.borrow(), value)? {
+                tx.release(old)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the entries that `keep` says yes to, and releases the others, after
+    /// it was asked about all of them. All values count as changed until the
+    /// commit compares.
+    ///
+    /// # Errors
+    ///
+    /// The map, or what an entry owns, is damaged.
+    pub fn retain(
+        self,
+        tx: &mut WriteTx<'_>,
+        mut keep: impl FnMut(&K, &mut V) -> bool,
+    ) -> Result<()> {
+        let mut tree = self.tree(tx)?;
+        tree.retain(tx, |tx, leaf, index| {
+            let key = tx.value(leaf.key_link(index))?;
+            Ok(keep(&key, leaf.value_mut(tx, index)?))
+        })?;
+        self.set_tree(tx, tree)
+    }
+
+    /// Moves all entries of `other` here, which is empty then. Where both have a
+    /// key, the value of `other` stays; key and value that go are released.
+    ///
+    /// # Errors
+    ///
+    /// One of the maps is damaged, or the file cannot grow.
+    pub fn append(self, tx: &mut WriteTx<'_>, other: Self) -> Result<()>
+    where
+        K: SortedKey,
+    {
+        if self == other {
+            return Ok(());
+        }
+        let (mut tree, more) = (self.tree(tx)?, other.tree(tx)?);
+        tree.append(tx, more)?;
+        other.set_tree(tx, Tree::empty())?;
+        self.set_tree(tx, tree)
+    }
+
+    /// Moves the entries from `key` on, itself included, to a new map, which is
+    /// the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn split_off<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<BTreeMap<K, V>>
+    where
+        K: OrdKey<Q>,
+    {
+        let mut tree = self.tree(tx)?;
+        let right = tree.split_off(tx, &|tx, stored: &K| stored.order(tx, key))?;
+        self.set_tree(tx, tree)?;
+        Ok(BTreeMap::of(right))
+    }
+
+    /// Releases all entries, and frees all nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`retain`](Self::retain).
+    pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        let tree = self.tree(tx)?;
+        self.set_tree(tx, Tree::empty())?;
+        tx.release(BTreeMap::of(tree))
+    }
+}
+
+impl<K: Persist, V: Persist> LeafAt<K, V> {
+    /// The value at `index`, to change it.
+    #[inline]
+    pub(super) fn value_mut<'a>(self, tx: &'a mut WriteTx<'_>, index: u64) -> Result<&'a mut V> {
+        let region = self.region(tx)?;
+        tx.value_in_mut(region, Leaf::<K, V>::value_at(index))
+    }
+
+    /// Replaces the value at `index`; returns the old one.
+    #[inline]
+    pub(super) fn replace(self, tx: &mut WriteTx<'_>, index: u64, value: V) -> Result<V> {
+        Ok(std::mem::replace(self.value_mut(tx, index)?, value))
+    }
+}

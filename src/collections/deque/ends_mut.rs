@@ -1,0 +1,287 @@
+//! What changes a deque at its ends, single elements, and its room.
+
+use crate::error::{ErrorKind, Result};
+use crate::persist::{Link, Persist};
+use crate::store::WriteTx;
+
+use super::super::array::{self, at};
+use super::Deque;
+
+impl<T: Persist> Link<Deque<T>> {
+    pub(super) fn header(self, tx: &WriteTx<'_>) -> Result<Deque<T>> {
+        if self.is_null() {
+            return tx.at(self).map(Deque::same);
+        }
+        let deque = tx.value(self)?;
+        deque.expect_sound()?;
+        Ok(deque)
+    }
+
+    #[cold]
+    pub(super) fn out_of_range(index: u64, limit: u64, len: u64) -> crate::error::Error {
+        array::out_of_range::<Deque<T>>(index, limit, len)
+    }
+
+    /// Appends an element at the back. Amortised constant time.
+    ///
+    /// # Errors
+    ///
+    /// The deque is damaged, or the file cannot grow.
+    pub fn push_back(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
+        tx.expect_owned(&value)?;
+        let mut deque = self.header(tx)?;
+        deque.make_room(tx, 1)?;
+        let region = deque.region(tx)?;
+        tx.put_in(region, at::<T>(deque.slot(deque.len)), value)?;
+        deque.len += 1;
+        tx.put_header(self, deque)
+    }
+
+    /// Puts an element before the first one. Amortised constant time.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub fn push_front(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
+        tx.expect_owned(&value)?;
+        let mut deque = self.header(tx)?;
+        deque.make_room(tx, 1)?;
+        let region = deque.region(tx)?;
+        deque.head = deque.slot_before();
+        deque.len += 1;
+        tx.put_in(region, at::<T>(deque.head), value)?;
+        tx.put_header(self, deque)
+    }
+
+    /// Takes the first element out. Constant time.
+    ///
+    /// # Errors
+    ///
+    /// The deque or the element is damaged.
+    pub fn pop_front(self, tx: &mut WriteTx<'_>) -> Result<Option<T>> {
+        let mut deque = self.header(tx)?;
+        let Some(first) = deque.link(0) else {
+            return Ok(None);
+        };
+        let value = tx.value(first)?;
+        let region = deque.region(tx)?;
+        deque.zero(tx, region, 0, 1)?;
+        deque.head = deque.slot(1);
+        deque.len -= 1;
+        tx.put_header(self, deque)?;
+        Ok(Some(value))
+    }
+
+    /// Takes the last element out. Constant time.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_front`](Self::pop_front).
+    pub fn pop_back(self, tx: &mut WriteTx<'_>) -> Result<Option<T>> {
+        let mut deque = self.header(tx)?;
+        let Some(index) = deque.len.checked_sub(1) else {
+            return Ok(None);
+        };
+        let Some(last) = deque.link(index) else {
+            return Ok(None);
+        };
+        let value = tx.value(last)?;
+        let region = deque.region(tx)?;
+        deque.zero(tx, region, index, 1)?;
+        deque.len = index;
+        tx.put_header(self, deque)?;
+        Ok(Some(value))
+    }
+
+    /// The element at `index`, to change it. What it owns is not released when
+    /// it is overwritten: see [`replace`](Self::replace).
+    ///
+    /// # Errors
+    ///
+    /// The deque or the element is damaged.
+    pub fn get_mut<'a>(self, tx: &'a mut WriteTx<'_>, index: u64) -> Result<Option<&'a mut T>> {
+        let deque = self.header(tx)?;
+        if index >= deque.len {
+            return Ok(None);
+        }
+        let region = deque.region(tx)?;
+        tx.value_in_mut(region, at::<T>(deque.slot(index))).map(Some)
+    }
+
+    /// The first element, to change it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_mut`](Self::get_mut).
+    pub fn front_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut T>> {
+        self.get_mut(tx, 0)
+    }
+
+    /// The last element, to change it.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_mut`](Self::get_mut).
+    pub fn back_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut T>> {
+        let last = self.header(tx)?.len.wrapping_sub(1);
+        self.get_mut(tx, last)
+    }
+
+    /// Puts `value` in the place of the element at `index`, which it returns.
+    ///
+    /// # Errors
+    ///
+    /// The deque or the element is damaged, or there is none at `index`.
+    pub fn replace(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<T> {
+        tx.expect_owned(&value)?;
+        let (deque, old) = self.taken(tx, index)?;
+        let region = deque.region(tx)?;
+        tx.put_in(region, at::<T>(deque.slot(index)), value)?;
+        Ok(old)
+    }
+
+    /// Exchanges two elements.
+    ///
+    /// # Errors
+    ///
+    /// The deque is damaged, or there is no such element.
+    pub fn swap(self, tx: &mut WriteTx<'_>, a: u64, b: u64) -> Result<()> {
+        let (deque, first) = self.taken(tx, a)?;
+        let (_, second) = self.taken(tx, b)?;
+        let region = deque.region(tx)?;
+        tx.put_in(region, at::<T>(deque.slot(a)), second)?;
+        tx.put_in(region, at::<T>(deque.slot(b)), first)
+    }
+
+    fn taken(self, tx: &WriteTx<'_>, index: u64) -> Result<(Deque<T>, T)> {
+        let deque = self.header(tx)?;
+        let Some(link) = deque.link(index) else {
+            return Err(Self::out_of_range(index, deque.len, deque.len));
+        };
+        let value = tx.value(link)?;
+        Ok((deque, value))
+    }
+
+    /// Appends the values of an iterator at the back.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub fn extend(self, tx: &mut WriteTx<'_>, values: impl IntoIterator<Item = T>) -> Result<()> {
+        let mut deque = self.header(tx)?;
+        deque.take_in(tx, values, Some(self))
+    }
+
+    /// Moves all elements of `other` to the back of this one.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_back`](Self::push_back), for both; and a deque that is to be
+    /// appended to itself.
+    pub fn append(self, tx: &mut WriteTx<'_>, other: Link<Deque<T>>) -> Result<()> {
+        let (mut deque, mut rest) = (self.header(tx)?, other.header(tx)?);
+        if self == other {
+            let offset = self.offset();
+            return Err(ErrorKind::LinksOverlap { first: 0, second: 1, offset }.into());
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        // Tested before this one grows for its sake.
+        rest.region(tx)?;
+        deque.make_room(tx, rest.len)?;
+        // In one piece, so that the copy has one seam to mind.
+        if rest.capacity() - rest.head < rest.len {
+            let capacity = rest.capacity();
+            rest.move_to(tx, capacity)?;
+        }
+        let (from, to) = (rest.region(tx)?, deque.region(tx)?);
+        let source = at::<T>(rest.head);
+        let before_seam = rest.len.min(deque.capacity() - deque.slot(deque.len));
+        let seam = at::<T>(before_seam);
+        tx.copy_in((from, source), (to, at::<T>(deque.slot(deque.len))), seam)?;
+        let behind = deque.slot(deque.len + before_seam);
+        let rest_bytes = at::<T>(rest.len - before_seam);
+        tx.copy_in((from, source + seam), (to, at::<T>(behind)), rest_bytes)?;
+        rest.zero(tx, from, 0, rest.len)?;
+        deque.len += rest.len;
+        rest.len = 0;
+        tx.put_header(self, deque)?;
+        tx.put_header(other, rest)
+    }
+
+    /// Makes room for `more` elements, and then some.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
+        let mut deque = self.header(tx)?;
+        deque.make_room(tx, more)?;
+        tx.put_header(self, deque)
+    }
+
+    /// Makes room for `more` elements and for no others.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub fn reserve_exact(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
+        let mut deque = self.header(tx)?;
+        let needed = deque.len.saturating_add(more);
+        if needed <= deque.capacity() {
+            return Ok(());
+        }
+        deque.move_to(tx, needed)?;
+        tx.put_header(self, deque)
+    }
+
+    /// Gives back room that no element uses.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub fn shrink_to_fit(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        self.shrink_to(tx, 0)
+    }
+
+    /// Gives back room that no element uses, but for that of `least` elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_back`](Self::push_back).
+    pub fn shrink_to(self, tx: &mut WriteTx<'_>, least: u64) -> Result<()> {
+        let mut deque = self.header(tx)?;
+        let capacity = deque.len.max(least);
+        if capacity >= deque.capacity() {
+            return Ok(());
+        }
+        if capacity == 0 {
+            return self.clear(tx);
+        }
+        deque.move_to(tx, capacity)?;
+        tx.put_header(self, deque)
+    }
+
+    /// All elements side by side, to change them. They move to a new place if
+    /// they go round the end of the old one. All of them count as changed until
+    /// the commit compares.
+    ///
+    /// # Errors
+    ///
+    /// The deque or an element is damaged, or the file cannot grow.
+    pub fn make_contiguous<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut [T]> {
+        let mut deque = self.header(tx)?;
+        if deque.is_empty() {
+            return Ok(&mut []);
+        }
+        if deque.capacity() - deque.head < deque.len {
+            let capacity = deque.capacity();
+            deque.move_to(tx, capacity)?;
+            tx.put_header(self, deque.same())?;
+        }
+        deque.region(tx)?;
+        let offset = deque.slots.offset() + at::<T>(deque.head);
+        tx.at_mut(Link::from_parts(offset, deque.len))
+    }
+}

@@ -1,0 +1,78 @@
+//! Tags: a byte for each slot of a shard, compared sixteen at a time.
+//!
+//! A tag tells an empty slot, one whose entry was removed, and 254 kinds of
+//! entries apart, so a lookup looks at a wrong entry about once in 20 times.
+
+use wide::u8x16;
+
+/// Slots whose tags are compared at once. A probe starts at a whole group, so
+/// that its tags lie in one line.
+pub(super) const GROUP: u64 = 16;
+
+/// No entry, and none was: a probe ends in this group.
+pub(super) const EMPTY: u8 = 0;
+/// No entry any more: a probe goes on.
+pub(super) const DELETED: u8 = 1;
+
+/// The tag of an entry: bits of the hash that choose neither the group nor, in
+/// maps of less than 2^24 shards, the shard.
+#[inline]
+pub(super) fn tag_of(hash: u64) -> u8 {
+    ((hash >> 24) as u8).max(DELETED + 1)
+}
+
+/// The group where a probe begins. With a damaged number of groups it may be
+/// any; whoever uses it looks whether it is there.
+#[inline]
+pub(super) fn home(hash: u64, groups: usize) -> usize {
+    ((hash >> 32).wrapping_mul(groups as u64) >> 32) as usize
+}
+
+/// The group that is probed after this one.
+#[inline]
+pub(super) fn next(group: usize, groups: usize) -> usize {
+    if group + 1 < groups { group + 1 } else { 0 }
+}
+
+/// Bit `i` tells whether tag `i` is `tag`.
+#[inline]
+pub(super) fn matches(group: &[u8; 16], tag: u8) -> u32 {
+    u8x16::new(*group).cmp_eq(u8x16::splat(tag)).move_mask() as u32
+}
+
+/// Bit `i` tells whether slot `i` has an entry.
+#[inline]
+pub(super) fn entries(group: &[u8; 16]) -> u32 {
+    !(matches(group, EMPTY) | matches(group, DELETED)) & 0xffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_finds_each_tag_that_is_equal() {
+        let mut state = 1u64;
+        for _ in 0..2000 {
+            let group: [u8; 16] = std::array::from_fn(|_| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                [0, 1, 2, 3, 127, 128, 129, 255][(state >> 60) as usize % 8]
+            });
+            for tag in [0, 1, 2, 3, 127, 128, 129, 255] {
+                let expected =
+                    (0..16).filter(|i| group[*i] == tag).fold(0, |mask, i| mask | 1 << i);
+                assert_eq!(matches(&group, tag), expected, "{tag} in {group:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_home_is_one_of_the_groups() {
+        for groups in [1, 2, 3, 57, 1000] {
+            for hash in [0, 1 << 32, u64::MAX, 0x8000_0000_0000_0000] {
+                assert!(home(hash, groups) < groups);
+            }
+        }
+        assert_eq!(next(2, 3), 0);
+    }
+}

@@ -1,0 +1,263 @@
+//! The map's face, as far as it changes.
+
+use std::borrow::Borrow;
+
+use crate::error::Result;
+use crate::persist::{FieldOf, Link, Persist, bytes_of};
+use crate::store::WriteTx;
+
+use super::capacity;
+use super::entry::Entry;
+use super::layout::Table;
+use super::map::HashMap;
+use super::table::Location;
+use crate::collections::key::{Key, StoredKey};
+
+impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
+    pub(super) fn table(self) -> Link<Table<K, V>> {
+        self.field(FieldOf::new(std::mem::offset_of!(HashMap<K, V>, table), |map| &map.table))
+    }
+
+    /// Inserts a value. A key that was there keeps its place, and its old value
+    /// is returned: it belongs to the caller.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged, or the file cannot grow.
+    pub fn insert<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q, value: V) -> Result<Option<V>>
+    where
+        K: Key<Q>,
+    {
+        tx.expect_owned(&value)?;
+        let sought = self.table().seek(tx, query)?;
+        if let Some(place) = sought.place {
+            let old = tx.value(place.value())?;
+            place.open(tx)?.put_value::<K, V>(tx, value)?;
+            return Ok(Some(old));
+        }
+        let key = K::store(tx, query)?;
+        let slot = self.table().reserve_slot(tx, sought.hash)?;
+        slot.put_key(tx, key)?;
+        slot.put_value::<K, V>(tx, value)?;
+        Ok(None)
+    }
+
+    /// Takes a key out and releases it; its value is the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// The map, or what the key owns, is damaged.
+    pub fn remove<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q) -> Result<Option<V>>
+    where
+        K: Key<Q>,
+    {
+        let Some((key, value)) = self.remove_entry(tx, query)? else { return Ok(None) };
+        tx.release(key)?;
+        Ok(Some(value))
+    }
+
+    /// Takes a key and its value out; both are the caller's then.
+    ///
+    /// # Errors
+    ///
+    /// The map or the entry is damaged, or the file cannot grow.
+    pub fn remove_entry<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q) -> Result<Option<(K, V)>>
+    where
+        K: Key<Q>,
+    {
+        let Some(place) = self.table().seek(tx, query)?.place else { return Ok(None) };
+        self.take(tx, &place).map(Some)
+    }
+
+    pub(super) fn take(self, tx: &mut WriteTx<'_>, place: &Location<K, V>) -> Result<(K, V)> {
+        let entry = (tx.value(place.key())?, tx.value(place.value())?);
+        self.table().take(tx, place)?;
+        Ok(entry)
+    }
+
+    /// The value of a key, to change it.
+    ///
+    /// # Errors
+    ///
+    /// The map or the value is damaged.
+    pub fn get_mut<'a, Q: ?Sized>(
+        self,
+        tx: &'a mut WriteTx<'_>,
+        query: &Q,
+    ) -> Result<Option<&'a mut V>>
+    where
+        K: Key<Q>,
+    {
+        match self.table().seek(tx, query)?.place {
+            Some(place) => place.open(tx)?.value_mut::<K, V>(tx).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The place of a key, to look at it and fill it or change it.
+    ///
+    /// ```
+    /// # use flagstone::{Store, collections::HashMap};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let counts = tx.alloc(HashMap::<u64, u64>::new())?;
+    /// for number in [3, 5, 3] {
+    ///     *counts.entry(&mut tx, &number)?.or_insert(0)? += 1;
+    /// }
+    /// assert_eq!(tx.at(counts)?.get(&tx, &3)?, Some(&2));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged.
+    pub fn entry<'a, 'tx, Q: ?Sized>(
+        self,
+        tx: &'a mut WriteTx<'tx>,
+        query: &'a Q,
+    ) -> Result<Entry<'a, 'tx, K, V, Q>>
+    where
+        K: Key<Q>,
+    {
+        let sought = self.table().seek(tx, query)?;
+        Ok(Entry::new(self, tx, query, sought))
+    }
+
+    /// The link to the value of a key; where there is none, `make` makes one
+    /// first. It is good until the map's next insert or removal.
+    ///
+    /// ```
+    /// use flagstone::{Store, collections::{HashMap, Vec}};
+    ///
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let by_length = tx.alloc(HashMap::<u64, Vec<u64>>::new())?;
+    /// for number in [7, 42, 5] {
+    ///     let digits = u64::from(number > 9) + 1;
+    ///     by_length.link_or_insert_with(&mut tx, &digits, Vec::new)?.push(&mut tx, number)?;
+    /// }
+    /// let short = tx.at(by_length)?.get(&tx, &1)?.expect("two numbers");
+    /// assert_eq!(short.as_slice(&tx)?, [7, 5]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn link_or_insert_with<Q: ?Sized>(
+        self,
+        tx: &mut WriteTx<'_>,
+        query: &Q,
+        make: impl FnOnce() -> V,
+    ) -> Result<Link<V>>
+    where
+        K: Key<Q>,
+    {
+        self.entry(tx, query)?.or_insert_link(make)
+    }
+
+    /// Keeps the entries that `keep` says yes to, and releases the others with
+    /// all they own. The values may be changed.
+    ///
+    /// # Errors
+    ///
+    /// The map, or what is released, is damaged.
+    pub fn retain(
+        self,
+        tx: &mut WriteTx<'_>,
+        mut keep: impl FnMut(&K, &mut V) -> bool,
+    ) -> Result<()> {
+        self.table().retain(tx, |tx, place| {
+            // Copies: a transaction lends one exclusive reference, or shared ones.
+            let (key, before) = (tx.value(place.key())?, tx.value(place.value())?);
+            let mut value = tx.value(place.value())?;
+            let keeps = keep(&key, &mut value);
+            // Also of an entry that goes: what was taken out of its value is not released.
+            if bytes_of(&value) != bytes_of(&before) {
+                tx.expect_owned(&value)?;
+                place.open(tx)?.put_value::<K, V>(tx, value)?;
+            }
+            Ok(keeps)
+        })
+    }
+
+    /// Inserts the entries of an iterator. Values that they replace are
+    /// released.
+    ///
+    /// ```
+    /// # use flagstone::{Store, collections::HashMap};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let squares = tx.alloc(HashMap::<u64, u64>::new())?;
+    /// squares.extend(&mut tx, (0..10).map(|number| (number, number * number)))?;
+    /// assert_eq!(tx.at(squares)?.get(&tx, &7)?, Some(&49));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert).
+    pub fn extend<Q: ?Sized, B: Borrow<Q>>(
+        self,
+        tx: &mut WriteTx<'_>,
+        entries: impl IntoIterator<Item = (B, V)>,
+    ) -> Result<()>
+    where
+        K: Key<Q>,
+    {
+        for (query, value) in entries {
+            if let Some(old) = self.insert(tx, query.borrow(), value)? {
+                tx.release(old)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all entries out, which become the caller's. All of them are in
+    /// memory at once.
+    ///
+    /// # Errors
+    ///
+    /// The map or an entry is damaged.
+    pub fn drain(self, tx: &mut WriteTx<'_>) -> Result<Vec<(K, V)>> {
+        let offsets = self.table().header(tx)?.offsets(tx)?;
+        let entries = offsets.into_iter().map(|offset| capacity::entry_at(tx, offset));
+        let entries = entries.collect::<Result<_>>()?;
+        self.table().update(tx, Table::free)?;
+        Ok(entries)
+    }
+
+    /// Releases all entries, and gives all memory back.
+    ///
+    /// # Errors
+    ///
+    /// The map, or what an entry owns, is damaged.
+    pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        self.table().clear(tx)
+    }
+
+    /// Makes room for `more` entries, so that inserting them moves none.
+    ///
+    /// Unlike an insert, this takes time and log in proportion to the map.
+    ///
+    /// # Errors
+    ///
+    /// The map is damaged, or the file cannot grow.
+    pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
+        self.table().update(tx, |table, tx| table.make_room(tx, more))
+    }
+
+    /// Gives back room that no entry uses, as far as shards can do without.
+    ///
+    /// Unlike a removal, this takes time and log in proportion to the map.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub fn shrink_to_fit(self, tx: &mut WriteTx<'_>) -> Result<()> {
+        self.table().update(tx, Table::shrink)
+    }
+}

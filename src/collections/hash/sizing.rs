@@ -1,0 +1,105 @@
+//! How large shards are.
+
+use super::control::GROUP;
+
+/// Bytes of entries that a shard has on average. Shards have half to twice as
+/// much: small enough that the log takes one whole at once, large enough that
+/// the directory stays small.
+const SHARD_BYTES: u64 = 40 << 10;
+/// Entries that a shard has on average, at most and at least.
+const MAX_ENTRIES: u64 = 2048;
+const MIN_ENTRIES: u64 = 8;
+
+/// Slots below which a shard is not made smaller.
+pub(super) const SMALL: u64 = 32;
+
+/// Longest array that has a size class; others are whole pages.
+const MAX_CLASS_BYTES: u64 = 2048;
+const PAGE_BYTES: u64 = 4096;
+/// Pages of the parts of the smallest shard that has several.
+const MIN_PAGES: u64 = 4;
+
+/// More than all entries of a heap can take.
+pub(super) const MAX_HEAP_BYTES: u64 = 1 << 40;
+
+/// Entries for each shard, from which on one is split.
+pub(super) const fn target(entry_bytes: u64) -> u64 {
+    let entries = SHARD_BYTES / entry_bytes;
+    if entries > MAX_ENTRIES {
+        MAX_ENTRIES
+    } else if entries < MIN_ENTRIES {
+        MIN_ENTRIES
+    } else {
+        entries
+    }
+}
+
+/// Slots that may be used before a shard needs larger blocks. All of a single
+/// group, where each probe ends after it; else 15 of 16, so that most probes end in the
+/// group where they begin.
+#[inline]
+pub(super) fn max_used(capacity: u64) -> u64 {
+    if capacity <= GROUP { capacity } else { capacity - capacity / 16 }
+}
+
+/// Slots for a shard of `needed` entries, and for what fits into the same pages.
+pub(super) fn capacity_for(needed: u64, entry_bytes: u64) -> u64 {
+    parts_for(needed, entry_bytes).iter().sum()
+}
+
+/// The same slots as up to three allocations: of a power of two of pages each,
+/// but for the last, so that what a shard gives back fits what another takes.
+pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
+    if needed <= GROUP {
+        let first = (256 / entry_bytes).clamp(1, 8);
+        let mut steps = (0..5).map(|step| first << step);
+        return [steps.find(|slots| *slots >= needed).unwrap_or(GROUP).min(GROUP), 0, 0];
+    }
+    // As many that `max_used` of them are enough.
+    let slots = needed + needed.div_ceil(15);
+    let len_bytes = slots.saturating_mul(entry_bytes);
+    if len_bytes <= MAX_CLASS_BYTES {
+        return [slots, 0, 0];
+    }
+    let in_pages = |pages: u64| pages.saturating_mul(PAGE_BYTES) / entry_bytes;
+    let mut pages = MIN_PAGES;
+    while in_pages(pages).saturating_mul(3) < slots {
+        pages = pages.saturating_mul(2);
+    }
+    let full = in_pages(pages);
+    let mut left = slots;
+    [0; 3].map(|_| {
+        let some = left.min(full);
+        left -= some;
+        in_pages(some.saturating_mul(entry_bytes).div_ceil(PAGE_BYTES)).max(some)
+    })
+}
+
+/// Entries that new blocks are made for when `live` of them and one more no
+/// longer fit.
+pub(super) fn grown(live: u64) -> u64 {
+    if live <= 2 * GROUP { (live * 2).max(1) } else { live + live / 5 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_what_is_needed() {
+        for entry_bytes in [1, 8, 16, 72, 100, 1000, 5000, 100_000] {
+            for needed in (0..200).chain([1000, 5000, 20_000]) {
+                let capacity = capacity_for(needed, entry_bytes);
+                assert!(
+                    max_used(capacity) >= needed.max(1),
+                    "{needed} of {entry_bytes}: {capacity}"
+                );
+                let parts = parts_for(needed, entry_bytes);
+                assert!(parts[0] > 0 && (parts[1] > 0 || parts[2] == 0));
+                let larger = capacity_for(grown(needed), entry_bytes);
+                assert!(max_used(larger) > needed.min(1));
+            }
+            assert!(target(entry_bytes) > 0);
+        }
+    }
+}

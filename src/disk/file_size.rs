@@ -1,0 +1,96 @@
+//! How long the file is, and how long it is for sure.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::Disk;
+use crate::error::{ErrorKind, Result};
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES, heap_room_bytes, round_up};
+
+/// The file grows by a sixteenth of itself, within these bounds.
+const STEP_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=64 * 1024 * 1024;
+
+/// Keeps the file long enough for the heap. Lengths are the heap's, without
+/// what lies before it in the file.
+pub(crate) struct FileSize {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    /// Bytes of heap that the file has room for.
+    capacity_bytes: AtomicU64,
+    /// As much of that as is durable.
+    durable_bytes: AtomicU64,
+}
+
+impl FileSize {
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
+        let room = heap_room_bytes(disk.len_bytes()?);
+        let path = path.to_path_buf();
+        Ok(Self { disk, path, capacity_bytes: room.into(), durable_bytes: room.into() })
+    }
+
+    /// Bytes of heap that the file has room for.
+    pub(crate) fn capacity_bytes(&self) -> u64 {
+        self.capacity_bytes.load(Relaxed)
+    }
+
+    /// Makes room for a heap of `heap_bytes`, in a step that follows the file's
+    /// size. Called by the holder of the writer's lock alone.
+    pub(crate) fn reserve(&self, heap_bytes: u64) -> Result<()> {
+        let room = self.capacity_bytes();
+        if heap_bytes <= room {
+            return Ok(());
+        }
+        let step = (room / 16).clamp(*STEP_BYTES.start(), *STEP_BYTES.end());
+        let wanted = round_up(heap_bytes.max(room + step), PAGE_BYTES).unwrap_or(heap_bytes);
+        // A disk too full for the step may have room for what is needed.
+        let grown = self.grow_to(room, wanted).or_else(|_| self.grow_to(room, heap_bytes));
+        let failed = |source| ErrorKind::NoSpace {
+            path: self.path.clone(),
+            wanted_bytes: heap_bytes + HEAP_START_BYTES,
+            source,
+        };
+        Ok(grown.map_err(failed)?)
+    }
+
+    fn grow_to(&self, room: u64, wanted: u64) -> io::Result<()> {
+        self.disk.grow(room + HEAP_START_BYTES, wanted + HEAP_START_BYTES)?;
+        self.capacity_bytes.store(wanted, Relaxed);
+        Ok(())
+    }
+
+    /// After another process may have made the file longer; `durable_bytes` of heap are
+    /// known to have a durable length.
+    pub(crate) fn refresh(&self, durable_bytes: u64) -> io::Result<()> {
+        let room = heap_room_bytes(self.disk.len_bytes()?);
+        self.capacity_bytes.store(room, Relaxed);
+        self.durable_bytes.store(durable_bytes, Relaxed);
+        Ok(())
+    }
+
+    /// Bytes of heap for which the file's length is durable.
+    pub(crate) fn durable_bytes(&self) -> u64 {
+        self.durable_bytes.load(Relaxed)
+    }
+
+    /// Whether a heap of `heap_bytes` relies on a length that is not durable.
+    pub(crate) fn needs_sync(&self, heap_bytes: u64) -> bool {
+        heap_bytes > self.durable_bytes.load(Relaxed)
+    }
+
+    /// Notes that the length `capacity_bytes` was synced.
+    pub(crate) fn synced(&self, capacity_bytes: u64) {
+        self.durable_bytes.store(capacity_bytes, Relaxed);
+    }
+
+    /// Cuts the file to a heap of `heap_bytes`, if that is shorter.
+    pub(crate) fn truncate(&self, heap_bytes: u64) -> io::Result<()> {
+        if heap_bytes >= self.capacity_bytes() {
+            return Ok(());
+        }
+        self.durable_bytes.fetch_min(heap_bytes, Relaxed);
+        self.capacity_bytes.store(heap_bytes, Relaxed);
+        self.disk.truncate(heap_bytes + HEAP_START_BYTES)
+    }
+}

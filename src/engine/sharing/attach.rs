@@ -1,0 +1,120 @@
+//! Opening a store that others may have open.
+//!
+//! The door is locked meanwhile. The first process recovers the store, as it would for
+//! itself alone, and makes the page; another one takes a slot, and a turn to learn the rest.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Instant;
+
+use super::{POLL_INTERVAL, Sharing, TIMEOUT};
+use crate::disk::{Coordination, Disk, FileSize, Lock};
+use crate::engine::recovery::io_error;
+use crate::engine::{Core, Settings, lock};
+use crate::error::{ErrorKind, Result};
+use crate::format::coordination::SLOTS;
+use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
+
+impl Core {
+    /// Comes to the door, and opens the store. [`finish_attach`](Self::finish_attach) follows, with
+    /// somebody to `serve_others` meanwhile.
+    pub(crate) fn open_shared(
+        disk: Arc<dyn Disk>,
+        coordination: Box<dyn Coordination>,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Self> {
+        lock_door(&*coordination, path)?;
+        let failed = |error| io_error(path, "lock the file for several processes", error);
+        match coordination.is_shared().map_err(failed)? {
+            false => Self::open_first(disk, coordination, path, settings),
+            true => Self::attach(disk, coordination, path, settings),
+        }
+    }
+
+    fn open_first(
+        disk: Arc<dyn Disk>,
+        coordination: Box<dyn Coordination>,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Self> {
+        let mut core = Self::open(disk, path, settings)?;
+        core.begin_epoch(&mut lock(&core.checkpointer))?;
+        // A copy of the file may have a hole there: on a full disk a store through the mapping
+        // would be SIGBUS, where a write is an error.
+        let written = core.disk.write_at(COORDINATION_BYTES, &[0; PAGE_BYTES as usize]);
+        written.map_err(|error| io_error(path, "write the page where processes meet", error))?;
+        coordination.page().reset();
+        let sharing = Sharing::new(coordination, 0);
+        sharing.claim(path)?;
+        let (page, log) = (sharing.page(), lock(&core.log));
+        page.visible.store(log.tail.visible(), SeqCst);
+        page.start.store(log.tail.start, SeqCst);
+        drop(log);
+        core.tell_end(&sharing);
+        core.count_first_turn(&sharing);
+        core.expect_connected(&sharing)?;
+        core.sharing = Some(sharing);
+        Ok(core)
+    }
+
+    fn attach(
+        disk: Arc<dyn Disk>,
+        coordination: Box<dyn Coordination>,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Self> {
+        let failed = |error| io_error(path, "look at the file's length", error);
+        let sharing = Sharing::claim_any(coordination, path)?;
+        let growth = FileSize::new(Arc::clone(&disk), path).map_err(failed)?;
+        let mut core = Self::attach_core(disk, Arc::new(growth), path, settings)?;
+        core.sharing = Some(sharing);
+        Ok(core)
+    }
+
+    /// Learns what the others did, and opens the door again.
+    pub(crate) fn finish_attach(&self) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return Ok(()) };
+        drop(self.lock_write(|| Ok(()))?);
+        let opened = sharing.coordination.unlock(Lock::Attach);
+        opened.map_err(|error| self.io_error("unlock the file for others", error))
+    }
+}
+
+/// Waits until nobody else is opening or closing the store.
+pub(super) fn lock_door(coordination: &dyn Coordination, path: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let failed = |error| io_error(path, "lock the file to open or close it", error);
+    while !coordination.try_lock(Lock::Attach).map_err(failed)? {
+        if begun.elapsed() > 2 * TIMEOUT {
+            return Err(ErrorKind::Locked { path: path.to_path_buf() }.into());
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    Ok(())
+}
+
+impl Sharing {
+    /// The first free slot.
+    fn claim_any(coordination: Box<dyn Coordination>, path: &Path) -> Result<Self> {
+        let mut sharing = Self::new(coordination, 0);
+        for slot in 0..SLOTS {
+            sharing.slot = slot;
+            if sharing.claim(path)? {
+                return Ok(sharing);
+            }
+        }
+        Err(ErrorKind::TooManyProcesses { path: path.to_path_buf(), most: SLOTS }.into())
+    }
+
+    /// Takes the slot, if it is free.
+    fn claim(&self, path: &Path) -> Result<bool> {
+        let taken = self.coordination.try_lock(Lock::Slot(self.slot));
+        let taken = taken.map_err(|error| io_error(path, "lock the file for a process", error))?;
+        if taken {
+            self.own().reset(std::process::id());
+        }
+        Ok(taken)
+    }
+}

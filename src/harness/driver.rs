@@ -1,0 +1,247 @@
+//! A plan on an open store, up to the next end of the process.
+//!
+//! **Owns** the order of what is done with a store, and what is compared with
+//! the models on the way. **Must not know** how a process ends, or what becomes
+//! of the store then: a [`Watch`] says so.
+
+use super::plan::{Action, End, Event, Operation, Plan, Transaction};
+use super::replay::ModelCursor;
+use super::states::{Ledger, number, set_number};
+use super::violation::{ask, failed};
+use super::{Rules, Subject, Violation, ViolationKind};
+use crate::store::{Durability, PendingCommit, ReadTx, Savepoint, Store, WriteTx};
+
+/// What can end a session from outside.
+pub(super) trait Watch {
+    /// A turn begins.
+    fn begin(&mut self, index: usize, operation: &Operation);
+
+    /// The first `actions` actions of the turn's transaction are done.
+    fn reached(&mut self, actions: usize);
+
+    /// A commit is asked for, or has returned.
+    fn committing(&mut self, last: usize, acknowledged: usize);
+
+    /// The turn is over; whether the process ends here.
+    fn ends(&mut self) -> bool;
+
+    /// Whether the process cannot go on, so that errors mean nothing.
+    fn is_down(&self) -> bool;
+
+    /// Whether a commit that has returned is sure to survive.
+    fn survives(&self, durability: Durability) -> bool;
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// In or after this turn the process ended.
+    Killed(usize),
+    /// This turn closes the store.
+    Reopen(usize),
+    /// The plan is done.
+    Done,
+}
+
+/// An open store at work.
+pub(super) struct Session<'a, S: Subject, W> {
+    subject: &'a S,
+    store: &'a Store,
+    ledger: &'a mut Ledger<S::Model>,
+    watch: &'a mut W,
+    rules: Rules,
+    /// Snapshots that are held, with the number of their states.
+    readers: Vec<(ReadTx<'a>, usize)>,
+    /// A commit that is to be waited for, with the number of its state.
+    pending: Option<(PendingCommit<'a>, usize)>,
+    /// The last state that readers must see.
+    visible: usize,
+}
+
+impl<'a, S: Subject, W: Watch> Session<'a, S, W> {
+    pub(super) fn new(
+        subject: &'a S,
+        store: &'a Store,
+        ledger: &'a mut Ledger<S::Model>,
+        watch: &'a mut W,
+        rules: Rules,
+    ) -> Self {
+        let visible = ledger.last();
+        let (readers, pending) = (Vec::new(), None);
+        Self { subject, store, ledger, watch, rules, readers, pending, visible }
+    }
+
+    /// Does the turns from `first` on. A violation comes with its turn.
+    pub(super) fn run(mut self, plan: &Plan, first: usize) -> Result<Stop, (usize, Violation)> {
+        for (index, operation) in plan.operations.iter().enumerate().skip(first) {
+            self.watch.begin(index, operation);
+            let done = self.operation(operation);
+            if self.watch.is_down() {
+                return Ok(Stop::Killed(index));
+            }
+            done.map_err(|violation| (index, violation))?;
+            if self.watch.ends() {
+                return Ok(Stop::Killed(index));
+            }
+            if operation.event == Event::Reopen {
+                return Ok(Stop::Reopen(index));
+            }
+        }
+        let last = plan.operations.len().saturating_sub(1);
+        self.release_all().map_err(|violation| (last, violation))?;
+        Ok(Stop::Done)
+    }
+
+    fn operation(&mut self, operation: &Operation) -> Result<(), Violation> {
+        match &operation.event {
+            Event::Transaction(transaction) => self.transaction(transaction)?,
+            Event::Checkpoint => {
+                self.store.checkpoint().map_err(refused("checkpoint"))?;
+                self.acknowledge(self.ledger.last());
+            }
+            Event::Sync => {
+                self.store.sync().map_err(refused("sync"))?;
+                self.acknowledge(self.ledger.last());
+            }
+            Event::Wait => {
+                if let Some((commit, number)) = self.pending.take() {
+                    commit.wait().map_err(refused("wait for a commit"))?;
+                    self.acknowledge(number);
+                }
+            }
+            Event::Hold => {
+                let snapshot = self.look()?;
+                self.readers.push(snapshot);
+            }
+            Event::Release(index) if !self.readers.is_empty() => {
+                let index = (*index).min(self.readers.len() - 1);
+                let reader = self.readers.remove(index);
+                self.expect_unchanged(&reader)?;
+            }
+            Event::Release(_) => {}
+            Event::Reopen => self.release_all()?,
+        }
+        self.look().map(drop)
+    }
+
+    fn transaction(&mut self, transaction: &Transaction) -> Result<(), Violation> {
+        let mut tx = self.store.write().map_err(refused("begin a transaction"))?;
+        let mut draft = ModelCursor::new(self.subject, self.ledger.model(self.ledger.last()));
+        let mut savepoints: Vec<Savepoint> = Vec::new();
+        for (done, action) in transaction.actions.iter().enumerate() {
+            self.watch.reached(done);
+            match action {
+                Action::Step(draw) => {
+                    let (step, _) = draft.choose(draw)?;
+                    let apply = || self.subject.apply(&mut tx, &step, &draft.model);
+                    ask(ViolationKind::Refused, &format!("{step:?}"), apply)?;
+                    draft.advance(&step)?;
+                }
+                Action::Savepoint => {
+                    draft.save();
+                    savepoints.push(tx.savepoint().map_err(refused("savepoint"))?);
+                }
+                Action::RollBackTo(index) => {
+                    if let Some(index) = draft.roll_back_to(*index) {
+                        savepoints.truncate(index + 1);
+                        let back = tx.rollback_to(savepoints[index]);
+                        back.map_err(refused("roll back to a savepoint"))?;
+                    }
+                }
+            }
+        }
+        self.watch.reached(transaction.actions.len());
+        match transaction.end {
+            End::RollBack => {
+                tx.rollback();
+                Ok(())
+            }
+            End::Durable => self.commit(tx, draft.model, Durability::Durable),
+            End::Deferred => self.commit(tx, draft.model, Durability::Deferred),
+            End::Later => {
+                let number = self.ask(&mut tx, draft.model)?;
+                let commit = tx.commit_later().map_err(refused("commit"))?;
+                self.pending = Some((commit, number));
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(
+        &mut self,
+        mut tx: WriteTx<'_>,
+        model: S::Model,
+        durability: Durability,
+    ) -> Result<(), Violation> {
+        let number = self.ask(&mut tx, model)?;
+        tx.set_durability(durability);
+        tx.commit().map_err(refused("commit"))?;
+        self.visible = number;
+        if self.watch.survives(durability) {
+            self.acknowledge(number);
+        }
+        Ok(())
+    }
+
+    /// A commit is about to be asked for; the number of its state.
+    fn ask(&mut self, tx: &mut WriteTx<'_>, model: S::Model) -> Result<usize, Violation> {
+        let number = self.ledger.ask(model);
+        set_number(tx, number).map_err(refused("note the state's number"))?;
+        self.watch.committing(number, self.ledger.acknowledged());
+        Ok(number)
+    }
+
+    /// Everything up to a state is sure to stay, and readers see it.
+    fn acknowledge(&mut self, number: usize) {
+        self.ledger.acknowledge(number);
+        self.visible = self.visible.max(number);
+        self.watch.committing(self.ledger.last(), self.ledger.acknowledged());
+    }
+
+    /// A snapshot: of the last state that has to be seen, or of a later one.
+    fn look(&self) -> Result<(ReadTx<'a>, usize), Violation> {
+        let tx = self.store.read().map_err(refused("take a snapshot"))?;
+        let found = found_number(ViolationKind::Disagrees, &tx)?;
+        let expected = self.visible..=self.ledger.last();
+        if !expected.contains(&found) {
+            let what = format!("a reader sees state {found}, and not one of {expected:?}");
+            return Err(Violation::new(ViolationKind::Disagrees, what));
+        }
+        self.expect_state(ViolationKind::Disagrees, &tx, found)?;
+        Ok((tx, found))
+    }
+
+    fn expect_unchanged(&self, (tx, number): &(ReadTx<'_>, usize)) -> Result<(), Violation> {
+        let found = found_number(ViolationKind::SnapshotChanged, tx)?;
+        if found != *number {
+            let what = format!("a snapshot of state {number} has become one of state {found}");
+            return Err(Violation::new(ViolationKind::SnapshotChanged, what));
+        }
+        self.expect_state(ViolationKind::SnapshotChanged, tx, found)
+    }
+
+    fn expect_state(
+        &self,
+        kind: ViolationKind,
+        tx: &ReadTx<'_>,
+        number: usize,
+    ) -> Result<(), Violation> {
+        let verify = || self.subject.verify(tx, self.ledger.model(number));
+        ask(kind, &format!("state {number}"), verify)
+    }
+
+    fn release_all(&mut self) -> Result<(), Violation> {
+        let readers = std::mem::take(&mut self.readers);
+        readers.iter().try_for_each(|reader| self.expect_unchanged(reader))?;
+        self.rules.expect_sound(self.store)
+    }
+}
+
+fn refused<E: std::fmt::Display>(what: &str) -> impl FnOnce(E) -> Violation + '_ {
+    failed(ViolationKind::Refused, what)
+}
+
+fn found_number(kind: ViolationKind, tx: &ReadTx<'_>) -> Result<usize, Violation> {
+    let number = number(tx).map_err(failed(kind, "the state's number"))?;
+    number.ok_or_else(|| Violation::new(kind, "a reader sees an empty store"))
+}

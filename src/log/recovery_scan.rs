@@ -1,0 +1,150 @@
+//! Where the log ends: reading it after a crash.
+
+use super::{LogSource, Ring};
+use crate::error::Result;
+use crate::format::PAGE_BYTES;
+use crate::format::checksum;
+use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
+use zerocopy::FromBytes;
+
+/// What [`recover`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RecoveredLog {
+    /// The end of the last record that checks.
+    pub(crate) end: u64,
+    /// Its checksum.
+    pub(crate) prev_checksum: u64,
+    /// A durable position past `end` that a later record attests: then the
+    /// record at `end` is damaged, and not merely torn.
+    pub(crate) proven_durable: Option<u64>,
+    /// Something at the end, or behind it, looks like a record of the sequence:
+    /// what stands at the end was torn, or is damaged.
+    pub(crate) is_torn: bool,
+}
+
+impl RecoveredLog {
+    /// A log that ends where it begins.
+    pub(crate) fn none(end: u64, prev_checksum: u64) -> Self {
+        Self { end, prev_checksum, proven_durable: None, is_torn: false }
+    }
+}
+
+/// What stands behind the end of the log.
+#[derive(Default)]
+struct TailScan {
+    /// The first durable position past the end that a valid record names.
+    proven_durable: Option<u64>,
+    /// Whether there is a valid record.
+    has_record: bool,
+}
+
+/// Reads the records from `from` on, hands each with its entries to `each`, and
+/// finds out whether they end where the log ends.
+///
+/// The work is bounded by the ring's length: a lap of records, and then one
+/// pass that looks for a later one.
+pub(crate) fn scan(
+    source: &LogSource,
+    epoch: u64,
+    from: u64,
+    prev_checksum: u64,
+    mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
+) -> Result<RecoveredLog> {
+    let mut found = RecoveredLog::none(from, prev_checksum);
+    let mut buffer = Vec::new();
+    let mut spill = Vec::new();
+    // A checkpoint follows a spill, so that there is one at most; in a forged log each record
+    // could name all that the file has room for.
+    let file_bytes = source.disk.len_bytes();
+    let mut left_bytes = file_bytes.map_err(|error| source.failed(error))?;
+    while found.end - from < source.ring.len_bytes() {
+        let ring = &source.ring;
+        let checked = ring.checked(found.end, epoch, Some(found.prev_checksum), &mut buffer);
+        let checked = match checked {
+            Ok(None) => ring.stepped_over(found.end, &mut buffer),
+            checked => checked,
+        };
+        // What cannot be read, or not be held in memory, is no end of the log.
+        let checked = checked.map_err(|error| source.failed(error))?;
+        let Some(header) = checked else { break };
+        let mut entries = &buffer[HEADER_BYTES as usize..];
+        if header.kind == record::KIND_SPILL {
+            spill.clear();
+            spill.extend_from_slice(entries);
+            if !spill_checks(source, epoch, &mut spill, &mut left_bytes)? {
+                break;
+            }
+            entries = &spill;
+        }
+        each(&header, entries)?;
+        found.end += u64::from(header.len_bytes.get());
+        found.prev_checksum = header.checksum.get();
+    }
+    let (ring, end) = (&source.ring, found.end);
+    let failed = |error| source.failed(error);
+    let behind = scan_tail(ring, epoch, from, end).map_err(failed)?;
+    let looks_like_a_record = ring.resembles_record(end, found.prev_checksum).map_err(failed)?;
+    found.proven_durable = behind.proven_durable;
+    found.is_torn = behind.has_record || looks_like_a_record;
+    Ok(found)
+}
+
+/// Whether the entries that a spill names are there, and take no more than `left_bytes`; leaves
+/// them in `body`.
+fn spill_checks(
+    source: &LogSource,
+    epoch: u64,
+    body: &mut Vec<u8>,
+    left_bytes: &mut u64,
+) -> Result<bool> {
+    let named = Spill::read_from_prefix(body).map(|(spill, _)| spill.len_bytes.get());
+    let Some(left) = named.ok().and_then(|bytes| left_bytes.checked_sub(bytes)) else {
+        return Ok(false);
+    };
+    *left_bytes = left;
+    let spill = source.read_spill(body)?;
+    Ok(spill.is_some_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get()))
+}
+
+/// Looks for records behind the end, until one attests that there was more.
+///
+/// A ring has room for one lap, so each place can hold only one position past
+/// `end`; a header that names another is from an earlier lap.
+fn scan_tail(ring: &Ring, epoch: u64, from: u64, end: u64) -> std::io::Result<TailScan> {
+    let mut behind = TailScan::default();
+    let last = from + ring.len_bytes();
+    // Headers can be forged; what their checksums may cost is bounded.
+    let mut budget_bytes = 4 * ring.len_bytes();
+    let mut block = vec![0; PAGE_BYTES as usize];
+    let mut buffer = Vec::new();
+    let mut at = end;
+    while at < last {
+        let bytes = (PAGE_BYTES - at % PAGE_BYTES).min(last - at);
+        ring.load(at, &mut block[..bytes as usize])?;
+        for candidate in candidates(&block[..bytes as usize], at) {
+            let Some(header) = ring.header(candidate)? else {
+                continue;
+            };
+            let cost = u64::from(header.len_bytes.get());
+            let Some(rest) = budget_bytes.checked_sub(cost) else { return Ok(behind) };
+            budget_bytes = rest;
+            let Some(header) = ring.checked(candidate, epoch, None, &mut buffer)? else {
+                continue;
+            };
+            behind.has_record = true;
+            if header.durable.get() > end {
+                behind.proven_durable = Some(header.durable.get());
+                return Ok(behind);
+            }
+        }
+        at += bytes;
+    }
+    Ok(behind)
+}
+
+/// Positions in a block, which begins at `at`, where a record's magic stands.
+fn candidates(block: &[u8], at: u64) -> impl Iterator<Item = u64> {
+    let (words, _) = block.as_chunks::<8>();
+    let begins = words.iter().map(|word| word[..3] == record::MAGIC);
+    (at..).step_by(8).zip(begins).filter_map(|(position, begins)| begins.then_some(position))
+}

@@ -1,0 +1,194 @@
+//! From what a transaction touched to the body of its record.
+
+use zerocopy::little_endian::U64;
+
+use crate::error::Result;
+use crate::format::checksum;
+use crate::format::heap::{PAGES_PER_SEGMENT, PageKind};
+use crate::format::record::{HEADER_BYTES, OP_BULK, OP_ZERO, push_line, push_pages};
+use crate::format::{LINES_PER_PAGE, PAGE_BYTES};
+
+use super::Workspace;
+
+/// Pages of the heap that are written in place are at least this many (1 MiB):
+/// below it, logging them costs less than the sync that must come before.
+const MIN_BULK_PAGES: usize = 256;
+
+/// A transaction's changes.
+pub(crate) struct RecordBody {
+    /// Room for a header, then the entries.
+    pub(crate) record: Vec<u8>,
+    /// Pages to write in place before the record, as `(first, count)`.
+    pub(crate) bulk: Vec<(u64, u64)>,
+}
+
+/// What becomes of a page that the transaction touched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PageState {
+    /// Its changes are logged and summed.
+    Used,
+    /// It holds sums: logged, after all others are known.
+    Sums,
+    /// Nobody will look at it again.
+    Unused,
+}
+
+impl Workspace {
+    /// The body of the transaction's record, or `None` if nothing changed.
+    ///
+    /// Pages from `in_place_from_bytes()` on were in no state that can still be
+    /// replayed and in no image; many of them are written in place.
+    ///
+    /// After this only `finish` and `rollback` are left to do.
+    pub(crate) fn build_record(
+        &mut self,
+        mut record: Vec<u8>,
+        in_place_from_bytes: impl FnOnce() -> u64,
+    ) -> Result<Option<RecordBody>> {
+        record.clear();
+        record.resize(HEADER_BYTES as usize, 0);
+        self.keep_first_saved();
+        self.compose_lines(&mut record)?;
+        self.sum_fresh_pages()?;
+        self.clear_sums_of_released()?;
+        self.compose_sums(&mut record)?;
+        let bulk = self.build_fresh(&mut record, in_place_from_bytes)?;
+        let is_empty = record.len() == HEADER_BYTES as usize;
+        Ok((!is_empty).then_some(RecordBody { record, bulk }))
+    }
+
+    /// With savepoints a line may have been saved more than once: the first
+    /// time it had the bytes from before the transaction.
+    fn keep_first_saved(&mut self) {
+        if self.levels.is_empty() {
+            return;
+        }
+        self.levels.clear();
+        self.dirty.forget_lines();
+        let dirty = &mut self.dirty;
+        self.saved.retain(|saved| {
+            let first = dirty.is_clean(saved.line);
+            dirty.mark_dirty(saved.line);
+            first
+        });
+    }
+
+    fn page_state(&self, page: u64) -> Result<PageState> {
+        Ok(match self.image.page_kind(page)? {
+            PageKind::Free | PageKind::Log => PageState::Unused,
+            PageKind::Sums => PageState::Sums,
+            PageKind::Slab | PageKind::Run | PageKind::RunBody | PageKind::Meta => PageState::Used,
+        })
+    }
+
+    fn compose_lines(&mut self, record: &mut Vec<u8>) -> Result<()> {
+        for index in 0..self.saved.len() {
+            let saved = &self.saved[index];
+            let (line, page) = (saved.line, saved.line / LINES_PER_PAGE);
+            if self.dirty.is_fresh(page) || self.page_state(page)? != PageState::Used {
+                continue;
+            }
+            let (old, new) = (&saved.bytes, self.image.line(line)?);
+            if push_line(record, line, old, new) {
+                let more = checksum::of_line(line, new);
+                let less = checksum::of_line(line, old);
+                self.change_sum(page, |sum| sum.wrapping_add(more).wrapping_sub(less))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sum_fresh_pages(&mut self) -> Result<()> {
+        for index in 0..self.fresh.len() {
+            let page = self.fresh[index];
+            if self.page_state(page)? == PageState::Used {
+                let bytes = self.image.pages(page, 1)?;
+                let sum = checksum::of_page(page * LINES_PER_PAGE, bytes);
+                self.change_sum(page, |_| sum)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear_sums_of_released(&mut self) -> Result<()> {
+        for index in 0..self.released.len() {
+            let page = self.released[index];
+            let segments = u64::from(self.image.header()?.segments.get());
+            let has_sum = page / PAGES_PER_SEGMENT < segments;
+            if has_sum && self.page_state(page)? != PageState::Used {
+                self.change_sum(page, |_| 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn change_sum(&mut self, page: u64, change: impl FnOnce(u64) -> u64) -> Result<()> {
+        let offset = self.image.sum_offset(page)?;
+        let sum: &mut U64 = self.pod_mut("page sum", offset)?;
+        sum.set(change(sum.get()));
+        Ok(())
+    }
+
+    fn compose_sums(&mut self, record: &mut Vec<u8>) -> Result<()> {
+        for saved in &self.saved {
+            let page = saved.line / LINES_PER_PAGE;
+            if !self.dirty.is_fresh(page) && self.page_state(page)? == PageState::Sums {
+                push_line(record, saved.line, &saved.bytes, self.image.line(saved.line)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fresh pages: zero, then what is not; or many of them as they are.
+    fn build_fresh(
+        &mut self,
+        record: &mut Vec<u8>,
+        in_place_from_bytes: impl FnOnce() -> u64,
+    ) -> Result<Vec<(u64, u64)>> {
+        let mut fresh = Vec::with_capacity(self.fresh.len());
+        for page in &self.fresh {
+            if self.page_state(*page)? != PageState::Unused {
+                fresh.push(*page);
+            }
+        }
+        fresh.sort_unstable();
+        if fresh.len() < MIN_BULK_PAGES {
+            self.log_pages(record, &fresh)?;
+            return Ok(Vec::new());
+        }
+        let in_place_from_bytes = in_place_from_bytes();
+        let (logged, bulk) =
+            fresh.split_at(fresh.partition_point(|x| x * PAGE_BYTES < in_place_from_bytes));
+        if bulk.len() < MIN_BULK_PAGES {
+            self.log_pages(record, &fresh)?;
+            return Ok(Vec::new());
+        }
+        self.log_pages(record, logged)?;
+        let bulk = neighbours(bulk);
+        bulk.iter().for_each(|(page, count)| push_pages(record, *page, *count, OP_BULK));
+        Ok(bulk)
+    }
+
+    fn log_pages(&self, record: &mut Vec<u8>, pages: &[u64]) -> Result<()> {
+        for (first, count) in neighbours(pages) {
+            push_pages(record, first, count, OP_ZERO);
+            let lines = first * LINES_PER_PAGE..(first + count) * LINES_PER_PAGE;
+            for line in lines {
+                push_line(record, line, &[0; 64], self.image.line(line)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sorted pages as `(first, count)` of neighbours.
+fn neighbours(pages: &[u64]) -> Vec<(u64, u64)> {
+    let mut runs: Vec<(u64, u64)> = Vec::new();
+    for page in pages {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == *page => *count += 1,
+            _ => runs.push((*page, 1)),
+        }
+    }
+    runs
+}
