@@ -6,11 +6,11 @@
 
 use arbitrary::Arbitrary;
 use flagstone::sim::MemoryDisk;
-use flagstone_fuzz::chance::read;
 use flagstone_fuzz::damage::{Edit, damaged};
 use flagstone_fuzz::program::use_file;
 use flagstone_fuzz::repair::Repair;
 use flagstone_fuzz::samples::Ground;
+use flagstone_fuzz::sampling::read;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

@@ -9,9 +9,9 @@
 
 use arbitrary::Arbitrary;
 use flagstone::sim::MemoryDisk;
-use flagstone_fuzz::chance::read;
 use flagstone_fuzz::forged_log::{ForgedLog, with_log};
-use flagstone_fuzz::plain::{Plain, recover};
+use flagstone_fuzz::minimal_store::{Plain, recover};
+use flagstone_fuzz::sampling::read;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

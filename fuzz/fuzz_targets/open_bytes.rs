@@ -3,7 +3,7 @@
 //! bounds.
 //!
 //! Input: a byte of flags (of which the highest four name a shelf), one of options, and the
-//! file: as it is, or in the short form of `flagstone_fuzz::sparse`. A file in the short
+//! file: as it is, or in the short form of `flagstone_fuzz::sparse_file`. A file in the short
 //! form can have its checksums made right, so that what lies behind them is reached; a
 //! program of calls precedes it.
 
@@ -12,11 +12,11 @@
 use std::collections::BTreeSet;
 
 use flagstone::sim::MemoryDisk;
-use flagstone_fuzz::chance::Chance;
 use flagstone_fuzz::program::use_file;
 use flagstone_fuzz::repair::Repair;
 use flagstone_fuzz::samples::Ground;
-use flagstone_fuzz::sparse::expand;
+use flagstone_fuzz::sampling::Chance;
+use flagstone_fuzz::sparse_file::expand;
 use libfuzzer_sys::fuzz_target;
 
 /// Bytes of the program before a file in the short form.

@@ -6,9 +6,9 @@
 
 #![no_main]
 
-use flagstone_fuzz::chance::Chance;
 use flagstone_fuzz::power::run;
 use flagstone_fuzz::samples::Ground;
+use flagstone_fuzz::sampling::Chance;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {

@@ -8,8 +8,8 @@
 
 #![no_main]
 
-use flagstone_fuzz::chance::Chance;
 use flagstone_fuzz::samples::Ground;
+use flagstone_fuzz::sampling::Chance;
 use flagstone_fuzz::sharing::run;
 use libfuzzer_sys::fuzz_target;
 

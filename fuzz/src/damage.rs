@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use arbitrary::Arbitrary;
 
-use crate::common::forge;
 use crate::repair::Repair;
 use crate::samples::Sample;
+use testkit::forge;
 
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;

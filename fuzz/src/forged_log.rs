@@ -3,8 +3,8 @@
 use arbitrary::Arbitrary;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::common::forge;
 use crate::samples::Sample;
+use testkit::forge;
 
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;

@@ -3,9 +3,9 @@
 
 use flagstone::{Durability, Savepoint, Store};
 
-use crate::model::Outcome;
+use crate::collections_fixture::{Shelf, State};
 use crate::program::{End, Step};
-use crate::shelf::{Shelf, State};
+use testkit::model::Outcome;
 
 /// What may be found after a power cut.
 pub struct History {

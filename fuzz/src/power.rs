@@ -4,10 +4,10 @@
 use flagstone::sim::{Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Store};
 
-use crate::chance::Chance;
+use crate::collections_fixture::{Shelf, State};
 use crate::history::History;
 use crate::program::{End, Step, options, planted, steps};
-use crate::shelf::{Shelf, State};
+use crate::sampling::Chance;
 
 /// Steps of one run.
 const STEPS: usize = 256;

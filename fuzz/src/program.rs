@@ -6,8 +6,8 @@ use std::sync::LazyLock;
 use flagstone::sim::{MemoryDisk, Mutation};
 use flagstone::{Checkpoints, Durability, LinkChecks, OpenOptions, Result, Store};
 
-use crate::chance::Chance;
-use crate::shelf::{Shelf, State};
+use crate::collections_fixture::{Shelf, State};
+use crate::sampling::Chance;
 
 /// Bytes of a step.
 pub const STEP_BYTES: usize = 4;

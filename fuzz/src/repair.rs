@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::common::forge;
+use testkit::forge;
 
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;

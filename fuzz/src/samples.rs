@@ -5,9 +5,9 @@ use std::cell::OnceCell;
 use flagstone::sim::{Random, SimDisk};
 use flagstone::{Durability, Result, Store};
 
-use crate::common::forge;
+use crate::collections_fixture::{SHELVES, Shelf, State};
 use crate::program::options;
-use crate::shelf::{SHELVES, Shelf, State};
+use testkit::forge;
 
 /// A store's file, and the states that it may hold.
 pub struct Sample {

@@ -6,10 +6,10 @@ use std::fmt::Debug;
 use flagstone::sim::{Random, SimDisk, SimMachine, SimProcess};
 use flagstone::{OpenOptions, Store};
 
-use crate::chance::Chance;
+use crate::collections_fixture::{Shelf, State};
 use crate::history::History;
 use crate::program::{End, Step, options, planted, steps};
-use crate::shelf::{Shelf, State};
+use crate::sampling::Chance;
 
 /// Steps of one run.
 const STEPS: usize = 256;

@@ -5,16 +5,16 @@
 
 use std::path::Path;
 
-use flagstone_fuzz::common::Random;
 use flagstone_fuzz::samples::Ground;
-use flagstone_fuzz::sparse::shorten;
+use flagstone_fuzz::sparse_file::shorten;
+use testkit::Random;
 
 /// Shelves that have a seed, each one's file left in another way.
 const SHELVES: [(u8, usize); 4] = [(1, 0), (5, 1), (2, 2), (12, 3)];
 
 fn main() -> std::io::Result<()> {
     let ground = Ground::default();
-    for shelf in 0..flagstone_fuzz::shelf::SHELVES {
+    for shelf in 0..flagstone_fuzz::collections_fixture::SHELVES {
         let sizes = [0, 1, 2, 3].map(|kind| ground.sample(shelf, kind).bytes.len());
         println!("shelf {shelf}: {sizes:?} bytes");
     }

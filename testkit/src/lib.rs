@@ -1,0 +1,125 @@
+//! What the tests share: random numbers from a seed, stores in a folder,
+//! expecting an error, and running a test's own program again as a child.
+
+pub mod bounded;
+#[cfg(feature = "sim")]
+pub mod fixture;
+pub mod forge;
+#[cfg(feature = "sim")]
+pub mod full_fixture;
+#[cfg(feature = "sim")]
+pub mod histories;
+pub mod model;
+#[cfg(feature = "power")]
+pub mod power;
+#[cfg(feature = "sim")]
+pub mod process_run;
+pub mod programs;
+#[cfg(feature = "sim")]
+pub mod sim_run;
+#[cfg(feature = "sim")]
+pub mod sweep;
+#[cfg(feature = "sim")]
+pub mod thread_run;
+
+use std::path::Path;
+use std::process::Command;
+
+use flagstone::{OpenOptions, Store};
+
+/// A small generator of numbers (SplitMix64, Steele and others, 2014).
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    #[allow(clippy::should_implement_trait, reason = "it has no end")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit.max(1)
+    }
+
+    /// Whether one chance in `of` came up.
+    pub fn one_in(&mut self, of: u64) -> bool {
+        self.below(of) == 0
+    }
+
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    pub fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
+
+/// The seed of this run: printed by the test, and taken from `FLAGSTONE_SEED`.
+pub fn seed(default: u64) -> u64 {
+    let Some(seed) = std::env::var_os("FLAGSTONE_SEED") else { return default };
+    let number = seed.to_str().and_then(|seed| seed.parse().ok());
+    number.unwrap_or_else(|| panic!("FLAGSTONE_SEED is {seed:?}, and should be a number"))
+}
+
+/// Whether `FLAGSTONE_LONG` asks for the long mode.
+pub fn is_long() -> bool {
+    std::env::var_os("FLAGSTONE_LONG").is_some()
+}
+
+/// Opens a store that nothing but the test knows.
+pub fn open(path: &Path) -> flagstone::Result<Store> {
+    open_with(path, &OpenOptions::new())
+}
+
+/// The same with options.
+pub fn open_with(path: &Path, options: &OpenOptions) -> flagstone::Result<Store> {
+    // SAFETY: the path lies in a folder of the test's own, and the test changes
+    // the file only while no store has it open.
+    unsafe { options.open(path) }
+}
+
+/// A command that runs `test` of this test program alone, as a child that finds
+/// `value` in the environment variable `key`.
+pub fn child(test: &str, key: &str, value: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program's path"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(key, value);
+    command
+}
+
+/// What a test returns.
+pub type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// The error of a call that must not succeed.
+#[track_caller]
+pub fn refusal<T>(result: flagstone::Result<T>) -> flagstone::Error {
+    match result {
+        Ok(_) => panic!("this was accepted"),
+        Err(error) => error,
+    }
+}
+
+/// Asserts that a call fails with this kind of error:
+/// `assert_refused!(store.write(), NestedWrite)`.
+#[macro_export]
+macro_rules! assert_refused {
+    ($result:expr, $($kind:tt)+) => {{
+        use flagstone::ErrorKind::*;
+        let error = $crate::refusal($result);
+        let expected = stringify!($($kind)+);
+        assert!(matches!(error.kind(), $($kind)+), "expected {expected}, found: {error}");
+    }};
+}
+
+/// The path of a test of this module, as the test program knows it.
+#[macro_export]
+macro_rules! test_path {
+    ($name:expr) => {{
+        let module = module_path!().split_once("::").map_or("", |(_, rest)| rest);
+        if module.is_empty() { $name.to_string() } else { format!("{module}::{}", $name) }
+    }};
+}

@@ -1,0 +1,388 @@
+//! A disk with a volatile write cache, in a process of its own: a file that FUSE
+//! serves, under a loop device. What was not flushed when the power goes is lost,
+//! in whole or in part, down to single sectors.
+//!
+//! The process that serves it uses no file system on it, so it never waits for
+//! itself; and it ends when the test does, which ends everything that waits for it.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
+
+use fuser::{
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, INodeNo, LockOwner,
+    OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite, Request, WriteFlags,
+};
+
+use super::super::scratch_fs::copy_sparse;
+use crate::{Random, TestResult};
+
+const SECTOR_BYTES: usize = 512;
+/// Of so many flushes a disk that lies leaves out one.
+const FLUSHES_TO_A_LIE: u64 = 3;
+
+/// What a power cut leaves of writes that were not flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    Nothing,
+    /// Any of the writes, each whole.
+    Writes,
+    /// Any sectors of any of the writes.
+    Sectors,
+}
+
+impl Keep {
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Writes, Self::Sectors];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Writes => "writes",
+            Self::Sectors => "sectors",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|keep| keep.name() == name)
+    }
+
+    /// The longest piece of a write that is kept or lost as one.
+    fn piece_bytes(self) -> usize {
+        if self == Self::Sectors { SECTOR_BYTES } else { usize::MAX }
+    }
+}
+
+struct Write {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+/// What the disk holds and how it behaves.
+struct State {
+    /// What reads see.
+    live: File,
+    /// What survives.
+    durable: File,
+    /// What was written since the last flush, in order.
+    unflushed: Vec<Write>,
+    /// Counts how often the power came back. A file that was opened before it went is
+    /// of no use after.
+    boots: u64,
+    is_on: bool,
+    /// By which flushes are left out, if some are.
+    lies: Option<Random>,
+    /// Whether flushes fail.
+    fails_flushes: bool,
+    /// Writes that touch one of these bytes fail.
+    bad: Vec<Range<u64>>,
+    /// Reads that touch one of these bytes fail.
+    unreadable: Vec<Range<u64>>,
+}
+
+impl State {
+    fn new(image: &Path) -> TestResult<Self> {
+        let copy = image.with_extension("live");
+        copy_sparse(image, &copy)?;
+        let open = |path: &Path| File::options().read(true).write(true).open(path);
+        let (live, durable) = (open(&copy)?, open(image)?);
+        Ok(Self {
+            live,
+            durable,
+            unflushed: Vec::new(),
+            boots: 0,
+            is_on: false,
+            lies: None,
+            fails_flushes: false,
+            bad: Vec::new(),
+            unreadable: Vec::new(),
+        })
+    }
+
+    fn expect_on(&self, boot: FileHandle) -> Result<(), Errno> {
+        if self.is_on && boot.0 == self.boots { Ok(()) } else { Err(Errno::EIO) }
+    }
+
+    fn read(&self, boot: FileHandle, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
+        self.expect_on(boot)?;
+        if touches(&self.unreadable, offset, len) {
+            return Err(Errno::EIO);
+        }
+        let mut bytes = vec![0; len];
+        let read = self.live.read_at(&mut bytes, offset).map_err(|_| Errno::EIO)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn write(&mut self, boot: FileHandle, offset: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.expect_on(boot)?;
+        if touches(&self.bad, offset, bytes.len()) {
+            return Err(Errno::EIO);
+        }
+        self.live.write_all_at(bytes, offset).map_err(|_| Errno::EIO)?;
+        self.unflushed.push(Write { offset, bytes: bytes.to_vec() });
+        Ok(())
+    }
+
+    fn flush(&mut self, boot: FileHandle) -> Result<(), Errno> {
+        self.expect_on(boot)?;
+        if self.lies.as_mut().is_some_and(|random| random.one_in(FLUSHES_TO_A_LIE)) {
+            return Ok(());
+        }
+        if self.fails_flushes {
+            return Err(Errno::EIO);
+        }
+        for write in self.unflushed.drain(..) {
+            self.durable.write_all_at(&write.bytes, write.offset).map_err(|_| Errno::EIO)?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the power.
+    fn cut(&mut self, keep: Keep, random: &mut Random) -> std::io::Result<()> {
+        self.is_on = false;
+        // From almost nothing to almost everything.
+        let of = 1 + random.below(16);
+        let lost = std::mem::take(&mut self.unflushed);
+        for write in &lost {
+            let pieces = write.bytes.chunks(keep.piece_bytes().min(write.bytes.len()));
+            let mut offset = write.offset;
+            for piece in pieces {
+                if keep != Keep::Nothing && random.below(17) < of {
+                    self.durable.write_all_at(piece, offset)?;
+                }
+                offset += piece.len() as u64;
+            }
+        }
+        for Write { offset, mut bytes } in lost {
+            self.durable.read_exact_at(&mut bytes, offset)?;
+            self.live.write_all_at(&bytes, offset)?;
+        }
+        Ok(())
+    }
+
+    /// Does what the test asks for.
+    fn obey(&mut self, order: &str) -> TestResult {
+        match *order.split(' ').collect::<Vec<_>>() {
+            ["on"] => {
+                self.boots += 1;
+                self.is_on = true;
+            }
+            ["mend"] => {
+                self.fails_flushes = false;
+                self.bad.clear();
+                self.unreadable.clear();
+            }
+            ["cut", keep, seed] => {
+                let keep = Keep::of(keep).ok_or("no such kind of cut")?;
+                self.cut(keep, &mut Random(seed.parse()?))?;
+            }
+            ["lie", seed] => self.lies = Some(Random(seed.parse()?)),
+            ["fail-flushes"] => self.fails_flushes = true,
+            ["bad", from, to] => self.bad.push(from.parse()?..to.parse()?),
+            ["unreadable", from, to] => self.unreadable.push(from.parse()?..to.parse()?),
+            _ => return Err(format!("unknown order: {order}").into()),
+        }
+        Ok(())
+    }
+}
+
+fn touches(ranges: &[Range<u64>], offset: u64, len: usize) -> bool {
+    ranges.iter().any(|range| offset < range.end && range.start < offset + len as u64)
+}
+
+#[derive(Clone)]
+struct Server {
+    state: Arc<Mutex<State>>,
+    len_bytes: u64,
+}
+
+impl Server {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn attributes(&self) -> FileAttr {
+        FileAttr {
+            ino: INodeNo::ROOT,
+            size: self.len_bytes,
+            blocks: self.len_bytes / SECTOR_BYTES as u64,
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind: FileType::RegularFile,
+            perm: 0o600,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        }
+    }
+}
+
+/// The mount point is a file, so the root is one: the disk.
+impl Filesystem for Server {
+    fn getattr(&self, _: &Request, _: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply.attr(&Duration::MAX, &self.attributes());
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        // No pages are cached on the way: what is read after a cut is what is left.
+        reply.opened(FileHandle(self.state().boots), FopenFlags::FOPEN_DIRECT_IO);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        boot: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        match self.state().read(boot, offset, size as usize) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        boot: FileHandle,
+        offset: u64,
+        bytes: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        match self.state().write(boot, offset, bytes) {
+            Ok(()) => reply.written(bytes.len() as u32),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, boot: FileHandle, _: bool, reply: ReplyEmpty) {
+        match self.state().flush(boot) {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(error),
+        }
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        // Someone closes the file, which flushes nothing.
+        reply.ok();
+    }
+}
+
+/// Serves a disk at a file until the orders end.
+fn serve(image: &Path, at: &Path) -> TestResult {
+    let len_bytes = image.metadata()?.len();
+    let state = Arc::new(Mutex::new(State::new(image)?));
+    let server = Server { state, len_bytes };
+    let session = fuser::Session::new(server.clone(), at, &Config::default())?.spawn()?;
+    writeln!(std::io::stdout(), "ready")?;
+    for order in std::io::stdin().lock().lines() {
+        server.state().obey(&order?)?;
+        writeln!(std::io::stdout(), "done")?;
+    }
+    drop(session);
+    Ok(())
+}
+
+/// Plays the disk, if this program was started for that.
+pub fn play(arguments: &[String]) -> Option<TestResult> {
+    let [part, image, at] = arguments else { return None };
+    (part == "disk").then(|| serve(Path::new(image), Path::new(at)))
+}
+
+/// The disk as the test has it; it ends when it is dropped.
+pub struct Disk {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    path: PathBuf,
+}
+
+impl Disk {
+    /// Starts a disk that holds what `image` holds, at the file `at`. Its power is off.
+    pub fn start(image: &Path, at: &Path) -> TestResult<Self> {
+        File::create(at)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--play", "disk"]).args([image, at]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let orders = child.stdin.take().ok_or("no pipe")?;
+        let answers = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+        let mut disk = Self { child, orders, answers, path: at.to_path_buf() };
+        disk.expect("ready")?;
+        Ok(disk)
+    }
+
+    fn expect(&mut self, expected: &str) -> TestResult {
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        if answer.trim() == expected { Ok(()) } else { Err("the disk gave no answer".into()) }
+    }
+
+    /// Gives an order, which is carried out when this returns.
+    fn order(&mut self, order: &str) -> TestResult {
+        writeln!(self.orders, "{order}")?;
+        self.expect("done")
+    }
+
+    /// The file under which it is served.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn power_on(&mut self) -> TestResult {
+        self.order("on")
+    }
+
+    pub fn cut(&mut self, keep: Keep, random: &mut Random) -> TestResult {
+        self.order(&format!("cut {} {}", keep.name(), random.next()))
+    }
+
+    /// From now on it says of some flushes that they are done, and they are not.
+    pub fn lie(&mut self, seed: u64) -> TestResult {
+        self.order(&format!("lie {seed}"))
+    }
+
+    pub fn fail_flushes(&mut self) -> TestResult {
+        self.order("fail-flushes")
+    }
+
+    /// From now on writes to these bytes of the disk fail.
+    pub fn fail_writes(&mut self, Range { start, end }: Range<u64>) -> TestResult {
+        self.order(&format!("bad {start} {end}"))
+    }
+
+    /// From now on reads of these bytes of the disk fail.
+    pub fn fail_reads(&mut self, Range { start, end }: Range<u64>) -> TestResult {
+        self.order(&format!("unreadable {start} {end}"))
+    }
+
+    /// Whatever fails works again.
+    pub fn mend(&mut self) -> TestResult {
+        self.order("mend")
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.path, rustix::mount::UnmountFlags::DETACH);
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,96 @@
+//! The life of one store on a file system of its own: what it must hold at least and
+//! can hold at most, by what its writers told, and whether it does.
+
+use std::path::{Path, PathBuf};
+
+use flagstone::sim::Mutation;
+
+use super::super::scratch_fs::Bench;
+use super::power_fixture::{Model, verify};
+use super::processes::Process;
+use super::writer::{Acknowledgements, Told, open};
+use crate::TestResult;
+
+pub struct Life<'a> {
+    bench: &'a Bench,
+    acks: Acknowledgements,
+    /// From which follows what each commit does.
+    seed: u64,
+    plant: Option<Mutation>,
+    must_exist: bool,
+    at_least: u64,
+    model: Model,
+}
+
+impl<'a> Life<'a> {
+    /// A store that is not made yet, and whose writers make this mistake.
+    pub fn new(bench: &'a Bench, seed: u64, plant: Option<Mutation>) -> TestResult<Self> {
+        let acks = Acknowledgements::open(&bench.path("acks"))?;
+        acks.clear()?;
+        let model = Model::default();
+        Ok(Self { bench, acks, seed, plant, must_exist: false, at_least: 0, model })
+    }
+
+    /// Commits of the state that was seen last.
+    pub fn commits(&self) -> u64 {
+        self.model.count()
+    }
+
+    /// Starts a writer, which plays `part`.
+    pub fn start(&self, part: &str, store: &Path) -> TestResult<Process> {
+        self.acks.set_closed()?;
+        let (store, acks) = (store.display().to_string(), self.bench.path("acks"));
+        let (acks, seed) = (acks.display().to_string(), self.seed.to_string());
+        let plant = self.plant.map_or("none".to_string(), |plant| format!("{plant:?}"));
+        Process::start(&[part, &store, &acks, &seed, &plant], self.bench.path("complaints"))
+    }
+
+    /// Starts a process that has pages of the store written back.
+    pub fn start_second(&self, store: &Path, seed: u64) -> TestResult<Process> {
+        let (store, seed) = (store.display().to_string(), seed.to_string());
+        Process::start(&["write-back", &store, &seed], self.bench.path("other complaints"))
+    }
+
+    /// What the writer has told so far.
+    pub fn told(&self) -> TestResult<Told> {
+        Ok(self.acks.read()?)
+    }
+
+    /// From now on the store must hold what was told.
+    pub fn hold_to(&mut self, told: Told) {
+        self.must_exist |= told.is_open;
+        self.at_least = self.at_least.max(told.durable);
+    }
+
+    /// Keeps the store as a cut has left it, before anybody opens it.
+    pub fn keep(&self, store: &Path) -> TestResult {
+        let kept = kept(self.bench);
+        if store.exists() {
+            std::fs::copy(store, kept)?;
+        } else if kept.exists() {
+            std::fs::remove_file(kept)?;
+        }
+        Ok(())
+    }
+
+    /// Whether what was kept is what it must be.
+    pub fn look(&mut self) -> TestResult<Result<(), String>> {
+        let (kept, copy) = (kept(self.bench), self.bench.path("copy"));
+        if !kept.exists() {
+            let lost = || "a store that was opened is not there".to_string();
+            return Ok(if self.must_exist { Err(lost()) } else { Ok(()) });
+        }
+        std::fs::copy(kept, &copy)?;
+        let expected = self.at_least..=self.acks.read()?.begun;
+        let opened = open(&copy, None).map_err(|error| format!("it cannot be opened: {error}"));
+        let verify = |store| verify(&store, &mut self.model, self.seed, expected);
+        let verified = opened.and_then(verify);
+        self.at_least = self.at_least.max(self.model.count());
+        Ok(verified)
+    }
+}
+
+/// Where the store is that was kept last.
+pub fn kept(bench: &Bench) -> PathBuf {
+    bench.path("kept")
+}

@@ -1,0 +1,142 @@
+//! The processes that a power cut meets. They are this program, started anew in a
+//! part: a writer, and one that has pages of the same file written back.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use memmap2::MmapOptions;
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+
+use super::writer::{PLANTS, write_until_killed, write_until_poisoned};
+use crate::{Random, TestResult};
+
+const PAGE_BYTES: u64 = 4096;
+
+/// Has random pages of a file written back until the process is killed.
+fn write_back_until_killed(path: &Path, seed: u64) -> TestResult {
+    let mut random = Random(seed);
+    loop {
+        std::thread::sleep(Duration::from_micros(random.below(400)));
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { continue };
+        for _ in 0..100 {
+            let pages = file.metadata()?.len() / PAGE_BYTES;
+            write_back(&file, random.below(pages), random.one_in(2))?;
+            std::thread::sleep(Duration::from_micros(random.below(200)));
+        }
+    }
+}
+
+fn write_back(file: &File, page: u64, with_length: bool) -> std::io::Result<()> {
+    let offset = page * PAGE_BYTES;
+    if with_length {
+        // A sync of a range syncs the file's length and its extents as well.
+        let map = MmapOptions::new().offset(offset).len(PAGE_BYTES as usize).map_raw(file)?;
+        return map.flush();
+    }
+    let (offset, len) = (offset as libc::off64_t, PAGE_BYTES as libc::off64_t);
+    // SAFETY: the call takes a descriptor, which is open, and numbers.
+    let done = unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
+    };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}
+
+/// Plays one of the processes above, if this program was started for that.
+pub fn play(arguments: &[String]) -> Option<TestResult> {
+    match *arguments.iter().map(String::as_str).collect::<Vec<_>>() {
+        ["writer", store, acks, seed, plant] => Some(play_writer(store, acks, seed, plant)),
+        ["sufferer", store, acks, seed, _] => Some(play_sufferer(store, acks, seed)),
+        ["write-back", store, seed] => Some(play_write_back(store, seed)),
+        _ => None,
+    }
+}
+
+fn play_writer(store: &str, acks: &str, seed: &str, plant: &str) -> TestResult {
+    follow_the_test()?;
+    let plant = PLANTS.into_iter().find(|known| format!("{known:?}") == plant);
+    write_until_killed(Path::new(store), Path::new(acks), seed.parse()?, plant)
+}
+
+fn play_sufferer(store: &str, acks: &str, seed: &str) -> TestResult {
+    follow_the_test()?;
+    write_until_poisoned(Path::new(store), Path::new(acks), seed.parse()?)
+}
+
+fn play_write_back(store: &str, seed: &str) -> TestResult {
+    follow_the_test()?;
+    write_back_until_killed(Path::new(store), seed.parse()?)
+}
+
+/// A test that is killed leaves no process behind.
+fn follow_the_test() -> TestResult {
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// One of these processes; dropping it kills it.
+pub struct Process {
+    child: Child,
+    complaints: PathBuf,
+}
+
+impl Process {
+    /// Starts this program in a part. What it complains of goes to a file.
+    pub fn start(part: &[&str], complaints: PathBuf) -> TestResult<Self> {
+        let program = std::env::current_exe()?;
+        let stderr = File::create(&complaints)?;
+        let child = Command::new(program).arg("--play").args(part).stderr(stderr).spawn()?;
+        Ok(Self { child, complaints })
+    }
+
+    /// How it ended, and what it complained of, if it has.
+    pub fn has_ended(&mut self) -> TestResult<Option<String>> {
+        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        Ok(Some(self.last_words(status)))
+    }
+
+    fn last_words(&self, status: ExitStatus) -> String {
+        let complaints = std::fs::read_to_string(&self.complaints).unwrap_or_default();
+        format!("{status}: {}", complaints.trim())
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub fn expect_success(&mut self) -> TestResult {
+        wait_until(|| Ok(self.child.try_wait()?.is_some()))?;
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(self.last_words(status).into()) }
+    }
+
+    /// Stops it for a while.
+    pub fn pause(&self) -> TestResult {
+        self.send(Signal::STOP)
+    }
+
+    pub fn go_on(&self) -> TestResult {
+        self.send(Signal::CONT)
+    }
+
+    fn send(&self, signal: Signal) -> TestResult {
+        Ok(kill_process(Pid::from_child(&self.child), signal)?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `is_there`, for a minute at most.
+pub fn wait_until(mut is_there: impl FnMut() -> TestResult<bool>) -> TestResult {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !is_there()? {
+        if Instant::now() > patience {
+            return Err("nothing happened for a minute".into());
+        }
+        std::thread::sleep(Duration::from_micros(30));
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Power cuts on real file systems: what the tests of this kind share.
+//!
+//! They need root, loop devices and the programs that make file systems. Each
+//! test first tries whether it can run; where it cannot, it says
+//! `SKIP[name]: reason`, which `FLAGSTONE_REQUIRE_POWER_CUTS=1` makes a failure.
+
+#![allow(dead_code, reason = "each test uses its own part")]
+
+#[cfg(feature = "sim")]
+pub mod cuts;
+pub mod scratch_fs;
+pub mod served;
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::TestResult;
+
+/// A test, and how to find out whether it can run here.
+pub struct Test {
+    pub name: String,
+    pub probe: Box<dyn FnOnce() -> TestResult + Send>,
+    pub run: Box<dyn FnOnce() -> TestResult + Send>,
+}
+
+/// What became of the tests.
+#[derive(Default)]
+struct Counts {
+    ran: AtomicU64,
+    skipped: AtomicU64,
+    failed: AtomicU64,
+}
+
+static COUNTS: Counts =
+    Counts { ran: AtomicU64::new(0), skipped: AtomicU64::new(0), failed: AtomicU64::new(0) };
+
+/// The main function of a test program of this kind.
+pub fn main(tests: Vec<Test>) -> ExitCode {
+    scratch_fs::hide_mounts();
+    let trials = tests.into_iter().map(trial).collect();
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    let [ran, skipped, failed] =
+        [&COUNTS.ran, &COUNTS.skipped, &COUNTS.failed].map(|count| count.load(Relaxed));
+    println!("RAN {ran} / SKIPPED {skipped} / FAILED {failed}");
+    conclusion.exit_code()
+}
+
+fn trial(test: Test) -> Trial {
+    let Test { name, probe, run } = test;
+    let label = name.clone();
+    Trial::ignorable_test(name, move || {
+        if let Err(reason) = probe() {
+            return skip(&label, &reason.to_string());
+        }
+        COUNTS.ran.fetch_add(1, Relaxed);
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        let done = done.unwrap_or_else(|_| Err("it panicked, see above".into()));
+        done.map(|()| Completion::Completed).map_err(|error| fail(&error.to_string()))
+    })
+}
+
+fn fail(reason: &str) -> Failed {
+    COUNTS.failed.fetch_add(1, Relaxed);
+    Failed::from(reason)
+}
+
+fn skip(name: &str, reason: &str) -> Result<Completion, Failed> {
+    if std::env::var_os("FLAGSTONE_REQUIRE_POWER_CUTS").is_some_and(|value| value == "1") {
+        return Err(fail(&format!("this layer is required: {reason}")));
+    }
+    COUNTS.skipped.fetch_add(1, Relaxed);
+    println!("SKIP[{name}]: {reason}");
+    Ok(Completion::ignored_with(reason))
+}

@@ -1,0 +1,259 @@
+//! Runs of several processes that share a cabinet on a simulated machine: transactions,
+//! checkpoints, readers that are held, processes that come, leave and are killed at any of
+//! their calls.
+
+use std::sync::Arc;
+
+use flagstone::sim::{Done, Faults, History, Random, Recording, SimMachine, SimProcess};
+use flagstone::{Durability, ErrorKind, OwnedReadTx, Result, Store, WriteTx};
+
+use super::fixture::{Digest, Model, contents, set_array};
+use super::sim_run::{BAD_DISK, Cabinets, model};
+
+/// Processes at one time, at most.
+const MOST: usize = 4;
+
+struct Member {
+    process: SimProcess,
+    store: Arc<Store>,
+    /// Snapshots, and what they hold.
+    held: Vec<(OwnedReadTx, Digest)>,
+}
+
+/// A run on its way.
+pub struct Crowd<'a> {
+    cabinets: &'a Cabinets,
+    pub machine: SimMachine,
+    members: Vec<Member>,
+    history: History<Digest>,
+    /// What was committed last, and what may have been by a process that was killed.
+    model: Model,
+    perhaps: Option<Model>,
+    random: Random,
+    pub kills: u64,
+    /// How often a failure has poisoned the store.
+    pub poisoned: u64,
+}
+
+impl<'a> Crowd<'a> {
+    /// A new store, and one process.
+    pub fn new(cabinets: &'a Cabinets, seed: u64) -> Result<Self> {
+        let disk = cabinets.new_disk(true)?;
+        disk.record();
+        let mut crowd = Self {
+            cabinets,
+            machine: SimMachine::new(disk),
+            members: Vec::new(),
+            history: History::new(Model::default().digest()),
+            model: Model::default(),
+            perhaps: None,
+            random: Random(seed),
+            kills: 0,
+            poisoned: 0,
+        };
+        crowd.join()?;
+        Ok(crowd)
+    }
+
+    /// All processes end, one after the other.
+    pub fn end(mut self) -> Recording<Digest> {
+        self.members.clear();
+        Recording::of(self.machine.disk(), self.history)
+    }
+
+    fn any(&mut self) -> usize {
+        self.random.below(self.members.len() as u64) as usize
+    }
+
+    /// One random step, after which everybody sees the same.
+    pub fn step(&mut self) -> Result<()> {
+        let who = self.any();
+        match self.random.below(20) {
+            0 | 1 => self.checkpoint(who),
+            2 => self.sync(who),
+            3 | 4 if self.members.len() < MOST => self.join(),
+            5 if self.members.len() > 1 => self.leave(who),
+            6 | 7 => self.kill(who),
+            8 | 9 => self.hold(who),
+            10 => self.let_go(who),
+            11 => self.fail(),
+            _ => self.transact(who),
+        }?;
+        self.expect_same()
+    }
+
+    /// What is committed is what any process reads.
+    fn expect_same(&mut self) -> Result<()> {
+        let who = self.any();
+        assert_eq!(model(&self.members[who].store)?.digest(), self.model.digest(), "who: {who}");
+        for (tx, digest) in self.members.iter().filter_map(|member| member.held.first()) {
+            assert_eq!(contents(tx)?.digest(), *digest, "a snapshot has changed");
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let process = self.machine.start();
+        if self.random.one_in(4) {
+            process.kill_after(self.random.below(12));
+        }
+        match self.machine.open(&process, &self.cabinets.options) {
+            Ok(store) => {
+                process.kill_after(u64::MAX);
+                self.members.push(Member { process, store: Arc::new(store), held: Vec::new() });
+            }
+            Err(error) => assert!(process.is_dead(), "a process could not come in: {error}"),
+        }
+        if self.members.is_empty() { self.join() } else { Ok(()) }
+    }
+
+    fn leave(&mut self, who: usize) -> Result<()> {
+        let Member { store, held, .. } = self.members.swap_remove(who);
+        drop(held);
+        Arc::into_inner(store).expect("nobody else has it").close()
+    }
+
+    /// A process is killed in the middle of something, and another one goes on.
+    fn kill(&mut self, who: usize) -> Result<()> {
+        self.kills += 1;
+        let calls = 1 + self.random.below(40);
+        self.members[who].process.kill_after(calls);
+        let mut done = Ok(());
+        while done.is_ok() && !self.members[who].process.is_dead() {
+            done = match self.random.below(4) {
+                0 => self.checkpoint(who),
+                1 => self.sync(who),
+                _ => self.transact(who),
+            };
+        }
+        let Member { process, store, held } = self.members.swap_remove(who);
+        assert!(done.is_ok() || process.is_dead(), "it failed before it was killed: {done:?}");
+        process.kill_after(0);
+        drop(held);
+        drop(store);
+        self.go_on_after_death()
+    }
+
+    /// A write or flush fails, in whatever process; then the store is poisoned for all, or
+    /// it was one that does no harm. All end, and begin again.
+    fn fail(&mut self) -> Result<()> {
+        let disk = self.machine.disk().clone();
+        let first = disk.next_call() + self.random.below(60);
+        let done = self.random.pick(&[Done::Nothing, Done::Part(self.kills), Done::All]);
+        let (calls, errno) = (first..first + 1, BAD_DISK);
+        disk.set_faults(Some(Faults { calls, errno, done, spares_reading: true }));
+        let mut failed = Ok(());
+        for _ in 0..6 {
+            let who = self.any();
+            failed = failed.and(self.transact(who));
+        }
+        if matches!(&failed, Err(error) if matches!(error.kind(), ErrorKind::CommitUnknown { .. }))
+        {
+            self.poisoned += 1;
+            for member in &self.members {
+                let refused = member.store.write().map(drop);
+                let is_refused = matches!(&refused, Err(error) if matches!(error.kind(), ErrorKind::Poisoned { .. }));
+                assert!(is_refused, "a process writes a store that is poisoned: {refused:?}");
+            }
+        }
+        disk.set_faults(None);
+        self.members.clear();
+        self.go_on_after_death()
+    }
+
+    /// What was perhaps committed is so, or it never was.
+    fn go_on_after_death(&mut self) -> Result<()> {
+        let begun = self.machine.disk().now();
+        if self.members.is_empty() {
+            self.join()?;
+        }
+        let who = self.any();
+        // A turn, in which the death is found.
+        drop(self.members[who].store.write()?);
+        let found = model(&self.members[who].store)?;
+        let candidates = [Some(&self.model), self.perhaps.as_ref()];
+        let is_known = candidates.into_iter().flatten().any(|x| x.digest() == found.digest());
+        assert!(is_known, "a process that is killed loses nothing");
+        (self.model, self.perhaps) = (found, None);
+        if self.random.one_in(2) {
+            self.history.begin(self.model.digest(), begun);
+            return Ok(());
+        }
+        self.members[who].store.sync()?;
+        self.history.reopened(self.model.digest(), begun, self.machine.disk().now());
+        Ok(())
+    }
+
+    fn transact(&mut self, who: usize) -> Result<()> {
+        let (mut random, cabinets) = (Random(self.random.next()), self.cabinets);
+        if random.one_in(8) {
+            let mut model = self.model.clone();
+            let mut tx = self.members[who].store.write()?;
+            return cabinets.changes(&mut tx, &mut model, &mut random);
+        }
+        let durability = random.pick(&[Durability::Durable, Durability::Deferred]);
+        self.commit(who, durability, |tx, model| cabinets.changes(tx, model, &mut random))
+    }
+
+    fn commit(
+        &mut self,
+        who: usize,
+        durability: Durability,
+        changes: impl FnOnce(&mut WriteTx<'_>, &mut Model) -> Result<()>,
+    ) -> Result<()> {
+        let store = Arc::clone(&self.members[who].store);
+        let mut changed = self.model.clone();
+        let mut tx = store.write()?;
+        changes(&mut tx, &mut changed)?;
+        tx.set_durability(durability);
+        self.history.begin(changed.digest(), self.machine.disk().now());
+        self.perhaps = Some(changed);
+        tx.commit()?;
+        self.model = self.perhaps.take().expect("it was put there");
+        if durability == Durability::Durable {
+            self.history.durable(self.machine.disk().now());
+        }
+        Ok(())
+    }
+
+    /// A process is killed before one of the calls of a transaction that is larger than the
+    /// log; another one goes on with one of the same kind.
+    pub fn kill_in_a_spill(&mut self, calls: u64) -> Result<()> {
+        self.join()?;
+        self.members[0].process.kill_after(calls);
+        let _ = self.commit(0, Durability::Durable, |tx, model| set_array(tx, model, 0, 12_000, 1));
+        let died = self.members.swap_remove(0);
+        died.process.kill_after(0);
+        drop(died);
+        self.go_on_after_death()?;
+        for index in 1..3 {
+            let durability = Durability::Deferred;
+            self.commit(0, durability, |tx, model| set_array(tx, model, index, 9_000, 2))?;
+        }
+        self.expect_same()
+    }
+
+    fn checkpoint(&mut self, who: usize) -> Result<()> {
+        self.members[who].store.checkpoint()?;
+        self.history.durable(self.machine.disk().now());
+        Ok(())
+    }
+
+    fn sync(&mut self, who: usize) -> Result<()> {
+        self.members[who].store.sync()?;
+        self.history.durable(self.machine.disk().now());
+        Ok(())
+    }
+
+    fn hold(&mut self, who: usize) -> Result<()> {
+        let Member { store, held, .. } = &mut self.members[who];
+        held.push((store.read_owned()?, self.model.digest()));
+        Ok(())
+    }
+
+    fn let_go(&mut self, who: usize) -> Result<()> {
+        let held = &mut self.members[who].held;
+        held.drain(..held.len().min(1));
+        Ok(())
+    }
+}

@@ -1,0 +1,374 @@
+//! A run of random steps over a cabinet on a simulated disk: transactions,
+//! checkpoints, readers, deaths of the process, failing flushes. Where the power
+//! may be cut is looked at afterwards, from what the disk has recorded.
+
+use std::rc::Rc;
+
+use flagstone::sim::{Done, Faults, History, Program, Random, Recording, SimDisk};
+use flagstone::{Durability, ErrorKind, OpenOptions, Result, Savepoint, Store, WriteTx};
+
+use super::fixture::{Digest, Model, Taste, change, contents};
+
+/// EIO.
+pub const BAD_DISK: i32 = 5;
+/// ENOSPC.
+pub const FULL_DISK: i32 = 28;
+
+/// How a cabinet is used.
+#[derive(Clone, Debug)]
+pub struct Cabinets {
+    pub options: OpenOptions,
+    pub taste: Taste,
+}
+
+impl Cabinets {
+    /// Stores that are as small as they can be, and stay so.
+    pub fn small() -> Self {
+        let taste = Taste { collections: false, elements: 40, max_elements: 1200 };
+        Self { options: OpenOptions::new().log_bytes(64 * 1024), taste }
+    }
+
+    /// The same with collections.
+    pub fn of_collections() -> Self {
+        let taste = Taste { collections: true, ..Self::small().taste };
+        Self { taste, ..Self::small() }
+    }
+
+    /// With transactions that are larger than the log, and a heap that shrinks.
+    pub fn spilling() -> Self {
+        let taste = Taste { max_elements: 80_000, ..Self::small().taste };
+        Self { taste, ..Self::small() }
+    }
+
+    /// With pages written in place, and a heap that is large enough for the log to
+    /// move.
+    pub fn large() -> Self {
+        let taste = Taste { collections: true, elements: 3000, max_elements: 400_000 };
+        let options = Self::small().options.max_log_bytes(512 * 1024);
+        Self { options, taste }
+    }
+
+    /// Mostly small ones; of eight seeds that follow each other, one each of the other kinds.
+    pub fn of_seed(seed: u64) -> Self {
+        match seed % 8 {
+            5 => Self::of_collections(),
+            6 => Self::spilling(),
+            7 => Self::large(),
+            _ => Self::small(),
+        }
+    }
+
+    /// A disk with a new store that nobody has open; images of it are mappings if so wished.
+    pub fn new_disk(&self, is_mapped: bool) -> Result<SimDisk> {
+        let (store, disk) = SimDisk::create(&self.options)?;
+        drop(store);
+        Ok(disk_of(disk.crash(&mut Random(0)), is_mapped))
+    }
+
+    /// One transaction's changes, with savepoints.
+    pub fn changes(
+        &self,
+        tx: &mut WriteTx<'_>,
+        model: &mut Model,
+        random: &mut Random,
+    ) -> Result<()> {
+        let mut saved: Vec<(Savepoint, Model)> = Vec::new();
+        for _ in 0..1 + random.below(4) {
+            match random.below(12) {
+                0 => saved.push((tx.savepoint()?, model.clone())),
+                1 if !saved.is_empty() => {
+                    saved.truncate(1 + random.below(saved.len() as u64) as usize);
+                    let (savepoint, earlier) = &saved[saved.len() - 1];
+                    tx.rollback_to(*savepoint)?;
+                    model.clone_from(earlier);
+                }
+                _ => change(tx, model, self.taste, random)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the store holds.
+pub fn model(store: &Store) -> Result<Model> {
+    contents(&store.read()?)
+}
+
+impl Program for Cabinets {
+    type State = Digest;
+
+    fn options(&self) -> &OpenOptions {
+        &self.options
+    }
+
+    fn read(&self, store: &Store) -> Result<Digest> {
+        Ok(model(store)?.digest())
+    }
+
+    fn go_on(
+        &self,
+        store: &Store,
+        disk: &SimDisk,
+        history: &mut History<Digest>,
+        random: &mut Random,
+    ) -> Result<()> {
+        let mut model = model(store)?;
+        for _ in 0..1 + random.below(2) {
+            let mut tx = store.write()?;
+            self.changes(&mut tx, &mut model, random)?;
+            let durability = durability(random);
+            tx.set_durability(durability);
+            history.begin(model.digest(), disk.now());
+            tx.commit()?;
+            if durability == Durability::Durable {
+                history.durable(disk.now());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn durability(random: &mut Random) -> Durability {
+    random.pick(&[Durability::Durable, Durability::Deferred])
+}
+
+/// A run on its way.
+pub struct Run<'a> {
+    cabinets: &'a Cabinets,
+    pub store: Option<Rc<Store>>,
+    pub disk: SimDisk,
+    pub history: History<Digest>,
+    /// What was committed last, and what may have been.
+    pub model: Model,
+    pub perhaps: Option<Model>,
+    /// Whether the kernel has dropped what could not be written: deferred commits, too, may be
+    /// gone then, as after a power cut.
+    has_forgotten: bool,
+    pub random: Random,
+}
+
+impl<'a> Run<'a> {
+    /// A new store on a disk whose images are mappings if so wished.
+    pub fn new(cabinets: &'a Cabinets, seed: u64, is_mapped: bool) -> Result<Self> {
+        let disk = cabinets.new_disk(is_mapped)?;
+        let mut run = Self::on(cabinets, seed, disk, Model::default());
+        run.open_again()?;
+        Ok(run)
+    }
+
+    /// A store that lies on a disk, not yet opened; what it holds.
+    pub fn on(cabinets: &'a Cabinets, seed: u64, disk: SimDisk, model: Model) -> Self {
+        disk.record();
+        let history = History::new(model.digest());
+        let (store, perhaps, random) = (None, None, Random(seed));
+        Self { cabinets, store, disk, history, model, perhaps, has_forgotten: false, random }
+    }
+
+    pub fn store(&self) -> &Rc<Store> {
+        self.store.as_ref().expect("it is open between steps")
+    }
+
+    /// What comes before is no longer of interest, and durable.
+    pub fn begin_here(&mut self) -> Result<()> {
+        self.sync()?;
+        self.disk.record();
+        self.history = History::new(self.model.digest());
+        Ok(())
+    }
+
+    /// Ends the run in order.
+    pub fn end(mut self) -> Recording<Digest> {
+        self.store = None;
+        Recording::of(&self.disk, self.history)
+    }
+
+    /// One random step.
+    pub fn step(&mut self) -> Result<()> {
+        match self.random.below(24) {
+            0 | 1 => self.checkpoint(),
+            2 => self.sync(),
+            3 => self.reopen(),
+            4 => self.die_in_the_middle(),
+            5 => self.fail_by_chance(),
+            6 | 7 => self.hold(),
+            _ => self.transact(),
+        }?;
+        assert_eq!(
+            model(self.store())?.digest(),
+            self.model.digest(),
+            "what was committed is seen"
+        );
+        Ok(())
+    }
+
+    /// A transaction with a random end.
+    pub fn transact(&mut self) -> Result<()> {
+        let (mut random, cabinets) = (Random(self.random.next()), self.cabinets);
+        if random.one_in(8) {
+            let mut model = self.model.clone();
+            let store = Rc::clone(self.store());
+            let mut tx = store.write()?;
+            return cabinets.changes(&mut tx, &mut model, &mut random);
+        }
+        let durability = durability(&mut random);
+        self.commit(durability, |tx, model| cabinets.changes(tx, model, &mut random))
+    }
+
+    /// A transaction with these changes.
+    pub fn commit(
+        &mut self,
+        durability: Durability,
+        changes: impl FnOnce(&mut WriteTx<'_>, &mut Model) -> Result<()>,
+    ) -> Result<()> {
+        let store = Rc::clone(self.store());
+        let mut model = self.model.clone();
+        let mut tx = store.write()?;
+        changes(&mut tx, &mut model)?;
+        tx.set_durability(durability);
+        self.history.begin(model.digest(), self.disk.now());
+        self.perhaps = Some(model);
+        tx.commit()?;
+        self.model = self.perhaps.take().expect("it was put there");
+        if durability == Durability::Durable {
+            self.history.durable(self.disk.now());
+        }
+        Ok(())
+    }
+
+    pub fn checkpoint(&mut self) -> Result<()> {
+        self.store().checkpoint()?;
+        self.history.durable(self.disk.now());
+        Ok(())
+    }
+
+    pub fn sync(&mut self) -> Result<()> {
+        self.store().sync()?;
+        self.history.durable(self.disk.now());
+        Ok(())
+    }
+
+    /// Closes the store in order, and opens it again.
+    pub fn reopen(&mut self) -> Result<()> {
+        let store = self.store.take().and_then(Rc::into_inner);
+        store.expect("it is open between steps").close()?;
+        self.history.durable(self.disk.now());
+        self.open_again()
+    }
+
+    /// The process dies at any call of a transaction, a checkpoint or an orderly end.
+    fn die_in_the_middle(&mut self) -> Result<()> {
+        let calls = self.random.below(12);
+        self.disk.fail_after(calls);
+        let _ = match self.random.below(4) {
+            0 => self.checkpoint(),
+            _ => self.transact(),
+        };
+        self.die()
+    }
+
+    /// The process dies; what it wrote is in the page cache.
+    pub fn die(&mut self) -> Result<()> {
+        self.disk.fail_after(0);
+        self.store = None;
+        self.disk.fail_after(u64::MAX);
+        self.open_again()
+    }
+
+    /// A write or flush fails at any call of the next transactions.
+    fn fail_by_chance(&mut self) -> Result<()> {
+        let first = self.disk.next_call() + self.random.below(40);
+        let part = Done::Part(self.random.next());
+        let done = self.random.pick(&[Done::Nothing, part, part, Done::All]);
+        let calls = first..first + 1;
+        self.disk.set_faults(Some(Faults { calls, errno: BAD_DISK, done, spares_reading: true }));
+        self.go_on_failing(4)?;
+        if self.random.one_in(3) {
+            self.expect_reads_without_memory()?;
+        }
+        self.start_again()
+    }
+
+    /// What could not be written is no longer in memory either: reads show what was
+    /// committed, or say why they cannot. Whether they do.
+    pub fn expect_reads_without_memory(&mut self) -> Result<bool> {
+        self.disk.drop_clean_pages();
+        self.has_forgotten = true;
+        match model(self.store()) {
+            Err(error) if matches!(error.kind(), ErrorKind::Poisoned { .. }) => Ok(false),
+            _ => self.expect_reads().map(|()| true),
+        }
+    }
+
+    /// Goes on as far as the store does.
+    pub fn go_on_failing(&mut self, steps: usize) -> Result<()> {
+        for _ in 0..steps {
+            let _ = match self.random.one_in(4) {
+                true => self.checkpoint(),
+                false => self.transact(),
+            };
+        }
+        self.expect_reads()
+    }
+
+    /// Reads go on after a failure: they show what was committed. A commit that is
+    /// unknown may be among it if no power cut could take it back.
+    pub fn expect_reads(&mut self) -> Result<()> {
+        let found = model(self.store())?.digest();
+        if found == self.model.digest() {
+            return Ok(());
+        }
+        let unknown = self.perhaps.as_ref().map(Model::digest);
+        assert_eq!(Some(found), unknown, "readers see what nobody has committed");
+        for _ in 0..8 {
+            let disk = SimDisk::new(self.disk.crash(&mut self.random));
+            let store = disk.open(&self.cabinets.options)?;
+            assert_eq!(model(&store)?.digest(), found, "readers have seen what a cut takes back");
+        }
+        Ok(())
+    }
+
+    /// The program ends, and is started on a disk that is well again.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.store = None;
+        self.disk.set_faults(None);
+        self.open_again()
+    }
+
+    /// What was perhaps committed is so, or it never was.
+    pub fn open_again(&mut self) -> Result<()> {
+        let begun = self.disk.now();
+        let store = self.disk.open(&self.cabinets.options)?;
+        let found = model(&store)?;
+        let (digest, now) = (found.digest(), self.disk.now());
+        let candidates =
+            [Some(self.model.digest()), self.perhaps.take().map(|model| model.digest())];
+        let is_allowed =
+            std::mem::take(&mut self.has_forgotten) && self.history.allows(&digest, now);
+        let is_expected = is_allowed || candidates.contains(&Some(digest));
+        assert!(is_expected, "a process that ends loses nothing");
+        self.history.reopened(digest, begun, now);
+        (self.model, self.store) = (found, Some(Rc::new(store)));
+        Ok(())
+    }
+
+    /// A snapshot stays as it is, whatever happens meanwhile.
+    pub fn hold(&mut self) -> Result<()> {
+        let store = Rc::clone(self.store());
+        let held = store.read()?;
+        let before = self.model.digest();
+        let mut outcome = Ok(());
+        for _ in 0..2 {
+            outcome = outcome.and(self.transact()).and_then(|()| self.checkpoint());
+        }
+        assert_eq!(contents(&held)?.digest(), before, "a snapshot has changed");
+        outcome
+    }
+}
+
+/// A disk that holds these bytes.
+pub fn disk_of(bytes: Vec<u8>, is_mapped: bool) -> SimDisk {
+    match is_mapped {
+        true => SimDisk::mapped(bytes).expect("memory"),
+        false => SimDisk::new(bytes),
+    }
+}

@@ -1,0 +1,117 @@
+//! Cases in child processes: one that hangs is ended, and one that kills its
+//! process is counted, and neither ends the sweep.
+
+use std::fs::{self, File};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Child;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::child;
+
+use super::judge::Verdict;
+use super::table::Table;
+
+/// Names the folder of a child's cases.
+const KEY: &str = "FLAGSTONE_SWEEP";
+/// Cases of one child.
+const BATCH: u64 = 20_000;
+/// Longer than any case takes, on a busy machine too.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Runs the cases of `0..count` in children of `test`, which calls [`serve`], and
+/// adds up what they say. `row` says where a case is counted.
+pub fn sweep(test: &str, folder: &Path, count: u64, row: impl Fn(u64) -> usize + Sync) -> Table {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let batches = (0..count.div_ceil(BATCH)).rev().map(|n| n * BATCH..count.min((n + 1) * BATCH));
+    let (batches, table) = (Mutex::new(Vec::from_iter(batches)), Mutex::new(Table::default()));
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let (batches, table, row) = (&batches, &table, &row);
+            let folder = folder.join(format!("worker{worker}"));
+            scope.spawn(move || {
+                fs::create_dir_all(&folder).expect("a folder");
+                let next = || batches.lock().expect("batches").pop();
+                while let Some(batch) = next() {
+                    let found = run(test, &folder, batch, row);
+                    table.lock().expect("the table").merge(&found);
+                }
+            });
+        }
+    });
+    table.into_inner().expect("the table")
+}
+
+/// Runs a batch; without the cases that end a child.
+fn run(test: &str, folder: &Path, batch: Range<u64>, row: &impl Fn(u64) -> usize) -> Table {
+    let mut table = Table::default();
+    let mut left = vec![batch];
+    while let Some(cases) = left.pop().filter(|cases| !cases.is_empty()) {
+        fs::write(folder.join("cases"), format!("{} {}", cases.start, cases.end)).expect("cases");
+        fs::write(folder.join("at"), cases.start.to_le_bytes()).expect("a file");
+        let _ = fs::remove_file(folder.join("table"));
+        let mut command = child(test, KEY, folder);
+        // Files and images are freed and allocated anew by each case: the system need not
+        // take their pages back and clear others.
+        command.env("MALLOC_MMAP_THRESHOLD_", "67108864").env("MALLOC_TRIM_THRESHOLD_", "67108864");
+        let mut process = command.spawn().expect("a child");
+        let verdict = wait(&mut process, folder);
+        let told = fs::read_to_string(folder.join("table")).ok();
+        if let Some(told) = told.and_then(|text| Table::of_text(&text)) {
+            table.merge(&told);
+            continue;
+        }
+        let case = at(folder);
+        println!("case {case} (of {test}) ended its process: {verdict:?}");
+        table.add(row(case), verdict, 1);
+        left.push(case + 1..cases.end);
+        left.push(cases.start..case);
+    }
+    table
+}
+
+fn at(folder: &Path) -> u64 {
+    let bytes = fs::read(folder.join("at")).expect("the case");
+    u64::from_le_bytes(bytes.try_into().expect("8 bytes"))
+}
+
+/// Waits for a child that comes on; the verdict if it does not end well.
+fn wait(process: &mut Child, folder: &Path) -> Verdict {
+    let (mut last, mut since) = (at(folder), Instant::now());
+    loop {
+        if process.try_wait().expect("to wait").is_some() {
+            return Verdict::Aborted;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        let now = at(folder);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() > TIMEOUT {
+            process.kill().expect("to end a child");
+            process.wait().expect("to wait");
+            return Verdict::Hung;
+        }
+    }
+}
+
+/// In a child: runs its cases, and says so. Whether this is one.
+pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (usize, Verdict)) {
+    let cases = fs::read_to_string(folder.join("cases")).expect("cases");
+    let (start, end) = cases.split_once(' ').expect("two numbers");
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let progress = File::options().write(true).open(folder.join("at")).expect("a file");
+    let mut table = Table::default();
+    for case in number(start)..number(end) {
+        progress.write_all_at(&case.to_le_bytes(), 0).expect("to write");
+        let (row, verdict) = judge(case);
+        table.add(row, verdict, 1);
+    }
+    fs::write(folder.join("table"), table.to_text()).expect("to write");
+}
+
+/// The folder of this child's cases; `None` in the parent.
+pub fn served() -> Option<std::path::PathBuf> {
+    std::env::var_os(KEY).map(Into::into)
+}

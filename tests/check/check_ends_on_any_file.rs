@@ -1,0 +1,165 @@
+//! Promise: `check` ends soon on any file, and takes little memory and no stack for
+//! it, whatever it says of lengths, however deep its structures are, and however they
+//! lie over each other.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use flagstone::collections::{HashMap, Vec as StoreVec};
+use flagstone::{Link, OpenOptions, Report, Result, Store, WriteTx, field, persist};
+use testkit::{TestResult, forge, open_with};
+
+const PAGE: usize = 4096;
+const HEAP: usize = 4 * PAGE;
+
+/// Longer than any of these takes, on a busy machine too.
+const SOON: Duration = Duration::from_secs(60);
+
+#[persist]
+#[derive(Default)]
+struct Node {
+    list: StoreVec<Node>,
+    more: HashMap<u64, Node>,
+    flags: [bool; 8],
+}
+
+fn options() -> OpenOptions {
+    OpenOptions::new().log_bytes(64 * 1024)
+}
+
+fn check(path: &Path) -> Result<Report> {
+    let begun = Instant::now();
+    // SAFETY: the path lies in a folder of the test's own, and no store has the
+    // file open to change it.
+    let report = unsafe { Store::check_file(path) }?;
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    Ok(report)
+}
+
+/// A closed store that `fill` has filled.
+fn closed(
+    path: &Path,
+    fill: impl FnOnce(&mut WriteTx<'_>, Link<Node>) -> Result<()>,
+) -> TestResult<Vec<u8>> {
+    let store = open_with(path, &options())?;
+    store.update(|tx| {
+        let node = tx.root_or_insert_with("node", Node::default)?;
+        fill(tx, node)
+    })?;
+    store.close()?;
+    Ok(fs::read(path)?)
+}
+
+#[test]
+fn vectors_and_maps_within_each_other_take_no_stack() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    closed(&path, |tx, node| {
+        let mut at = node;
+        for _ in 0..50_000 {
+            let list = at.field(field!(Node, list));
+            list.push(tx, Node::default())?;
+            list.push(tx, Node::default())?;
+            let Some(inner) = tx.at(list)?.link(0) else { return Ok(()) };
+            at = inner;
+        }
+        for _ in 0..2_000 {
+            let more = at.field(field!(Node, more));
+            more.insert(tx, &1, Node::default())?;
+            let Some(inner) = tx.at(more)?.link(tx, &1)? else { return Ok(()) };
+            at = inner;
+        }
+        Ok(())
+    })?;
+    let report = check(&path)?;
+    assert!(report.is_clean() && report.unreachable.allocations == 0, "{:?}", report.findings);
+    Ok(())
+}
+
+/// Each vector says to own all pages up to the heap's end.
+#[test]
+fn vectors_that_lie_over_each_other_are_not_all_gone_through() -> TestResult {
+    const VECTORS: usize = 400;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let mut bytes = closed(&path, |tx, node| {
+        let list = node.field(field!(Node, list));
+        list.reserve_exact(tx, VECTORS as u64)?;
+        for index in 0..VECTORS as u64 {
+            list.push(tx, Node::default())?;
+            let Some(inner) = tx.at(list)?.link(index) else { return Ok(()) };
+            // More than a page.
+            inner.field(field!(Node, list)).reserve_exact(tx, 100)?;
+            inner.field(field!(Node, list)).push(tx, Node::default())?;
+        }
+        Ok(())
+    })?;
+    let size = size_of::<Node>();
+    let pages = forge::number32(&bytes, HEAP) as usize;
+    let word = |bytes: &[u8], at: usize| forge::number32(bytes, HEAP + at) as usize;
+    let chunk = word(&bytes, word(&bytes, 656) * PAGE) * PAGE;
+    let mut lengthened = 0;
+    for page in 0..pages.min(512) {
+        let descriptor = HEAP + chunk + 64 * page;
+        let is_run =
+            bytes[descriptor] == 2 && forge::number(&bytes, descriptor + 24) == 100 * size as u64;
+        if !is_run {
+            continue;
+        }
+        let elements = (pages - page) * PAGE / size;
+        let run_pages = (elements * size).div_ceil(PAGE);
+        bytes[descriptor + 12..descriptor + 16].copy_from_slice(&(run_pages as u32).to_le_bytes());
+        forge::set_number(&mut bytes, descriptor + 24, (elements * size) as u64);
+        // The vector that names it.
+        let offset = (page * PAGE) as u64;
+        let named = (HEAP..bytes.len()).step_by(8).find(|at| forge::number(&bytes, *at) == offset);
+        let vector = named.expect("a vector");
+        forge::set_number(&mut bytes, vector + 8, elements as u64);
+        forge::set_number(&mut bytes, vector + 16, elements as u64);
+        lengthened += 1;
+    }
+    assert!(lengthened > VECTORS / 4, "{lengthened}");
+    fs::write(&path, bytes)?;
+    let report = check(&path)?;
+    let is_told = report.findings.iter().any(|found| found.what.contains("lie over each other"));
+    assert!(is_told, "{:?}", report.findings.first());
+    Ok(())
+}
+
+#[test]
+fn a_heap_may_say_to_be_as_long_as_one_can_be() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let closed = closed(&path, |_, _| Ok(()))?;
+    for pages in [1 << 20, 1 << 28] {
+        for segments in [1, pages / 512, u32::MAX] {
+            let mut bytes = closed.clone();
+            forge::lengthen_heap(&mut bytes, pages);
+            bytes[HEAP + 4..HEAP + 8].copy_from_slice(&segments.to_le_bytes());
+            fs::write(&path, &bytes)?;
+            let file = fs::OpenOptions::new().write(true).open(&path)?;
+            file.set_len(HEAP as u64 + u64::from(pages) * PAGE as u64)?;
+            let report = check(&path)?;
+            assert!(!report.is_clean() && report.pages == pages.into());
+        }
+        // Each segment is described by the one chunk that there is.
+        let mut bytes = closed.clone();
+        forge::lengthen_heap(&mut bytes, pages);
+        let segments = pages / 512;
+        bytes[HEAP + 4..HEAP + 8].copy_from_slice(&segments.to_le_bytes());
+        let directory = HEAP + forge::number32(&bytes, HEAP + 656) as usize * PAGE;
+        let first: [u8; 4] = bytes[directory..directory + 4].try_into()?;
+        bytes[directory..directory + PAGE].chunks_mut(4).for_each(|it| it.copy_from_slice(&first));
+        let page: [u8; 4] = bytes[HEAP + 656..HEAP + 660].try_into()?;
+        bytes[HEAP + 656..HEAP + 2704].chunks_mut(4).for_each(|it| it.copy_from_slice(&page));
+        fs::write(&path, &bytes)?;
+        let file = fs::OpenOptions::new().write(true).open(&path)?;
+        file.set_len(HEAP as u64 + u64::from(pages) * PAGE as u64)?;
+        let report = check(&path)?;
+        let is_told =
+            report.findings.iter().any(|found| found.what.contains("that of another one"));
+        assert!(is_told, "{:?}", report.findings.first());
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+//! Promises about damaged and hostile files: what `check` finds, and what no file can do.
+
+#[cfg(feature = "sim")]
+mod a_flipped_bit_is_found;
+mod a_forged_file_costs_no_more_than_it_is_long;
+mod check_ends_on_any_file;
+mod check_finds_what_no_root_reaches;
+mod check_knows_what_values_mean;
+mod check_looks_at_a_file_and_changes_nothing;
+#[cfg(feature = "sim")]
+mod check_raises_no_false_alarm;
+mod no_bytes_of_a_file_can_crash_it;
+#[cfg(feature = "sim")]
+mod no_damage_of_a_file_passes_for_sound;
+#[cfg(feature = "sim")]
+mod what_fuzzing_found_stays_mended;

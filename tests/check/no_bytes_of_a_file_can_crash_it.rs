@@ -1,0 +1,520 @@
+//! Promise: whatever the bytes of a file are, opening and using it gives values
+//! or errors, and never a panic, a signal, an endless loop or an allocation
+//! without bounds. And where `check` finds nothing, the store holds a state
+//! that was committed, and works.
+//!
+//! A child damages and uses one file after the other and tells its parent which
+//! it begins, so that even a case that ends the process has a number. A case
+//! is repeated with `FLAGSTONE_SEED` set to its number.
+
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::mpsc;
+
+use flagstone::{
+    Checkpoints, Durability, Link, LinkChecks, OpenOptions, Result, Store, WriteTx, persist,
+};
+use testkit::bounded::{CHILD, TIMEOUT, limit_memory, within, write_sparse};
+use testkit::{Random, TestResult, assert_refused, child, forge, is_long, open_with, seed};
+
+const PAGE: usize = 4096;
+/// The heap's header in the file, up to the first pages of the directory.
+const HEADER: Range<usize> = 4 * PAGE..4 * PAGE + 800;
+/// The pages that describe others.
+const DESCRIPTIONS: Range<usize> = 5 * PAGE..15 * PAGE;
+/// The log of the samples; registry, roots and objects lie behind it.
+const LOG: Range<usize> = 15 * PAGE..31 * PAGE;
+/// Nodes of the list in the samples.
+const NODES: u64 = 40;
+/// Address space of the child: far more than the samples need.
+const MAX_BYTES: u64 = 4 << 30;
+
+#[persist]
+#[derive(Clone, Copy, PartialEq)]
+enum Colour {
+    Red = 3,
+    Green = 200,
+}
+
+#[persist]
+#[derive(Clone, Copy)]
+struct Tag {
+    shown: [bool; 3],
+    colour: Colour,
+    number: u32,
+}
+
+#[persist]
+#[derive(Clone, Copy)]
+struct Node {
+    value: u64,
+    next: Link<Node>,
+    bytes: Link<[u8]>,
+    tags: Link<[Tag]>,
+}
+
+fn tag(number: u64) -> Tag {
+    Tag { shown: [true, false, true], colour: Colour::Green, number: number as u32 }
+}
+
+/// Bytes of the array of node `value`: small ones, and runs of pages.
+fn array_len(value: u64) -> usize {
+    (value * value * 7 % 12_000) as usize
+}
+
+fn options() -> OpenOptions {
+    // A file that is read while a checkpoint goes on is none that a crash leaves.
+    OpenOptions::new()
+        .log_bytes(64 * 1024)
+        .durability(Durability::Deferred)
+        .checkpoints(Checkpoints::ByCommits)
+}
+
+fn push(tx: &mut WriteTx<'_>, value: u64) -> Result<()> {
+    let next = tx.root::<Node>("list")?;
+    let bytes = tx.alloc_slice((0..array_len(value)).map(|_| value as u8))?;
+    let tags = tx.alloc_slice((0..value as u32 % 9).map(|_| tag(value)))?;
+    let node = tx.alloc(Node { value, next, bytes, tags })?;
+    tx.set_root("list", node)?;
+    let named = tx.alloc_slice([tag(value)])?;
+    tx.set_root(&format!("tag {}", value % 7), named)?;
+    // Free runs and slabs with room.
+    let gone = tx.alloc_slice((0..value as u32 * 100).map(u64::from))?;
+    tx.free(gone)
+}
+
+/// A store's file, after closing or as a crash leaves it.
+fn sample(folder: &Path, is_closed: bool) -> TestResult<Vec<u8>> {
+    let path = folder.join("sample");
+    let store = open_with(&path, &options())?;
+    (0..NODES).try_for_each(|value| store.update(|tx| push(tx, value)))?;
+    let crashed = std::fs::read(&path)?;
+    store.close()?;
+    let closed = std::fs::read(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(if is_closed { closed } else { crashed })
+}
+
+/// Whether the list is one that was committed.
+fn is_a_committed_state(store: &Store) -> Result<bool> {
+    let tx = store.read()?;
+    let mut at = tx.root::<Node>("list")?;
+    let mut values = Vec::new();
+    while let Some(node) = tx.get(at)? {
+        let (bytes, tags) = (tx.at(node.bytes)?, tx.at(node.tags)?);
+        let is_right = node.value < NODES
+            && bytes.len() == array_len(node.value)
+            && bytes.iter().all(|byte| *byte == node.value as u8)
+            && tags.len() as u64 == node.value % 9
+            && tags.iter().all(|tag| tag.colour == Colour::Green && tag.shown[2]);
+        if !is_right || values.len() as u64 == NODES {
+            return Ok(false);
+        }
+        values.push(node.value);
+        at = node.next;
+    }
+    let len = values.len() as u64;
+    Ok(values.into_iter().eq((0..len).rev()))
+}
+
+/// Reads what can be reached; a damaged list may come back to itself, and its
+/// program is the one to bound it.
+fn read_all(store: &Store) -> Result<usize> {
+    let tx = store.read()?;
+    let mut len = tx.roots()?.len();
+    let mut at = tx.root::<Node>("list")?;
+    for _ in 0..2 * NODES {
+        let Some(node) = tx.get(at)? else { break };
+        len += tx.get(node.bytes).map_or(0, |bytes| bytes.map_or(0, <[u8]>::len));
+        len += tx.get(node.tags).map_or(0, |tags| tags.map_or(0, <[Tag]>::len));
+        at = node.next;
+    }
+    Ok(len)
+}
+
+/// Uses each way to change something; errors do not stop it.
+fn change_all(store: &Store, random: &mut Random) -> Result<()> {
+    for round in 0..3 {
+        let mut tx = store.write()?;
+        let savepoint = tx.savepoint()?;
+        let _ = change(&mut tx, random);
+        if random.one_in(3) {
+            tx.rollback_to(savepoint)?;
+        }
+        for value in 0..4 {
+            let _ = push(&mut tx, random.below(100) + value);
+        }
+        if random.one_in(4) {
+            continue;
+        }
+        let _ = tx.commit();
+        if round == 1 {
+            let _ = store.checkpoint();
+        }
+    }
+    Ok(())
+}
+
+fn change(tx: &mut WriteTx<'_>, random: &mut Random) -> Result<()> {
+    let list = tx.root::<Node>("list")?;
+    let node = tx.read(list)?;
+    tx.at_mut(list)?.value ^= 1;
+    let _ = tx.put(list, node);
+    let _ = tx.get_disjoint_mut([list, node.next]).map(|[a, b]| std::mem::swap(a, b));
+    let _ = tx.copy_within(node.bytes, 0..node.bytes.len() / 2, node.bytes.len() / 3);
+    let _ = tx.get_mut(node.tags).map(|tags| tags.map(|tags| tags.fill(tag(1))));
+    let _ = tx.free(node.bytes);
+    let _ = tx.free(node.tags);
+    let _ = tx.remove_root(&format!("tag {}", random.below(7)));
+    tx.set_root("list", node.next)?;
+    let _ = tx.free(list);
+    let _ = tx.alloc([random.next(); 200]);
+    let _ = tx.alloc_slice((0..random.below(100_000) as usize).map(|_| 1u8));
+    Ok(())
+}
+
+/// Opens and uses a file; whether every step went well.
+fn use_file(path: &Path, random: &mut Random, is_believable: bool) -> bool {
+    let tests = random.pick(&[LinkChecks::Bounds, LinkChecks::Live]);
+    let options = options().link_checks(tests).salvage(random.one_in(4)).verify(random.one_in(8));
+    let Ok(store) = open_with(path, &options) else { return false };
+    let is_clean = store.check().is_ok_and(|report| report.is_clean());
+    let is_committed = is_a_committed_state(&store);
+    if is_clean && is_believable {
+        assert!(is_committed.expect("a clean store can be read"), "clean, but never committed");
+    }
+    let stats = store.stats().is_ok();
+    let read = read_all(&store).is_ok();
+    let changed = change_all(&store, random).is_ok();
+    let _ = read_all(&store);
+    if is_clean && is_believable {
+        let report = store.check().expect("a clean store can be looked at");
+        assert!(report.is_clean(), "clean before it was changed, not after: {report:?}");
+    }
+    let closed = store.close().is_ok();
+    let again = open_with(path, &options).is_ok_and(|store| read_all(&store).is_ok());
+    stats && read && changed && closed && again
+}
+
+const NUMBERS: [u64; 12] =
+    [0, 1, 2, 63, 64, 4096, 1 << 31, u32::MAX as u64, 1 << 44, 1 << 62, u64::MAX - 4095, u64::MAX];
+
+/// Changes a few bits, bytes or numbers within `range`.
+fn damage(bytes: &mut [u8], range: Range<usize>, random: &mut Random) {
+    let range = range.start..range.end.min(bytes.len());
+    if range.len() < 8 {
+        return;
+    }
+    for _ in 0..1 + random.below(3) {
+        let at = range.start + random.below(range.len() as u64 - 7) as usize;
+        match random.below(5) {
+            0 | 1 => bytes[at] ^= 1 << random.below(8),
+            2 => bytes[at] = random.next() as u8,
+            3 => {
+                let number = random.below(600) as u32;
+                bytes[at / 4 * 4..][..4].copy_from_slice(&number.to_le_bytes());
+            }
+            _ => forge::set_number(bytes, at / 8 * 8, random.pick(&NUMBERS)),
+        }
+    }
+}
+
+fn swap_pages(bytes: &mut [u8], random: &mut Random) {
+    let pages = (bytes.len() / PAGE) as u64;
+    let [a, b] = [random.below(pages), random.below(pages)].map(|page| page as usize * PAGE);
+    let (first, second) = (bytes[a..a + PAGE].to_vec(), bytes[b..b + PAGE].to_vec());
+    bytes[a..a + PAGE].copy_from_slice(&second);
+    if random.one_in(2) {
+        bytes[b..b + PAGE].copy_from_slice(&first);
+    }
+}
+
+/// Superblocks that say something else.
+fn forge_superblocks(bytes: &mut [u8], random: &mut Random) {
+    let (field, by) = (64 + 8 * random.below(8) as usize, random.pick(&NUMBERS));
+    let is_sum = random.one_in(2);
+    forge::superblocks(bytes, |block| {
+        let old = forge::number(block, field);
+        let new = if is_sum { old.wrapping_add(by.wrapping_mul(8)) } else { by };
+        forge::set_number(block, field, new);
+    });
+}
+
+/// A record that says something else.
+fn forge_log(bytes: &mut [u8], random: &mut Random) {
+    let records = forge::records(bytes);
+    if records.is_empty() {
+        return damage(bytes, LOG, random);
+    }
+    let some = random.pick(&[0, records.len() / 2, records.len() - 1]);
+    let record = records[some].clone();
+    match random.below(4) {
+        0 => damage(bytes, record.start + 32..record.start + forge::RECORD_HEADER, random),
+        1 => bytes[record.start + 3] = 1 + random.below(3) as u8,
+        _ => damage(bytes, record.start + forge::RECORD_HEADER..record.end, random),
+    }
+    forge::reseal(bytes, &records);
+}
+
+/// Does harm of one kind; `false` if checksums were made to fit it, so that
+/// `check` need not find it.
+fn harm(bytes: &mut Vec<u8>, random: &mut Random) -> bool {
+    let len = bytes.len();
+    match random.below(12) {
+        0 | 1 => damage(bytes, 0..len, random),
+        2 => damage(bytes, 0..HEADER.start, random),
+        3 | 4 => damage(bytes, HEADER, random),
+        5 | 6 => damage(bytes, DESCRIPTIONS, random),
+        7 => damage(bytes, LOG, random),
+        8 => damage(bytes, LOG.end..LOG.end + 20 * PAGE, random),
+        9 if random.one_in(2) => bytes.truncate(random.below(len as u64) as usize),
+        9 => swap_pages(bytes, random),
+        10 => {
+            forge_superblocks(bytes, random);
+            return false;
+        }
+        _ => {
+            forge_log(bytes, random);
+            return false;
+        }
+    }
+    true
+}
+
+/// The list's nodes with their links, as far as they can be read.
+fn nodes(store: &Store, mut at: Link<Node>) -> Result<Vec<(Link<Node>, Node)>> {
+    let tx = store.read()?;
+    let mut nodes = Vec::new();
+    while let Some(node) = tx.get(at)? {
+        nodes.push((at, *node));
+        at = node.next;
+    }
+    Ok(nodes)
+}
+
+/// Takes space of each kind, and makes flagstone's own arrays longer.
+fn take_space(store: &Store) -> Result<()> {
+    for round in 0..20 {
+        store.update(|tx| {
+            let number = tx.alloc([round; 3])?;
+            (0..20).try_for_each(|name| tx.set_root(&format!("{round} {name}"), number))?;
+            tx.alloc_slice((0..round as usize * 1000).map(|_| 0xffu8)).map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+/// Whoever takes the header at its word must not give away what is in use.
+#[test]
+fn a_wrong_header_of_the_heap_costs_no_object() -> TestResult {
+    /// What comes before the lists of free space.
+    const FIELDS: Range<usize> = HEADER.start..HEADER.start + 56;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let whole = sample(folder.path(), true)?;
+    std::fs::write(&path, &whole)?;
+    let store = open_with(&path, &options())?;
+    let list = store.read()?.root::<Node>("list")?;
+    let expected = nodes(&store, list)?;
+    drop(store);
+    for bit in FIELDS.start * 8..FIELDS.end * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        std::fs::write(&path, &bytes)?;
+        let Ok(store) = open_with(&path, &options()) else { continue };
+        let _ = take_space(&store);
+        let _ = store.close();
+        let Ok(store) = open_with(&path, &options()) else { continue };
+        let tx = store.read()?;
+        for (link, node) in &expected {
+            let found = tx
+                .get(*link)
+                .is_ok_and(|found| found.is_some_and(|found| found.value == node.value));
+            let bytes = tx
+                .at(node.bytes)
+                .is_ok_and(|bytes| bytes.iter().all(|byte| *byte == node.value as u8));
+            assert!(
+                found && bytes,
+                "bit {bit} of byte {}: node {}",
+                bit / 8 - FIELDS.start,
+                node.value
+            );
+        }
+    }
+    Ok(())
+}
+
+fn run_cases(folder: &Path, cases: Range<u64>) -> TestResult {
+    limit_memory(MAX_BYTES)?;
+    let samples = [sample(folder, true)?, sample(folder, false)?];
+    let path = folder.join("damaged");
+    let mut used = 0;
+    for case in cases.clone() {
+        println!("case {case}");
+        let mut random = Random(case);
+        let mut bytes = samples[random.below(2) as usize].clone();
+        let is_believable = harm(&mut bytes, &mut random);
+        std::fs::write(&path, &bytes)?;
+        used += u64::from(use_file(&path, &mut random, is_believable));
+    }
+    println!("all went well with {used} of {} damaged files", cases.count());
+    Ok(())
+}
+
+#[test]
+fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
+    let cases = if is_long() { 300_000 } else { 2000 };
+    let cases = seed(1)..seed(1) + cases;
+    if let Some(folder) = std::env::var_os(CHILD) {
+        return run_cases(Path::new(&folder), cases);
+    }
+    println!("cases {cases:?}");
+    // In memory where there is such a folder: the tests are of the bytes.
+    let memory = Some(Path::new("/dev/shm")).filter(|folder| folder.is_dir());
+    let folder = tempfile::tempdir_in(memory.unwrap_or(&std::env::temp_dir()))?;
+    let mut child = child(
+        &testkit::test_path!("damage_of_any_kind_gives_errors_at_most"),
+        CHILD,
+        folder.path(),
+    );
+    let mut child = child.stdout(Stdio::piped()).spawn()?;
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
+    let mut last = String::new();
+    loop {
+        match told.recv_timeout(TIMEOUT) {
+            Ok(line) if line.starts_with("case") => last = line,
+            Ok(line) if line.starts_with("all went well") => println!("{line}"),
+            Ok(_) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                panic!("{last} takes too long");
+            }
+        }
+    }
+    let status = child.wait()?;
+    assert!(status.success(), "{status} at {last}; see above");
+    Ok(())
+}
+
+#[test]
+fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
+    const RING: u64 = 1 << 30;
+    // Log and heap are mapped, a gigabyte each; a quarter is for all the rest.
+    within(
+        &testkit::test_path!("a_record_is_no_longer_than_its_log_allows"),
+        RING * 9 / 4,
+        |folder| {
+            let path = folder.join("store");
+            for claimed in [RING - (1 << 20), RING / 2 - 2 * PAGE as u64] {
+                let mut bytes = sample(folder, false)?;
+                forge::superblocks(&mut bytes, |block| {
+                    forge::set_number(block, 88, RING);
+                    forge::set_number(block, 96, forge::number(block, 104));
+                    forge::set_number(block, 120, RING + (LOG.start - HEADER.start) as u64);
+                });
+                forge::only_record(&mut bytes, &[], claimed as u32, 0);
+                write_sparse(&path, &bytes, RING + LOG.start as u64)?;
+                // There is no memory for one that is just short enough.
+                assert_refused!(open_with(&path, &options()), Corrupt { .. } | Io { .. });
+            }
+            Ok(())
+        },
+    )
+}
+
+/// Some bytes of log name any number of pages, as often as the log has room for.
+#[test]
+fn zeroing_the_same_pages_again_costs_no_time() -> TestResult {
+    const HEAP: u64 = 1 << 30;
+    let test = "zeroing_the_same_pages_again_costs_no_time";
+    within(&testkit::test_path!(test), MAX_BYTES, |folder| {
+        let path = folder.join("store");
+        let mut bytes = sample(folder, false)?;
+        let first = (bytes.len() - HEADER.start) as u64 / PAGE as u64 + 1;
+        let count = HEAP / PAGE as u64 - first;
+        let zero = [first << 8, count << 8 | 1];
+        let bulk = [first << 8, count << 8 | 2];
+        let line = [(first * 64) << 8 | 1, 7];
+        for entries in [[zero, zero, line], [zero, bulk, zero]] {
+            let entries = entries.as_flattened().repeat(300);
+            let len = (entries.len() * 8 + forge::RECORD_HEADER) as u32;
+            forge::only_record(&mut bytes, &entries, len, HEAP);
+            write_sparse(&path, &bytes, HEAP + HEADER.start as u64)?;
+            // The heap's header knows of no such length.
+            assert_refused!(open_with(&path, &options()), Corrupt { .. });
+        }
+        Ok(())
+    })
+}
+
+/// Opens a closed store with a heap of `HEAP` bytes, holes for the most part, of
+/// which `change` knows where they begin.
+fn open_forged(folder: &Path, change: impl FnOnce(&mut Vec<u8>, u64)) -> TestResult<Store> {
+    let path = folder.join("store");
+    let mut bytes = sample(folder, true)?;
+    // Past all arrays that are put there.
+    let holes = bytes.len() as u64 + (16 << 20);
+    change(&mut bytes, holes);
+    forge::lengthen_heap(&mut bytes, (HEAP / PAGE as u64) as u32);
+    write_sparse(&path, &bytes, HEAP + HEADER.start as u64)?;
+    Ok(open_with(&path, &options())?)
+}
+
+const HEAP: u64 = 200 << 20;
+
+/// One text, however long, can be that of many names and types.
+#[test]
+fn forged_directories_cost_no_more_than_honest_ones() -> TestResult {
+    const REGISTRY: usize = 8;
+    const ROOTS: usize = 24;
+    const MANY: u32 = 60_000;
+    let list = |store: &Store| store.read().and_then(|tx| tx.roots());
+    within(
+        &testkit::test_path!("forged_directories_cost_no_more_than_honest_ones"),
+        2 << 30,
+        |folder| {
+            for len in [100 << 20, 4096] {
+                let root = |at| [at, 1 << 32 | len, 0, u64::MAX];
+                let store = open_forged(folder, |bytes, holes| {
+                    forge::system_array(bytes, ROOTS, &root(holes), MANY);
+                })?;
+                assert_refused!(list(&store), Corrupt { .. });
+                assert!(!store.check()?.is_clean());
+            }
+            // As many as there is heap for, all of them in a hole.
+            let store = open_forged(folder, |bytes, holes| {
+                forge::set_number(bytes, HEADER.start + ROOTS, (1 << 32) | (holes / PAGE as u64));
+                forge::set_number(bytes, HEADER.start + ROOTS + 8, (150 << 20) / 32);
+            })?;
+            assert_refused!(list(&store), Corrupt { .. });
+            assert_refused!(store.update(|tx| push(tx, 1)), Corrupt { .. });
+            drop(store);
+            for len in [100 << 20, 1 << 20] {
+                let mut entry = [1; 16];
+                let store = open_forged(folder, |bytes, holes| {
+                    entry[1..3].copy_from_slice(&[holes, len]);
+                    forge::system_array(bytes, REGISTRY, &entry, MANY);
+                })?;
+                let _ = list(&store);
+                let _ = store.read()?.root::<Node>("list");
+                let _ = store.update(|tx| push(tx, 1));
+                assert!(!store.check()?.is_clean());
+            }
+            Ok(())
+        },
+    )
+}
+
+#[test]
+fn a_heap_of_holes_has_few_findings() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let store = open_forged(folder.path(), |_, _| ())?;
+    let report = store.check()?;
+    assert!(report.pages > 40_000 && (1..1000).contains(&report.findings.len()));
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Promise: what holds for failing calls on a simulated disk holds for a real file
+//! and the kernel's answers: a failing `msync` or write is told, nothing is written
+//! after it, reads go on, and opening the file again finds all that was acknowledged.
+//!
+//! A child works under `strace`, which makes one system call of it fail.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use flagstone::{Durability, Error, ErrorKind, Link, OpenOptions, Result, Store, WriteTx, persist};
+use testkit::{TestResult, child, open, open_with};
+
+const CHILD: &str = "FLAGSTONE_FAILING_CALLS";
+const TEST: &str = "one_call_of_a_real_file_fails";
+
+/// Calls that are made to fail, with the errors; how many of the first ones, each
+/// alone, and with all that follow.
+const CALLS: &[(&str, &str, u32)] = &[
+    ("msync", "EIO", 9),
+    ("fdatasync", "EIO", 12),
+    ("pwrite64", "EIO", 24),
+    ("pwrite64", "ENOSPC", 24),
+    ("fallocate", "ENOSPC", 1),
+    ("ftruncate", "EIO", 1),
+];
+
+#[persist]
+struct Table {
+    number: u64,
+    array: Link<[u64]>,
+}
+
+/// What the store holds; the array follows from the number.
+fn number(store: &Store) -> Result<u64> {
+    let tx = store.read()?;
+    let Some(table) = tx.get(tx.root::<Table>("table")?)? else { return Ok(0) };
+    assert!(tx.at(table.array)?.iter().all(|element| *element == table.number));
+    Ok(table.number)
+}
+
+fn change(tx: &mut WriteTx<'_>, number: u64) -> Result<()> {
+    let table = tx.root_or_insert_with("table", || Table { number: 0, array: Link::null() })?;
+    let old = std::mem::take(&mut tx.at_mut(table)?.array);
+    if !old.is_null() {
+        tx.free(old)?;
+    }
+    let array = tx.alloc_slice(std::iter::repeat_n(number, 400 * (1 + number as usize % 3)))?;
+    *tx.at_mut(table)? = Table { number, array };
+    Ok(())
+}
+
+/// What the child tells of each commit: nothing is told before it is so.
+fn commit(store: &Store, number: u64) -> Result<()> {
+    println!("\nbegun {number}");
+    let mut tx = store.write()?;
+    change(&mut tx, number)?;
+    let is_durable = number % 2 == 1;
+    tx.set_durability(if is_durable { Durability::Durable } else { Durability::Deferred });
+    tx.commit()?;
+    println!("\ndone {number}");
+    Ok(())
+}
+
+/// The child: works until something fails, and then looks what can still be done.
+fn work(path: &Path) -> Result<()> {
+    let store = open_with(path, &OpenOptions::new().log_bytes(64 * 1024))?;
+    let mut seen = 0;
+    for count in 1..=10 {
+        let done = commit(&store, count).and_then(|()| match count % 4 {
+            0 => store.checkpoint(),
+            _ => Ok(()),
+        });
+        match done {
+            Ok(()) => seen = count,
+            Err(error) => return after_failure(&store, &error, count, seen),
+        }
+    }
+    // What is in the log is safe, whether or not it could be brought to rest.
+    store.close().unwrap_or_else(|error| println!("\nfailed {error}"));
+    Ok(())
+}
+
+fn after_failure(store: &Store, error: &Error, count: u64, seen: u64) -> Result<()> {
+    println!("\nfailed {error}");
+    let found = number(store).expect("reads go on");
+    assert!((seen..=count).contains(&found), "{found} is seen, of {seen} to {count}");
+    let again = store.update(|tx| change(tx, 100));
+    match error.kind() {
+        // The transaction is taken back, and the store works on with what it has.
+        ErrorKind::NoSpace { .. } => {
+            again.expect_err("there is still no space");
+            store.update(|tx| tx.root::<Table>("table").map(drop))
+        }
+        _ => {
+            let refused = again.expect_err("nothing more is written");
+            assert!(matches!(refused.kind(), ErrorKind::Poisoned { .. }), "{refused}");
+            println!("\npoisoned");
+            Ok(())
+        }
+    }
+}
+
+/// The last of the numbers that the child told with this word.
+fn last(output: &str, word: &str) -> u64 {
+    let number = |line: &str| line.strip_prefix(word)?.trim().parse().ok();
+    output.lines().rev().find_map(number).unwrap_or(0)
+}
+
+/// Whether the failure was told to the caller.
+fn fail(folder: &Path, call: &str, error: &str, when: &str) -> TestResult<bool> {
+    let path = folder.join(format!("{call}-{error}-{when}"));
+    let child = child(&testkit::test_path!(TEST), CHILD, &path);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
+    strace.args(["-e", &format!("inject={call}:error={error}:when={when}")]);
+    // `msync` names no file; nobody else calls it here.
+    if call != "msync" {
+        strace.arg("-P").arg(&path);
+    }
+    strace.arg(child.get_program()).args(child.get_args()).env(CHILD, &path);
+    // Created before, so that the path is the file's from the first call on.
+    open_with(&path, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
+    let output = strace.stderr(Stdio::piped()).output()?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    let place = format!("{call} {when} {error}");
+    assert!(output.status.success(), "{place}: {told} {complaint}");
+    let store = open(&path)?;
+    let (found, done, begun) = (number(&store)?, last(&told, "done"), last(&told, "begun"));
+    assert!(found == done || found == begun, "{place}: {found} after {done} of {begun}: {told}");
+    store.check()?.into_result()?;
+    store.update(|tx| change(tx, 200))?;
+    assert_eq!(number(&store)?, 200, "{place}");
+    Ok(told.lines().any(|line| line.starts_with("failed ")))
+}
+
+#[test]
+fn one_call_of_a_real_file_fails() -> TestResult {
+    if let Some(path) = std::env::var_os(CHILD) {
+        return Ok(work(Path::new(&path))?);
+    }
+    if let Err(error) = Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
+        println!("SKIP[strace]: {error}");
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    for (call, error, most) in CALLS {
+        let mut told = 0;
+        for when in 1..=*most {
+            let alone = fail(folder.path(), call, error, &format!("{when}"))?;
+            let and_all_after = fail(folder.path(), call, error, &format!("{when}+"))?;
+            told += u32::from(alone) + u32::from(and_all_after);
+        }
+        println!("{call} {error}: {told} of {} were told to the caller", 2 * most);
+        assert!(told >= *most, "{call} {error}: failures are kept quiet");
+    }
+    Ok(())
+}

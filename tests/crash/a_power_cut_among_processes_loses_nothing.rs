@@ -1,0 +1,48 @@
+//! Promise: of processes that share a store on a simulated machine, each may be killed at
+//! any of its calls: the others go on, every commit stays, and snapshots do not change. And
+//! whatever a power cut leaves, at any time, opens as exactly one committed state, none
+//! older than the last durable one.
+
+use flagstone::sim::Cuts;
+use testkit::process_run::Crowd;
+use testkit::sim_run::Cabinets;
+use testkit::{is_long, seed};
+
+#[test]
+fn nor_does_a_process_that_is_killed() {
+    let first = seed(1);
+    let runs = if is_long() { 4000 } else { 40 };
+    let (mut images, mut kills, mut poisoned) = (0, 0, 0);
+    for seed in first..first + runs {
+        let cabinets = &Cabinets::of_seed(seed);
+        let mut crowd = Crowd::new(cabinets, seed).expect("a store");
+        for step in 0..60 {
+            crowd.step().unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
+        }
+        kills += crowd.kills;
+        poisoned += crowd.poisoned;
+        let mut cuts = Cuts::new(cabinets, seed);
+        let looked = cuts.look(&crowd.end(), 40, 2);
+        looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        images += cuts.images();
+    }
+    println!("{images} images, {kills} kills, poisoned {poisoned} times, from seed {first} on");
+    assert!(kills > 0 && poisoned > 0);
+}
+
+/// Each call of a transaction that is larger than the log, and of the checkpoint after it.
+#[test]
+fn nor_does_one_that_is_killed_in_a_large_transaction() {
+    let cabinets = Cabinets::small();
+    let mut images = 0;
+    for calls in 1..40 {
+        let mut crowd = Crowd::new(&cabinets, calls).expect("a store");
+        let gone_on = crowd.kill_in_a_spill(calls);
+        gone_on.unwrap_or_else(|error| panic!("killed before call {calls}: {error}"));
+        let mut cuts = Cuts::new(&cabinets, calls);
+        let looked = cuts.look(&crowd.end(), 40, 2);
+        looked.unwrap_or_else(|violation| panic!("killed before call {calls}: {violation}"));
+        images += cuts.images();
+    }
+    println!("{images} images");
+}

@@ -1,0 +1,36 @@
+//! Promise: while threads commit together, the checkpoint thread works and readers hold
+//! snapshots, whatever a power cut leaves, at any time, opens as exactly one committed
+//! state, none older than the last that was reported durable; also where the disk fails
+//! meanwhile. And every snapshot is one state that was committed.
+//!
+//! The threads run as the system lets them: the seed repeats the changes, and no schedule.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use flagstone::sim::Cuts;
+use testkit::sim_run::Cabinets;
+use testkit::thread_run::Team;
+use testkit::{is_long, seed};
+
+#[test]
+fn nor_do_checkpoints_in_the_background() {
+    let first = seed(1);
+    let runs = if is_long() { 4000 } else { 40 };
+    let (mut images, mut failed, mut held, mut checkpoints) = (0, 0, 0, 0);
+    for seed in first..first + runs {
+        let cabinets = &Cabinets::of_seed(seed);
+        let team = Team::new(cabinets, seed).expect("a store");
+        failed += u64::from(team.run(seed.is_multiple_of(4)));
+        held += team.held.load(Relaxed);
+        checkpoints += team.checkpoints();
+        let mut cuts = Cuts::new(cabinets, seed);
+        let looked = cuts.look(&team.end(), 60, 2);
+        looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        images += cuts.images();
+    }
+    println!(
+        "{images} images, {held} snapshots, {checkpoints} syncs, {failed} failed, \
+         from seed {first} on"
+    );
+    assert!(failed > 0 && held > 0 && checkpoints > runs);
+}

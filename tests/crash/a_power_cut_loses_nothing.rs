@@ -1,0 +1,223 @@
+//! Promise: whatever a power cut leaves, at any time, opens as exactly one committed
+//! state, none older than the last durable one, with the allocator in order; also
+//! when the power is cut again while the store is opened and changed on, three deep.
+//!
+//! The disk is a simulated one: what was synced is there, and of what was written
+//! since any part, sector by sector and word by word. Short histories are looked at
+//! in every image that a cut could leave at any time, long ones by chance.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use flagstone::sim::{Cuts, History, Looked, Program, Random, Recording, SimDisk};
+use flagstone::{Durability, Result};
+use testkit::fixture::{fill_array, free_array, set_array, set_number};
+use testkit::histories::cut_and_grow;
+use testkit::sim_run::{Cabinets, Run};
+use testkit::{is_long, seed};
+
+/// Images that the long mode looks at by chance.
+const MANY_IMAGES: u64 = 5_000_000;
+/// Elements of an array that the heap becomes shorter without.
+const LONG_ARRAY: u32 = 70_000;
+
+/// What happens to a store that holds two arrays and a number.
+type Short = fn(&mut Run<'_>) -> Result<()>;
+
+/// Histories; for how many cuts one after the other every image is looked at, and
+/// in the long mode.
+const SHORT: &[(&str, Short, [u32; 2])] = &[
+    ("a durable commit", |run| number(run, Durability::Durable, 1), [1, 2]),
+    ("a deferred commit", |run| number(run, Durability::Deferred, 1), [0, 1]),
+    ("three commits", three_commits, [0, 1]),
+    ("a sync", a_sync, [0, 1]),
+    ("a record of some sectors", some_sectors, [0, 1]),
+    ("a checkpoint", a_checkpoint, [0, 1]),
+    ("a checkpoint between commits", a_checkpoint_between_commits, [0, 1]),
+    ("an orderly end", an_orderly_end, [0, 1]),
+    ("the death of the process", a_death, [0, 1]),
+    ("an allocation", an_allocation, [0, 1]),
+    ("growth", growth, [0, 0]),
+    ("an end that is freed, and used again", an_end_used_again, [0, 0]),
+    ("the file is cut, and grows again", cut_and_grow, [0, 0]),
+    ("a transaction larger than the log", larger_than_the_log, [0, 0]),
+    ("savepoints", savepoints, [0, 1]),
+    ("a reader that is held", |run| run.hold(), [0, 0]),
+];
+
+fn number(run: &mut Run<'_>, durability: Durability, number: u64) -> Result<()> {
+    run.commit(durability, |tx, model| set_number(tx, model, 0, number))
+}
+
+fn three_commits(run: &mut Run<'_>) -> Result<()> {
+    number(run, Durability::Deferred, 1)?;
+    number(run, Durability::Deferred, 2)?;
+    number(run, Durability::Durable, 3)
+}
+
+fn a_sync(run: &mut Run<'_>) -> Result<()> {
+    number(run, Durability::Deferred, 1)?;
+    run.sync()
+}
+
+fn some_sectors(run: &mut Run<'_>) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 1))
+}
+
+fn a_checkpoint(run: &mut Run<'_>) -> Result<()> {
+    number(run, Durability::Deferred, 1)?;
+    run.checkpoint()
+}
+
+fn a_checkpoint_between_commits(run: &mut Run<'_>) -> Result<()> {
+    number(run, Durability::Durable, 1)?;
+    run.checkpoint()?;
+    number(run, Durability::Durable, 2)
+}
+
+fn an_orderly_end(run: &mut Run<'_>) -> Result<()> {
+    number(run, Durability::Deferred, 1)?;
+    run.reopen()?;
+    number(run, Durability::Durable, 2)
+}
+
+fn a_death(run: &mut Run<'_>) -> Result<()> {
+    number(run, Durability::Deferred, 1)?;
+    run.die()?;
+    number(run, Durability::Durable, 2)
+}
+
+fn an_allocation(run: &mut Run<'_>) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 20, 1))
+}
+
+fn growth(run: &mut Run<'_>) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 1500, 1))
+}
+
+fn an_end_used_again(run: &mut Run<'_>) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, LONG_ARRAY, 1))?;
+    (0..3).try_for_each(|_| run.checkpoint())?;
+    run.begin_here()?;
+    run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 1))?;
+    run.checkpoint()?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 1500, 1))
+}
+
+fn larger_than_the_log(run: &mut Run<'_>) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 9000, 1))
+}
+
+fn savepoints(run: &mut Run<'_>) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| {
+        set_number(tx, model, 0, 1)?;
+        let savepoint = tx.savepoint()?;
+        let before = model.clone();
+        set_array(tx, model, 2, 300, 1)?;
+        tx.rollback_to(savepoint)?;
+        *model = before;
+        set_number(tx, model, 1, 2)
+    })
+}
+
+fn recorded(cabinets: &Cabinets, history: Short) -> Result<Recording<u64>> {
+    let mut run = Run::new(cabinets, 1, true)?;
+    run.commit(Durability::Durable, |tx, model| {
+        set_number(tx, model, 0, 0)?;
+        set_array(tx, model, 0, 200, 0)?;
+        set_array(tx, model, 1, 200, 0)
+    })?;
+    run.checkpoint()?;
+    run.begin_here()?;
+    history(&mut run)?;
+    Ok(run.end())
+}
+
+#[test]
+fn every_image_of_short_histories() {
+    let cabinets = Cabinets::small();
+    let most = if is_long() { 1 << 16 } else { 1 << 10 };
+    let mut images = 0;
+    for (name, history, [depth, depth_if_long]) in SHORT {
+        let recording = recorded(&cabinets, *history).expect(name);
+        let mut cuts = Cuts::new(&cabinets, seed(1));
+        let depth = if is_long() { *depth_if_long } else { *depth };
+        let looked = cuts.look_at_all(&recording, most, depth);
+        let looked = looked.unwrap_or_else(|violation| panic!("{name}: {violation}"));
+        let Looked { whole, sampled } = looked;
+        println!("{name}: {} images; times: {whole} whole, {sampled} by chance", cuts.images());
+        images += cuts.images();
+    }
+    println!("{images} images");
+}
+
+/// What is done at random, one run in how many, and images of a run.
+fn kinds() -> [(Cabinets, u64, usize); 4] {
+    [
+        (Cabinets::small(), 1, 50),
+        (Cabinets::of_collections(), 4, 50),
+        (Cabinets::spilling(), 8, 40),
+        (Cabinets::large(), 32, 40),
+    ]
+}
+
+/// A run of random steps, and cuts at random times of it; returns the images.
+fn at_random(cabinets: &Cabinets, seed: u64, count: usize) -> u64 {
+    let mut run = Run::new(cabinets, seed, !seed.is_multiple_of(4)).expect("a store");
+    for _ in 0..40 {
+        run.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
+    let mut cuts = Cuts::new(cabinets, seed);
+    let looked = cuts.look(&run.end(), count, 3);
+    looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+    cuts.images()
+}
+
+/// Runs of one seed after the other, until there are images enough; each thread takes the
+/// next seed that nobody has taken.
+fn until_enough(enough: u64, seeds: &AtomicU64, images: &AtomicU64) {
+    let kinds = kinds();
+    while images.load(Relaxed) < enough {
+        let seed = seeds.fetch_add(1, Relaxed);
+        for (cabinets, _, count) in kinds.iter().filter(|kind| seed.is_multiple_of(kind.1)) {
+            images.fetch_add(at_random(cabinets, seed, *count), Relaxed);
+        }
+        if seed.is_multiple_of(1000) {
+            println!("{} images, seed {seed}", images.load(Relaxed));
+        }
+    }
+}
+
+#[test]
+fn images_by_chance() {
+    let first = seed(1);
+    let enough = if is_long() { MANY_IMAGES } else { 20_000 };
+    let (seeds, images) = (AtomicU64::new(first), AtomicU64::new(0));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| until_enough(enough, &seeds, &images));
+        }
+    });
+    let [images, end] = [images, seeds].map(AtomicU64::into_inner);
+    println!("{images} images, seeds {first} to {}", end - 1);
+}
+
+/// Where a cut has torn one superblock, a second cut must not tear the other one.
+#[test]
+fn the_only_good_superblock_is_not_written_over() {
+    let cabinets = Cabinets::small();
+    let mut run = Run::new(&cabinets, 1, false).expect("a store");
+    number(&mut run, Durability::Durable, 1).expect("a commit");
+    let image = run.disk.crash(&mut Random(1));
+    for torn in [0, 4096] {
+        let mut image = image.clone();
+        image[torn + 64] ^= 1;
+        let disk = SimDisk::new(image);
+        disk.record();
+        let store = disk.open(&cabinets.options).expect("one superblock is good");
+        let history = History::new(cabinets.read(&store).expect("it can be read"));
+        drop(store);
+        let looked = Cuts::new(&cabinets, 1).look(&Recording::of(&disk, history), 500, 0);
+        looked.unwrap_or_else(|violation| panic!("{violation}"));
+    }
+}

@@ -1,0 +1,20 @@
+//! Promises about crashes: simulated power cuts, failing calls, killed processes, mutations.
+
+#[cfg(feature = "sim")]
+mod a_failing_call_loses_nothing;
+mod a_failing_system_call_loses_nothing;
+#[cfg(feature = "harness")]
+mod a_harness_finds_what_crashes_break;
+mod a_killed_writer_loses_nothing;
+#[cfg(feature = "sim")]
+mod a_power_cut_among_processes_loses_nothing;
+#[cfg(feature = "sim")]
+mod a_power_cut_among_threads_loses_nothing;
+#[cfg(feature = "sim")]
+mod a_power_cut_loses_nothing;
+#[cfg(feature = "harness")]
+mod all_collections_survive_the_harness;
+#[cfg(feature = "sim")]
+mod mutations_are_caught;
+#[cfg(feature = "cli")]
+mod torture_tells_and_cleans_up;

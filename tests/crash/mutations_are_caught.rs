@@ -1,0 +1,433 @@
+//! Promise: the tests of power cuts and failures find bugs. Each fault that can be
+//! planted into the protocol is planted, alone, and is caught within a bounded number
+//! of runs; the protocol without one passes all of them.
+//!
+//! Most faults are found by runs at random, the same that
+//! `a_power_cut_loses_nothing.rs` does. Some need so many things to come together
+//! that a history of their own leads there; what the cut leaves is up to chance there
+//! too.
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use flagstone::sim::{
+    Call, Cuts, Done, Faults, History, Mutation, Program, Random, Recording, SimDisk,
+};
+use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
+use testkit::fixture::{fill_array, free_array, set_array, set_number};
+use testkit::histories::cut_and_grow;
+use testkit::process_run::Crowd;
+use testkit::sim_run::{BAD_DISK, Cabinets, Run};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// Stores with a fault or without.
+type ActiveMutation = Option<Mutation>;
+
+/// A run that must end well if there is no fault.
+type Attempt = fn(ActiveMutation, u64) -> Outcome;
+
+/// What catches each fault, and in how many runs at most.
+const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
+    (Mutation::AcknowledgeBeforeFlush, small, 5),
+    (Mutation::VisibleBeforeDurable, flushes_fail, 5),
+    (Mutation::AppendIntoFlushedBlock, laps, 20),
+    (Mutation::OverrunTheLog, the_log_fills_up, 10),
+    (Mutation::GrowthNotSynced, small, 5),
+    (Mutation::BulkNotSynced, bulk, 5),
+    (Mutation::SpillNotSynced, spilling, 10),
+    (Mutation::SpillNotCheckpointed, spills_follow_each_other, 5),
+    (Mutation::InPlaceFromHeapEnd, the_heap_shrinks, 10),
+    (Mutation::HeapPageBeforeRecord, small, 5),
+    (Mutation::SuperblockBeforeHeap, small, 5),
+    (Mutation::HeapNotSynced, small, 5),
+    (Mutation::SuperblocksInOneSync, checkpoints, 20),
+    (Mutation::LogFreedAfterOneSuperblock, laps_and_a_recovery, 20),
+    (Mutation::ReaderNotFrozen, small, 20),
+    (Mutation::CutLengthKept, the_file_is_cut_and_grows, 5),
+    (Mutation::CleanBeforeCheckpoint, small, 10),
+    (Mutation::LogMovedWithoutCheckpoint, the_log_moves, 5),
+    (Mutation::LogMovedWithOneSuperblock, the_log_moves, 20),
+    (Mutation::LogMovedUnsynced, the_log_moves, 20),
+    (Mutation::PoisonIgnored, flushes_fail, 5),
+    (Mutation::RecordChecksumIgnored, small, 10),
+    (Mutation::RecordWithoutPredecessor, deferred, 20),
+    (Mutation::RecordOfEarlierLap, laps, 5),
+    (Mutation::SuperblockChecksumIgnored, checkpoints, 20),
+    (Mutation::CleanFlagKept, small, 5),
+    (Mutation::EpochKept, the_same_again, 60),
+    (Mutation::RecordsNotRewritten, flushes_fail, 20),
+    (Mutation::RecoveredSuperblockBeforeHeap, small, 5),
+    (Mutation::OlderSuperblockFirst, checkpoints_fail, 60),
+    (Mutation::GoodSuperblockFirst, a_superblock_was_torn, 20),
+    (Mutation::BarrierNotAwaited, a_crowd, 60),
+    (Mutation::DeathNotNoticed, a_crowd, 20),
+    (Mutation::WriteLockReleasedBeforeEnd, a_crowd, 60),
+];
+
+fn with(mut cabinets: Cabinets, planted: ActiveMutation) -> Cabinets {
+    if let Some(fault) = planted {
+        cabinets.options = cabinets.options.mutation(fault);
+    }
+    cabinets
+}
+
+/// Runs at random, with cuts at any time.
+fn at_random(cabinets: &Cabinets, seed: u64, images: usize) -> Outcome {
+    let mut run = Run::new(cabinets, seed, true)?;
+    for _ in 0..40 {
+        run.step()?;
+    }
+    look(cabinets, &run.end(), seed, images)
+}
+
+/// Several processes, some of which are killed.
+fn crowd(cabinets: &Cabinets, seed: u64) -> Outcome {
+    let mut crowd = Crowd::new(cabinets, seed)?;
+    for _ in 0..60 {
+        crowd.step()?;
+    }
+    look(cabinets, &crowd.end(), seed, 20)
+}
+
+fn a_crowd(planted: ActiveMutation, seed: u64) -> Outcome {
+    crowd(&with(Cabinets::small(), planted), seed)
+}
+
+fn look(cabinets: &Cabinets, recording: &Recording<u64>, seed: u64, images: usize) -> Outcome {
+    Ok(Cuts::new(cabinets, seed).look(recording, images, 3)?)
+}
+
+fn small(planted: ActiveMutation, seed: u64) -> Outcome {
+    at_random(&with(Cabinets::small(), planted), seed, 60)
+}
+
+fn spilling(planted: ActiveMutation, seed: u64) -> Outcome {
+    at_random(&with(Cabinets::spilling(), planted), seed, 60)
+}
+
+/// Cuts while a store is opened, which a cut has left.
+fn look_at_recovery(cabinets: &Cabinets, image: Vec<u8>, seed: u64, images: usize) -> Outcome {
+    let disk = SimDisk::new(image);
+    disk.record();
+    let store = disk.open(&cabinets.options)?;
+    let history = History::new(cabinets.read(&store)?);
+    disk.fail_after(0);
+    drop(store);
+    Ok(Cuts::new(cabinets, seed).look(&Recording::of(&disk, history), images, 0)?)
+}
+
+/// Commits of one block each, three times around the log.
+fn around_the_log<'a>(cabinets: &'a Cabinets, seed: u64) -> Outcome<Run<'a>> {
+    let mut run = Run::new(cabinets, seed, false)?;
+    for number in 0..62 {
+        run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, number))?;
+    }
+    Ok(run)
+}
+
+fn laps(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    look(&cabinets, &around_the_log(&cabinets, seed)?.end(), seed, 100)
+}
+
+/// The superblocks are far apart if there are two at all.
+fn laps_and_a_recovery(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let run = around_the_log(&cabinets, seed)?;
+    look_at_recovery(&cabinets, run.disk.crash(&mut Random(seed)), seed, 300)
+}
+
+/// Commits that are not flushed, of some sectors each.
+fn deferred(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    let arrays = 0..6;
+    run.commit(Durability::Durable, |tx, model| {
+        arrays.clone().try_for_each(|index| set_array(tx, model, index, 300, 0))
+    })?;
+    run.begin_here()?;
+    for index in arrays {
+        run.commit(Durability::Deferred, |tx, model| fill_array(tx, model, index, 7))?;
+    }
+    look(&cabinets, &run.end(), seed, 100)
+}
+
+/// Small changes, each with a checkpoint.
+fn checkpoints(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    for number in 0..10 {
+        run.commit(Durability::Deferred, |tx, model| set_number(tx, model, 0, number))?;
+        run.checkpoint()?;
+    }
+    look(&cabinets, &run.end(), seed, 150)
+}
+
+/// The log has room for all but the last record.
+fn the_log_fills_up(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| {
+        set_array(tx, model, 0, 900, 0)?;
+        set_array(tx, model, 1, 4500, 0)
+    })?;
+    run.checkpoint()?;
+    run.begin_here()?;
+    for number in 0.. {
+        let stats = run.store().stats()?;
+        if stats.log_used_bytes > stats.log_bytes / 8 * 5 {
+            break;
+        }
+        run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, number))?;
+    }
+    run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 1, 7))?;
+    look(&cabinets, &run.end(), seed, 100)
+}
+
+/// A load of new pages into a store that holds something.
+fn bulk(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::large(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
+    run.begin_here()?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 270_000, 5))?;
+    look(&cabinets, &run.end(), seed, 40)
+}
+
+/// Transactions that are larger than the log.
+fn spills_follow_each_other(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::spilling(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 9000, 0))?;
+    run.begin_here()?;
+    for number in 0..4 {
+        run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, number))?;
+    }
+    look(&cabinets, &run.end(), seed, 60)
+}
+
+/// What lay at the heap's end was freed, but not durably.
+fn the_heap_shrinks(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::spilling(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 9000, 0))?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 70_000, 1))?;
+    (0..3).try_for_each(|_| run.checkpoint())?;
+    run.begin_here()?;
+    run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 1))?;
+    run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 7))?;
+    look(&cabinets, &run.end(), seed, 60)
+}
+
+/// The file is cut where no state needs it any more, and grows again at once.
+fn the_file_is_cut_and_grows(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    cut_and_grow(&mut run)?;
+    look(&cabinets, &run.end(), seed, 300)
+}
+
+/// The log moves to a larger region, and is used there.
+fn the_log_moves(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::large(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 270_000, 0))?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 0))?;
+    let log_bytes = run.store().stats()?.log_bytes;
+    for number in 0.. {
+        run.begin_here()?;
+        run.commit(Durability::Deferred, |tx, model| fill_array(tx, model, 1, number))?;
+        if run.store().stats()?.log_bytes > log_bytes {
+            break;
+        }
+        assert!(number < 100, "the log stays where it is");
+    }
+    for number in 0..3 {
+        run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, number))?;
+    }
+    let image = run.disk.crash(&mut Random(seed));
+    Cuts::new(&cabinets, seed).look(&run.end(), 40, 1)?;
+    look_at_recovery(&cabinets, image, seed, 60)
+}
+
+fn fault(disk: &SimDisk, further: u64, done: Done) {
+    let first = disk.next_call() + further;
+    let calls = first..first + 1;
+    disk.set_faults(Some(Faults { calls, errno: BAD_DISK, done, spares_reading: true }));
+}
+
+/// Each call of a commit fails once; the program goes on as far as it may, and is
+/// started again without a power cut.
+fn flushes_fail(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    for further in 0..12 {
+        let mut run = Run::new(&cabinets, seed, false)?;
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 300, 0))?;
+        let part = Done::Part(run.random.next());
+        fault(&run.disk, further, run.random.pick(&[Done::Nothing, part]));
+        for number in 1..4 {
+            let _ = run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, number));
+        }
+        run.go_on_failing(3)?;
+        run.start_again()?;
+        look(&cabinets, &run.end(), seed, 20)?;
+    }
+    Ok(())
+}
+
+/// Each call of a checkpoint fails once.
+fn checkpoints_fail(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    for further in 0.. {
+        let mut run = Run::new(&cabinets, seed, false)?;
+        run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
+        run.checkpoint()?;
+        run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 2))?;
+        fault(&run.disk, further, Done::Part(run.random.next()));
+        let first = run.disk.next_call();
+        let is_well = run.checkpoint().is_ok();
+        if run.disk.next_call() <= first + further {
+            break;
+        }
+        // A failure of another call leaves both superblocks whole.
+        if is_well || run.disk.calls().last() != Some(&Call::Sync) {
+            continue;
+        }
+        // What was durable is so, whatever fails.
+        run.disk.record();
+        run.history = History::new(run.model.digest());
+        run.start_again()?;
+        run.disk.fail_after(0);
+        Cuts::new(&cabinets, seed).look(&run.end(), 100, 0)?;
+    }
+    Ok(())
+}
+
+/// One superblock alone is good.
+fn a_superblock_was_torn(planted: ActiveMutation, seed: u64) -> Outcome {
+    let cabinets = with(Cabinets::small(), planted);
+    let mut run = Run::new(&cabinets, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
+    let mut image = run.disk.crash(&mut Random(seed));
+    image[4096 * (seed % 2) as usize + 64] ^= 1;
+    look_at_recovery(&cabinets, image, seed, 200)
+}
+
+/// What a repeater holds: how often it has counted.
+#[persist]
+struct Count {
+    number: u64,
+    /// So that a record fills more than a sector.
+    bytes: [u64; 80],
+}
+
+/// After each start it does again, byte by byte, what it did after the state before.
+struct Repeater {
+    options: OpenOptions,
+}
+
+impl Repeater {
+    fn count(&self, tx: &mut WriteTx<'_>) -> flagstone::Result<u64> {
+        let count = tx.root_or_insert_with("count", || Count { number: 0, bytes: [0; 80] })?;
+        let number = tx.at(count)?.number + 1;
+        tx.put(count, Count { number, bytes: [number; 80] })?;
+        Ok(number)
+    }
+
+    fn commit(&self, store: &Store, disk: &SimDisk, history: &mut History<u64>) -> Outcome {
+        let mut tx = store.write()?;
+        let number = self.count(&mut tx)?;
+        tx.set_durability(Durability::Deferred);
+        history.begin(number, disk.now());
+        Ok(tx.commit()?)
+    }
+}
+
+impl Program for Repeater {
+    type State = u64;
+
+    fn options(&self) -> &OpenOptions {
+        &self.options
+    }
+
+    fn read(&self, store: &Store) -> flagstone::Result<u64> {
+        let tx = store.read()?;
+        let count: Link<Count> = tx.root("count")?;
+        Ok(tx.get(count)?.map_or(0, |count| count.number))
+    }
+
+    fn go_on(
+        &self,
+        store: &Store,
+        disk: &SimDisk,
+        history: &mut History<u64>,
+        _random: &mut Random,
+    ) -> flagstone::Result<()> {
+        let committed = self.commit(store, disk, history);
+        // It dies at once: an orderly end would flush.
+        disk.fail_after(0);
+        committed.map_err(|error| *error.downcast().expect("of flagstone"))
+    }
+}
+
+fn the_same_again(planted: ActiveMutation, seed: u64) -> Outcome {
+    let options = with(Cabinets::small(), planted).options;
+    let repeater = Repeater { options };
+    let (store, disk) = SimDisk::create(&repeater.options)?;
+    store.update(|tx| repeater.count(tx))?;
+    let mut history = History::new(1);
+    disk.record();
+    for _ in 0..8 {
+        repeater.commit(&store, &disk, &mut history)?;
+    }
+    disk.fail_after(0);
+    Ok(Cuts::new(&repeater, seed).look(&Recording::of(&disk, history), 200, 3)?)
+}
+
+/// What is wrong, if anything is.
+fn complaint(attempt: Attempt, planted: ActiveMutation, seed: u64) -> Option<String> {
+    let run = || attempt(planted, seed).map_err(|error| error.to_string());
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(outcome) => outcome.err(),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Some(text.unwrap_or("a panic without words").to_string())
+        }
+    }
+}
+
+/// Runs attempts until one finds the fault; which, and what it found. The same runs
+/// find nothing where nothing is.
+fn catch(fault: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String), String> {
+    for seed in 1..=most {
+        if let Some(complaint) = complaint(attempt, None, seed) {
+            return Err(format!("{fault:?}: run {seed} complains without it: {complaint}"));
+        }
+        if let Some(complaint) = complaint(attempt, Some(fault), seed) {
+            return Ok((seed, complaint));
+        }
+    }
+    Err(format!("{fault:?}: none of {most} runs has noticed"))
+}
+
+#[test]
+fn each_is_caught_and_nothing_is_where_nothing_is() {
+    let hook = std::panic::take_hook();
+    // Panics are findings here, not news.
+    std::panic::set_hook(Box::new(|_| ()));
+    let caught: Vec<_> = CAUGHT_BY
+        .iter()
+        .map(|(fault, attempt, most)| (fault, catch(*fault, *attempt, *most)))
+        .collect();
+    std::panic::set_hook(hook);
+    for (fault, outcome) in &caught {
+        let (run, complaint) = outcome.as_ref().unwrap_or_else(|error| panic!("{error}"));
+        println!("{fault:?}: run {run}: {complaint}");
+    }
+    let is_caught = |fault: &Mutation| caught.iter().any(|(caught, _)| *caught == fault);
+    let forgotten: Vec<_> = Mutation::ALL.into_iter().filter(|fault| !is_caught(fault)).collect();
+    assert!(forgotten.is_empty(), "nothing is tried for {forgotten:?}");
+    println!("{} faults, all caught", caught.len());
+}

@@ -1,0 +1,187 @@
+//! Promise: `flagstone torture` runs structures through crashes, tells what it did,
+//! finds what is planted, and leaves nothing behind but what was found.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// A folder for the store and for temporary files, and the command in it.
+struct Bench {
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("temporary")).expect("a folder in it");
+        Self { folder }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("torture.flag")
+    }
+
+    fn temporary(&self) -> PathBuf {
+        self.folder.path().join("temporary")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
+        command.arg("torture").arg(self.store()).args(arguments).env("TMPDIR", self.temporary());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        told(&self.command(arguments).output().expect("the tool starts"))
+    }
+
+    /// Nothing is there that was not before.
+    fn expect_clean(&self) {
+        let left = |folder: &Path| {
+            let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+            entries.map(|entry| entry.file_name()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(self.folder.path()), ["temporary"]);
+        assert!(left(&self.temporary()).is_empty());
+    }
+}
+
+fn told(output: &Output) -> (Option<i32>, String) {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    println!("{text}");
+    (output.status.code(), text)
+}
+
+/// The number before a word of the summary.
+fn figure(text: &str, word: &str) -> u64 {
+    let before = text.split(word).next().unwrap_or_default();
+    before.split_whitespace().last().and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn sound_structures_are_run_and_nothing_is_left() {
+    let bench = Bench::new();
+    let (code, text) = bench.run(&["--seconds", "3"]);
+    assert_eq!(code, Some(0));
+    assert!(text.contains("no violation"));
+    for what in ["runs", "transactions", "power cuts", "SIGKILLs", "images checked", "reopenings"] {
+        assert!(figure(&text, what) > 0, "{what}");
+    }
+    bench.expect_clean();
+}
+
+#[test]
+fn a_planted_fault_is_found_and_the_seed_repeats_it() {
+    let bench = Bench::new();
+    let plant = ["--kills", "power", "--plant", "acknowledge-before-flush", "--structure", "list"];
+    let (code, first) = bench.run(&[&plant[..], &["--seed", "1"]].concat());
+    assert_eq!(code, Some(1));
+    assert!(first.contains("Lost: ") && first.contains("POWER CUT"));
+    let seed = figure(&first, " repeats it").to_string();
+    let (code, again) = bench.run(&[&plant[..], &["--seed", &seed]].concat());
+    assert_eq!(code, Some(1));
+    let history = |text: &str| text.split_once('\n').map(|(_, history)| history.to_string());
+    assert_eq!(history(&again), history(&first));
+    bench.expect_clean();
+}
+
+#[test]
+fn a_file_that_is_there_is_refused_and_left_alone() {
+    let bench = Bench::new();
+    std::fs::write(bench.store(), "mine").unwrap();
+    let (code, text) = bench.run(&["--kills", "kill"]);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("give a path at which there is nothing"));
+    assert_eq!(std::fs::read(bench.store()).unwrap(), b"mine");
+}
+
+#[test]
+fn what_cannot_be_done_is_told() {
+    let bench = Bench::new();
+    let (code, text) = bench.run(&["--structure", "no such"]);
+    assert!(code == Some(2) && text.contains("possible values: list, "));
+    let nowhere = bench.folder.path().join("nowhere").join("torture.flag");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
+    let (code, text) =
+        told(&command.arg("torture").arg(nowhere).arg("--kills=kill").output().unwrap());
+    assert!(code == Some(2) && text.contains("in a folder that can be written to"));
+}
+
+#[test]
+fn what_shows_nothing_is_no_success() {
+    let bench = Bench::new();
+    let planted = ["--kills", "power", "--plant", "floor-not-awaited", "--seconds", "1"];
+    let (code, text) = bench.run(&planted);
+    assert!(code == Some(2) && text.contains("BarrierNotAwaited was not found"));
+    let (code, text) = bench.run(&["--seconds", "0"]);
+    assert!(code == Some(2) && text.contains("no run came to its end"));
+    bench.expect_clean();
+}
+
+#[test]
+fn each_structure_meets_both_kinds_of_kills() {
+    let bench = Bench::new();
+    for structures in [["list", "vec"], ["vec", "list"]] {
+        let [first, second] = structures.map(|name| ["--structure", name]);
+        let planted = ["--plant", "acknowledge-before-flush", "--seed", "1"];
+        let (code, text) = bench.run(&[&planted[..], &first, &second].concat());
+        // The first power cuts are those of the second round.
+        assert!(code == Some(1) && text.contains("in `list`"), "{text}");
+        assert!(text.contains("seed 2 repeats it"), "{text}");
+    }
+    bench.expect_clean();
+}
+
+/// Processes whose command line names the store.
+fn with_store(store: &Path) -> Vec<rustix::process::Pid> {
+    let store = store.to_str().expect("a path of letters");
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let names = |number: &i32| {
+        let line = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(store)
+    };
+    numbers.filter(names).filter_map(rustix::process::Pid::from_raw).collect()
+}
+
+#[test]
+fn no_child_outlives_its_parent() {
+    for millis in [200, 300, 400, 500, 600] {
+        let bench = Bench::new();
+        let mut command = bench.command(&["--seconds", "100", "--kills", "kill"]);
+        let mut parent = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(millis));
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let begun = Instant::now();
+        while !with_store(&bench.store()).is_empty() && begun.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let left = with_store(&bench.store());
+        for child in &left {
+            let _ = rustix::process::kill_process(*child, rustix::process::Signal::KILL);
+        }
+        assert!(left.is_empty(), "{left:?} are left after {millis} ms");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_it_in_order() {
+    let bench = Bench::new();
+    let mut command = bench.command(&["--seconds", "100", "--kills", "kill"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let begun = Instant::now();
+    while !bench.store().exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it comes to its store");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = rustix::process::Pid::from_raw(child.id() as i32).expect("an id");
+    rustix::process::kill_process(id, rustix::process::Signal::INT).expect("a signal");
+    let (code, text) = told(&child.wait_with_output().expect("its end"));
+    assert_eq!(code, Some(0));
+    assert!(text.contains("no violation") && begun.elapsed() < Duration::from_secs(60));
+    bench.expect_clean();
+}

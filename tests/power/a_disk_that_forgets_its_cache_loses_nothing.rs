@@ -1,0 +1,75 @@
+//! Promise: a power cut leaves exactly one committed state, none older than the
+//! last durable commit that was acknowledged, also on a disk with a volatile write
+//! cache: of what was not flushed it forgets everything, or any of the writes, or
+//! any of their sectors.
+//!
+//! Flushes are all that such a disk promises. So this also tells whether a file
+//! system hands them down to it, and the store waits for them.
+
+use flagstone::sim::Mutation;
+use testkit::power::Test;
+use testkit::power::cuts::cached::{Cached, probe_disk};
+use testkit::power::cuts::cut_run::Campaign;
+use testkit::power::cuts::disk::Keep;
+use testkit::power::scratch_fs::{Bench, Kind};
+use testkit::{is_long, seed};
+
+/// Cuts on each file system and of each kind; ten times as many in the long mode.
+const CUTS: u64 = 50;
+/// Cuts by which a mistake must have been found; a few are enough mostly.
+const CONTROL_CUTS: u64 = 1000;
+
+/// What is tested of one file system and one kind of loss.
+#[derive(Clone, Copy)]
+enum Subject {
+    Promise,
+    /// The store makes a mistake.
+    ActiveMutation(Mutation),
+    /// The disk makes one.
+    Lie,
+}
+
+fn test(kind: Kind, keep: Keep, subject: Subject) -> Test {
+    let subject_name = match subject {
+        Subject::Promise => String::new(),
+        Subject::ActiveMutation(plant) => format!(", {plant:?}"),
+        Subject::Lie => ", the disk lies".to_string(),
+    };
+    let name = format!("{}, {} survive{subject_name}", kind.name(), keep.name());
+    let label = name.clone();
+    let run = move || {
+        let bench = Bench::new()?;
+        let mut machine = Cached::new(kind, keep, &bench);
+        machine.lies = matches!(subject, Subject::Lie).then(|| seed(1));
+        // Two that sync one file at a time lose syncs on btrfs.
+        let writes_back = kind != Kind::Btrfs;
+        let cuts = if is_long() { CUTS * 10 } else { CUTS };
+        let plant = match subject {
+            Subject::ActiveMutation(plant) => Some(plant),
+            Subject::Promise | Subject::Lie => None,
+        };
+        let mut campaign = Campaign { name: label, cuts, seed: seed(1), writes_back, plant };
+        if matches!(subject, Subject::Promise) {
+            return campaign.expect_no_loss(&mut machine, &bench);
+        }
+        campaign.cuts = CONTROL_CUTS;
+        campaign.expect_loss(&mut machine, &bench)
+    };
+    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+}
+
+pub fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for kind in [Kind::Ext4, Kind::Xfs, Kind::Btrfs] {
+        tests.extend(Keep::ALL.map(|keep| test(kind, keep, Subject::Promise)));
+        let early = Subject::ActiveMutation(Mutation::AcknowledgeBeforeFlush);
+        tests.push(test(kind, Keep::Nothing, early));
+        tests.push(test(kind, Keep::Nothing, Subject::Lie));
+    }
+    // A sync on btrfs writes the whole file, which hides a wrong order.
+    for kind in [Kind::Ext4, Kind::Xfs] {
+        let order = Subject::ActiveMutation(Mutation::SuperblockBeforeHeap);
+        tests.extend(Keep::ALL.map(|keep| test(kind, keep, order)));
+    }
+    tests
+}

@@ -1,0 +1,142 @@
+//! Promise: a process that is stopped keeps the others that share its store waiting for ten
+//! seconds, after which they are told which one it is; nothing is half done then, and once it
+//! goes on or is gone, so do they.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use flagstone::{Checkpoints, Durability, ErrorKind, Link, OpenOptions, Store};
+use rustix::process::{Pid, Signal, kill_process};
+use testkit::{TestResult, assert_refused};
+
+const CHILD: &str = "FLAGSTONE_STOPPED";
+
+fn open(path: &Path) -> flagstone::Result<Store> {
+    let options = OpenOptions::new().log_bytes(64 * 1024).checkpoints(Checkpoints::ByCommits);
+    // SAFETY: a file of this test's own.
+    unsafe { options.open_shared(path) }
+}
+
+/// Another process that has the store open, and does nothing.
+struct Other(Child);
+
+impl Other {
+    /// In the child this is, it never returns.
+    fn begin(test: &str, path: &Path) -> TestResult<Self> {
+        let mut child = testkit::child(&testkit::test_path!(test), CHILD, path)
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(child.stdout.take().ok_or("its output")?).lines();
+        for line in lines {
+            if line?.contains("is open") {
+                return Ok(Self(child));
+            }
+        }
+        Err("the other process did not open the store".into())
+    }
+
+    fn be_it() -> TestResult {
+        let Some(path) = std::env::var_os(CHILD) else { return Ok(()) };
+        let _store = open(Path::new(&path))?;
+        println!("the store is open");
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn send(&self, signal: Signal) -> TestResult {
+        let process = Pid::from_raw(self.0.id() as i32).ok_or("a process")?;
+        Ok(kill_process(process, signal)?)
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Replaces the array by one that is larger than half of the log.
+fn set_large(store: &Store, value: u64) -> flagstone::Result<()> {
+    let mut tx = store.write()?;
+    let old: Link<[u64]> = tx.root("array")?;
+    let new = tx.alloc_slice_copy(&[value; 20_000])?;
+    tx.set_root("array", new)?;
+    if !old.is_null() {
+        tx.free(old)?;
+    }
+    tx.commit()
+}
+
+fn first(store: &Store) -> flagstone::Result<u64> {
+    let tx = store.read()?;
+    Ok(tx.at(tx.root::<[u64]>("array")?)?[0])
+}
+
+/// A checkpoint must follow a large commit. Whether everybody will answer it is asked before,
+/// also if nothing was logged since they last did.
+#[test]
+fn a_large_commit_is_refused_before_it_stands() -> TestResult {
+    Other::be_it()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (store, beside) = (open(&path)?, open(&path)?);
+    let other = Other::begin("a_large_commit_is_refused_before_it_stands", &path)?;
+    set_large(&store, 1)?;
+    other.send(Signal::STOP)?;
+    let refused = testkit::refusal(set_large(&store, 2));
+    let ErrorKind::ProcessUnresponsive { process, .. } = refused.kind() else {
+        return Err(refused.into());
+    };
+    assert_eq!(*process, other.0.id());
+    assert_eq!((first(&store)?, first(&beside)?), (1, 1));
+    other.send(Signal::CONT)?;
+    set_large(&beside, 3)?;
+    assert_eq!(first(&store)?, 3);
+    assert!(store.check()?.is_clean());
+    Ok(())
+}
+
+/// Whoever asked has answered for itself, also if its checkpoint failed: another one's goes on
+/// at the same place without asking it again.
+#[test]
+fn a_checkpoint_that_failed_leaves_nothing_behind() -> TestResult {
+    Other::be_it()?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let store = open(&path)?;
+    store.update(|tx| {
+        let array = tx.alloc_slice_copy(&[0u64; 2048])?;
+        tx.set_root("array", array)
+    })?;
+    let asking = open(&path)?;
+    let other = Other::begin("a_checkpoint_that_failed_leaves_nothing_behind", &path)?;
+    let add = |words: usize| -> flagstone::Result<()> {
+        let mut tx = store.write()?;
+        tx.set_durability(Durability::Deferred);
+        let array: Link<[u64]> = tx.root("array")?;
+        tx.at_mut(array)?[..words].iter_mut().for_each(|word| *word = *word * 31 + 7);
+        tx.commit()
+    };
+    store.checkpoint()?;
+    // Three images, of which two are idle then.
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(asking.read()?);
+        add(8)?;
+    }
+    held.drain(..2);
+    (0..3).try_for_each(|_| add(1000))?;
+    other.send(Signal::STOP)?;
+    assert_refused!(asking.checkpoint(), ProcessUnresponsive { .. });
+    other.send(Signal::CONT)?;
+    held.push(asking.read()?);
+    store.checkpoint()?;
+    // Over the log that the idle images would need.
+    (0..4).try_for_each(|_| add(1000))?;
+    assert_eq!(first(&asking)?, first(&store)?);
+    assert!(store.check()?.is_clean());
+    Ok(())
+}

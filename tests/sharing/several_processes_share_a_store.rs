@@ -1,0 +1,277 @@
+//! Promise: several processes write one store by turns, and each sees what the others
+//! committed. Each store here has locks and mappings of its own, as a process has.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use flagstone::{Durability, ErrorKind, Link, OpenOptions, Store};
+use testkit::{TestResult, assert_refused, refusal};
+
+fn options() -> OpenOptions {
+    OpenOptions::new().log_bytes(64 * 1024)
+}
+
+fn open(path: &Path) -> flagstone::Result<Store> {
+    // SAFETY: a file of this test's own.
+    unsafe { options().open_shared(path) }
+}
+
+fn add(store: &Store, durability: Durability) -> flagstone::Result<u64> {
+    let mut tx = store.write()?;
+    tx.set_durability(durability);
+    let count = tx.root_or_insert_with("count", || 0u64)?;
+    *tx.at_mut(count)? += 1;
+    let value = tx.read(count)?;
+    tx.commit()?;
+    Ok(value)
+}
+
+fn count(store: &Store) -> flagstone::Result<u64> {
+    let tx = store.read()?;
+    let count: Link<u64> = tx.root("count")?;
+    tx.read(count)
+}
+
+#[test]
+fn each_sees_what_the_others_commit() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let stores = [open(&path)?, open(&path)?, open(&path)?];
+    for number in 1..=3000 {
+        let durability = if number % 10 == 0 { Durability::Durable } else { Durability::Deferred };
+        assert_eq!(add(&stores[number as usize % 3], durability)?, number);
+        assert_eq!(count(&stores[(number / 3) as usize % 3])?, number);
+    }
+    let report = stores[1].check()?;
+    assert!(report.is_clean(), "{report:?}");
+    for store in stores {
+        store.close()?;
+    }
+    // SAFETY: a file of this test's own.
+    let store = unsafe { Store::open(&path)? };
+    assert_eq!(count(&store)?, 3000);
+    Ok(())
+}
+
+/// A thread that has commits to wait for still writes, however long ago its turn began.
+#[test]
+fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    let mut waiting = Vec::new();
+    for store in [&first, &second, &first, &first] {
+        let mut tx = store.write()?;
+        let count = tx.root_or_insert_with("count", || 0u64)?;
+        *tx.at_mut(count)? += 1;
+        waiting.push(tx.commit_later()?);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(count(&second)?, 4);
+    waiting.into_iter().try_for_each(|commit| commit.wait())?;
+    Ok(())
+}
+
+/// A thread of a process flushes at the end of its turn what the others of its threads wait
+/// for. One that looked just before that must not wait for another process's turn: it has
+/// been answered. Each round looks a little later into that end.
+#[test]
+fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    let mut rounds = 0;
+    for round in 0..24 {
+        let answered = AtomicBool::new(false);
+        let (sender, joined) = mpsc::channel();
+        let is_in_time = std::thread::scope(|scope| -> flagstone::Result<bool> {
+            let (first, second, answered) = (&first, &second, &answered);
+            let mut tx = first.write()?;
+            *tx.root_or_insert_with("count", || 0u64).and_then(|count| tx.at_mut(count))? += 1;
+            let (release, released) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                // Joins the turn, and waits for the transaction in it.
+                let tx = first.write();
+                let _ = sender.send(());
+                let _ = released.recv();
+                drop(tx);
+            });
+            std::thread::sleep(Duration::from_micros(300));
+            let pending = tx.commit_later()?;
+            let has_joined = joined.recv_timeout(Duration::from_millis(50)).is_ok();
+            let other = scope.spawn(move || {
+                let _tx = second.write();
+                let begun = Instant::now();
+                while !answered.load(SeqCst) && begun.elapsed() < Duration::from_secs(3) {
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                answered.load(SeqCst)
+            });
+            std::thread::sleep(Duration::from_millis(2));
+            drop(release);
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(10 * round) {
+                std::hint::spin_loop();
+            }
+            pending.wait()?;
+            answered.store(true, SeqCst);
+            rounds += u32::from(has_joined);
+            Ok(other.join().expect("no panic") || !has_joined)
+        })?;
+        assert!(is_in_time, "round {round} waited for the other process");
+    }
+    assert!(rounds > 0, "no thread ever joined another one's turn");
+    Ok(())
+}
+
+/// Threads of several processes at once: each commit counts, and none waits for ever.
+#[test]
+fn threads_of_all_processes_write_at_once() -> TestResult {
+    const EACH: u64 = 150;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let stores = [open(&path)?, open(&path)?, open(&path)?];
+    std::thread::scope(|threads| {
+        for (index, store) in stores.iter().enumerate() {
+            for thread in 0..3 {
+                threads.spawn(move || {
+                    for round in 0..EACH {
+                        let durable = (round + thread).is_multiple_of(16);
+                        let kind = if durable { Durability::Durable } else { Durability::Deferred };
+                        let before = add(store, kind).expect("a commit");
+                        assert!(count(store).expect("the count") >= before);
+                        if round.is_multiple_of(50) && index == 1 {
+                            store.checkpoint().expect("a checkpoint");
+                        }
+                    }
+                });
+            }
+        }
+    });
+    assert_eq!(count(&stores[2])?, 9 * EACH);
+    Ok(())
+}
+
+#[test]
+fn ways_to_open_that_do_not_fit_are_refused() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let store = open(&path)?;
+    let alone = || {
+        unsafe_open(&path, |options, path| {
+            // SAFETY: a file of this test's own.
+            unsafe { options.open(path) }
+        })
+    };
+    let to_read = || {
+        unsafe_open(&path, |options, path| {
+            // SAFETY: a file of this test's own.
+            unsafe { options.open_read_only(path) }
+        })
+    };
+    assert_refused!(alone(), Locked { .. });
+    assert_refused!(to_read(), Locked { .. });
+    assert_refused!(OpenOptions::new().open_private(&path), Locked { .. });
+    assert_refused!(OpenOptions::new().open_copy(&path), Locked { .. });
+    drop(store);
+    let reader = to_read()?;
+    assert_refused!(open(&path), Locked { .. });
+    drop(reader);
+    let owner = alone()?;
+    assert_refused!(open(&path), Locked { .. });
+    drop(owner);
+    // What is no store is told, and left as it is.
+    let other = folder.path().join("text");
+    std::fs::write(&other, "x".repeat(20_000))?;
+    assert_refused!(open(&other), NotAStore { .. });
+    assert_eq!(std::fs::read_to_string(&other)?, "x".repeat(20_000));
+    std::fs::write(&other, "short")?;
+    assert_refused!(open(&other), NotAStore { .. });
+    Ok(())
+}
+
+fn unsafe_open(
+    path: &Path,
+    open: impl Fn(&OpenOptions, &Path) -> flagstone::Result<Store>,
+) -> flagstone::Result<Store> {
+    open(&options(), path)
+}
+
+/// A writer that does not end its turn is named to whoever waits for theirs; threads of
+/// one process wait together, and not one after the other.
+#[test]
+fn who_keeps_others_waiting_is_named() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    let tx = first.write()?;
+    let (begun, own) = (Instant::now(), std::process::id());
+    let errors = std::thread::scope(|scope| {
+        let waiting = [(); 3].map(|()| scope.spawn(|| refusal(second.write())));
+        waiting.map(|thread| thread.join().expect("no panic"))
+    });
+    let took = begun.elapsed();
+    for error in errors {
+        let ErrorKind::ProcessUnresponsive { process, waited, .. } = error.kind() else {
+            panic!("{error}");
+        };
+        assert_eq!(*process, own);
+        assert!(took >= *waited && took < *waited * 2, "they took {took:?}");
+    }
+    drop(tx);
+    assert_eq!(add(&second, Durability::Durable)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_commit_elsewhere_wakes_who_waits() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let (first, second) = (open(&path)?, open(&path)?);
+    add(&first, Durability::Deferred)?;
+    let seen = second.read()?.position();
+    assert!(!second.wait_for_commit(seen, Duration::from_millis(20))?);
+    std::thread::scope(|threads| -> TestResult {
+        let waiting = threads.spawn(|| second.wait_for_commit(seen, Duration::from_secs(60)));
+        std::thread::sleep(Duration::from_millis(20));
+        add(&first, Durability::Deferred)?;
+        assert!(waiting.join().expect("no panic")?);
+        Ok(())
+    })?;
+    assert_eq!(count(&second)?, 2);
+    Ok(())
+}
+
+/// The program's own report of readers runs without a turn: it may write, or panic, also
+/// where a process has died.
+#[test]
+fn a_report_of_readers_may_write_and_panic() -> TestResult {
+    use std::sync::{Arc, OnceLock, Weak};
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let this: Arc<OnceLock<Weak<Store>>> = Arc::default();
+    let known = Arc::clone(&this);
+    let options = options().report_readers(Duration::ZERO, move |_| {
+        let store = known.get().and_then(Weak::upgrade).expect("the store");
+        add(&store, Durability::Durable).expect("a commit");
+        panic!("as a program's own code may");
+    });
+    // SAFETY: a file of this test's own.
+    let store = Arc::new(unsafe { options.open_shared(&path) }?);
+    this.set(Arc::downgrade(&store)).expect("once");
+    let other = open(&path)?;
+    add(&store, Durability::Durable)?;
+    let held = store.read()?;
+    add(&other, Durability::Durable)?;
+    assert_eq!(count(&store)?, 2);
+    let reported = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| store.checkpoint()));
+    assert!(reported.is_err(), "the report was not made");
+    assert_eq!(count(&other)?, 3);
+    drop(held);
+    add(&other, Durability::Durable)?;
+    assert_eq!(add(&store, Durability::Durable)?, 5);
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! To read alone, where no byte of the file changes; as a private copy, whose changes stay
+//! in memory; through a copy that is written through, which needs no promise; and in
+//! memory. Ways that do not go together are refused with a word.
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use flagstone::collections::Vec as StoredVec;
+use flagstone::{Link, OpenOptions, Store};
+use testkit::{TestResult, assert_refused};
+
+fn fill(store: &Store, count: u64) -> flagstone::Result<Link<StoredVec<u64>>> {
+    let mut tx = store.write()?;
+    let numbers = tx.root_or_insert_with("numbers", StoredVec::<u64>::new)?;
+    for number in 0..count {
+        numbers.push(&mut tx, number)?;
+    }
+    tx.commit()?;
+    Ok(numbers)
+}
+
+fn numbers(store: &Store) -> flagstone::Result<Vec<u64>> {
+    let tx = store.read()?;
+    let root = tx.root::<StoredVec<u64>>("numbers")?;
+    Ok(tx.at(root)?.as_slice(&tx)?.to_vec())
+}
+
+fn open_read_only(path: &Path) -> flagstone::Result<Store> {
+    // SAFETY: nothing but this test knows the file.
+    unsafe { OpenOptions::new().open_read_only(path) }
+}
+
+/// A store of 5000 numbers, and a copy of its file from before it was closed.
+fn made(folder: &Path) -> flagstone::Result<(std::path::PathBuf, std::path::PathBuf)> {
+    let (path, unclean) = (folder.join("store"), folder.join("unclean"));
+    let store = testkit::open(&path)?;
+    let _ = fill(&store, 5000)?;
+    std::fs::copy(&path, &unclean).expect("a copy");
+    store.close()?;
+    Ok((path, unclean))
+}
+
+#[test]
+fn to_read_alone_it_is_not_written() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (path, unclean) = made(folder.path())?;
+    for path in [path, unclean] {
+        let before = std::fs::read(&path)?;
+        let store = open_read_only(&path)?;
+        let second = open_read_only(&path)?;
+        assert_eq!(numbers(&store)?, (0..5000).collect::<Vec<u64>>());
+        assert_eq!(numbers(&second)?.len(), 5000);
+        assert_refused!(store.write(), ReadOnly { .. });
+        store.sync()?;
+        store.checkpoint()?;
+        assert!(store.check()?.is_clean());
+        assert_refused!(testkit::open(&path), Locked { .. });
+        store.close()?;
+        drop(second);
+        assert!(std::fs::read(&path)? == before, "a byte of the file changed");
+        let writer = testkit::open(&path)?;
+        assert_refused!(open_read_only(&path), Locked { .. });
+        assert_eq!(numbers(&writer)?.len(), 5000);
+    }
+    assert_refused!(open_read_only(&folder.path().join("none")), NoSuchFile { .. });
+    Ok(())
+}
+
+#[test]
+fn it_says_whether_records_were_applied() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (path, unclean) = made(folder.path())?;
+    assert_eq!(open_read_only(&path)?.stats()?.replayed_bytes, 0);
+    for _ in 0..2 {
+        assert!(open_read_only(&unclean)?.stats()?.replayed_bytes > 0);
+    }
+    assert!(testkit::open(&unclean)?.stats()?.replayed_bytes > 0);
+    assert_eq!(open_read_only(&unclean)?.stats()?.replayed_bytes, 0, "it was recovered");
+    Ok(())
+}
+
+#[test]
+fn what_changes_in_a_private_copy_stays_there() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let (path, unclean) = made(folder.path())?;
+    for path in [path, unclean] {
+        let before = std::fs::read(&path)?;
+        let copies =
+            [OpenOptions::new().open_private(&path)?, OpenOptions::new().open_private(&path)?];
+        for (index, copy) in copies.iter().enumerate() {
+            // Enough for checkpoints, growth, and moves of the log.
+            let _ = fill(copy, 400_000 + index as u64)?;
+            copy.checkpoint()?;
+            let _ = fill(copy, 10)?;
+            assert_eq!(numbers(copy)?.len(), 405_010 + index);
+            assert!(copy.check()?.is_clean());
+        }
+        // The file is free: others write it, and a copy shows what it was made of.
+        assert!(std::fs::read(&path)? == before, "a byte of the file changed");
+        let writer = testkit::open(&path)?;
+        let _ = fill(&writer, 1)?;
+        assert_refused!(OpenOptions::new().open_private(&path), Locked { .. });
+        assert_eq!(numbers(&writer)?.len(), 5001);
+        assert_eq!(numbers(&copies[0])?.len(), 405_010);
+    }
+    assert_refused!(OpenOptions::new().open_private(folder.path().join("none")), NoSuchFile { .. });
+    Ok(())
+}
+
+#[test]
+fn through_a_copy_no_other_program_changes_what_is_read() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let store = OpenOptions::new().open_copy(&path)?;
+    let _ = fill(&store, 5000)?;
+    store.checkpoint()?;
+    assert_refused!(testkit::open(&path), Locked { .. });
+    let good = std::fs::read(&path)?;
+    // A program that does not ask for the lock overwrites all of it.
+    let file = std::fs::OpenOptions::new().write(true).open(&path)?;
+    file.write_all_at(&vec![0xff; good.len()], 0)?;
+    assert_eq!(numbers(&store)?, (0..5000).collect::<Vec<u64>>());
+    assert!(store.check()?.is_clean());
+    file.write_all_at(&good, 0)?;
+    let _ = fill(&store, 1)?;
+    store.close()?;
+    assert_eq!(numbers(&testkit::open(&path)?)?.len(), 5001);
+    Ok(())
+}
+
+const CHILD: &str = "FLAGSTONE_COPY";
+
+#[test]
+fn through_a_copy_a_killed_writer_loses_nothing() -> TestResult {
+    if let Some(path) = std::env::var_os(CHILD) {
+        let store = OpenOptions::new().open_copy(path)?;
+        let _ = fill(&store, 300_000)?;
+        for _ in 0..50 {
+            let _ = fill(&store, 100)?;
+        }
+        store.checkpoint()?;
+        let _ = fill(&store, 7)?;
+        std::process::abort();
+    }
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("store");
+    let name = "through_a_copy_a_killed_writer_loses_nothing";
+    let output = testkit::child(&testkit::test_path!(name), CHILD, &path).output()?;
+    assert!(!output.status.success());
+    let store = OpenOptions::new().verify(true).open_copy(&path)?;
+    assert_eq!(numbers(&store)?.len(), 305_007);
+    assert!(store.stats()?.replayed_bytes > 0);
+    Ok(())
+}
+
+#[test]
+fn in_memory_it_is_like_any_other() -> TestResult {
+    let store = Store::in_memory()?;
+    let _ = fill(&store, 300_000)?;
+    let held = store.read()?;
+    for _ in 0..50 {
+        let _ = fill(&store, 1000)?;
+    }
+    store.checkpoint()?;
+    assert_eq!(numbers(&store)?.len(), 350_000);
+    let root = held.root::<StoredVec<u64>>("numbers")?;
+    assert_eq!(held.at(root)?.len(), 300_000);
+    drop(held);
+    assert!(store.check()?.is_clean());
+    store.close()?;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! Promise: whatever a file says, no object lies in the heap's header. Images take from there
+//! where the log is, which changes under all of them: a program's store to it could give out
+//! references to bytes that change.
+
+use flagstone::{Link, OpenOptions, Store};
+use testkit::{TestResult, assert_refused, forge, open_with};
+
+const PAGE: usize = 4096;
+/// Where the heap begins in the file.
+const HEAP: usize = 4 * PAGE;
+/// Fields of the heap's header.
+const ROOTS: usize = 24;
+const LOG: usize = 40;
+/// An entry of the directory of roots, and what lies in it where.
+const ROOT: usize = 32;
+const TYPE_NUMBER: usize = 12;
+const OFFSET: usize = 16;
+
+/// A closed store with the roots `blob` and `visits`, in this order.
+fn sample(folder: &tempfile::TempDir) -> TestResult<Vec<u8>> {
+    let path = folder.path().join("sample");
+    let store = open_with(&path, &options())?;
+    store.update(|tx| {
+        let visits = tx.alloc(0u64)?;
+        tx.set_root("visits", visits)?;
+        let blob = tx.alloc_slice_copy(&[1u8; PAGE])?;
+        tx.set_root("blob", blob)
+    })?;
+    store.close()?;
+    Ok(std::fs::read(&path)?)
+}
+
+fn options() -> OpenOptions {
+    OpenOptions::new().log_bytes(64 * 1024)
+}
+
+fn open(folder: &tempfile::TempDir, bytes: &[u8]) -> TestResult<Store> {
+    let path = folder.path().join("forged");
+    std::fs::write(&path, bytes)?;
+    Ok(open_with(&path, &options())?)
+}
+
+fn set_number32(bytes: &mut [u8], at: usize, number: u32) {
+    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+}
+
+/// Says that page 0 is a run of its own, of this type.
+fn claim_the_header(bytes: &mut [u8], type_number: u32) {
+    let descriptor = HEAP + PAGE;
+    bytes[descriptor] = 2;
+    set_number32(bytes, descriptor + 4, type_number);
+    set_number32(bytes, descriptor + 12, 1);
+    forge::set_number(bytes, descriptor + 24, PAGE as u64);
+}
+
+#[test]
+fn not_even_if_its_page_is_described_as_one() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut bytes = sample(&folder)?;
+    let roots = HEAP + forge::number32(&bytes, HEAP + ROOTS) as usize * PAGE;
+    let type_of_visits = forge::number32(&bytes, roots + ROOT + TYPE_NUMBER);
+    claim_the_header(&mut bytes, type_of_visits);
+    let log = u64::from(forge::number32(&bytes, HEAP + LOG));
+    forge::set_number(&mut bytes, roots + OFFSET, log * PAGE as u64);
+    forge::set_number(&mut bytes, roots + ROOT + OFFSET, LOG as u64);
+    let store = open(&folder, &bytes)?;
+    let blob = |store: &Store| -> flagstone::Result<usize> {
+        let tx = store.read()?;
+        tx.at(tx.root::<[u8]>("blob")?).map(<[u8]>::len)
+    };
+    assert_refused!(blob(&store), LinkOutOfBounds { .. } | LinkNotLive { .. });
+    let mut tx = store.write()?;
+    let visits: Link<u64> = tx.root("visits")?;
+    assert_refused!(tx.at_mut(visits), LinkNotLive { .. });
+    assert_refused!(tx.put(visits, 7), LinkNotLive { .. });
+    assert_refused!(tx.free(visits), LinkNotWhole { .. });
+    // What was asked for in vain is nowhere, and the log is where it was.
+    tx.commit()?;
+    assert_refused!(blob(&store), LinkOutOfBounds { .. } | LinkNotLive { .. });
+    let _ = store.update(|tx| tx.alloc(1u64))?;
+    Ok(())
+}
+
+#[test]
+fn nor_the_directory_of_roots() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let mut bytes = sample(&folder)?;
+    forge::set_number(&mut bytes, HEAP + ROOTS, 1 << 32);
+    forge::set_number(&mut bytes, HEAP + ROOTS + 8, 3);
+    claim_the_header(&mut bytes, 0);
+    // The second root of such a directory: its name begins where its first word says, which
+    // is their number; and the pages of the log are its length.
+    let (start, len) = (HEAP + 3, forge::number32(&bytes, HEAP + LOG) as usize);
+    let name = std::str::from_utf8(&bytes[start..][..len])?.to_string();
+    let log = bytes[HEAP + LOG..][..16].to_vec();
+    let store = open(&folder, &bytes)?;
+    let mut tx = store.write()?;
+    assert_refused!(tx.remove_root(&name), Corrupt { .. });
+    let link = tx.alloc(1u64)?;
+    assert!(tx.set_root("zzz", link).is_err());
+    tx.commit()?;
+    store.close()?;
+    let after = std::fs::read(folder.path().join("forged"))?;
+    assert_eq!(after[HEAP + LOG..][..16], log);
+    Ok(())
+}

@@ -1,0 +1,439 @@
+//! Promise: what is not a store, or is one no more, is not opened; the error
+//! says which of the many cases it is; and the file stays as it was, byte for
+//! byte. What one superblock can still tell is not lost.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use flagstone::{Error, ErrorKind, OpenOptions, Result, Store};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use tempfile::TempDir;
+use testkit::{Random, TestResult, assert_refused, forge, open, open_with, refusal};
+
+const PAGE: usize = 4096;
+/// Superblocks, coordination page, and a page of zeros: what every store has.
+const HEAD: usize = 4 * PAGE;
+/// What both superblocks begin with.
+const MAGIC: &[u8] = b"flagstone heap\r\n";
+/// What the coordination page begins with while the file is being made.
+const UNFINISHED: &[u8] = b"flagstone begun\n";
+
+/// A folder for one file.
+struct Place {
+    folder: TempDir,
+    path: PathBuf,
+}
+
+impl Place {
+    fn new() -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("file");
+        Ok(Self { folder, path })
+    }
+
+    fn with(bytes: &[u8]) -> io::Result<Self> {
+        let place = Self::new()?;
+        fs::write(&place.path, bytes)?;
+        Ok(place)
+    }
+
+    /// What must not change: which file it is, its times, mode and bytes, and
+    /// how many there are.
+    fn look(&self) -> io::Result<(String, Vec<u8>)> {
+        let found = fs::metadata(&self.path)?;
+        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+        let files = fs::read_dir(self.folder.path())?.count();
+        let id = format!("{} {:o} {times:?} {files}", found.ino(), found.mode());
+        let bytes = if found.is_file() { fs::read(&self.path)? } else { Vec::new() };
+        Ok((id, bytes))
+    }
+}
+
+/// The error of opening, with and without leave to create and with salvage;
+/// nothing changes meanwhile.
+#[track_caller]
+fn refused_untouched(place: &Place) -> Result<()> {
+    let before = place.look().expect("to look at it");
+    let options = OpenOptions::new();
+    refusal(open_with(&place.path, &options.clone().salvage(true)));
+    refusal(open_with(&place.path, &options));
+    assert!(before == place.look().expect("to look at it"), "it was changed");
+    refused_without_leave_to_create(place)
+}
+
+/// The error of opening without leave to create, in each way; nothing changes meanwhile.
+#[track_caller]
+fn refused_without_leave_to_create(place: &Place) -> Result<()> {
+    let before = place.look().expect("to look at it");
+    let options = OpenOptions::new().create(false);
+    refusal(options.open_copy(&place.path));
+    refusal(options.open_private(&place.path));
+    // SAFETY: nothing but the test knows the file.
+    refusal(unsafe { options.open_shared(&place.path) });
+    // SAFETY: as above.
+    refusal(unsafe { options.open_read_only(&place.path) });
+    let error = refusal(open_with(&place.path, &options));
+    assert!(before == place.look().expect("to look at it"), "it was changed; {error}");
+    assert!(error.to_string().starts_with(&place.path.display().to_string()), "{error}");
+    Err(error)
+}
+
+/// A store that holds `numbers`, closed.
+fn store(numbers: &[u64]) -> TestResult<Place> {
+    let place = Place::new()?;
+    let store = open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?;
+    store.update(|tx| {
+        let numbers = tx.alloc_slice_copy(numbers)?;
+        tx.set_root("numbers", numbers)
+    })?;
+    store.close()?;
+    Ok(place)
+}
+
+fn numbers(store: &Store) -> Result<Vec<u64>> {
+    let tx = store.read()?;
+    Ok(tx.at(tx.root::<[u64]>("numbers")?)?.to_vec())
+}
+
+/// Changes both superblocks and makes their checksums right.
+fn change_superblocks(place: &Place, change: impl Fn(&mut [u8])) -> io::Result<()> {
+    let mut bytes = fs::read(&place.path)?;
+    forge::superblocks(&mut bytes, change);
+    fs::write(&place.path, bytes)
+}
+
+#[test]
+fn a_folder_a_fifo_a_socket_and_a_device_are_named_as_what_they_are() -> TestResult {
+    let place = Place::new()?;
+    fs::create_dir(&place.path)?;
+    assert_refused!(refused_untouched(&place), NotAFile { found: "a directory", .. });
+    let place = Place::new()?;
+    mkfifoat(CWD, &place.path, Mode::RUSR | Mode::WUSR)?;
+    assert_refused!(refused_untouched(&place), NotAFile { found: "a FIFO", .. });
+    assert!(fs::metadata(&place.path)?.file_type().is_fifo());
+    let place = Place::new()?;
+    let _socket = std::os::unix::net::UnixListener::bind(&place.path)?;
+    assert_refused!(refused_untouched(&place), NotAFile { found: "a socket", .. });
+    assert_refused!(open(Path::new("/dev/zero")), NotAFile { found: "a device", .. });
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_is_said_to_be_empty() -> TestResult {
+    let place = Place::with(&[])?;
+    assert_refused!(refused_without_leave_to_create(&place), EmptyFile { .. });
+    let error = refused_without_leave_to_create(&place).expect_err("it is refused");
+    assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
+    Ok(())
+}
+
+#[test]
+fn a_foreign_file_of_any_length_is_no_store() -> TestResult {
+    let mut random = Random(7);
+    for len in [1, 15, 16, 100, 4095, 5000, 2 * PAGE, HEAD - 1, HEAD, 20_000, 1 << 20] {
+        let foreign = Place::with(&random.bytes(len))?;
+        assert_refused!(refused_untouched(&foreign), NotAStore { .. });
+        let zeros = Place::with(&vec![0; len])?;
+        assert_refused!(refused_untouched(&zeros), NotAStore { .. });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_file_shorter_than_the_first_pages_is_too_short() -> TestResult {
+    let whole = fs::read(store(&[1])?.path)?;
+    for len in [16, 17, 511, 512, PAGE, PAGE + 16, 2 * PAGE, 3 * PAGE, HEAD - 1] {
+        let place = Place::with(&whole[..len])?;
+        let found = len as u64;
+        assert_refused!(refused_untouched(&place), TooShort { found_bytes, .. } if *found_bytes == found);
+    }
+    let mut second_alone = whole[..HEAD - 1].to_vec();
+    second_alone[..PAGE].fill(0);
+    assert_refused!(refused_untouched(&Place::with(&second_alone)?), TooShort { .. });
+    Ok(())
+}
+
+#[test]
+fn a_truncated_store_is_said_to_be_truncated() -> TestResult {
+    let place = store(&[7; 1000])?;
+    let whole = fs::read(&place.path)?;
+    let pages = (HEAD..whole.len()).step_by(PAGE);
+    for len in pages.chain([HEAD + 1, HEAD + 5000, whole.len() - 1, whole.len() - 4095]) {
+        let cut = Place::with(&whole[..len])?;
+        assert_refused!(refused_untouched(&cut), Truncated { .. });
+    }
+    assert_eq!(numbers(&open(&place.path)?)?, [7; 1000]);
+    Ok(())
+}
+
+#[test]
+fn both_superblocks_damaged_is_said_with_the_reasons() -> TestResult {
+    let whole = fs::read(store(&[1])?.path)?;
+    for places in [[40, 70], [504, 511], [3, 504], [20, 24]] {
+        let mut bytes = whole.clone();
+        bytes[places[0]] ^= 1;
+        bytes[PAGE + places[1]] ^= 0x80;
+        let place = Place::with(&bytes)?;
+        assert_refused!(refused_untouched(&place), SuperblocksDamaged { .. });
+    }
+    Ok(())
+}
+
+/// A store whose last transaction is in the log alone, as a crash leaves it.
+fn crashed_store() -> TestResult<Place> {
+    let (place, crashed) = (store(&[7; 100])?, Place::new()?);
+    let store = open(&place.path)?;
+    store.update(|tx| {
+        let numbers = tx.root::<[u64]>("numbers")?;
+        tx.at_mut(numbers).map(|numbers| numbers[99] = 8)
+    })?;
+    fs::copy(&place.path, &crashed.path)?;
+    Ok(crashed)
+}
+
+#[test]
+fn one_damaged_superblock_costs_nothing() -> TestResult {
+    /// A byte of each field, and some that are in no use.
+    const BYTES: [usize; 19] =
+        [0, 16, 20, 24, 28, 32, 48, 64, 72, 80, 88, 96, 104, 112, 120, 128, 503, 504, 511];
+    for (place, last) in [(store(&[7; 100])?, 7), (crashed_store()?, 8)] {
+        let mut expected = [7; 100];
+        expected[99] = last;
+        let whole = fs::read(&place.path)?;
+        for byte in BYTES.into_iter().flat_map(|byte| [byte, PAGE + byte]) {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 4;
+            let damaged = Place::with(&bytes)?;
+            for _ in 0..2 {
+                let store = open(&damaged.path).map_err(|error| format!("{byte}: {error}"))?;
+                assert_eq!(numbers(&store)?, expected, "byte {byte}");
+                // Nothing else is wrong, and that no longer once something was written.
+                let report = store.check()?;
+                assert!(report.findings.iter().all(|found| found.file_offset < 2 * PAGE as u64));
+                store.update(|tx| tx.alloc(1u64).map(drop))?;
+                store.check()?.into_result()?;
+                store.close()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn another_version_or_byte_order_is_refused() -> TestResult {
+    for version in [0u32, 2, u32::MAX] {
+        let place = store(&[1])?;
+        change_superblocks(&place, |block| block[16..20].copy_from_slice(&version.to_le_bytes()))?;
+        assert_refused!(refused_untouched(&place), UnknownVersion { found, known: 1, .. } if *found == version);
+    }
+    // A later version may have its checksum elsewhere.
+    let mut bytes = fs::read(store(&[1])?.path)?;
+    (bytes[16], bytes[PAGE + 16]) = (2, 2);
+    assert_refused!(refused_untouched(&Place::with(&bytes)?), UnknownVersion { found: 2, .. });
+    let place = store(&[1])?;
+    change_superblocks(&place, |block| block[20..24].reverse())?;
+    assert_refused!(refused_untouched(&place), ForeignByteOrder { .. });
+    Ok(())
+}
+
+/// Files that a crash can leave of one that was being made.
+fn half_made() -> TestResult<Vec<Vec<u8>>> {
+    let new = {
+        let place = Place::new()?;
+        open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
+        fs::read(&place.path)?
+    };
+    let mark = 2 * PAGE..2 * PAGE + UNFINISHED.len();
+    let mut marked = vec![0; HEAD + 100 * PAGE];
+    marked[mark.clone()].copy_from_slice(UNFINISHED);
+    let mut torn = marked.clone();
+    torn[..MAGIC.len()].copy_from_slice(MAGIC);
+    let mut whole_heap = new.clone();
+    whole_heap[..HEAD].copy_from_slice(&marked[..HEAD]);
+    // Both superblocks are torn, down to bytes.
+    let mut last = new;
+    last[..HEAD].copy_from_slice(&marked[..HEAD]);
+    last[..8].copy_from_slice(&MAGIC[..8]);
+    last[PAGE + 3..PAGE + MAGIC.len()].copy_from_slice(&MAGIC[3..]);
+    let shorter = [mark.end, mark.end + 1, 3 * PAGE, HEAD].map(|len| marked[..len].to_vec());
+    Ok(shorter.into_iter().chain([marked, torn, whole_heap, last]).collect())
+}
+
+#[test]
+fn a_store_that_was_never_finished_is_said_to_be_half_made_or_made_anew() -> TestResult {
+    for bytes in half_made()? {
+        let place = Place::with(&bytes)?;
+        assert_refused!(refused_without_leave_to_create(&place), Unfinished { .. });
+        let error = refused_without_leave_to_create(&place).expect_err("it is refused");
+        assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
+        let inode = fs::metadata(&place.path)?.ino();
+        let store = open(&place.path)?;
+        store.update(|tx| tx.root_or_insert_with("one", || 1u64).map(drop))?;
+        store.check()?.into_result()?;
+        store.close()?;
+        assert_eq!(inode, fs::metadata(&place.path)?.ino());
+        open_with(&place.path, &OpenOptions::new().create(false))?.check()?.into_result()?;
+    }
+    Ok(())
+}
+
+/// The mark alone does not make a file flagstone's own to throw away.
+#[test]
+fn what_bears_the_mark_and_holds_more_than_was_being_made_is_left_alone() -> TestResult {
+    let used = fs::read(store(&[7; 100])?.path)?;
+    let place = 2 * PAGE..2 * PAGE + UNFINISHED.len();
+    let mut random = Random(3);
+    // A store that was in use, and of which both superblocks are damaged since.
+    let mut damaged = used.clone();
+    damaged[place.clone()].copy_from_slice(UNFINISHED);
+    (damaged[504], damaged[PAGE + 504]) = (!damaged[504], !damaged[PAGE + 504]);
+    let mut foreign = random.bytes(HEAD + PAGE);
+    foreign[place.clone()].copy_from_slice(UNFINISHED);
+    let mut foreign_first_page = vec![0; HEAD + PAGE];
+    foreign_first_page[place.clone()].copy_from_slice(UNFINISHED);
+    let mut foreign_behind = foreign_first_page.clone();
+    foreign_first_page[100] = 1;
+    foreign_behind[place.end + 1] = 1;
+    let mut short = vec![0; place.end - 1];
+    short[place.start..].copy_from_slice(&UNFINISHED[1..]);
+    for bytes in [damaged, foreign, foreign_first_page, foreign_behind, short] {
+        refused_untouched(&Place::with(&bytes)?).expect_err("it is refused");
+    }
+    // Superblocks that can be used are: the mark was left by a crash just before the end.
+    let mut marked = used;
+    marked[place.clone()].copy_from_slice(UNFINISHED);
+    let marked = Place::with(&marked)?;
+    assert_eq!(numbers(&open(&marked.path)?)?, [7; 100]);
+    assert!(!fs::read(&marked.path)?[place].starts_with(UNFINISHED), "the mark is taken away");
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_becomes_a_store_and_stays_the_same_file() -> TestResult {
+    type Way = fn(&Path) -> Result<Store>;
+    let ways: [Way; 3] = [
+        |path| open(path),
+        |path| OpenOptions::new().open_copy(path),
+        // SAFETY: nothing but the test knows the file.
+        |path| unsafe { OpenOptions::new().open_shared(path) },
+    ];
+    for way in ways {
+        let named = tempfile::NamedTempFile::new()?;
+        fs::set_permissions(named.path(), fs::Permissions::from_mode(0o640))?;
+        let before = named.as_file().metadata()?;
+        let store = way(named.path())?;
+        store.update(|tx| tx.root_or_insert_with("one", || 1u64).map(drop))?;
+        assert_refused!(open(named.path()), Locked { .. });
+        store.close()?;
+        let after = fs::metadata(named.path())?;
+        assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()));
+        open(named.path())?.check()?.into_result()?;
+    }
+    Ok(())
+}
+
+/// Some of these numbers are possible; what is opened with them must not end
+/// the process, and what is not opened must stay as it is.
+#[test]
+fn no_number_of_a_superblock_does_harm_whatever_its_checksum() -> TestResult {
+    let whole = fs::read(store(&[7; 100])?.path)?;
+    for field in (64..128).step_by(8) {
+        for number in [u64::MAX, u64::MAX - 4095, 1 << 63, 1 << 62, 1 << 47, 4096, 8, 1, 0] {
+            let place = Place::with(&whole)?;
+            change_superblocks(&place, |block| forge::set_number(block, field, number))?;
+            let before = place.look()?;
+            match open(&place.path) {
+                Ok(store) => {
+                    let _ = numbers(&store);
+                    let _ = store.update(|tx| tx.alloc(1u64).map(drop));
+                    let _ = store.close();
+                }
+                Err(error) => assert!(place.look()? == before, "{field} {number:#x}: {error}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_io(error: &Error, expected: io::ErrorKind) -> bool {
+    matches!(error.kind(), ErrorKind::Io { source, .. } if source.kind() == expected)
+}
+
+#[test]
+fn a_file_that_is_not_there_is_created_only_with_leave_and_a_folder() -> TestResult {
+    let place = Place::new()?;
+    let error = refusal(open_with(&place.path, &OpenOptions::new().create(false)));
+    assert!(matches!(error.kind(), ErrorKind::NoSuchFile { .. }), "{error}");
+    assert!(error.to_string().contains("there is no such file"), "{error}");
+    let nowhere = place.folder.path().join("no/such/folder/file");
+    let error = refusal(open(&nowhere));
+    assert!(is_io(&error, io::ErrorKind::NotFound), "{error}");
+    assert!(error.to_string().contains("folder"), "{error}");
+    assert!(std::error::Error::source(&error).is_none(), "its text is in the message: {error}");
+    assert!(error.to_string().contains("No such file or directory"), "{error}");
+    symlink(&nowhere, place.folder.path().join("link"))?;
+    refusal(open(&place.folder.path().join("link")));
+    assert_eq!(fs::read_dir(place.folder.path())?.count(), 1, "nothing was made but the link");
+    fs::write(&place.path, "a file")?;
+    refusal(open(&place.path.join("below a file")));
+    assert_eq!(fs::read(&place.path)?, b"a file");
+    Ok(())
+}
+
+#[test]
+fn a_link_that_leads_nowhere_and_a_path_without_a_name_are_said_to_be_so() -> TestResult {
+    let place = Place::new()?;
+    symlink(place.folder.path().join("nowhere"), &place.path)?;
+    let says = |path: &Path, what: &str| {
+        let error = refusal(open(path));
+        assert!(error.to_string().contains(what), "{error}");
+    };
+    says(&place.path, "a symbolic link lies there that leads nowhere");
+    assert!(place.path.is_symlink() && !place.path.exists());
+    says(Path::new(""), "the path has no file name");
+    Ok(())
+}
+
+#[test]
+fn a_name_may_be_as_long_as_the_file_system_allows() -> TestResult {
+    let place = Place::new()?;
+    open(&place.folder.path().join("n".repeat(255)))?.close()?;
+    refusal(open(&place.folder.path().join("n".repeat(256))));
+    assert_eq!(fs::read_dir(place.folder.path())?.count(), 1);
+    Ok(())
+}
+
+/// Runs `act` as a user for whom permissions count, on a thread, which on Linux
+/// has a user of its own.
+fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let become_nobody = || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534))?;
+        }
+        rustix::io::Result::Ok(())
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| become_nobody().map(|()| act()));
+        thread.join().expect("the thread").expect("to become another user")
+    })
+}
+
+#[test]
+fn without_permission_nothing_is_opened_or_made() -> TestResult {
+    let place = store(&[1])?;
+    fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o555))?;
+    for mode in [0o444, 0o000] {
+        fs::set_permissions(&place.path, fs::Permissions::from_mode(mode))?;
+        let before = place.look()?;
+        let error = as_nobody(|| refusal(open(&place.path)));
+        assert!(is_io(&error, io::ErrorKind::PermissionDenied), "{error}");
+        assert!(before == place.look()?);
+    }
+    let new = place.folder.path().join("new");
+    let error = as_nobody(|| refusal(open(&new)));
+    assert!(is_io(&error, io::ErrorKind::PermissionDenied), "{error}");
+    fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
