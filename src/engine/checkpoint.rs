@@ -1,15 +1,15 @@
-//! The checkpoint: bringing the heap in the file up to a durable position.
+//! The checkpoint: brings the heap in the file up to a durable position.
 //!
 //! 1. Flush; L is the durable position. Bring the checkpoint's image to L.
-//! 2. No new reader gets an image behind L; images behind it that readers hold
-//!    get their own copies of the pages to be written.
-//! 3. Write the pages in slices, each synced.
-//! 4. Write the older superblock's slot with L, sync; then the other slot, sync.
-//! 5. Free the log up to L; cut the file; give back memory.
+//! 2. From here on no new reader gets an image before L. Images before L that readers pin get their
+//!    own copies of the pages to be written.
+//! 3. Write the pages in slices, and sync each slice.
+//! 4. Write L into the older superblock's slot, sync; then into the other slot, sync.
+//! 5. Free the log up to L, cut the file, release memory.
 //!
-//! The second superblock costs one page and one sync, and makes the whole log
-//! free: else half of it would always be kept for the older superblock, and
-//! checkpoints, which write every page that changed, would be twice as many.
+//! The second superblock costs one page and one sync, and frees the whole log. Without it, half of
+//! the log would always be kept for the older superblock, and checkpoints, which write every page
+//! that changed, would be twice as frequent.
 
 use std::sync::TryLockError;
 use std::time::{Duration, Instant};
@@ -26,22 +26,20 @@ use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{MutexGuard, sleep};
 
-/// Pages to a positioned write.
+/// Pages per positioned write.
 const PAGES_PER_WRITE: u64 = 64;
-/// How long a checkpoint waits for readers, where it has to, and how long between
-/// two looks.
+/// How long a checkpoint waits for readers, where it has to, and the interval between two tries.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
-/// Pages to a sync: flushes of the log wait for no more than one slice, a 128th of a large
-/// checkpoint. With slices of 128 pages and more, the 99.9th percentile of durable commits was 7.3
-/// times that of a plain write and sync; with these it is about 3, and commits are 5 % fewer
-/// (`cargo bench --bench latency`). Shorter ones gain nothing.
+/// Pages per sync. A flush of the log waits for at most one slice, a 128th of a large checkpoint.
+/// With slices of 128 pages and more, the 99.9th percentile of durable commits was 7.3 times that
+/// of a plain write and sync; with these it is about 3, and commits are 5 % fewer (`cargo bench
+/// --bench latency`). Shorter slices gain nothing.
 const PAGES_PER_SLICE: std::ops::RangeInclusive<u64> = 12..=2048;
 
 impl Core {
-    /// Brings the heap in the file up to everything committed so far. Commits
-    /// go on meanwhile.
+    /// Brings the heap in the file up to everything committed so far. Commits continue meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.expect_own_process()?;
         let turn = self.join_write_lock()?;
@@ -51,7 +49,7 @@ impl Core {
         made
     }
 
-    /// As `checkpoint`, unless another thread is at it.
+    /// Does the same as `checkpoint`, unless another thread is running one.
     pub(crate) fn checkpoint_if_idle(&self) -> Result<()> {
         let turn = self.join_write_lock()?;
         let made = match self.checkpointer.try_lock() {
@@ -101,9 +99,9 @@ impl Core {
         Ok(())
     }
 
-    /// The image from which pages are written. A new one begins from the last
-    /// checkpoint; what a later one that failed has written over it is
-    /// overwritten by the same records.
+    /// Returns the image that pages are written from. A new one starts at the last checkpoint. A
+    /// later checkpoint that failed may have written over that state; replaying the same records
+    /// overwrites its pages again.
     fn checkpoint_image(&self, checkpointer: &mut Checkpointer) -> Result<Image> {
         match checkpointer.image.take() {
             Some(image) => Ok(image),
@@ -114,7 +112,7 @@ impl Core {
         }
     }
 
-    /// Step 2. Kernels before 5.14 cannot give a page to a held image; there the
+    /// Performs step 2. Kernels before 5.14 cannot give a page to a pinned image; there the
     /// checkpoint waits for the readers.
     fn keep_from_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
         if self.mutation(Mutation::ReaderNotFrozen) {
@@ -142,10 +140,10 @@ impl Core {
         pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
     }
 
-    /// Tells of readers that hold a snapshot for long, if a checkpoint has made them cost memory
-    /// since it did so last. Without a lock or a turn, since it is the program's code: it may
-    /// panic, or write. A checkpoint that is made with the writer's lock is told of by the first
-    /// call after it, which is that of the commit that made it.
+    /// Reports readers that hold a snapshot for long, if a checkpoint since the last report has
+    /// made them cost memory. Call it without any lock: the report is the program's code, which may
+    /// panic or write. If a checkpoint ran under the writer's lock, the first call after it
+    /// reports, in the commit that ran it.
     #[inline]
     pub(crate) fn report_old_readers(&self) {
         if self.readers_untold.load(Acquire) {
@@ -161,7 +159,7 @@ impl Core {
         old.iter().for_each(|reader| report(reader));
     }
 
-    /// Step 3.
+    /// Performs step 3.
     pub(super) fn write_pages(&self, image: &Image, pages: &PageSet) -> Result<()> {
         let slice_pages =
             (pages.len() / 128).clamp(*PAGES_PER_SLICE.start(), *PAGES_PER_SLICE.end());
@@ -214,14 +212,14 @@ impl Core {
         Ok(())
     }
 
-    /// Nobody reads the log before `start` any more, once idle images that are
-    /// behind are dropped.
+    /// Frees the log before `start`. No reader needs it once idle images from before `start` are
+    /// dropped.
     pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) -> Result<()> {
         let mut pool = lock(&self.pool);
         pool.checkpointed(checkpointer.checkpointed(), start);
         pool.release_memory(self.settings.memory_budget_bytes);
         if let Some(sharing) = &self.sharing {
-            // Before anything is written over what was freed (P4).
+            // Publish `start` before anything overwrites what was freed (P4).
             sharing.page().start.store(start, SeqCst);
             self.expect_connected(sharing)?;
         }
@@ -231,10 +229,10 @@ impl Core {
         Ok(())
     }
 
-    /// Cuts the file behind the longest heap that any state or image has; only
-    /// while nobody writes, who might be about to grow it.
+    /// Cuts the file after the longest heap of any state or image. Skips the cut while a writer is
+    /// active, which might be about to grow the file.
     fn cut_file(&self, heap_bytes: u64) -> Result<()> {
-        // Others may have images that are longer.
+        // Other processes may have longer images.
         if self.sharing.is_some() {
             return Ok(());
         }
@@ -244,7 +242,7 @@ impl Core {
         };
         let in_writer = writer.workspace.heap_bytes();
         let needed = self.in_place_from_bytes().max(in_writer).max(heap_bytes);
-        // What the next growth would add again is not worth cutting off.
+        // Do not cut what the next growth would add again.
         let slack = needed / 8 + 256 * 1024;
         if self.growth.capacity_bytes() <= needed + slack {
             return Ok(());
@@ -257,8 +255,8 @@ impl Core {
         cut.map_err(|error| self.poisoned_by("cut the file", error))
     }
 
-    /// Gives back the writer's private pages beyond the budget, but for those
-    /// that changed after the last checkpoint.
+    /// Releases the writer's private pages beyond the budget, except those that changed after the
+    /// last checkpoint.
     pub(super) fn give_back_writer(&self, writer: &mut Writer) {
         let workspace = &mut writer.workspace;
         if workspace.private_bytes() <= self.settings.memory_budget_bytes {
@@ -268,7 +266,7 @@ impl Core {
             return;
         };
         let from = checkpointer.last.position.get();
-        // What cannot be given back stays private, which is right as well.
+        // Pages that are not released stay private, which is correct too.
         if let Ok(changed) = self.pages_changed_since(from) {
             let _ = workspace.release_memory(&changed);
         }
@@ -278,14 +276,14 @@ impl Core {
         self.pages_changed(position, self.end_of_log().position)
     }
 
-    /// The pages that records in `[from, to)` change.
+    /// Returns the pages that records in `[from, to)` change.
     pub(super) fn pages_changed(&self, from: u64, to: u64) -> Result<PageSet> {
         let mut pages = PageSet::default();
         let file_pages = self.file_bytes()? / PAGE_BYTES;
         self.log_source().each_record(from, to, |header, body| {
             for entry in Entries::new(body).flatten() {
                 let (page, count) = changed_by(entry);
-                // The set takes memory for the largest page, which is the log's word.
+                // The set allocates memory up to the largest page, a number that the log supplies.
                 if count > file_pages || page > file_pages {
                     let at = header.position.get();
                     return Err(ErrorKind::corrupt("log record", at, "pages of the file", page));
@@ -298,7 +296,7 @@ impl Core {
     }
 }
 
-/// The pages that an entry makes private; those written in place are not.
+/// Returns the pages that an entry makes private; pages written in place are not among them.
 fn changed_by(entry: Entry<'_>) -> (u64, u64) {
     match entry {
         Entry::Line { line, .. } => (line / LINES_PER_PAGE, 1),

@@ -1,5 +1,4 @@
-//! Closing in order: the heap complete, the log empty, the file no longer than
-//! it has to be.
+//! Clean close: completes the heap, empties the log, and cuts the file to the heap's length.
 
 use zerocopy::little_endian::U32;
 
@@ -9,8 +8,7 @@ use crate::format::superblock::FLAG_CLEAN;
 use crate::mutation::Mutation;
 
 impl Core {
-    /// Brings the file to rest. Nothing is written if nothing was changed since
-    /// the store was opened.
+    /// Brings the file to rest. Writes nothing if nothing changed since the store was opened.
     pub(crate) fn close(&self) -> Result<()> {
         self.expect_own_process()?;
         let mut checkpointer = lock(&self.checkpointer);
@@ -27,7 +25,7 @@ impl Core {
         Ok(())
     }
 
-    /// Both superblocks name the same state, and no image is left to read more.
+    /// Cuts the file. Both superblocks name the same state, and no image will read beyond it.
     fn cut_to_heap(&self, heap_bytes: u64) -> Result<()> {
         let in_images = lock(&self.pool).longest_heap_bytes();
         let cut = self.growth.truncate(heap_bytes.max(in_images));

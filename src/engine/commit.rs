@@ -1,10 +1,10 @@
 //! The commit path.
 //!
-//! 1. Compose the record from what the transaction marked.
+//! 1. Build the record from the lines that the transaction dirtied.
 //! 2. Bulk pages and growth reach the disk before anything refers to them.
-//! 3. Append the record; wait for log space if there is none.
-//! 4. Give the writer's lock on (the caller does).
-//! 5. Flush if the commit is to be durable, or stands behind one that is.
+//! 3. Append the record; wait for log space if it does not fit.
+//! 4. Release the writer's lock (the caller does).
+//! 5. Flush if the commit is to be durable, or if it follows one that is.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
@@ -18,28 +18,28 @@ use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::workspace::Workspace;
 
-/// A record that was appended.
+/// An appended record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Committed {
-    /// The position behind it.
+    /// The position after the record.
     pub(crate) position: u64,
-    /// Whether its caller waits until it is durable.
+    /// Whether the caller waits until the record is durable.
     durable: bool,
-    /// Whether the log is so full that a checkpoint is due.
+    /// Whether the log is full enough for a checkpoint to be due.
     pub(crate) checkpoint_due: bool,
-    /// The length that the log should be moved to, if it is due.
+    /// The length that the log should be moved to, if a move is due.
     pub(crate) log_bytes_wanted: Option<u64>,
 }
 
 impl Committed {
-    /// A commit after which nothing is due.
+    /// Returns a commit after which nothing is due.
     fn no_op(position: u64, durable: bool) -> Self {
         Self { position, durable, checkpoint_due: false, log_bytes_wanted: None }
     }
 }
 
 impl Core {
-    /// Steps 1 to 3. After an error the transaction is rolled back.
+    /// Performs steps 1 to 3. After an error the transaction is rolled back.
     pub(crate) fn append_commit(&self, writer: &mut Writer, durable: bool) -> Result<Committed> {
         let record = std::mem::take(&mut writer.record);
         let workspace = &mut writer.workspace;
@@ -84,9 +84,10 @@ impl Core {
 
     /// Writes pages in place that no state and no image refers to.
     fn write_bulk(&self, workspace: &Workspace, bulk: &[(u64, u64)]) -> Result<()> {
-        /// Pages to a write.
+        /// Pages per write.
         const SLICE: u64 = 256;
-        // They lie past the images of others, if it was the others who told of them.
+        // These pages lie past other processes' images only if the page that listed those images is
+        // still shared, so check that first.
         self.refuse_poisoned()?;
         for (first, count) in bulk {
             let end = first + count;
@@ -99,14 +100,14 @@ impl Core {
         Ok(())
     }
 
-    /// The record is appended next, and must not name what is not there.
+    /// Syncs what the next record will name: bulk pages and the file's growth.
     fn sync_new_pages(&self, bulk: &[(u64, u64)], heap_bytes: u64) -> Result<()> {
         let is_bulk = !bulk.is_empty() && !self.mutation(Mutation::BulkNotSynced);
         let grows = self.growth.needs_sync(heap_bytes) && !self.mutation(Mutation::GrowthNotSynced);
         if is_bulk || grows { self.sync_growth() } else { Ok(()) }
     }
 
-    /// The longest record that always fits into an empty log.
+    /// Returns the length of the longest record that always fits into an empty log.
     fn max_record_bytes(&self) -> u64 {
         self.max_record_bytes.load(Relaxed)
     }
@@ -149,8 +150,7 @@ impl Core {
         Ok(Committed { checkpoint_due, log_bytes_wanted, ..nothing })
     }
 
-    /// Waits for the checkpoint that is on its way; if there is no room after it, or
-    /// there was none, makes one.
+    /// Waits for a running checkpoint, and runs another if the record still does not fit.
     fn make_room(&self, len_bytes: u64) -> Result<()> {
         let mut checkpointer = lock(&self.checkpointer);
         if lock(&self.log).tail.fits(len_bytes) {
@@ -159,11 +159,12 @@ impl Core {
         self.run_checkpoint(&mut checkpointer)
     }
 
-    /// A record larger than the log: its entries go to a run past all heaps,
-    /// the record names them, and both superblocks pass it before the writer's
-    /// lock is given on. Then the run is in no use any more.
+    /// Commits a record that is larger than the log. Its entries go to a run past all heaps, and
+    /// the record names that run. Both superblocks move past the record before the writer's lock is
+    /// released; from then on the run is free.
     fn append_spilled(&self, record: &[u8], heap_bytes: u64) -> Result<Committed> {
-        // The checkpoint that must follow is not to fail for a process that is stopped.
+        // Checkpoint first: the one that must follow the record is not to fail because a process is
+        // stopped.
         if self.sharing.is_some() {
             self.checkpoint_within()?;
         }
@@ -188,10 +189,10 @@ impl Core {
         if self.mutation(Mutation::SpillNotCheckpointed) {
             return Ok(committed);
         }
-        // The record stands from here on, and must not outlive its run.
+        // From here on the record is valid, and it must not outlive its run.
         while let Err(error) = self.checkpoint_within() {
-            // A process that is stopped keeps this one waiting, and all the others; the
-            // record must not be left without its checkpoint.
+            // A stopped process delays this one and all others, but the record must not be left
+            // without its checkpoint.
             if !matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. }) {
                 self.poison(error.to_string());
                 return Err(self.commit_unknown());
@@ -200,13 +201,13 @@ impl Core {
         Ok(committed)
     }
 
-    /// A checkpoint of the transaction that is being committed, whose turn it is. Nothing of
-    /// the program's own may run: the record may stand already, and the writer's image not.
+    /// Runs a checkpoint inside a commit that holds the write lock. It must not call the program's
+    /// own code: the record may be valid already while the writer's image is not.
     fn checkpoint_within(&self) -> Result<()> {
         self.run_checkpoint(&mut lock(&self.checkpointer))
     }
 
-    /// Step 5, without the writer's lock.
+    /// Performs step 5, without the writer's lock.
     pub(crate) fn finish_commit(&self, committed: Committed) -> Result<()> {
         self.expect_own_process()?;
         let is_durable = || self.durable() >= committed.position;
@@ -214,9 +215,9 @@ impl Core {
         if is_visible && !committed.durable || is_durable() {
             return Ok(());
         }
-        // Of a shared store, what a transaction has appended is flushed in this process's turn,
-        // by one thread or another. Only what others have deferred can be left after it, for a
-        // commit that changed nothing.
+        // In a shared store, this process flushes what its transactions appended before it releases
+        // the write lock, on one thread or another. After that, only commits that others deferred
+        // can still need a flush, and only for a commit that changed nothing.
         let turn = self.join_write_lock_unless(is_durable);
         let flushed = turn.and_then(|_turn| self.flush_to(committed.position));
         flushed.map_err(|error| match self.poison.get() {

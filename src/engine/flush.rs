@@ -1,4 +1,4 @@
-//! Making the log durable, for everything that was appended so far.
+//! Flushes the log: makes everything appended so far durable.
 
 use super::flush_leader::FlushGuard;
 use super::{Core, EndOfLog, LogState, lock};
@@ -7,8 +7,8 @@ use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 
 impl Core {
-    /// Returns when everything before `position` is durable. Whoever gets the
-    /// turn flushes for all that wait behind it.
+    /// Returns when everything before `position` is durable. The thread that becomes the flush
+    /// leader flushes for all that wait.
     pub(crate) fn flush_to(&self, position: u64) -> Result<()> {
         let is_durable = || self.durable.load(Acquire) >= position;
         if is_durable() {
@@ -20,7 +20,7 @@ impl Core {
         }
     }
 
-    /// Makes everything appended so far durable; it is the caller's turn.
+    /// Makes everything appended so far durable; the caller is the flush leader.
     pub(super) fn flush_all(&self, _turn: &FlushGuard<'_>) -> Result<EndOfLog> {
         self.refuse_poisoned()?;
         let mut log = lock(&self.log);
@@ -39,8 +39,8 @@ impl Core {
         if from < to && !self.mutation(Mutation::AcknowledgeBeforeFlush) {
             ring.flush(from, to).map_err(|error| self.poisoned_by("flush the log", error))?;
         }
-        // A checkpoint's sync may have failed meanwhile and taken the error
-        // that was ours to see.
+        // A checkpoint's sync may have failed meanwhile, and consumed the error that this flush
+        // should have seen.
         self.refuse_poisoned()?;
         let mut log = lock(&self.log);
         log.tail.flushed(to);
@@ -48,22 +48,21 @@ impl Core {
         Ok(end)
     }
 
-    /// Makes everything appended so far durable, and begins the window of a
-    /// checkpoint there.
+    /// Makes everything appended so far durable, and begins a checkpoint's window there.
     pub(super) fn flush_for_checkpoint(&self) -> Result<EndOfLog> {
         let turn = self.flush_leader.take();
         let end = self.flush_all(&turn)?;
         let mut log = lock(&self.log);
-        // Records appended since the seal belong to the new window as well, so
-        // it begins with the longer of the two.
+        // Records appended since the block was padded belong to the new window as well, so it
+        // begins with the longer of the two lengths.
         let heap_bytes = end.heap_bytes.max(log.heap_bytes);
         log.ends.begin_checkpoint(heap_bytes);
         log.checkpoint = end.position;
         Ok(end)
     }
 
-    /// Shows the positions to those who look without the lock. `visible` comes first:
-    /// a commit returns when it finds itself durable, and readers must see it then.
+    /// Publishes the positions to threads that read them without the lock. `visible` comes first: a
+    /// commit returns when it is durable, and readers must see it by then.
     pub(super) fn publish(&self, log: &LogState) {
         let visible = match self.mutation(Mutation::VisibleBeforeDurable) {
             false => log.tail.visible(),
@@ -71,8 +70,9 @@ impl Core {
         };
         if let Some(sharing) = &self.sharing {
             sharing.page().visible.fetch_max(visible, SeqCst);
-            // A commit that the others may not see is acknowledged by nobody: each finds its
-            // own neither visible nor durable, and asks for a flush, which is refused.
+            // Return before `visible` and `durable` move, so no commit that the other processes
+            // cannot see is acknowledged. Each one finds itself neither visible nor durable, asks
+            // for a flush, and is refused.
             if self.expect_connected(sharing).is_err() {
                 return;
             }
@@ -84,7 +84,7 @@ impl Core {
         self.durable.store(log.tail.durable, Release);
     }
 
-    /// Syncs the heap's description. One sync at a time, and a failure poisons.
+    /// Syncs the heap's file descriptor. One sync runs at a time, and a failure poisons.
     pub(super) fn sync_heap(&self, action: &'static str) -> Result<()> {
         let _turn = self.flush_leader.take();
         self.refuse_poisoned()?;
@@ -92,7 +92,7 @@ impl Core {
         self.refuse_poisoned()
     }
 
-    /// The answer to a commit whose flush failed.
+    /// Returns the error for a commit whose flush failed.
     #[cold]
     pub(super) fn commit_unknown(&self) -> crate::error::Error {
         let cause = self.poison.get().cloned().unwrap_or_default();

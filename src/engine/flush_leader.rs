@@ -1,27 +1,26 @@
-//! Whose turn it is to sync.
+//! Elects the thread that flushes.
 //!
-//! One sync at a time (E3). A mutex alone would pass the turn from one waiting
-//! commit to the next, each of which finds that it was flushed already; here the
-//! end of a sync wakes all of them at once.
+//! One sync runs at a time (E3). A mutex alone would wake the waiting commits one after another,
+//! and each would find itself flushed already. Here the end of a sync wakes all of them at once.
 
 use crate::sync::{Condvar, Mutex};
 
 use super::lock;
 
-/// One turn, for one thread at a time.
+/// A lock that one thread holds while it flushes.
 #[derive(Default)]
 pub(super) struct FlushLeader {
     is_taken: Mutex<bool>,
     ended: Condvar,
 }
 
-/// The turn; it ends when this is dropped.
+/// The leadership; it ends when this is dropped.
 pub(super) struct FlushGuard<'a> {
     leader: &'a FlushLeader,
 }
 
 impl FlushLeader {
-    /// Waits for the turn.
+    /// Waits until this thread is the leader.
     pub(super) fn take(&self) -> FlushGuard<'_> {
         let mut is_taken = lock(&self.is_taken);
         while *is_taken {
@@ -31,8 +30,8 @@ impl FlushLeader {
         FlushGuard { leader: self }
     }
 
-    /// Waits for the turn, or until `is_done` after somebody else's: then there is
-    /// nothing left to take it for.
+    /// Waits until this thread is the leader, or until another leader's flush makes `is_done` true.
+    /// Returns `None` in the second case: there is nothing left to flush.
     pub(super) fn take_unless(&self, is_done: impl Fn() -> bool) -> Option<FlushGuard<'_>> {
         let mut is_taken = lock(&self.is_taken);
         while !is_done() {

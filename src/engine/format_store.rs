@@ -1,4 +1,4 @@
-//! A new store's first bytes.
+//! The first bytes of a new store.
 
 use std::io;
 
@@ -15,22 +15,22 @@ use crate::format::{
     COORDINATION_BYTES, HEAP_START_BYTES, LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES, checksum,
 };
 
-/// Heap page 0 is the header; the chunk of segment 0 follows, then the
-/// directory, then the log.
+/// Heap page 0 is the header. The chunk of segment 0 follows, then the directory, then the log.
 const CHUNK_PAGE: u64 = 1;
 const DIRECTORY_PAGE: u64 = CHUNK_PAGE + CHUNK_PAGES;
 const LOG_PAGE: u64 = HEAD_PAGES;
 const _: () = assert!(LOG_PAGE == DIRECTORY_PAGE + 1);
 
-/// The end of the half-made mark in the file.
+/// The end of the unfinished mark in the file.
 const MARK_END: u64 = COORDINATION_BYTES + UNFINISHED.len() as u64;
 
-/// The same as [`create`] in a file that has its name, and that was found empty or half-made.
+/// Does the same as [`create`] in a file that already has its name and was found empty or
+/// unfinished.
 ///
-/// The mark comes first, alone, and is synced: whatever a crash leaves is an empty file or one
-/// that bears it. It is also a probe. Should the file not be empty after all, as where a length
-/// was told that is no longer true, then it has become longer than the mark's end; and no more
-/// of it was overwritten than a page that means nothing in a store that nobody has open.
+/// The mark is written first, alone, and synced: a crash leaves either an empty file or one that
+/// bears the mark. The write is also a probe. If the file was not empty after all, because a stale
+/// length was reported, the file is now longer than the mark's end. All that was overwritten then
+/// is part of one page, which means nothing in a store that no process has open.
 pub(crate) fn create_in_place(
     disk: &dyn Disk,
     is_half_made: bool,
@@ -50,8 +50,9 @@ pub(crate) fn create_in_place(
     create(disk, log_bytes, random)
 }
 
-/// Where a crash cut creation off behind the superblocks, takes the mark away: a store in
-/// which something is must not bear it. The first write to the store makes that durable.
+/// Clears the unfinished mark, which a crash during creation may have left after the superblocks
+/// were written. A store that holds data must not bear it. The first write to the store makes this
+/// durable.
 pub(super) fn clear_mark(disk: &dyn Disk) -> io::Result<()> {
     let mut found = [0; UNFINISHED.len()];
     disk.read_at(COORDINATION_BYTES, &mut found)?;
@@ -63,9 +64,9 @@ pub(super) fn clear_mark(disk: &dyn Disk) -> io::Result<()> {
 
 /// Writes a store without objects, whose log has `log_bytes`, to an empty disk.
 ///
-/// The superblocks come last, and the mark on the coordination page is taken away when they
-/// are there: until then it says that the file is half-made. Whoever called syncs that last
-/// write with the file's name.
+/// The superblocks come last. The mark on the coordination page says that the file is unfinished,
+/// and is cleared once they are written. The caller syncs that last write together with the file's
+/// name.
 pub(crate) fn create(disk: &dyn Disk, log_bytes: u64, random: [u64; 4]) -> io::Result<()> {
     let heap = Layout::new(log_bytes / PAGE_BYTES);
     let heap_bytes = heap.pages * PAGE_BYTES;
@@ -93,9 +94,9 @@ pub(crate) fn create(disk: &dyn Disk, log_bytes: u64, random: [u64; 4]) -> io::R
     clear_mark(disk)
 }
 
-/// Writes zeros over a log region, page by page: a log on blocks that were
-/// merely allocated would pay for each block's first write, and larger writes
-/// would leave large folios in the page cache, which a flush writes whole.
+/// Writes zeros over a log region, page by page. A log on blocks that were only allocated would pay
+/// for the first write to each block. Larger writes would leave large folios in the page cache, and
+/// a flush writes a whole folio.
 pub(super) fn zero_log(disk: &dyn Disk, offset: u64, log_bytes: u64) -> io::Result<()> {
     let zeros = [0; PAGE_BYTES as usize];
     (0..log_bytes / PAGE_BYTES)
@@ -117,8 +118,7 @@ struct Layout {
 impl Layout {
     fn new(log_pages: u64) -> Self {
         let mut layout = Self { log_pages, pages: LOG_PAGE + log_pages, segments: 1 };
-        // Each further segment that the log reaches into has a chunk, behind
-        // the log.
+        // Each further segment that the log reaches into has a chunk after the log.
         while layout.segments * PAGES_PER_SEGMENT < layout.pages {
             layout.segments += 1;
             layout.pages += CHUNK_PAGES;
@@ -133,7 +133,7 @@ impl Layout {
         }
     }
 
-    /// The pages' bytes. The log's pages are zero among them.
+    /// Returns the bytes of the pages, the log's as zeros.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; (self.pages * PAGE_BYTES) as usize];
         self.put_header(&mut bytes);

@@ -1,8 +1,8 @@
-//! Moving the log to a larger region.
+//! Moves the log to a larger region.
 //!
-//! The writer's lock is held throughout, and a checkpoint empties the log
-//! first, so that no record has to be copied: both superblocks name the same
-//! position, the end of the log, in the old region and then in the new one.
+//! The writer's lock is held throughout, and a checkpoint empties the log first, so no record has
+//! to be copied. Both superblocks name the same position, the log's end, in the old region and then
+//! in the new one.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ use crate::log::{Ring, Tail};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::Relaxed;
 
-/// The log is moved after it was lapped this many times.
+/// The log is moved after it has wrapped around this many times.
 const LAPS_BEFORE_MOVE: u64 = 4;
-/// It becomes no longer than this part of the rest of the heap.
+/// The moved log is at most this fraction of the rest of the heap.
 const SHARE_OF_HEAP: u64 = 8;
-/// The new region is this many times as long.
+/// The new region is this many times as long as the old one.
 const GROWTH: u64 = 4;
 
 impl Core {
-    /// The length that the log should be moved to, if it is due.
+    /// Returns the length that the log should be moved to, if a move is due.
     pub(super) fn log_bytes_wanted(&self, log: &LogState) -> Option<u64> {
-        // Others have the log's region mapped.
+        // Other processes have the log's region mapped.
         if self.sharing.is_some() {
             return None;
         }
@@ -38,33 +38,32 @@ impl Core {
         if appended - ring.base() < LAPS_BEFORE_MOVE * len || appended < log.no_move_before {
             return None;
         }
-        // The log takes its share of the file, not more.
+        // The log takes at most its share of the file.
         let most =
             self.settings.max_log_bytes.min((log.heap_bytes.saturating_sub(len)) / SHARE_OF_HEAP);
         let wanted = (len * GROWTH).min(most / PAGE_BYTES * PAGE_BYTES);
-        // Each move leaves a hole in the heap: less than doubling is not worth it.
+        // Each move leaves a hole in the heap; less than doubling is not worth it.
         (wanted >= 2 * len).then_some(wanted)
     }
 
-    /// After a move that failed, for want of space as a rule: none is tried before
-    /// as much again was logged as since the last one. Else each commit would try,
-    /// and each try costs more than a commit.
+    /// Postpones the next try after a move that failed, usually for lack of space. The log must
+    /// first grow by as much as it did since the last move. Otherwise each commit would try, and a
+    /// try costs more than a commit.
     pub(crate) fn put_off_log_move(&self) {
         let mut log = lock(&self.log);
         let appended = log.tail.appended;
         log.no_move_before = appended + (appended - log.tail.ring.base());
     }
 
-    /// Grows the file by a region of `pages` pages of zeros, and returns the heap
-    /// page where it begins: past the file's end, so past all heaps.
+    /// Grows the file by a region of `pages` pages of zeros, and returns the heap page where it
+    /// begins: past the file's end, hence past all heaps.
     ///
-    /// Nobody has looked there before it is written, page by page. Else the page
-    /// cache might hold it in large folios, read ahead for somebody else, and
-    /// each flush of the log would write a whole folio: 1.5 MB for each durable
-    /// commit, measured, in the place of 4 KiB.
+    /// Nothing reads that part of the file before it is written, page by page. Otherwise the page
+    /// cache might hold it in large folios from someone's read-ahead, and each flush of the log
+    /// would write a whole folio: 1.5 MB per durable commit, measured, instead of 4 KiB.
     pub(crate) fn prepare_log_region(&self, pages: u64) -> Result<u64> {
         let taken = self.in_place_from_bytes().max(self.growth.capacity_bytes());
-        // Between the heap's end and the region the allocator puts chunks.
+        // The allocator puts chunks between the heap's end and the region.
         let segments = |pages: u64| pages.div_ceil(PAGES_PER_SEGMENT);
         let chunks = segments(taken / PAGE_BYTES + pages) - segments(taken / PAGE_BYTES) + 2;
         let page = taken / PAGE_BYTES + chunks * CHUNK_PAGES;
@@ -79,8 +78,8 @@ impl Core {
         Ok(page)
     }
 
-    /// Moves the log to the region of `pages` pages at heap page `page`, which
-    /// was prepared, and which a durable transaction has allocated.
+    /// Moves the log to the region of `pages` pages at heap page `page`. The region has been
+    /// prepared, and a durable transaction has allocated it.
     pub(crate) fn move_log(&self, _writer: &mut Writer, page: u64, pages: u64) -> Result<()> {
         let (offset, len) = (HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES);
         let mut checkpointer = lock(&self.checkpointer);
@@ -106,7 +105,7 @@ impl Core {
         Ok(())
     }
 
-    /// The region that the superblock names, as heap page and pages.
+    /// Returns the region that the superblock names, as heap page and page count.
     pub(crate) fn log_region(&self) -> (u64, u64) {
         let checkpointer = lock(&self.checkpointer);
         let last = &checkpointer.last;

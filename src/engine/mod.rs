@@ -1,24 +1,23 @@
 //! The protocol: commit, flush, checkpoint, recovery.
 //!
-//! **Owns** the order in which log and heap reach the disk, the superblocks,
-//! and the positions that say what is durable and what is visible. **Must not
-//! know** what lies in the heap beyond its header, or who allocates it.
+//! **Owns** the order in which log and heap reach the disk, the superblocks, and the positions that
+//! say what is durable and what is visible. **Must not know** the heap's content beyond its header,
+//! or who allocates it.
 //!
-//! ARCHITECTURE.md argues the protocol step by step: what is on disk and in
-//! memory if the power, the process or the disk fails right there.
+//! ARCHITECTURE.md argues the protocol step by step: the state of disk and memory if the power, the
+//! process or the disk fails at that step.
 //!
 //! # Invariants
 //!
-//! `E1` A heap page of the file is written only from an image that holds
-//! durable records alone, or as a bulk page that no state or image refers to.
-//! `E2` Both superblocks name complete states: the log holds every record from
-//! the older one's position on. `E3` One sync at a time; after a failed one
-//! nothing is written any more. `E4` The file is longer than any heap that a
-//! superblock, a record or an image names.
+//! `E1` The protocol writes a heap page to the file only from an image that holds nothing but
+//! durable records, or as a bulk page that no state or image refers to. `E2` Both superblocks name
+//! complete states: the log holds every record from the older one's position on. `E3` One sync runs
+//! at a time; after a failed one nothing more is written. `E4` The file is longer than any heap
+//! that a superblock, a record or an image names.
 //!
-//! # Locks, in the order in which they are taken
+//! # Lock order
 //!
-//! the turn to write, writer, checkpointer, the turn to sync, pool, log.
+//! write lock, writer, checkpointer, flush leader, pool, log.
 
 mod checkpoint;
 mod close;
@@ -58,7 +57,7 @@ pub(crate) use format_store::{create, create_in_place};
 pub(crate) use recovery::{LogEnd, OnDamage, Recovered, expect_store, read_head};
 pub(crate) use sharing::WriteLock;
 
-/// What the engine has to know of the open options.
+/// The open options that the engine uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) link_checks: LinkChecks,
@@ -66,10 +65,10 @@ pub(crate) struct Settings {
     pub(crate) max_log_bytes: u64,
     pub(crate) salvage: bool,
     pub(crate) access: Access,
-    /// Images that readers may hold.
+    /// Limit on the images that readers may pin.
     pub(crate) max_held_images: usize,
     pub(crate) reader_report: Option<ReaderReport>,
-    /// Eighths of the log after which a checkpoint is due.
+    /// Eighths of the log that may fill before a checkpoint is due.
     pub(crate) checkpoint_eighths: u64,
     pub(crate) mutation: ActiveMutation,
 }
@@ -77,18 +76,18 @@ pub(crate) struct Settings {
 /// What an opening may do to the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Nothing: records are applied in memory alone.
+    /// The opening writes nothing: records are applied in memory only.
     Read,
     Write,
 }
 
 impl Settings {
-    /// Bytes that are logged before a checkpoint is due.
+    /// Returns how many bytes may be logged before a checkpoint is due.
     fn checkpoint_after(&self, log_bytes: u64) -> u64 {
         log_bytes / 8 * self.checkpoint_eighths
     }
 
-    /// The traits of images of the store that `block` is of.
+    /// Returns the traits of images of the store that `block` belongs to.
     fn image_traits(&self, block: &Superblock) -> ImageTraits {
         ImageTraits { tests: self.link_checks, hash_key: block.hash_key }
     }
@@ -100,66 +99,65 @@ pub(crate) struct Core {
     disk: Arc<dyn Disk>,
     growth: Arc<FileSize>,
     settings: Settings,
-    /// Apart from the superblocks: to ask for it must not wait for a checkpoint, nor, in a forked
-    /// child, for ever.
+    /// A copy outside the superblocks: reading the key must not wait for a checkpoint, nor block
+    /// forever in a forked child.
     hash_key: [u8; 16],
     writer: Mutex<Writer>,
     checkpointer: Mutex<Checkpointer>,
     flush_leader: FlushLeader,
     pool: Mutex<Pool>,
     log: Mutex<LogState>,
-    /// `Tail::visible` and `Tail::durable`, to look at without the lock.
+    /// Copies of `Tail::visible` and `Tail::durable` that are read without the lock.
     visible: AtomicU64,
     durable: AtomicU64,
-    /// Whether a checkpoint was made since the program was told of old readers.
+    /// Whether a checkpoint ran since long readers were last reported to the program.
     readers_untold: AtomicBool,
     poison: OnceLock<String>,
     birth: ForkGuard,
-    /// Rung when there is more to see, in a store of this process alone.
+    /// Notified when more becomes visible, in a store that only this process has open.
     event: Event,
-    /// Of a store that several processes have open: the others.
+    /// The other processes, in a store that several have open.
     sharing: Option<Sharing>,
-    /// Log bytes that opening applied, since the store was not closed in order.
+    /// Log bytes that opening replayed because the store was not closed cleanly.
     replayed_bytes: u64,
-    /// The longest record that always fits into the ring; others are spilled.
+    /// The longest record that always fits into the ring; longer ones are spilled.
     max_record_bytes: AtomicU64,
 }
 
-/// The holder of the writer's lock.
+/// State that the writer's lock guards.
 pub(crate) struct Writer {
     pub(crate) workspace: Workspace,
-    /// The record's buffer, kept from one commit to the next.
+    /// The record's buffer, reused from one commit to the next.
     record: Vec<u8>,
-    /// Whether a write transaction was begun since the store was opened.
+    /// Whether a write transaction has begun since the store was opened.
     has_begun: bool,
 }
 
-/// The log's end, and how long the heap was lately.
+/// The log's end, and the recent lengths of the heap.
 struct LogState {
     tail: Tail,
     ends: ReplayHorizon,
     /// Length of the heap after the last record.
     heap_bytes: u64,
-    /// Where the last checkpoint was begun.
+    /// Position at which the last checkpoint began.
     checkpoint: u64,
-    /// The log is not moved before this position, since it could not be.
+    /// No move of the log is tried before this position, because the last one failed.
     no_move_before: u64,
 }
 
-/// The holder of the checkpointer's lock.
+/// State that the checkpointer's lock guards.
 struct Checkpointer {
-    /// The image from which heap pages are written; never past `durable`.
+    /// The image that heap pages are written from; never past `durable`.
     image: Option<Image>,
     /// The newest superblock.
     last: Superblock,
     /// Its slot; after opening, the slot to write first.
     slot: usize,
-    /// Whether both superblocks name this opening's epoch, so that records may
-    /// be appended.
+    /// Whether both superblocks name this opening's epoch, the condition for appending records.
     begun: bool,
 }
 
-/// The position and checksum of the end of a record, with the heap's length.
+/// The end of a record: position, checksum and the heap's length there.
 #[derive(Clone, Copy, Debug)]
 struct EndOfLog {
     position: u64,
@@ -167,9 +165,8 @@ struct EndOfLog {
     heap_bytes: u64,
 }
 
-/// A lock whose holder panicked protects nothing half-done: transactions roll
-/// back when they are dropped, and the protocol's own state moves in single
-/// steps.
+/// Locks `mutex` even if a holder panicked. Such a holder leaves nothing half-done: transactions
+/// roll back when they are dropped, and the protocol's own state changes in single steps.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -179,17 +176,17 @@ impl Core {
         &self.path
     }
 
-    /// Whether a test has planted this fault.
+    /// Returns whether a test has enabled this mutation.
     fn mutation(&self, fault: Mutation) -> bool {
         self.settings.mutation.has(fault)
     }
 
-    /// The lock that makes its holder the writer.
+    /// Acquires the lock that makes its holder the writer.
     pub(crate) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         lock(&self.writer)
     }
 
-    /// Gets ready for a write transaction; whether it is the first one.
+    /// Prepares for a write transaction; returns whether it is the first one.
     pub(crate) fn begin_write(&self, writer: &mut Writer) -> Result<bool> {
         if self.settings.access == Access::Read {
             return Err(ErrorKind::ReadOnly { path: self.path.clone() }.into());
@@ -205,7 +202,7 @@ impl Core {
         Ok(is_first)
     }
 
-    /// A snapshot at the visible position, for the caller's caller to hold.
+    /// Takes a snapshot at the visible position and records the caller's caller as its holder.
     #[inline]
     #[track_caller]
     pub(crate) fn snapshot(&self) -> Result<Arc<Image>> {
@@ -214,8 +211,8 @@ impl Core {
         if let Some(sharing) = &self.sharing {
             return self.shared_snapshot(sharing, caller);
         }
-        // Looked at under the pool's lock: an older position could be one behind
-        // the pages that a checkpoint is writing.
+        // Read `visible` under the pool's lock: a position read earlier could lie before the pages
+        // that a checkpoint is writing.
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
         let max_held = self.settings.max_held_images;
@@ -223,8 +220,9 @@ impl Core {
         taken.map_err(|error| self.unreadable(error))
     }
 
-    /// What the kernel could not write it may drop from memory, and then the file shows older
-    /// bytes: no damage, but what the failed write has left.
+    /// Replaces a read error after a failed write by the poison. The kernel may drop pages that it
+    /// could not write, and the file then shows older bytes. That is a result of the failed write,
+    /// not damage.
     #[cold]
     fn unreadable(&self, error: crate::error::Error) -> crate::error::Error {
         match (error.kind(), self.poison.get()) {
@@ -250,8 +248,8 @@ impl Core {
         }
     }
 
-    /// The lowest offset at which the file may be written in place: no state
-    /// that can still be replayed, and no image, reaches up to it.
+    /// Returns the lowest offset at which the file may be written in place. No image, and no state
+    /// that can still be replayed, reaches up to it.
     pub(crate) fn in_place_from_bytes(&self) -> u64 {
         if self.mutation(Mutation::InPlaceFromHeapEnd) {
             return lock(&self.log).heap_bytes;
@@ -261,7 +259,7 @@ impl Core {
         lock(&self.log).ends.longest().max(in_images).max(in_others)
     }
 
-    /// Random numbers for epochs and keys.
+    /// Returns random numbers for epochs and keys.
     fn random(&self) -> Result<u64> {
         self.disk.random().map_err(|error| self.io_error("get random numbers", error))
     }
@@ -271,34 +269,34 @@ impl Core {
         ErrorKind::Io { action, path: self.path.clone(), source }.into()
     }
 
-    /// After this nothing is written any more: the kernel reports a failed
-    /// write once, and then shows the new bytes in memory as if they were safe.
+    /// Poisons the store and returns the error. Nothing more may be written: the kernel reports a
+    /// failed write once, and then shows the new bytes in memory as if they were safe.
     #[cold]
     fn poisoned_by(&self, action: &'static str, source: std::io::Error) -> crate::error::Error {
         self.poison(format!("{action}: {source}"));
         self.io_error(action, source)
     }
 
-    /// Takes a transaction back. That fails only on an image that is damaged
-    /// beyond use: in no known state then, so that nothing more is written.
+    /// Rolls a transaction back. This fails only on an image that is damaged beyond use. Its state
+    /// is then unknown, so a failure poisons the store.
     pub(crate) fn roll_back(&self, workspace: &mut Workspace) -> Result<()> {
         workspace.rollback().inspect_err(|error| self.poison_writer(error))
     }
 
-    /// After a rollback that failed.
+    /// Poisons the store after a failed rollback.
     #[cold]
     pub(crate) fn poison_writer(&self, cause: &crate::error::Error) {
         self.poison(format!("take a transaction back: {cause}"));
     }
 
-    /// After what makes the file one that must not be written.
+    /// Poisons the store after an error that makes the file unsafe to write.
     #[cold]
     fn poisoned_because(&self, error: crate::error::Error) -> crate::error::Error {
         self.poison(error.to_string());
         error
     }
 
-    /// For this process, and all that share the store.
+    /// Poisons the store for this process and for all that share it.
     fn poison(&self, cause: String) {
         let _ = self.poison.set(cause);
         if let Some(sharing) = &self.sharing {
@@ -306,14 +304,14 @@ impl Core {
         }
     }
 
-    /// Refuses a store that was inherited from a parent process. Asked before any
-    /// lock is taken: a thread that the child does not have may hold it.
+    /// Refuses a store that was inherited from a parent process. Call it before any lock is taken:
+    /// the lock's holder may be a thread that the child does not have.
     #[inline]
     pub(crate) fn expect_own_process(&self) -> Result<()> {
         if self.birth.is_same_process() { Ok(()) } else { Err(self.forked()) }
     }
 
-    /// Whether this process opened the store.
+    /// Returns whether this process opened the store.
     pub(crate) fn is_own_process(&self) -> bool {
         self.birth.is_same_process()
     }
@@ -323,7 +321,7 @@ impl Core {
         ErrorKind::Forked { path: self.path.clone() }.into()
     }
 
-    /// Refuses to write where an earlier write failed.
+    /// Refuses to write after an earlier write failed.
     pub(crate) fn refuse_poisoned(&self) -> Result<()> {
         self.hear_of_poison();
         match self.poison.get() {
@@ -341,12 +339,12 @@ impl Core {
         if sharing.page().poisoned.load(SeqCst) != 0 {
             let _ = self.poison.set("another process could not write the file".to_string());
         }
-        // Poisons by itself.
+        // The check itself poisons the store if the page is lost.
         let _ = self.expect_connected(sharing);
     }
 
-    /// After a reader has left an image that is not the current one. The images that are one too
-    /// many are unmapped here, without the lock.
+    /// Updates the pool after a reader has released an image that is not the current one. Surplus
+    /// images are unmapped here, after the lock is released.
     pub(crate) fn reader_left(&self) {
         if self.is_own_process() {
             let surplus = lock(&self.pool).reader_left();
@@ -358,20 +356,20 @@ impl Core {
         lock(&self.pool).stats()
     }
 
-    /// Log bytes in use, and the ring's length.
+    /// Returns the log bytes in use, and the ring's length.
     pub(crate) fn log_use(&self) -> (u64, u64) {
         let log = lock(&self.log);
         (log.tail.appended - log.tail.start, log.tail.ring.len_bytes())
     }
 
-    /// Log position up to which everything is durable.
+    /// Returns the log position up to which everything is durable.
     pub(crate) fn durable(&self) -> u64 {
         self.durable.load(Acquire)
     }
 
-    /// Waits until readers see more than at `seen`; whether they do.
+    /// Waits until readers see more than at `seen`; returns whether they do.
     pub(crate) fn wait_for_commit(&self, seen: u64, at_most: Duration) -> Result<bool> {
-        /// How long it sleeps before it looks whether a commit can still come.
+        /// Sleep between two checks whether a commit can still come.
         const POLL_INTERVAL: Duration = Duration::from_millis(100);
         self.expect_own_process()?;
         let begun = Instant::now();
@@ -397,25 +395,25 @@ impl Core {
         }
     }
 
-    /// Log bytes that opening applied, since the store was not closed in order.
+    /// Returns the log bytes that opening replayed because the store was not closed cleanly.
     pub(crate) fn replayed_bytes(&self) -> u64 {
         self.replayed_bytes
     }
 
-    /// Length of the file.
+    /// Returns the length of the file.
     pub(crate) fn file_bytes(&self) -> Result<u64> {
         self.expect_own_process()?;
         self.disk.len_bytes().map_err(|source| self.io_error("look at the file's length", source))
     }
 
-    /// The pages before the heap, while no superblock is being written.
+    /// Reads the pages before the heap, while no superblock is being written.
     pub(crate) fn read_head(&self) -> Result<Vec<u8>> {
         let _turn = self.join_write_lock()?;
         let _checkpointer = lock(&self.checkpointer);
         recovery::read_head(&*self.disk, &self.path)
     }
 
-    /// The random key of the store's hash tables.
+    /// Returns the random key of the store's hash tables.
     pub(crate) fn hash_key(&self) -> [u8; 16] {
         self.hash_key
     }
@@ -426,7 +424,8 @@ impl Checkpointer {
         Checkpointed::of(&self.last)
     }
 
-    /// An image that began elsewhere would not tell of all pages to be written.
+    /// Drops an image that does not start at the last checkpoint: it would miss pages to be
+    /// written.
     fn drop_image_unless_at_last(&mut self) {
         let last = self.last.position.get();
         self.image.take_if(|image| image.position() != last);

@@ -1,14 +1,13 @@
 //! Opening, and recovery after a crash.
 //!
-//! 1. Choose the newest valid superblock (`recover`).
-//! 2. Apply the records from its position to an image, in private memory
-//!    (`recover`).
-//! 3. If the store was not closed in order: write those records once more and
-//!    sync, because after a failed flush the page cache may show what the disk
-//!    does not have; write the pages that they changed; then both superblocks,
-//!    with a new epoch, so that nothing that was dropped can come back.
+//! 1. Choose the newest valid superblock (`recovery`).
+//! 2. Apply the records from its position to an image, in private memory (`recovery`).
+//! 3. If the store was not closed cleanly: write those records again and sync, because after a
+//!    failed flush the page cache may show bytes that the disk does not have. Then write the pages
+//!    that they changed, then both superblocks with a new epoch, so that no dropped record can
+//!    reappear.
 //!
-//! A store that was closed in order is left as it is until the first write.
+//! A store that was closed cleanly stays untouched until the first write.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -33,7 +32,7 @@ use crate::mutation::Mutation;
 use crate::sync::Mutex;
 use crate::workspace::Workspace;
 
-/// What is known of a store when it is opened.
+/// The state of a store as found on opening.
 struct State {
     source: LogSource,
     newest: Newest,
@@ -64,7 +63,7 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         let Recovered { source, newest, image, pages, end, .. } = recovered;
-        // Where a cut has left one superblock, the other is made again.
+        // If a power cut has left one superblock, persist the state to write the other again.
         let is_at_rest = newest.block.is_clean() && newest.both_valid;
         let core = Self::from_state(State { source, newest, image, end }, growth, path, settings);
         if core.settings.access == Access::Read {
@@ -78,8 +77,8 @@ impl Core {
         Ok(core)
     }
 
-    /// The store as its newest superblock names it, for a process that others are ahead of:
-    /// nothing is applied, and nothing written.
+    /// Opens the store as its newest superblock names it, in a process that attaches to others.
+    /// Applies no record and writes nothing.
     pub(super) fn attach_core(
         disk: Arc<dyn Disk>,
         growth: Arc<FileSize>,
@@ -97,7 +96,7 @@ impl Core {
         let source = LogSource { ring, disk };
         let mut core =
             Self::from_state(State { source, newest, image, end }, growth, path, settings);
-        // Whoever was first has done what a first transaction does.
+        // The first process has done what a first transaction does.
         core.writer.get_mut().unwrap_or_else(PoisonError::into_inner).has_begun = true;
         core.checkpointer.get_mut().unwrap_or_else(PoisonError::into_inner).begun = true;
         Ok(core)
@@ -143,7 +142,7 @@ impl Core {
         }
     }
 
-    /// Step 3.
+    /// Performs step 3.
     fn persist_recovered_state(&self, pages: &PageSet, end: EndOfLog) -> Result<()> {
         let writer = self.lock_writer();
         let mut checkpointer = lock(&self.checkpointer);
@@ -161,7 +160,7 @@ impl Core {
         self.free_log(&checkpointer, end.position)
     }
 
-    /// Writes the accepted records once more, block by block, and syncs.
+    /// Writes the accepted records again, block by block, and syncs.
     pub(super) fn rewrite_records(&self, from: u64, to: u64) -> Result<()> {
         let ring = self.log_source().ring;
         let mut block = vec![0; PAGE_BYTES as usize];
@@ -178,7 +177,7 @@ impl Core {
         self.sync_heap("sync recovered records")
     }
 
-    /// Makes both superblocks name a fresh epoch, before the first append.
+    /// Makes both superblocks name a new epoch, before the first append.
     pub(super) fn begin_epoch(&self, checkpointer: &mut Checkpointer) -> Result<()> {
         checkpointer.begun |= self.mutation(Mutation::CleanFlagKept);
         if checkpointer.begun {
@@ -188,11 +187,10 @@ impl Core {
         self.begin_epoch_at(checkpointer, end)
     }
 
-    /// The newest superblock is written over itself first: should the page
-    /// cache have shown one that the disk does not have, the other is still a
-    /// complete state until this one is safe. Where the other one is damaged, torn
-    /// by a power cut as a rule, that one is written first: a cut now must not
-    /// tear the only good one.
+    /// Writes both superblocks with a new epoch. The newest is overwritten first: if the page cache
+    /// showed one that the disk does not have, the other remains a complete state until this one is
+    /// durable. If the other one is damaged, usually torn by a power cut, it is written first: a
+    /// cut at this point must not tear the only good one.
     fn begin_epoch_at(&self, checkpointer: &mut Checkpointer, end: EndOfLog) -> Result<()> {
         let epoch = match self.mutation(Mutation::EpochKept) {
             false => U64::new(self.random()?),

@@ -1,9 +1,9 @@
-//! The last state of a store, read from its file; no byte of it is changed.
+//! Reads the last state of a store from its file, without changing a byte of it.
 //!
 //! 1. Choose the newest valid superblock.
 //! 2. Apply the records from its position to an image, in private memory.
 //!
-//! Opening goes on from here (`open`), and so does whoever only looks.
+//! Opening continues from here (`open`); read-only inspection uses the same code.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use crate::mutation::{ActiveMutation, Mutation};
 
 /// The newest superblock.
 pub(super) struct Newest {
-    /// The slot to write first: its own, or the other one if that is damaged.
+    /// The slot to write first: its own, or the other one if the other is damaged.
     pub(super) slot: usize,
     pub(super) block: Superblock,
-    /// Whether the other one is good as well.
+    /// Whether the other superblock is valid as well.
     pub(super) both_valid: bool,
 }
 
 impl Newest {
-    /// The slot that it lies in.
+    /// Returns the slot that holds this superblock.
     pub(super) fn own_slot(&self) -> usize {
         self.slot ^ usize::from(!self.both_valid)
     }
 }
 
-/// What to do where the log is damaged.
+/// Policy for a damaged log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnDamage {
     Refuse,
-    /// Go on from the state before.
+    /// Continue from the state before the damage.
     GoOn,
 }
 
@@ -47,19 +47,19 @@ pub(crate) struct Recovered {
     pub(super) source: LogSource,
     pub(super) newest: Newest,
     pub(crate) image: Image,
-    /// Pages that the log's records touched.
+    /// Pages that the log's records changed.
     pub(super) pages: PageSet,
     pub(super) end: EndOfLog,
     found: RecoveredLog,
 }
 
-/// How a log ends.
+/// The end of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LogEnd {
     pub(crate) position: u64,
-    /// The same as an offset in the file.
+    /// The same position as an offset in the file.
     pub(crate) offset: u64,
-    /// Something there looks like a record that is not whole.
+    /// Whether the bytes there look like an incomplete record.
     pub(crate) is_torn: bool,
 }
 
@@ -75,7 +75,7 @@ impl Recovered {
         let failed = |action| move |source| io_error(path, action, source);
         let newest = choose(&*disk, path, mutation)?;
         if !newest.block.is_clean() {
-            // Before any of it is mapped.
+            // Before any of the file is mapped.
             disk.start_afresh().map_err(failed("sync what was left in memory"))?;
         }
         let filled = disk.fill_holes(newest.block.log_offset.get(), newest.block.log_bytes.get());
@@ -94,7 +94,7 @@ impl Recovered {
         state.finish_replay()
     }
 
-    /// After the last record: from here on the heap's header is relied on.
+    /// Finishes the replay after the last record; from here on the heap's header is trusted.
     fn finish_replay(mut self) -> Result<Self> {
         self.image.finish_replay(self.end.heap_bytes)?;
         expect_log_is_hole(&self.image, &self.newest.block)?;
@@ -108,7 +108,7 @@ impl Recovered {
     }
 }
 
-/// Step 2.
+/// Performs step 2.
 fn replay(source: LogSource, newest: Newest, traits: ImageTraits) -> Result<Recovered> {
     let (disk, block) = (&*source.disk, &newest.block);
     let from = Checkpointed::of(block);
@@ -127,8 +127,8 @@ fn replay(source: LogSource, newest: Newest, traits: ImageTraits) -> Result<Reco
     Ok(Recovered { source, newest, image, pages, end, found })
 }
 
-/// The log changes under every image, so each must know it as a region that no
-/// reference may touch.
+/// Checks that the heap's header names the log. The log changes under every image, so each image
+/// must know it as a region that no reference may touch.
 fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
     let page = (block.log_offset.get() - HEAP_START_BYTES) / PAGE_BYTES;
     let pages = block.log_bytes.get() / PAGE_BYTES;
@@ -136,7 +136,7 @@ fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
     let is_log = |region: &RegionRef| {
         (u64::from(region.page.get()), u64::from(region.pages.get())) == (page, pages)
     };
-    // What is hidden as a log must be one.
+    // A region that is hidden as a log must be one.
     let is_log_page = |page| image.page_kind(page).is_ok_and(|kind| kind == PageKind::Log);
     let is_hole = |region: &RegionRef| {
         let (first, pages) = (u64::from(region.page.get()), u64::from(region.pages.get()));
@@ -157,8 +157,8 @@ pub(super) fn open_ring(
     Ring::new(disk, block.log_offset.get(), block.log_bytes.get(), block.log_base.get(), mutation)
 }
 
-/// The length is looked at after the superblock was: another process that shares the store
-/// may have made both grow.
+/// Checks that the file is long enough for what `block` names. Reads the length after the
+/// superblock: another process that shares the store may have grown both.
 fn expect_length(disk: &dyn Disk, path: &Path, block: &Superblock) -> Result<()> {
     let log_end = block.log_offset.get() + block.log_bytes.get();
     let heap_end = HEAP_START_BYTES + block.heap_bytes.get();
@@ -173,15 +173,15 @@ fn expect_length(disk: &dyn Disk, path: &Path, block: &Superblock) -> Result<()>
     Ok(())
 }
 
-/// The newest superblock of a file that is long enough for what it names.
+/// Returns the newest superblock, provided that the file is long enough for what it names.
 pub(super) fn choose(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> Result<Newest> {
     let newest = choose_superblock(disk, path, mutation)?;
     expect_length(disk, path, &newest.block)?;
     Ok(newest)
 }
 
-/// Refuses what is no store, or not whole, before anything is made of it; what its log
-/// leads to is another matter.
+/// Refuses a file that is not a store, or is incomplete, before anything acts on it. Does not check
+/// the log.
 pub(crate) fn expect_store(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> Result<()> {
     choose(disk, path, mutation).map(drop)
 }
@@ -191,8 +191,7 @@ fn settled_len_bytes(disk: &dyn Disk, path: &Path, wanted_bytes: u64) -> Result<
     length.map_err(|error| io_error(path, "look at the file's length", error))
 }
 
-/// Step 1: the content of the newest superblock that can be used, and the slot to
-/// write first.
+/// Performs step 1: returns the newest usable superblock and the slot to write first.
 fn choose_superblock(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> Result<Newest> {
     let mut head = read_head(disk, path)?;
     if mutation.has(Mutation::SuperblockChecksumIgnored) {
@@ -200,8 +199,8 @@ fn choose_superblock(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> 
     }
     let [first, second] = SLOT_OFFSETS_BYTES
         .map(|offset| Superblock::parse(&head[offset as usize..][..PAGE_BYTES as usize]));
-    // A store of another version must not be written, even if one of its
-    // superblocks happens to be readable.
+    // A store of another version must not be written, even if one of its superblocks happens to be
+    // readable.
     let alone = |slot, block, unusable: &Unusable| {
         let other = slot ^ usize::from(!mutation.has(Mutation::GoodSuperblockFirst));
         let newest = Newest { slot: other, block, both_valid: false };
@@ -221,7 +220,7 @@ fn choose_superblock(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> 
     .map_err(Into::into)
 }
 
-/// Why a superblock is none of this program's, though it may be sound.
+/// Returns the error for a superblock that is intact but from another version or byte order.
 fn foreign(path: &Path, unusable: &Unusable) -> Option<ErrorKind> {
     let path = path.to_path_buf();
     match *unusable {
@@ -233,7 +232,7 @@ fn foreign(path: &Path, unusable: &Unusable) -> Option<ErrorKind> {
     }
 }
 
-/// The pages before the heap.
+/// Reads the pages before the heap.
 pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
     let path_buf = || path.to_path_buf();
     let file_bytes = settled_len_bytes(disk, path, HEAP_START_BYTES)?;

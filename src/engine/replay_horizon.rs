@@ -1,13 +1,12 @@
-//! How long the heap was in all states that can still be replayed.
+//! The heap's lengths in all states that can still be replayed.
 
-/// The largest heap lengths since the last three checkpoints were begun.
+/// The largest heap lengths since each of the last three checkpoints began.
 ///
-/// Three, because while the third is on its way the older superblock is the
-/// one before the last two.
+/// Three, because while the third is running, the older superblock is the one before the last two.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReplayHorizon {
     windows: [u64; 3],
-    /// Whether the last checkpoint begun has not ended: it may have failed.
+    /// Whether the last checkpoint has begun and not ended: it may have failed.
     pending: bool,
 }
 
@@ -16,38 +15,38 @@ impl ReplayHorizon {
         Self { windows: [heap_bytes; 3], pending: false }
     }
 
-    /// As another process left them.
+    /// Restores the lengths that another process published.
     pub(super) fn of(windows: [u64; 3], pending: bool) -> Self {
         Self { windows, pending }
     }
 
-    /// What [`of`](Self::of) takes.
+    /// Returns the arguments for [`of`](Self::of).
     pub(super) fn words(&self) -> ([u64; 3], bool) {
         (self.windows, self.pending)
     }
 
-    /// Notes the length after a record.
+    /// Records the heap's length after a record.
     pub(super) fn note(&mut self, heap_bytes: u64) {
         self.windows[0] = self.windows[0].max(heap_bytes);
     }
 
-    /// A checkpoint begins at a state of `heap_bytes`.
+    /// Begins a checkpoint at a state of `heap_bytes`.
     pub(super) fn begin_checkpoint(&mut self, heap_bytes: u64) {
         let [newest, middle, oldest] = self.windows;
         self.windows = match self.pending {
-            // No superblock has moved on: the oldest window is needed still.
+            // No superblock has moved on: the oldest window is still needed.
             true => [heap_bytes, newest.max(middle), oldest],
             false => [heap_bytes, newest, middle],
         };
         self.pending = true;
     }
 
-    /// The superblocks name the state at which the checkpoint began.
+    /// Ends a checkpoint: both superblocks now name the state at which it began.
     pub(super) fn end_checkpoint(&mut self) {
         self.pending = false;
     }
 
-    /// The largest of them.
+    /// Returns the largest length.
     pub(super) fn longest(&self) -> u64 {
         self.windows.into_iter().fold(0, u64::max)
     }
@@ -68,7 +67,7 @@ mod tests {
         }
     }
 
-    /// The superblocks name what they named before, however often it is tried.
+    /// A failed checkpoint leaves both superblocks as they were, however often it is tried.
     #[test]
     fn checkpoints_that_fail_move_no_length_out() {
         for kept in [0, 1] {

@@ -1,4 +1,4 @@
-//! Where the log ends: reading it after a crash.
+//! Finds the end of the log after a crash.
 
 use super::{LogSource, Ring};
 use crate::error::Result;
@@ -7,29 +7,29 @@ use crate::format::checksum;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
 use zerocopy::FromBytes;
 
-/// What [`recover`] found.
+/// The result of [`scan`].
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RecoveredLog {
-    /// The end of the last record that checks.
+    /// The end of the last valid record.
     pub(crate) end: u64,
     /// Its checksum.
     pub(crate) prev_checksum: u64,
-    /// A durable position past `end` that a later record attests: then the
-    /// record at `end` is damaged, and not merely torn.
+    /// A durable position past `end` that a later record names. It proves that the record at `end`
+    /// is damaged, and not merely torn.
     pub(crate) proven_durable: Option<u64>,
-    /// Something at the end, or behind it, looks like a record of the sequence:
-    /// what stands at the end was torn, or is damaged.
+    /// Whether something at the end, or after it, looks like a record of the sequence: the record
+    /// at the end was torn, or is damaged.
     pub(crate) is_torn: bool,
 }
 
 impl RecoveredLog {
-    /// A log that ends where it begins.
+    /// Returns the result for a log that ends where it begins.
     pub(crate) fn none(end: u64, prev_checksum: u64) -> Self {
         Self { end, prev_checksum, proven_durable: None, is_torn: false }
     }
 }
 
-/// What stands behind the end of the log.
+/// The records found after the end of the log.
 #[derive(Default)]
 struct TailScan {
     /// The first durable position past the end that a valid record names.
@@ -38,11 +38,10 @@ struct TailScan {
     has_record: bool,
 }
 
-/// Reads the records from `from` on, hands each with its entries to `each`, and
-/// finds out whether they end where the log ends.
+/// Reads the records from `from` on, hands each with its entries to `each`, and determines whether
+/// they end where the log ends.
 ///
-/// The work is bounded by the ring's length: a lap of records, and then one
-/// pass that looks for a later one.
+/// The ring's length bounds the work: one lap of records, then one pass that looks for a later one.
 pub(crate) fn scan(
     source: &LogSource,
     epoch: u64,
@@ -53,8 +52,8 @@ pub(crate) fn scan(
     let mut found = RecoveredLog::none(from, prev_checksum);
     let mut buffer = Vec::new();
     let mut spill = Vec::new();
-    // A checkpoint follows a spill, so that there is one at most; in a forged log each record
-    // could name all that the file has room for.
+    // A checkpoint follows a spill, so there is at most one. In a forged log, each record could
+    // name as many bytes as the file has.
     let file_bytes = source.disk.len_bytes();
     let mut left_bytes = file_bytes.map_err(|error| source.failed(error))?;
     while found.end - from < source.ring.len_bytes() {
@@ -64,7 +63,7 @@ pub(crate) fn scan(
             Ok(None) => ring.stepped_over(found.end, &mut buffer),
             checked => checked,
         };
-        // What cannot be read, or not be held in memory, is no end of the log.
+        // A failed read, or a failed allocation, does not mark the end of the log.
         let checked = checked.map_err(|error| source.failed(error))?;
         let Some(header) = checked else { break };
         let mut entries = &buffer[HEADER_BYTES as usize..];
@@ -89,7 +88,7 @@ pub(crate) fn scan(
     Ok(found)
 }
 
-/// Whether the entries that a spill names are there, and take no more than `left_bytes`; leaves
+/// Returns whether the entries that a spill names are valid and take at most `left_bytes`; leaves
 /// them in `body`.
 fn spill_checks(
     source: &LogSource,
@@ -106,14 +105,14 @@ fn spill_checks(
     Ok(spill.is_some_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get()))
 }
 
-/// Looks for records behind the end, until one attests that there was more.
+/// Looks for records after the end, until one proves that there were more.
 ///
-/// A ring has room for one lap, so each place can hold only one position past
-/// `end`; a header that names another is from an earlier lap.
+/// The ring holds one lap, so each offset can hold only one position past `end`; a header that
+/// names another is from an earlier lap.
 fn scan_tail(ring: &Ring, epoch: u64, from: u64, end: u64) -> std::io::Result<TailScan> {
     let mut behind = TailScan::default();
     let last = from + ring.len_bytes();
-    // Headers can be forged; what their checksums may cost is bounded.
+    // Headers can be forged, so bound the cost of their checksums.
     let mut budget_bytes = 4 * ring.len_bytes();
     let mut block = vec![0; PAGE_BYTES as usize];
     let mut buffer = Vec::new();
@@ -142,7 +141,7 @@ fn scan_tail(ring: &Ring, epoch: u64, from: u64, end: u64) -> std::io::Result<Ta
     Ok(behind)
 }
 
-/// Positions in a block, which begins at `at`, where a record's magic stands.
+/// Returns the positions of a record's magic in a block that begins at `at`.
 fn candidates(block: &[u8], at: u64) -> impl Iterator<Item = u64> {
     let (words, _) = block.as_chunks::<8>();
     let begins = words.iter().map(|word| word[..3] == record::MAGIC);

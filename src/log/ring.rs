@@ -1,4 +1,4 @@
-//! The ring of bytes, and reading records from it.
+//! The ring of bytes, and the reading of records from it.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use crate::mutation::{ActiveMutation, Mutation};
 /// Bytes of the log that are copied out at a time.
 const PIECE_BYTES: u64 = 64 * 1024;
 
-/// What failed where the log cannot be read.
+/// The action named in the error for a failed read of the log.
 pub(crate) const READING: &str = "read the log";
 
-/// A log region and which position lies at its start.
+/// A log region, and the position at its start.
 pub(crate) struct Ring {
     region: Box<dyn LogRegion>,
-    /// Where the region begins in the file, for messages.
+    /// The region's offset in the file, for messages.
     offset: u64,
     len_bytes: u64,
     /// A position that lies at the region's start.
@@ -43,18 +43,18 @@ impl Ring {
         self.len_bytes
     }
 
-    /// The longest record that fits into the empty ring wherever it begins: a
-    /// skip before it may take as much again.
+    /// Returns the length of the longest record that fits into the empty ring wherever it begins: a
+    /// skip before it may take as many bytes again.
     pub(crate) fn max_record_bytes(&self) -> u64 {
         self.len_bytes / 2 - 2 * PAGE_BYTES
     }
 
-    /// A position that lies at the region's start.
+    /// Returns a position that lies at the region's start.
     pub(crate) fn base(&self) -> u64 {
         self.base
     }
 
-    /// Where `position` lies in the file.
+    /// Returns the offset of `position` in the file.
     pub(crate) fn file_offset(&self, position: u64) -> u64 {
         self.offset + self.place(position)
     }
@@ -63,7 +63,7 @@ impl Ring {
         position.wrapping_sub(self.base) % self.len_bytes
     }
 
-    /// Bytes from `position` to the end of the ring.
+    /// Returns the bytes from `position` to the end of the ring.
     pub(crate) fn room_to_end(&self, position: u64) -> u64 {
         self.len_bytes - self.place(position)
     }
@@ -76,8 +76,8 @@ impl Ring {
         self.region.load(self.place(position), buffer)
     }
 
-    /// Makes `buffer` the `len` bytes from `position` on. The length may be the
-    /// file's word: where there is no memory for it, that is an error.
+    /// Fills `buffer` with `len` bytes from `position` on. The length may come from the file, so a
+    /// failed allocation is an error.
     fn load_into(&self, buffer: &mut Vec<u8>, position: u64, len: usize) -> std::io::Result<()> {
         buffer.truncate(len);
         buffer.try_reserve_exact(len - buffer.len())?;
@@ -96,7 +96,7 @@ impl Ring {
         Ok(())
     }
 
-    /// The header at `position`, if a record could begin there at all.
+    /// Returns the header at `position`, if a record could begin there.
     pub(crate) fn header(&self, position: u64) -> std::io::Result<Option<RecordHeader>> {
         let room = self.room_to_end(position);
         if room < HEADER_BYTES || !position.is_multiple_of(8) {
@@ -110,8 +110,8 @@ impl Ring {
         Ok(self.is_plausible(&header, position).then_some(header))
     }
 
-    /// Whether what stands at `position` was once written as the record that
-    /// follows `chain`, as far as its header still shows.
+    /// Returns whether the bytes at `position` look like the header of the record that follows
+    /// `prev_checksum`.
     pub(crate) fn resembles_record(
         &self,
         position: u64,
@@ -128,17 +128,16 @@ impl Ring {
                 header.position.get() == position,
                 header.prev_checksum.get() == prev_checksum,
             ];
-            // Damage may have met one of them.
+            // Damage may have hit one of them.
             bytes != [0; HEADER_BYTES as usize]
                 && signs.into_iter().filter(|sign| *sign).count() >= 2
         }))
     }
 
-    /// Whether these bytes could be the header of a record at `position`.
+    /// Returns whether these bytes could be the header of a record at `position`.
     ///
-    /// No record but a skip is longer than the longest one with its padding, so
-    /// what a forged length may cost is half the ring, and a skip's bytes are
-    /// never read.
+    /// Only a skip may exceed the longest record with its padding, and the bytes of a skip are
+    /// never read. So a forged length costs at most half the ring.
     fn is_plausible(&self, header: &RecordHeader, position: u64) -> bool {
         let len = u64::from(header.len_bytes.get());
         let kinds = record::KIND_COMMIT..=record::KIND_SPILL;
@@ -155,9 +154,8 @@ impl Ring {
             && leaves_room(position + len)
     }
 
-    /// The header at `position` with the whole record in `buffer`, if the
-    /// record's checksum and its predecessor's are right. Of a skip the header
-    /// alone is covered.
+    /// Returns the header at `position`, with the whole record in `buffer`, if the checksums of the
+    /// record and of its predecessor are right. Of a skip, the checksum covers the header alone.
     pub(crate) fn checked(
         &self,
         position: u64,
@@ -178,7 +176,7 @@ impl Ring {
         Ok((checks || self.mutation.has(Mutation::RecordChecksumIgnored)).then_some(header))
     }
 
-    /// Only where that fault is planted: a record that does not check, as a skip.
+    /// Returns an invalid record as a skip, under a mutation only.
     pub(super) fn stepped_over(
         &self,
         position: u64,
@@ -193,14 +191,14 @@ impl Ring {
     }
 }
 
-/// Whether a record can begin where one ends: each is padded up to the block's end if no
-/// header would fit behind it. A superblock that named another end could not be used.
+/// Returns whether a record may end here. Each is padded to the block's end if no header would fit
+/// after it. A superblock that named another end would be unusable.
 fn leaves_room(end: u64) -> bool {
     let in_block = end % PAGE_BYTES;
     in_block <= PAGE_BYTES - HEADER_BYTES
 }
 
-/// Bytes of a record that its checksum covers.
+/// Returns how many bytes of a record its checksum covers.
 fn covered_bytes(header: &RecordHeader) -> usize {
     match header.kind {
         record::KIND_SKIP => HEADER_BYTES as usize,
@@ -208,8 +206,7 @@ fn covered_bytes(header: &RecordHeader) -> usize {
     }
 }
 
-/// Where an image gets records from: the ring, and the file for what was
-/// spilled.
+/// The source of an image's records: the ring, and the file for spilled ones.
 #[derive(Clone)]
 pub(crate) struct LogSource {
     pub(crate) ring: Arc<Ring>,
@@ -217,11 +214,11 @@ pub(crate) struct LogSource {
 }
 
 impl LogSource {
-    /// Hands the records of `[from, to)`, which are known to be whole, to
-    /// `each` with their entries; skips are passed over.
+    /// Hands the records of `[from, to)`, which are known to be whole, to `each` with their
+    /// entries, and passes over skips.
     ///
-    /// The log is copied out in pieces, since a call for each record would cost
-    /// as much as applying it.
+    /// The log is copied out in pieces, because a call for each record would cost as much as
+    /// applying it.
     pub(crate) fn each_record(
         &self,
         from: u64,
@@ -249,7 +246,7 @@ impl LogSource {
         Ok(())
     }
 
-    /// A record that is longer than a piece.
+    /// Reads a record that is longer than a piece.
     fn one_record(
         &self,
         at: u64,
@@ -285,8 +282,8 @@ impl LogSource {
         }
     }
 
-    /// The header at the start of `bytes`, and the record's length; `None` if
-    /// not even the header is all there.
+    /// Returns the header at the start of `bytes`, and the record's length; `None` if the header is
+    /// incomplete.
     fn header_in(&self, bytes: &[u8], position: u64) -> Result<Option<(RecordHeader, usize)>> {
         let Ok((header, _)) = RecordHeader::read_from_prefix(bytes) else { return Ok(None) };
         match self.ring.is_plausible(&header, position) {
@@ -300,15 +297,14 @@ impl LogSource {
         loaded.map_err(|error| self.failed(error))
     }
 
-    /// Replaces a spill in `body` by the entries that it names; `None` if they
-    /// do not lie within the file.
+    /// Replaces a spill in `body` by the entries that it names; returns `None` if they do not lie
+    /// within the file.
     pub(crate) fn read_spill(&self, body: &mut Vec<u8>) -> Result<Option<Spill>> {
         let Ok((spill, _)) = Spill::read_from_prefix(body) else { return Ok(None) };
         let failed = |error| self.failed(error);
         let start = spill.offset.get().checked_add(HEAP_START_BYTES);
         let end = start.and_then(|start| start.checked_add(spill.len_bytes.get()));
-        // The length is the file's word: it must not become an allocation
-        // before it is held against the file.
+        // The length comes from the file: compare it with the file's size before allocating.
         let file_bytes = self.disk.len_bytes().map_err(failed)?;
         let (Some(start), Some(_)) = (start, end.filter(|end| *end <= file_bytes)) else {
             return Ok(None);
@@ -327,7 +323,7 @@ impl LogSource {
         ErrorKind::corrupt("log record (file offset)", offset, "a whole record", "other bytes")
     }
 
-    /// What cannot be looked at is not damaged, for all that is known.
+    /// Returns the error for a failed read; it does not prove damage.
     #[cold]
     pub(super) fn failed(&self, source: std::io::Error) -> crate::error::Error {
         let path = self.disk.path().to_path_buf();

@@ -1,4 +1,4 @@
-//! The end of the log: appending, and filling up a block before a flush.
+//! The end of the log: appending, and padding a block before a flush.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::format::PAGE_BYTES;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader};
 use crate::mutation::Mutation;
 
-/// What the holder of the log's lock knows of it.
+/// The log's state that its lock guards.
 pub(crate) struct Tail {
     pub(crate) ring: Arc<Ring>,
     pub(crate) epoch: u64,
-    /// Records before this position are needed by nobody.
+    /// No process needs records before this position.
     pub(crate) start: u64,
     /// The end of the last whole record.
     pub(crate) appended: u64,
@@ -23,17 +23,17 @@ pub(crate) struct Tail {
     pub(crate) prev_checksum: u64,
     /// Everything before this position is durable.
     pub(crate) durable: u64,
-    /// Where those records begin that asked to be durable and are not yet.
+    /// Start positions of records that must be durable and are not yet.
     waiting: VecDeque<u64>,
 }
 
-/// What to append.
+/// The arguments of an append.
 pub(crate) struct Append<'a> {
-    /// The record: room for a header, then its body.
+    /// The record: space for a header, then its body.
     pub(crate) record: &'a mut Vec<u8>,
     pub(crate) kind: u8,
     pub(crate) heap_bytes: u64,
-    /// Readers see it only once it is durable.
+    /// Whether readers may see it only once it is durable.
     pub(crate) durable: bool,
 }
 
@@ -50,27 +50,27 @@ impl Tail {
         }
     }
 
-    /// The position that readers may see (L5).
+    /// Returns the position that readers may see (L5).
     pub(crate) fn visible(&self) -> u64 {
         self.waiting.front().copied().unwrap_or(self.appended)
     }
 
-    /// Whether everything appended is visible once it is durable up to here.
+    /// Returns whether appended records are not visible until a flush.
     pub(crate) fn awaits_flush(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Whether a record of `len_bytes` fits now, the skip before it included.
+    /// Returns whether a record of `len_bytes` fits now, including the skip before it.
     pub(crate) fn fits(&self, len_bytes: u64) -> bool {
         let room = self.ring.room_to_end(self.appended);
         let skipped = if padded(self.appended, len_bytes) > room { room } else { 0 };
-        // One block in reserve, for the skip that a flush may append.
+        // Reserve one block for the skip that a flush may append.
         let needed = skipped + len_bytes + 2 * PAGE_BYTES;
         self.appended - self.start + needed <= self.ring.len_bytes()
             || self.ring.mutation.has(Mutation::OverrunTheLog)
     }
 
-    /// Appends a record that fits; returns the position behind it.
+    /// Appends a record that fits; returns the position after it.
     pub(crate) fn append(&mut self, what: Append<'_>) -> std::io::Result<u64> {
         let len = padded(self.appended, what.record.len() as u64);
         let room = self.ring.room_to_end(self.appended);
@@ -87,7 +87,7 @@ impl Tail {
         Ok(self.appended)
     }
 
-    /// Fills up the block that was begun (L3); returns the position to flush to.
+    /// Pads the partial block (L3); returns the position to flush to.
     pub(crate) fn pad_block(&mut self) -> std::io::Result<u64> {
         let rest = self.appended.next_multiple_of(PAGE_BYTES) - self.appended;
         if rest != 0 {
@@ -96,7 +96,7 @@ impl Tail {
         Ok(self.appended)
     }
 
-    /// Notes that everything before `position` is durable.
+    /// Records that everything before `position` is durable.
     pub(crate) fn flushed(&mut self, position: u64) {
         self.durable = self.durable.max(position);
         while self.waiting.front().is_some_and(|begin| *begin < self.durable) {
@@ -109,8 +109,7 @@ impl Tail {
         self.write(&mut record, record::KIND_SKIP, 0, len_bytes)
     }
 
-    /// Stores a record that stands for `len_bytes` of the log, then moves
-    /// `appended` past it (L4).
+    /// Stores a record that covers `len_bytes` of the log, then moves `appended` past it (L4).
     fn write(
         &mut self,
         record: &mut [u8],
@@ -133,8 +132,8 @@ impl Tail {
     }
 }
 
-/// The length of a record that begins at `position`: extended to the end of
-/// its last block if less than a header would be left there (L1).
+/// Returns the length of a record that begins at `position`. It extends to the end of its last
+/// block if less than a header would be left there (L1).
 fn padded(position: u64, len_bytes: u64) -> u64 {
     let end = position + len_bytes;
     let rest = end.next_multiple_of(PAGE_BYTES) - end;

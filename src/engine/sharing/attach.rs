@@ -1,7 +1,8 @@
-//! Opening a store that others may have open.
+//! Opens a store that other processes may have open.
 //!
-//! The door is locked meanwhile. The first process recovers the store, as it would for
-//! itself alone, and makes the page; another one takes a slot, and a turn to learn the rest.
+//! The attach lock is held meanwhile. The first process recovers the store as it would for itself
+//! alone, and initializes the coordination page. Each later process takes a slot, and acquires the
+//! write lock once to learn the rest.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,8 +18,8 @@ use crate::format::coordination::SLOTS;
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 
 impl Core {
-    /// Comes to the door, and opens the store. [`finish_attach`](Self::finish_attach) follows, with
-    /// somebody to `serve_others` meanwhile.
+    /// Takes the attach lock and opens the store. [`finish_attach`](Self::finish_attach) must
+    /// follow, while a thread runs `serve_others`.
     pub(crate) fn open_shared(
         disk: Arc<dyn Disk>,
         coordination: Box<dyn Coordination>,
@@ -41,8 +42,8 @@ impl Core {
     ) -> Result<Self> {
         let mut core = Self::open(disk, path, settings)?;
         core.begin_epoch(&mut lock(&core.checkpointer))?;
-        // A copy of the file may have a hole there: on a full disk a store through the mapping
-        // would be SIGBUS, where a write is an error.
+        // A copy of the file may have a hole there. On a full disk, a store through the mapping
+        // would raise SIGBUS where a write returns an error.
         let written = core.disk.write_at(COORDINATION_BYTES, &[0; PAGE_BYTES as usize]);
         written.map_err(|error| io_error(path, "write the page where processes meet", error))?;
         coordination.page().reset();
@@ -73,7 +74,7 @@ impl Core {
         Ok(core)
     }
 
-    /// Learns what the others did, and opens the door again.
+    /// Learns what the other processes did, and releases the attach lock.
     pub(crate) fn finish_attach(&self) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
         drop(self.lock_write(|| Ok(()))?);
@@ -82,7 +83,7 @@ impl Core {
     }
 }
 
-/// Waits until nobody else is opening or closing the store.
+/// Waits until no other process is opening or closing the store, and takes the attach lock.
 pub(super) fn lock_door(coordination: &dyn Coordination, path: &Path) -> Result<()> {
     let begun = Instant::now();
     let failed = |error| io_error(path, "lock the file to open or close it", error);
@@ -96,7 +97,7 @@ pub(super) fn lock_door(coordination: &dyn Coordination, path: &Path) -> Result<
 }
 
 impl Sharing {
-    /// The first free slot.
+    /// Takes the first free slot.
     fn claim_any(coordination: Box<dyn Coordination>, path: &Path) -> Result<Self> {
         let mut sharing = Self::new(coordination, 0);
         for slot in 0..SLOTS {
@@ -108,7 +109,7 @@ impl Sharing {
         Err(ErrorKind::TooManyProcesses { path: path.to_path_buf(), most: SLOTS }.into())
     }
 
-    /// Takes the slot, if it is free.
+    /// Takes the slot if it is free; returns whether it was.
     fn claim(&self, path: &Path) -> Result<bool> {
         let taken = self.coordination.try_lock(Lock::Slot(self.slot));
         let taken = taken.map_err(|error| io_error(path, "lock the file for a process", error))?;

@@ -1,4 +1,5 @@
-//! Before a checkpoint writes pages: every process keeps from its readers what changes.
+//! The barrier before a checkpoint writes pages: every process first copies, for its readers, the
+//! pages that change.
 
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::time::{Duration, Instant};
@@ -9,24 +10,25 @@ use crate::engine::{Core, lock};
 use crate::error::Result;
 use crate::mutation::Mutation;
 
-/// How long the thread that answers sleeps at most.
+/// Longest sleep of the thread that acknowledges barriers.
 const CALL_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Core {
-    /// Tells the others that pages are to be written which changed before `position`, and
-    /// waits until all that live have answered.
+    /// Announces that pages which changed before `position` are about to be written, and waits
+    /// until every live process has acknowledged.
     pub(in crate::engine) fn request_barrier(&self, position: u64) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
         let (page, own, begun) = (sharing.page(), sharing.own(), Instant::now());
         let mut pool = lock(&self.pool);
-        // Its own answer stands also if others do not answer, and this checkpoint fails (P3).
+        // This process's own acknowledgement stands even if others fail to acknowledge and the
+        // checkpoint fails (P3).
         pool.forget_before(position);
         own.heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
         own.floor.fetch_max(position, SeqCst);
         drop(pool);
         page.floor.store(position, SeqCst);
-        // A question of its own, since nothing may have been logged after the last floor: who
-        // does not move would seem to have answered.
+        // Each barrier has a number of its own. The log may not have grown since the last one, so
+        // by position alone a process that does not move would seem to have acknowledged.
         let barrier = page.barrier_seq.fetch_add(1, SeqCst) + 1;
         own.barrier_acked.fetch_max(barrier, SeqCst);
         page.barrier_event.notify();
@@ -45,7 +47,7 @@ impl Core {
                 page.ack_event.wait_after(epoch, POLL_INTERVAL);
             }
         }
-        // On a page of its own nobody else has a slot.
+        // On a private page no other process has a slot, so the loop above would prove nothing.
         self.expect_connected(sharing)
     }
 
@@ -54,7 +56,8 @@ impl Core {
         is_locked.map_err(|error| self.io_error("see whether another process lives", error))
     }
 
-    /// Answers the floors of others, until `stop_serving`; a thread of its own does so.
+    /// Acknowledges the barriers of other processes until `stop_serving`. Runs on a dedicated
+    /// thread.
     pub(crate) fn serve_others(&self) {
         let Some(sharing) = &self.sharing else { return };
         let page = sharing.page();
@@ -63,7 +66,7 @@ impl Core {
                 return self.give_up(sharing);
             }
             let epoch = page.barrier_event.epoch();
-            // The question first: its floor was there before it.
+            // Read the number first: its position was stored before it.
             let barrier = page.barrier_seq.load(SeqCst);
             if sharing.own().barrier_acked.load(SeqCst) >= barrier {
                 page.barrier_event.wait_after(epoch, CALL_INTERVAL);
@@ -74,13 +77,13 @@ impl Core {
                     sharing.own().barrier_acked.fetch_max(barrier, SeqCst);
                     page.ack_event.notify();
                 }
-                // Without memory, say: whoever asked goes on waiting, and then gives up.
+                // Out of memory, for example. The requester keeps waiting, and then times out.
                 Err(_) => std::thread::sleep(POLL_INTERVAL),
             }
         }
     }
 
-    /// Ends `serve_others`.
+    /// Stops `serve_others`.
     pub(crate) fn stop_serving(&self) {
         if let Some(sharing) = &self.sharing {
             sharing.is_stopping.store(true, SeqCst);
@@ -88,12 +91,12 @@ impl Core {
         }
     }
 
-    /// Afterwards nothing of this process needs the log before `floor`, nor pages of the
-    /// file that a record before it changes (P3).
+    /// Prepares this process for a barrier. Afterwards it needs neither the log before `floor` nor
+    /// the pages in the file that a record before `floor` changes (P3).
     fn ack_barrier(&self, sharing: &Sharing, floor: u64) -> Result<()> {
         let page = sharing.page();
         let mut writer = lock(&self.writer);
-        // It is this process's own turn by now: it has answered for itself.
+        // This process may hold the write lock by now, and has then acknowledged for itself.
         if sharing.own().floor.load(SeqCst) >= floor {
             return Ok(());
         }
@@ -106,11 +109,12 @@ impl Core {
         self.rebase_if_needed(&mut pool, visible)?;
         pool.prepare_checkpoint(&source, visible, floor, &changed)?
             .map_err(|error| self.io_error("keep pages for readers", error))?;
-        // The program is told by its next commit: its own code has no place in this thread.
+        // The program's code must not run on this thread; its next commit reports the readers.
         self.readers_untold.store(true, Release);
         pool.forget_before(floor);
         sharing.own().heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
-        // Another floor may have been answered in a turn of this process.
+        // This process may meanwhile have acknowledged another position while it held the write
+        // lock.
         sharing.own().floor.fetch_max(floor, SeqCst);
         Ok(())
     }

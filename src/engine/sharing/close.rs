@@ -1,4 +1,4 @@
-//! Leaving a store that others may have open.
+//! Detaches from a store that other processes may have open.
 
 use super::attach::lock_door;
 use crate::disk::Lock;
@@ -6,8 +6,8 @@ use crate::engine::Core;
 use crate::error::Result;
 
 impl Core {
-    /// Leaves the store to the others; the last one brings the file to rest. Somebody still
-    /// serves them, until [`release_slot`](Self::release_slot).
+    /// Detaches from the store; the last process brings the file to rest. The thread of
+    /// `serve_others` must keep running until [`release_slot`](Self::release_slot).
     pub(crate) fn detach(&self) -> Result<()> {
         let Some(sharing) = &self.sharing else { return self.close() };
         self.expect_own_process()?;
@@ -16,8 +16,8 @@ impl Core {
         self.close_if_last()
     }
 
-    /// Afterwards nothing of it is used any more, and no thread serves others: it would do
-    /// so in the slot of whoever comes next.
+    /// Releases the slot. Nothing may use it afterwards, and no thread may serve others: it would
+    /// acknowledge in the slot of the process that takes it next.
     pub(crate) fn release_slot(&self) {
         let Some(sharing) = &self.sharing else { return };
         // Closing the descriptor would do the same, unless a forked child has it too.

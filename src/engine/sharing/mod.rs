@@ -1,18 +1,19 @@
-//! A store that several processes write by turns.
+//! A store that several processes write, one at a time.
 //!
-//! **Owns** what this process knows of the others: its slot, its turn, and the answers to
-//! floors. ARCHITECTURE.md, "Sharing between processes", argues it step by step.
+//! **Owns** this process's view of the others: its slot, its share of the write lock, and its
+//! acknowledgements of barriers. ARCHITECTURE.md, "Sharing between processes", argues the protocol
+//! step by step.
 //!
 //! # Invariants
 //!
-//! `P1` Whatever changes the file is done in a turn, which one process has at a time; the
-//! threads of that process share it. `P2` At the end of a turn everything appended is
-//! visible, and the page tells the log's end. `P3` A process that holds a slot has no image
-//! behind the floor that it answered, but for held ones, which have pages of their own.
-//! `P4` The log from the page's `start` on, which no later than the older superblock's
-//! position, is not written over. `P5` `lock_holder` is 0 only if the last turn ended in
-//! order. `P6` Whatever a process does because of what the page said, it does after a look whether
-//! that was the page of all (`cut_off`).
+//! `P1` Every change of the file happens under the write lock, which one process holds at a time;
+//! the threads of that process share it. `P2` When the write lock is released, everything appended
+//! is visible, and the page holds the log's end. `P3` A process that holds a slot has no image from
+//! before the barrier that it acknowledged, except pinned ones, which have pages of their own. `P4`
+//! The log is not overwritten from the page's `start` on; `start` is at most the older superblock's
+//! position. `P5` `lock_holder` is 0 only if the last holder released the write lock in order. `P6`
+//! A process acts on what it read from the page only after it has checked that the page is the
+//! shared one (`cut_off`).
 
 mod attach;
 mod barrier;
@@ -33,9 +34,9 @@ use crate::format::coordination::{CoordinationPage, Slot};
 use write_lock::TurnState;
 pub(crate) use write_lock::WriteLock;
 
-/// How long a process waits for another one that lives and does not move.
+/// How long a process waits for another one that is alive but does not move.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it waits before it looks whether the other one still lives.
+/// How long it waits before it checks again whether the other one is alive.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The other processes, as this one sees them.
@@ -62,8 +63,8 @@ impl Sharing {
         self.coordination.page()
     }
 
-    /// Whether the log from `position` on had not been written over until now, so that
-    /// what was read of it was right. An error if the page cannot tell any more (P6).
+    /// Returns whether the log from `position` on had not been overwritten until now, and what was
+    /// read from there is therefore correct. Fails if the page is no longer shared (P6).
     fn is_log_kept_from(&self, position: u64) -> std::io::Result<bool> {
         fence(Acquire);
         let start = self.page().start.load(SeqCst);
@@ -71,23 +72,23 @@ impl Sharing {
         Ok(start <= position)
     }
 
-    /// What this process tells the others.
+    /// Returns the slot in which this process publishes its state.
     fn own(&self) -> &Slot {
         &self.page().slots[self.slot]
     }
 
-    /// Slots of others that were taken once.
+    /// Returns the other slots that were ever taken.
     fn others(&self) -> impl Iterator<Item = (usize, &Slot)> {
         let slots = self.page().slots.iter().enumerate();
         slots.filter(|(slot, other)| *slot != self.slot && other.process.load(SeqCst) != 0)
     }
 
-    /// The longest heap of any image in another process.
+    /// Returns the longest heap of any image in another process.
     pub(super) fn longest_heap_bytes(&self) -> u64 {
         self.others().map(|(_, slot)| slot.heap_bytes.load(SeqCst)).max().unwrap_or(0)
     }
 
-    /// Tells the others that this process has an image of a heap of this length.
+    /// Publishes that this process has an image of a heap of this length.
     fn note_heap(&self, heap_bytes: u64) {
         let own = &self.own().heap_bytes;
         if own.load(Relaxed) < heap_bytes {

@@ -11,7 +11,7 @@ use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, Pool};
 
 impl Core {
-    /// A snapshot at the position that all processes may see.
+    /// Takes a snapshot at the position that all processes may see.
     pub(in crate::engine) fn shared_snapshot(
         &self,
         sharing: &Sharing,
@@ -20,30 +20,31 @@ impl Core {
         let page = sharing.page();
         let mut pool = lock(&self.pool);
         loop {
-            // Under the lock: nobody answers a floor in between (P3).
+            // Under the lock: no thread acknowledges a barrier in between (P3).
             let visible = page.visible.load(SeqCst);
             self.expect_connected(sharing)?;
             let from = self.rebase_if_needed(&mut pool, visible)?;
             let max_held = self.settings.max_held_images;
             let taken = pool.take(&|| self.log_source(), visible, max_held, caller);
-            // While a new image was made, the log behind it may have been written over.
+            // The log before a new image's position may have been overwritten while the image was
+            // made.
             let is_kept = from.map_or(Ok(true), |from| sharing.is_log_kept_from(from));
             if is_kept.map_err(|error| self.cut_off(&error))? {
                 let image = taken.map_err(|error| self.unreadable(error))?;
                 sharing.note_heap(image.heap_bytes());
-                // Under the lock under which an image that nobody holds is given up.
+                // Under the lock that also guards the release of images without readers.
                 self.expect_connected(sharing)?;
                 return Ok(image);
             }
-            // An error has left the current image as it was.
+            // An error has left the current image unchanged.
             if taken.is_ok() {
                 pool.forget_current();
             }
         }
     }
 
-    /// If the pool has no image to bring to `visible`, has it begin one from the newest
-    /// superblock; returns the log position of that.
+    /// Rebases the pool on the newest superblock if it has no image to advance to `visible`.
+    /// Returns the superblock's log position in that case.
     pub(in crate::engine) fn rebase_if_needed(
         &self,
         pool: &mut Pool,
@@ -57,8 +58,8 @@ impl Core {
         Ok(Some(block.position.get()))
     }
 
-    /// The newest superblock, and its slot. Another process may be writing them: a look that
-    /// takes so long that both are torn is repeated.
+    /// Reads the newest superblock and its slot. Repeats a read during which another process wrote
+    /// both and they appear torn.
     pub(super) fn read_superblock(&self) -> Result<(Superblock, usize)> {
         const LOOKS: usize = 5;
         let look = || recovery::choose(&*self.disk, &self.path, self.settings.mutation);

@@ -1,14 +1,14 @@
-//! Going on after a process that died in its turn.
+//! Takes over the write lock from a process that died with it.
 //!
-//! It left the file as a crash leaves it, but for what is in the page cache; so this is
-//! what recovery does, under the eyes of the living:
+//! That process left the file as a crash leaves it, except that the page cache survives. So this is
+//! recovery, while other processes live:
 //!
-//! 1. The newest superblock that is whole.
-//! 2. The end of the log by its checksums: a whole record that the dead process did not
-//!    tell of any more counts. None that anybody has seen can lack.
-//! 3. Those records once more in place, and a sync: whatever the dead one knew of a flush
-//!    that failed, it is gone.
-//! 4. A checkpoint, which makes both superblocks good and leaves no spilled record.
+//! 1. Choose the newest valid superblock.
+//! 2. Find the end of the log by its checksums. A whole record counts, even if the dead process did
+//!    not publish it. Every record that a reader has seen is in the log.
+//! 3. Write those records again in place, and sync: if the dead process knew that a flush failed,
+//!    that knowledge is lost.
+//! 4. Checkpoint. This makes both superblocks valid and leaves no spilled record.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -34,7 +34,7 @@ impl Core {
             return Err(self.poisoned_because(error));
         }
         let failed = |error| self.io_error("look at the file's length", error);
-        // Nothing is known of the length: it is synced before a record relies on it.
+        // The durable length is unknown: sync it before a record relies on it.
         self.growth.refresh(0).map_err(failed)?;
         self.rewrite_records(block.position.get(), end.position)?;
         let epoch = block.epoch.get();
@@ -46,16 +46,16 @@ impl Core {
         log.tail.start = sharing.page().start.load(SeqCst);
         log.heap_bytes = end.heap_bytes;
         log.checkpoint = end.position;
-        // How long the heap was lately is not known; never longer than the file.
+        // The recent lengths of the heap are unknown, but none exceeds the file.
         log.ends = ReplayHorizon::new(self.growth.capacity_bytes());
         drop(log);
-        // Should the page cache show a superblock that the disk does not have, the other one
-        // is still good until this one is.
+        // If the page cache shows a superblock that the disk does not have, the other one stays
+        // valid until this one is durable.
         if both_valid {
             self.rewrite_superblock(&mut checkpointer, |_| ())?;
         }
-        // What it flushes becomes visible, and not before: the block that was begun is filled
-        // up first, and nobody has seen what a cut in there could take.
+        // Records become visible only when this flush has made them durable. The partial block is
+        // padded first, and no reader has seen anything that a power cut could take from it.
         self.run_checkpoint(&mut checkpointer)
     }
 

@@ -1,4 +1,4 @@
-//! Whose turn it is to write: one process at a time, with all its threads.
+//! The write lock: one process writes at a time, with all its threads.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::SeqCst;
@@ -13,27 +13,27 @@ use crate::log::Tail;
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::Release;
 
-/// After this long no other transaction joins a turn: others want to write too.
+/// After this long no further transaction joins the hold: other processes want to write too.
 const MAX_WRITE_LOCK_HOLD: Duration = Duration::from_millis(2);
-/// How long a thread waits for those of its process before it asks whether their turn can end.
+/// How long a thread waits for others of its process before it asks whether their hold can end.
 const BETWEEN_TURNS: Duration = Duration::from_millis(100);
-/// How long a process that had the last turn lets another one go first.
+/// How long the last holder lets another process go first.
 const YIELD_WINDOW: Duration = Duration::from_millis(1);
 
-/// The turn, as the threads of this process share it.
+/// State of the write lock that the threads of this process share.
 #[derive(Default)]
 pub(super) struct TurnState {
-    /// How many of them are in it.
+    /// How many threads hold it.
     holds: usize,
-    /// Whether one of them is taking it or giving it back.
+    /// Whether a thread is acquiring or releasing it.
     is_changing: bool,
     begun: Option<Instant>,
-    /// The number of this process's last turn; none is 0.
+    /// The number of this process's last hold; 0 before the first.
     last: u64,
 }
 
-/// This process's turn to write; it ends with the last one of these. Of a store that is
-/// not shared, it is always this process's turn, and there is nothing to end.
+/// A thread's share of this process's hold of the write lock; dropping the last one releases the
+/// lock. In a store that is not shared it stands for no lock.
 pub(crate) struct WriteLock<'core> {
     shared: Option<&'core Core>,
 }
@@ -43,8 +43,8 @@ fn lock_std<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Core {
-    /// The turn, for a transaction of its own: not in one that has lasted long. `expect_end` is
-    /// asked now and then whether that one can end.
+    /// Acquires the write lock for a new transaction, and does not join a hold that has lasted
+    /// long. `expect_end` is polled to find out whether that hold can end.
     pub(crate) fn lock_write(&self, expect_end: impl Fn() -> Result<()>) -> Result<WriteLock<'_>> {
         let is_young = |turn: &TurnState| {
             turn.begun.is_some_and(|begun| begun.elapsed() < MAX_WRITE_LOCK_HOLD)
@@ -52,14 +52,14 @@ impl Core {
         self.take_turn(is_young, || expect_end().map(|()| false))
     }
 
-    /// The turn, for what may be called inside of a transaction.
+    /// Acquires the write lock for an operation that may run inside a transaction.
     pub(crate) fn join_write_lock(&self) -> Result<WriteLock<'_>> {
         self.take_turn(|_| true, || Ok(false))
     }
 
-    /// The turn, for what another thread of this process may do in its own: then there is
-    /// nothing left to take it for. A commit that is flushed with the turn that it was in must
-    /// not wait for other processes.
+    /// Acquires the write lock unless another thread of this process makes `is_done` true first:
+    /// then nothing is left to do. A commit whose flush happened in its own hold must not wait for
+    /// other processes.
     pub(crate) fn join_write_lock_unless(
         &self,
         is_done: impl Fn() -> bool,
@@ -74,8 +74,8 @@ impl Core {
     ) -> Result<WriteLock<'_>> {
         let Some(sharing) = &self.sharing else { return Ok(WriteLock { shared: None }) };
         let mut turn = lock_std(&sharing.turn);
-        // Since when another thread of this process has been waiting for the others in
-        // this one's stead: it has the same patience.
+        // Time since another thread of this process has been waiting for other processes on behalf
+        // of this one; the timeout counts from there.
         let mut since = None;
         loop {
             if is_done()? {
@@ -101,11 +101,11 @@ impl Core {
         entered.map(|()| WriteLock { shared: Some(self) })
     }
 
-    /// Gets the turn from the other processes, and learns what they did.
+    /// Acquires the lock from the other processes, and learns what they did.
     fn enter_turn(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
         self.expect_connected(sharing)?;
         self.wait_for_turn(sharing, last, since)?;
-        // The mark stays where that failed: whoever comes next begins as after a death (P5).
+        // On failure `lock_holder` stays set: the next process takes over as after a death (P5).
         self.learn(sharing, last).inspect_err(|_| give_turn(sharing))
     }
 
@@ -144,7 +144,7 @@ impl Core {
         taken
     }
 
-    /// The process of slot `number - 1` does not move.
+    /// Returns the error for a process, in slot `number - 1`, that does not move.
     #[cold]
     pub(super) fn in_the_way(&self, sharing: &Sharing, number: usize) -> crate::error::Error {
         let slot = number.checked_sub(1).and_then(|slot| sharing.page().slots.get(slot));
@@ -153,7 +153,8 @@ impl Core {
         ErrorKind::ProcessUnresponsive { path, process, waited }.into()
     }
 
-    /// What other processes did since this one's last turn, which ended in order.
+    /// Learns what other processes did since this one's last hold. The last holder released in
+    /// order.
     fn catch_up(&self, sharing: &Sharing) -> Result<()> {
         let words = &sharing.page().end;
         let generation = words.generation.load(SeqCst);
@@ -182,7 +183,7 @@ impl Core {
         self.growth.refresh(durable_room_bytes).map_err(failed)
     }
 
-    /// Brings the writer's image to the log's end, in this process's turn.
+    /// Advances the writer's image to the log's end, under the write lock.
     pub(in crate::engine) fn follow_others(&self, writer: &mut Writer) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
         let end = self.end_of_log().position;
@@ -206,7 +207,7 @@ impl Core {
                 true => image.advance(&self.log_source(), position, &mut PageSet::default()),
                 false => Ok(()),
             };
-            // Somebody new, whose slot a checkpoint has not seen, can be overtaken by it.
+            // A checkpoint that did not see the slot of a new process may overtake it.
             if is_kept(from)? {
                 return advanced;
             }
@@ -216,12 +217,12 @@ impl Core {
         }
     }
 
-    /// Ends the turn: what was appended becomes visible, and the page tells the rest (P2).
-    /// So no record has to be flushed after its process's turn, and a thread that waits for
-    /// its commit keeps no turn.
+    /// Releases the write lock. Everything appended becomes visible first, and the page gets the
+    /// log's end (P2). So no record needs a flush after its process's hold, and a thread that waits
+    /// for its commit does not keep the lock.
     fn release_write_lock(&self, sharing: &Sharing) -> u64 {
         if lock(&self.log).tail.awaits_flush() {
-            // A failure poisons the store, in all processes.
+            // A failure poisons the store in all processes.
             let _ = self.flush_all(&self.flush_leader.take());
         }
         if self.mutation(Mutation::WriteLockReleasedBeforeEnd) {
@@ -234,10 +235,10 @@ impl Core {
         turns
     }
 
-    /// Writes down the log's end for the next one.
+    /// Publishes the log's end for the next holder.
     pub(super) fn tell_end(&self, sharing: &Sharing) {
-        // Each word has a look at the page of its own: between two of them the process can
-        // be killed, and the simulated one is.
+        // Look up the page anew for each word: the process can be killed between two of them, and
+        // the simulated process is.
         let end = || &sharing.page().end;
         let generation = lock(&self.checkpointer).last.generation.get();
         end().generation.store(generation, SeqCst);
@@ -255,7 +256,7 @@ impl Core {
         }
     }
 
-    /// After opening as the first one.
+    /// Counts the first hold, after opening as the first process.
     pub(super) fn count_first_turn(&self, sharing: &Sharing) {
         sharing.page().turns.store(1, SeqCst);
         lock_std(&sharing.turn).last = 1;
@@ -263,14 +264,15 @@ impl Core {
 }
 
 fn give_turn(sharing: &Sharing) {
-    // It cannot fail for a lock that is had; and the kernel drops it with the process.
+    // Unlocking a held lock cannot fail, and the kernel releases it with the process anyway.
     let _ = sharing.coordination.unlock(Lock::Write);
     sharing.page().write_lock_event.notify();
 }
 
 impl Sharing {
-    /// Whoever had the last turn is the quickest to take the next: the others sleep. So it
-    /// waits a while for one of them that wants it, and lives.
+    /// Yields to other processes that want the write lock. The last holder is the fastest to
+    /// acquire it again, because the others sleep. So it waits a while for one that wants the lock
+    /// and is alive.
     fn let_others_go_first(&self) -> std::io::Result<()> {
         let page = self.page();
         let turns = page.turns.load(SeqCst);
@@ -293,10 +295,10 @@ impl Sharing {
     }
 }
 
-/// A thread that takes the turn for all threads of its process.
+/// A thread that acquires the lock for all threads of its process.
 struct Entering<'a> {
     sharing: &'a Sharing,
-    /// Not known before the end, which a panic would keep it from.
+    /// `None` until the outcome is known; a panic leaves it so.
     has_turn: Option<bool>,
 }
 
@@ -317,7 +319,7 @@ impl Drop for WriteLock<'_> {
     fn drop(&mut self) {
         let Some(core) = self.shared else { return };
         let Some(sharing) = &core.sharing else { return };
-        // A forked child has a copy of the descriptor, and would give back its parent's turn.
+        // A forked child has a copy of the descriptor, and would release its parent's lock.
         if !core.is_own_process() {
             return;
         }
