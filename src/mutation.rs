@@ -1,12 +1,12 @@
-//! Faults that can be planted into the protocol, to show that the tests notice.
+//! Mutations of the protocol: planted faults that show that the tests detect them.
 //!
-//! **Owns** the list of faults, and which one a store has. **Must not know** what
-//! each one does: that is a line where the protocol does the right thing.
+//! **Owns** the list of mutations, and the choice of the one that a store has. **Must not know**
+//! the effect of a mutation: that is one line at the place where the protocol does the right thing.
 //!
-//! No store has one unless it was asked for with `OpenOptions::mutation`, which is
-//! there with the feature `sim` alone. Without it [`ActiveMutation::has`] is a constant.
+//! A store has a mutation only through `OpenOptions::mutation`, which exists with the feature `sim`
+//! alone. Without that feature [`ActiveMutation::has`] is a constant.
 
-/// A fault of the protocol.
+/// A planted fault of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]
@@ -14,97 +14,93 @@ pub enum Mutation {
     // Commits.
     /// A durable commit returns without an `msync` of its record.
     AcknowledgeBeforeFlush,
-    /// A commit is seen by readers before it is durable.
+    /// Readers see a commit before it is durable.
     VisibleBeforeDurable,
-    /// A flush does not fill up its block: the next record is appended to a block
-    /// that is durable.
+    /// A flush does not pad its block: the next record is appended to a durable block.
     AppendIntoFlushedBlock,
-    /// The log's lock is asked whether there is room, and the answer is not heeded:
-    /// records overwrite those that are still needed.
+    /// The check for free space in the log is ignored: records overwrite others that are still
+    /// needed.
     OverrunTheLog,
-    /// A record is appended before the length of the file that it needs is durable.
+    /// A record is appended before the file length that it needs is durable.
     GrowthNotSynced,
-    /// New pages that were written in place are not synced before the record that
-    /// names them.
+    /// New pages that were written in place are not synced before the record that names them.
     BulkNotSynced,
-    /// The entries of a large transaction are not synced before the record that
-    /// names them.
+    /// The entries of a large transaction are not synced before the record that names them.
     SpillNotSynced,
-    /// No checkpoint follows a large transaction: the place of its entries is used
-    /// again while its record may still be replayed.
+    /// No checkpoint follows a large transaction: the space of its entries is reused while its
+    /// record may still be replayed.
     SpillNotCheckpointed,
-    /// Pages are written in place from the heap's end on, and not from the longest
-    /// end that a replayable state has.
+    /// Pages are written in place from the heap's current end on, instead of the largest end of any
+    /// state that can be replayed.
     InPlaceFromHeapEnd,
 
     // Checkpoints.
     /// A checkpoint writes heap pages from records that it did not flush.
     HeapPageBeforeRecord,
-    /// A checkpoint writes and syncs both superblocks, and then the heap's pages.
+    /// A checkpoint writes and syncs both superblocks before the heap's pages.
     SuperblockBeforeHeap,
     /// A checkpoint does not sync the heap's pages before the superblock.
     HeapNotSynced,
-    /// Both superblocks are written, and then synced at once.
+    /// Both superblocks are written, then synced together.
     SuperblocksInOneSync,
-    /// A checkpoint writes one superblock, and the log is free all the same.
+    /// A checkpoint writes only one superblock before it frees the log.
     LogFreedAfterOneSuperblock,
-    /// Snapshots that readers hold get no pages of their own.
+    /// Snapshots that readers pin get no pages of their own.
     ReaderNotFrozen,
-    /// The file is cut, and its length passes for as durable as it was before.
+    /// The file is cut, but its old length still counts as durable.
     CutLengthKept,
-    /// Closing says in the superblock that the store was closed, and then makes the
-    /// checkpoint that closing needs.
+    /// A close marks the superblock clean before it runs the checkpoint that closing needs.
     CleanBeforeCheckpoint,
 
-    // The log's move.
+    // Moves of the log.
     /// The log is moved without the checkpoint that empties it.
     LogMovedWithoutCheckpoint,
-    /// One superblock names the new log, and the old one is free.
+    /// The old log is freed when only one superblock names the new one.
     LogMovedWithOneSuperblock,
     /// The file's new length is not synced before a record names the new log.
     LogMovedUnsynced,
 
     // Failures.
-    /// The store goes on after a write or flush that failed.
+    /// The store continues after a failed write or flush.
     PoisonIgnored,
 
     // Recovery.
-    /// Records are accepted whatever their checksums are.
+    /// Records are accepted without checking their checksums.
     RecordChecksumIgnored,
-    /// A record that does not check is stepped over.
+    /// An invalid record is skipped.
     RecordWithoutPredecessor,
-    /// Neither a record's position nor its predecessor is looked at, so that one of
-    /// an earlier lap of the ring is accepted.
+    /// Neither the position nor the predecessor of a record is checked: a record from an earlier
+    /// lap of the ring is accepted.
     RecordOfEarlierLap,
-    /// Superblocks are accepted whatever their checksums are.
+    /// Superblocks are accepted without checking their checksums.
     SuperblockChecksumIgnored,
-    /// The first write does not begin with superblocks of a fresh epoch: the flag of
-    /// an orderly end stands.
+    /// The first write does not begin with superblocks of a new epoch: the clean flag remains.
     CleanFlagKept,
-    /// Recovery goes on in the epoch that it found.
+    /// Recovery keeps the epoch that it found.
     EpochKept,
-    /// Recovery does not write once more the records that it accepted.
+    /// Recovery does not write the accepted records again.
     RecordsNotRewritten,
-    /// Recovery writes both superblocks, and then the heap's pages.
+    /// Recovery writes both superblocks before the heap's pages.
     RecoveredSuperblockBeforeHeap,
     /// Recovery writes the older superblock first.
     OlderSuperblockFirst,
-    /// Recovery writes over the only superblock that a cut has left.
+    /// Recovery overwrites the only superblock that a power cut has left.
     GoodSuperblockFirst,
 
     // Sharing between processes.
-    /// A checkpoint does not wait until other processes have kept from their readers
-    /// what it is going to write.
+    /// A checkpoint does not wait until other processes have copied, for their readers, the pages
+    /// that it will write.
     BarrierNotAwaited,
-    /// Whoever comes after a process that died in its turn goes on as if it had ended it.
+    /// The next writer after a process that died with the write lock continues as if that process
+    /// had released it.
     DeathNotNoticed,
-    /// Whoever leaves its turn says so, and then writes down where the log ends.
+    /// The write lock counts as released before the log's end is published.
     WriteLockReleasedBeforeEnd,
 }
 
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
-    /// All of them.
+    /// All mutations.
     pub const ALL: [Self; 34] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
@@ -143,7 +139,7 @@ impl Mutation {
     ];
 }
 
-/// The fault that a store has, or none.
+/// The mutation that a store has, or none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ActiveMutation {
     #[cfg(any(test, feature = "sim"))]
@@ -151,19 +147,19 @@ pub(crate) struct ActiveMutation {
 }
 
 impl ActiveMutation {
-    /// One fault.
+    /// Returns an active mutation.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn one(fault: Mutation) -> Self {
         Self { fault: Some(fault) }
     }
 
-    /// Whether the store has this fault.
+    /// Returns whether the store has this mutation.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn has(self, fault: Mutation) -> bool {
         self.fault == Some(fault)
     }
 
-    /// No store has a fault.
+    /// Returns `false`: no store has a mutation.
     #[cfg(not(any(test, feature = "sim")))]
     pub(crate) const fn has(self, _fault: Mutation) -> bool {
         false

@@ -1,9 +1,9 @@
 //! Locks and atomics of the protocol.
 //!
-//! **Owns** the choice between the standard library's and those of a checker that tries
-//! schedules (`tests/every_schedule_keeps_the_promises.rs`), which `--cfg shuttle` makes.
-//! Other locks, which are held for a few steps and never while another one is waited for,
-//! are the standard library's either way.
+//! **Owns** the choice between the standard library's types and those of a checker that explores
+//! schedules (`tests/every_schedule_keeps_the_promises.rs`), which `--cfg shuttle` selects. Locks
+//! that are held for a few steps, and never while waiting for another, always come from the
+//! standard library.
 
 #[cfg(not(shuttle))]
 pub(crate) use std::{

@@ -1,6 +1,6 @@
-//! Which states a power cut may leave.
+//! The states that a power cut may leave.
 
-/// The states that a store went through, and from when on each was sure.
+/// The states that a store went through, and the times at which each became durable.
 ///
 /// Times are those of [`SimDisk::now`](super::SimDisk::now).
 #[derive(Clone, Debug)]
@@ -11,52 +11,52 @@ pub struct History<S> {
 #[derive(Clone, Debug)]
 struct Entry<S> {
     state: S,
-    /// Until then no byte of it was written.
+    /// Before this time no byte of the state was written.
     begun: usize,
-    /// From then on it is there, or a later one.
+    /// From this time on the store holds this state or a later one.
     durable: Option<usize>,
 }
 
 impl<S: PartialEq> History<S> {
-    /// A store that surely holds `first`.
+    /// Starts the history of a store that holds `first` durably.
     pub fn new(first: S) -> Self {
         Self { entries: vec![Entry { state: first, begun: 0, durable: Some(0) }] }
     }
 
-    /// The last state.
+    /// Returns the last state.
     pub fn last(&self) -> &S {
         &self.entries[self.entries.len() - 1].state
     }
 
-    /// Whether `state` was ever committed, or about to be.
+    /// Returns whether a commit of `state` was ever begun.
     pub fn knows(&self, state: &S) -> bool {
         self.entries.iter().any(|entry| entry.state == *state)
     }
 
-    /// A commit of `state` begins; its number.
+    /// Begins a commit of `state`; returns its number.
     pub fn begin(&mut self, state: S, now: usize) -> usize {
         self.entries.push(Entry { state, begun: now, durable: None });
         self.entries.len() - 1
     }
 
-    /// All that was begun was reported durable.
+    /// Records that all commits begun so far were reported durable.
     pub fn durable(&mut self, now: usize) {
         self.durable_to(self.entries.len() - 1, now);
     }
 
-    /// The commit with this number, and all before it, were reported durable.
+    /// Records that the commit with this number, and all before it, were reported durable.
     pub fn durable_to(&mut self, number: usize, now: usize) {
         self.entries[number].durable.get_or_insert(now);
     }
 
-    /// The store was opened again, from `begun` until now, without a power cut, and
-    /// holds `state`: what else there was is gone for good.
+    /// Records that the store was reopened, from `begun` until now, without a power cut, and holds
+    /// `state`. Every other state is gone for good.
     pub fn reopened(&mut self, state: S, begun: usize, now: usize) {
         self.entries.push(Entry { state, begun, durable: Some(now) });
     }
 
-    /// Whether a cut at this time may leave `state`: exactly one that was committed
-    /// or about to be, and none older than the last durable one.
+    /// Returns whether a cut at this time may leave `state`: exactly a state whose commit was
+    /// begun, and none older than the last durable one.
     pub fn allows(&self, state: &S, at: usize) -> bool {
         let is_durable = |entry: &Entry<S>| entry.durable.is_some_and(|durable| durable <= at);
         let oldest = self.entries.iter().rposition(is_durable).unwrap_or(0);

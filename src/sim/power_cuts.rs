@@ -8,27 +8,27 @@ use crate::disk::sim::{Event, Media};
 use crate::error::Result;
 use crate::store::{OpenOptions, Store};
 
-/// What looking at a store takes.
+/// A program whose stores can be examined after a cut.
 pub trait Program {
-    /// All that the store holds, or a digest of it.
+    /// The whole content of the store, or a digest of it.
     type State: PartialEq + fmt::Debug;
 
-    /// How the store is opened.
+    /// Returns the options to open the store with.
     fn options(&self) -> &OpenOptions;
 
-    /// Reads all that the store holds.
+    /// Reads the whole content of the store.
     ///
     /// # Errors
     ///
-    /// It cannot be read, which counts as a violation.
+    /// The content cannot be read, which counts as a violation.
     fn read(&self, store: &Store) -> Result<Self::State>;
 
-    /// Changes a store that a cut has left, as a program goes on with its work;
-    /// notes in `history` what it commits, by the time of `disk`.
+    /// Changes a store that a cut has left, as a program that continues its work. Records its
+    /// commits in `history`, by the time of `disk`.
     ///
     /// # Errors
     ///
-    /// It cannot go on, which counts as a violation.
+    /// The program cannot continue, which counts as a violation.
     fn go_on(
         &self,
         store: &Store,
@@ -38,7 +38,7 @@ pub trait Program {
     ) -> Result<()>;
 }
 
-/// What a store did that it must not do.
+/// A broken promise of a store.
 #[derive(Clone, Debug)]
 pub struct Violation(String);
 
@@ -50,34 +50,34 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// A run of a program on a disk that recorded it.
+/// A recorded run of a program on a simulated disk.
 pub struct Recording<S> {
-    /// The disk before it.
+    /// The disk before the run.
     media: Media,
     events: Vec<Event>,
     history: History<S>,
 }
 
 impl<S> Recording<S> {
-    /// Takes what `disk` has recorded, which ends the recording.
+    /// Takes the events that `disk` has recorded, and ends the recording.
     pub fn of(disk: &SimDisk, history: History<S>) -> Self {
         let (media, events) = disk.recorded();
         Self { media, events, history }
     }
 
-    /// How many times there are to cut the power.
+    /// Returns the number of times at which the power can be cut.
     #[must_use]
     pub fn times(&self) -> usize {
         self.events.len() + 1
     }
 }
 
-/// How much a look at all images has seen.
+/// Coverage of a run that examines all images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Looked {
-    /// Times at which every image was looked at.
+    /// Times at which every image was examined.
     pub whole: u64,
-    /// Times at which there were too many.
+    /// Times at which the images were too many, and were sampled.
     pub sampled: u64,
 }
 
@@ -88,7 +88,7 @@ impl AddAssign for Looked {
     }
 }
 
-/// Cuts the power, opens what is left with the real code, and holds it against the
+/// Cuts the power, opens the remaining image with the real code, and compares the store with the
 /// history.
 pub struct Cuts<'a, P> {
     program: &'a P,
@@ -97,23 +97,23 @@ pub struct Cuts<'a, P> {
 }
 
 impl<'a, P: Program> Cuts<'a, P> {
-    /// Cuts as `seed` has them.
+    /// Prepares the cuts that `seed` determines.
     pub fn new(program: &'a P, seed: u64) -> Self {
         Self { program, random: Random(seed), images: 0 }
     }
 
-    /// Images looked at so far.
+    /// Returns the number of images examined so far.
     #[must_use]
     pub fn images(&self) -> u64 {
         self.images
     }
 
-    /// Looks at `count` images of cuts at random times. Each is opened and changed
-    /// on, and the power is cut again meanwhile, up to `depth` times.
+    /// Examines `count` images of cuts at random times. Each is opened and changed further, and the
+    /// power is cut again meanwhile, up to `depth` times.
     ///
     /// # Errors
     ///
-    /// What a cut left is not what it must be.
+    /// A cut left a state that is not allowed.
     pub fn look(
         &mut self,
         recording: &Recording<P::State>,
@@ -136,14 +136,13 @@ impl<'a, P: Program> Cuts<'a, P> {
         Ok(())
     }
 
-    /// Looks at every image that a cut could leave at any time, as far as sectors
-    /// are not torn; where there are more than `most` at a time, at as many of them
-    /// by chance. Each is opened and changed on, and so is every image that a cut
-    /// could leave meanwhile, down to `depth`.
+    /// Examines every image that a cut could leave at any time, provided that sectors are not torn.
+    /// If there are more than `most` at a time, examines that many at random. Each is opened and
+    /// changed further, and so is every image that a cut could leave meanwhile, down to `depth`.
     ///
     /// # Errors
     ///
-    /// What a cut left is not what it must be.
+    /// A cut left a state that is not allowed.
     pub fn look_at_all(
         &mut self,
         recording: &Recording<P::State>,
@@ -169,8 +168,8 @@ impl<'a, P: Program> Cuts<'a, P> {
         Ok(looked)
     }
 
-    /// Opens what a cut has left at this time, and looks at it; with a `depth` also
-    /// changes it on, and returns what happened meanwhile.
+    /// Opens and checks the image that a cut has left at this time. With a `depth`, also changes
+    /// the store further, and returns the recording of that.
     fn examine(
         &mut self,
         image: Vec<u8>,
@@ -202,7 +201,7 @@ impl<'a, P: Program> Cuts<'a, P> {
             return Err(failed("`check` finds damage", finding));
         }
         if depth == 0 {
-            // It is not to be closed in order, which takes time.
+            // Prevent a clean close, which takes time.
             disk.fail_after(0);
             return Ok(None);
         }

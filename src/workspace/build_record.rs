@@ -1,4 +1,4 @@
-//! From what a transaction touched to the body of its record.
+//! Builds the body of a record from the lines and pages that a transaction touched.
 
 use zerocopy::little_endian::U64;
 
@@ -10,36 +10,36 @@ use crate::format::{LINES_PER_PAGE, PAGE_BYTES};
 
 use super::Workspace;
 
-/// Pages of the heap that are written in place are at least this many (1 MiB):
-/// below it, logging them costs less than the sync that must come before.
+/// Minimum number of pages to write in place (1 MiB): below it, logging them costs less than the
+/// sync that must come first.
 const MIN_BULK_PAGES: usize = 256;
 
-/// A transaction's changes.
+/// The changes of a transaction.
 pub(crate) struct RecordBody {
-    /// Room for a header, then the entries.
+    /// Space for a header, then the entries.
     pub(crate) record: Vec<u8>,
     /// Pages to write in place before the record, as `(first, count)`.
     pub(crate) bulk: Vec<(u64, u64)>,
 }
 
-/// What becomes of a page that the transaction touched.
+/// The state of a page that the transaction touched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PageState {
     /// Its changes are logged and summed.
     Used,
-    /// It holds sums: logged, after all others are known.
+    /// It holds sums, and is logged after all others are known.
     Sums,
-    /// Nobody will look at it again.
+    /// No reader will access it again.
     Unused,
 }
 
 impl Workspace {
-    /// The body of the transaction's record, or `None` if nothing changed.
+    /// Returns the body of the transaction's record, or `None` if nothing changed.
     ///
-    /// Pages from `in_place_from_bytes()` on were in no state that can still be
-    /// replayed and in no image; many of them are written in place.
+    /// Pages from `in_place_from_bytes()` on belong to no image and to no state that can still be
+    /// replayed. If there are many of them, they are written in place.
     ///
-    /// After this only `finish` and `rollback` are left to do.
+    /// After this, only `finish` and `rollback` may be called.
     pub(crate) fn build_record(
         &mut self,
         mut record: Vec<u8>,
@@ -57,8 +57,8 @@ impl Workspace {
         Ok((!is_empty).then_some(RecordBody { record, bulk }))
     }
 
-    /// With savepoints a line may have been saved more than once: the first
-    /// time it had the bytes from before the transaction.
+    /// Keeps the first before-image of each line. With savepoints a line may have several; the
+    /// first has the bytes from before the transaction.
     fn keep_first_saved(&mut self) {
         if self.levels.is_empty() {
             return;
@@ -139,7 +139,8 @@ impl Workspace {
         Ok(())
     }
 
-    /// Fresh pages: zero, then what is not; or many of them as they are.
+    /// Logs fresh pages as zeroing plus their nonzero lines, or returns them for an in-place write
+    /// if they are many.
     fn build_fresh(
         &mut self,
         record: &mut Vec<u8>,
@@ -181,7 +182,7 @@ impl Workspace {
     }
 }
 
-/// Sorted pages as `(first, count)` of neighbours.
+/// Merges sorted pages into `(first, count)` runs of neighbours.
 fn neighbours(pages: &[u64]) -> Vec<(u64, u64)> {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for page in pages {

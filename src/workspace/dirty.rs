@@ -1,28 +1,29 @@
-//! Which lines and pages a transaction has touched: a few bits for each.
+//! The lines and pages that a transaction has touched, as a few bits for each.
 
 use crate::format::LINES_PER_PAGE;
 use crate::format::heap::PAGES_PER_SEGMENT;
 
-/// DirtyLines of the pages of one segment.
+/// The bits for the pages of one segment.
 struct Segment {
     lines: [u64; PAGES_PER_SEGMENT as usize],
     fresh: [u64; PAGES_PER_SEGMENT as usize / 64],
     released: [u64; PAGES_PER_SEGMENT as usize / 64],
 }
 
-/// A two-level table, so that it follows what was touched and not the heap.
+/// The touched lines and pages. A two-level table, so its size follows what was touched, not the
+/// heap.
 #[derive(Default)]
 pub(crate) struct DirtyLines {
     segments: Vec<Option<Box<Segment>>>,
-    /// Pages with a marked line, each once, and apart from those with a flag: each savepoint
-    /// goes through the former, and there may be many.
+    /// Pages with a dirty line, each once. Separate from pages with a flag, because each savepoint
+    /// walks this list, and savepoints may be many.
     lined: Vec<u64>,
     flagged: Vec<u64>,
 }
 
 impl DirtyLines {
-    /// Whether `line` is not marked. Lines of a fresh page need no mark: the
-    /// page has no state before the transaction.
+    /// Returns whether `line` is not marked dirty. Taking a page into use marks all its lines: it
+    /// has no state from before the transaction to save.
     #[inline]
     pub(crate) fn is_clean(&self, line: u64) -> bool {
         let page = line / LINES_PER_PAGE;
@@ -45,7 +46,7 @@ impl DirtyLines {
         }
     }
 
-    /// DirtyLines the page as fresh, with all its lines; whether it was not.
+    /// Marks the page as fresh, and all its lines dirty; returns whether it was not fresh before.
     pub(crate) fn set_fresh(&mut self, page: u64) -> bool {
         self.mark_lines_dirty(page, u64::MAX);
         let is_new = set(&mut self.segment_mut(page).fresh, page);
@@ -64,7 +65,7 @@ impl DirtyLines {
         self.segment(page).is_some_and(|segment| get(&segment.fresh, page))
     }
 
-    /// Notes that a page was given up in this transaction.
+    /// Records that this transaction has released the page.
     pub(crate) fn set_released(&mut self, page: u64) {
         if set(&mut self.segment_mut(page).released, page) {
             self.flagged.push(page);
@@ -75,7 +76,7 @@ impl DirtyLines {
         self.segment(page).is_some_and(|segment| get(&segment.released, page))
     }
 
-    /// Unmarks all lines, so that each is saved again before its next change.
+    /// Unmarks all lines; each is saved again before its next change.
     pub(crate) fn forget_lines(&mut self) {
         for page in self.lined.drain(..) {
             if let Some(segment) = &mut self.segments[(page / PAGES_PER_SEGMENT) as usize] {
@@ -84,7 +85,7 @@ impl DirtyLines {
         }
     }
 
-    /// Forgets everything; the cost follows what was marked.
+    /// Clears all bits, at a cost that follows the number of marked pages.
     pub(crate) fn clear(&mut self) {
         self.forget_lines();
         for page in self.flagged.drain(..) {

@@ -1,21 +1,20 @@
-//! The write transaction's image: what it may have changed, and how to take it
-//! back.
+//! The write transaction's image: tracks its changes and rolls them back.
 //!
-//! **Owns** the writer's image, the marks of lines with their saved bytes, the
-//! savepoints, and the making of a record's body out of them. **Must not know**
-//! who allocates pages, what a type is, or how a record is made durable.
+//! **Owns** the writer's image, the dirty lines with their before-images, the savepoints, and the
+//! body of the record built from them. **Must not know** who allocates pages, what a type is, or
+//! how a record becomes durable.
 //!
 //! # Invariants
 //!
-//! `W1` A line is marked, and its bytes saved, before the first change in each
-//! savepoint level; a page taken into use counts as marked. `W2` Putting the
-//! saved bytes back in reverse order gives the state at the level's begin.
-//! `W3` A page that is taken into use is zero first, in this image and, through
-//! the record, in all others. `W4` A body names every word in which the heap
-//! differs from the state before the transaction, page sums included. `W5` Page 0, the
-//! heap's header, changes through `header_mut` alone. Images take from it how far they reach
-//! and where the log is, which changes under all of them: were it an object's, or an array's
-//! that the file names, a program's plain store to it could make the log a place like any other.
+//! `W1` A line is marked dirty, and its before-image saved, before its first change in each
+//! savepoint level; a page taken into use counts as dirty. `W2` Restoring the before-images in
+//! reverse order gives the state at which the level began. `W3` A page that is taken into use is
+//! zeroed first, in this image and, through the record, in all others. `W4` A body names every word
+//! in which the heap differs from the state before the transaction, page sums included. `W5` Page
+//! 0, the heap's header, changes through `header_mut` alone. Images take their length from it, and
+//! the location of the log, which changes under all of them. If it belonged to an object, or to an
+//! array that the file names, a program's plain store to it could turn the log into ordinary
+//! memory.
 
 mod build_record;
 mod dirty;
@@ -30,33 +29,33 @@ use crate::image::{Image, PageSet};
 use dirty::DirtyLines;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Room for saved lines that is kept from one transaction to the next.
+/// Capacity for before-images that is kept from one transaction to the next.
 const MAX_SAVED_KEPT: usize = 4096;
 
-/// A line as it was.
+/// The bytes of a line before it changed.
 struct BeforeImage {
     line: u64,
     bytes: [u8; LINE_BYTES as usize],
 }
 
-/// Where a savepoint stands in the lists below it.
+/// The lengths of the lists at a savepoint.
 #[derive(Clone, Copy, Debug, Default)]
 struct SavepointMark {
-    /// Tells it from levels that were at this depth before.
+    /// Distinguishes this level from earlier ones at the same depth.
     serial: u64,
     saved: usize,
     fresh: usize,
     released: usize,
 }
 
-/// A point in a transaction to go back to.
+/// A point in a transaction to roll back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LevelId {
     depth: usize,
     serial: u64,
 }
 
-/// The writer's image and what the transaction did to it.
+/// The writer's image and the changes of its transaction.
 pub(crate) struct Workspace {
     image: Image,
     disk: Arc<dyn Disk>,
@@ -65,7 +64,7 @@ pub(crate) struct Workspace {
     saved: Vec<BeforeImage>,
     /// Pages taken into use.
     fresh: Vec<u64>,
-    /// Pages given up.
+    /// Pages released.
     released: Vec<u64>,
     levels: Vec<SavepointMark>,
     last_level: u64,
@@ -95,14 +94,14 @@ impl Workspace {
         }
     }
 
-    /// The image, to hand out exclusive references into lines that are marked.
+    /// Returns the image, from which the caller takes exclusive references into dirty lines.
     #[inline]
     pub(crate) fn image_mut(&mut self) -> &mut Image {
         &mut self.image
     }
 
-    /// Saves the lines of `[offset, offset + len_bytes)` before they change; refuses those of
-    /// the heap's header (W5).
+    /// Saves the lines of `[offset, offset + len_bytes)` before they change; refuses those of the
+    /// heap's header (W5).
     #[inline]
     pub(crate) fn mark_dirty(&mut self, offset: u64, len_bytes: u64) -> Result<()> {
         if offset < PAGE_BYTES && len_bytes > 0 {
@@ -133,7 +132,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// One of flagstone's own structs, to change it.
+    /// Returns one of flagstone's own structs for writing.
     #[inline]
     pub(crate) fn pod_mut<T>(&mut self, what: &'static str, offset: u64) -> Result<&mut T>
     where
@@ -152,7 +151,7 @@ impl Workspace {
             .map_err(|_| ErrorKind::corrupt(what, offset, "an aligned place", offset))
     }
 
-    /// Bytes of flagstone's own, to change them.
+    /// Returns bytes that flagstone itself owns, for writing.
     pub(crate) fn bytes_mut(
         &mut self,
         what: &'static str,
@@ -163,7 +162,7 @@ impl Workspace {
         self.image.bytes_mut(what, offset, len_bytes)
     }
 
-    /// A field of the heap's header, to change it: whoever does has tested the value.
+    /// Returns a field of the heap's header for writing; the caller has validated the new value.
     pub(crate) fn header_mut<T>(&mut self, offset: usize) -> Result<&mut T>
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable,
@@ -172,30 +171,31 @@ impl Workspace {
         self.marked_pod("heap header", offset as u64)
     }
 
-    /// Makes the heap at least `heap_bytes` long in file and memory. The
-    /// heap's header is the caller's to change, `adopt_length` after it.
+    /// Makes the heap at least `heap_bytes` long in file and memory. The caller updates the heap's
+    /// header, and then calls `adopt_length`.
     pub(crate) fn extend(&mut self, heap_bytes: u64) -> Result<()> {
         self.growth.reserve(heap_bytes)?;
         self.image.extend(&*self.disk, heap_bytes)
     }
 
-    /// Takes the bounds from the heap's header, which was changed.
+    /// Takes the bounds from the heap's header after it has changed.
     pub(crate) fn adopt_length(&mut self) -> Result<()> {
         self.image.refresh_view()
     }
 
-    /// Takes pages into use: they are zero from now on (W3).
+    /// Takes pages into use and zeroes them (W3).
     pub(crate) fn take_pages(&mut self, page: u64, count: u64) -> Result<()> {
         let what = "page taken into use";
         if page == 0 {
             return Err(header_is_no_object(0));
         }
-        // Before any is noted: a record must not name what no image can change.
+        // Check before any page is recorded: a record must not name a page that no image can
+        // change.
         self.image.bytes(what, page * PAGE_BYTES, count * PAGE_BYTES)?;
         for page in page..page + count {
             if self.dirty.is_released(page) {
-                // It was in use before this transaction or savepoint: its old
-                // bytes are part of that state.
+                // The page was in use before this transaction or savepoint, so its old bytes belong
+                // to that state.
                 self.mark_dirty(page * PAGE_BYTES, PAGE_BYTES)?;
             }
             if self.dirty.set_fresh(page) {
@@ -207,7 +207,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Notes that pages are in no use any more.
+    /// Records that pages are no longer in use.
     pub(crate) fn release_pages(&mut self, page: u64, count: u64) {
         for page in page..page + count {
             self.dirty.set_released(page);
@@ -215,7 +215,7 @@ impl Workspace {
         }
     }
 
-    /// Begins a level to which `rollback_to` can return.
+    /// Begins a level that `rollback_to` can return to.
     pub(crate) fn savepoint(&mut self) -> LevelId {
         self.last_level += 1;
         self.levels.push(SavepointMark {
@@ -228,7 +228,7 @@ impl Workspace {
         LevelId { depth: self.levels.len(), serial: self.last_level }
     }
 
-    /// Puts back the state at the begin of a level, which stays open.
+    /// Restores the state at which a level began; the level stays open.
     pub(crate) fn rollback_to(&mut self, id: LevelId) -> Result<()> {
         let level = id.depth.checked_sub(1).and_then(|index| self.levels.get(index)).copied();
         let Some(level) = level.filter(|level| level.serial == id.serial) else {
@@ -238,7 +238,7 @@ impl Workspace {
         self.restore(level)
     }
 
-    /// Puts back the state before the transaction.
+    /// Restores the state before the transaction.
     pub(crate) fn rollback(&mut self) -> Result<()> {
         if self.saved.is_empty() && self.fresh.is_empty() && self.levels.is_empty() {
             return Ok(());
@@ -249,7 +249,7 @@ impl Workspace {
     }
 
     fn restore(&mut self, level: SavepointMark) -> Result<()> {
-        // The transaction may have shortened the heap past lines it had changed.
+        // The transaction may have shortened the heap past lines that it had changed.
         self.image.widen_view();
         for saved in self.saved.drain(level.saved..).rev() {
             let line = saved.line * LINE_BYTES;
@@ -263,7 +263,7 @@ impl Workspace {
         self.image.refresh_view()
     }
 
-    /// Ends the transaction: what was done is the state now.
+    /// Ends the transaction: its changes are now the current state.
     pub(crate) fn finish(&mut self) {
         self.saved.clear();
         self.saved.shrink_to(MAX_SAVED_KEPT);
@@ -273,8 +273,8 @@ impl Workspace {
         self.dirty.clear();
     }
 
-    /// Gives back memory beyond `budget_bytes`, between transactions: `keep`
-    /// are the pages that changed after the checkpoint.
+    /// Releases memory between transactions, except `keep`, the pages that changed after the last
+    /// checkpoint.
     pub(crate) fn release_memory(&mut self, keep: &PageSet) -> std::io::Result<()> {
         self.image.release_memory(keep)
     }

@@ -1,26 +1,26 @@
-//! Calls that fail.
+//! Injected faults: calls that fail.
 
 use std::io;
 use std::ops::Range;
 
 use super::Random;
 
-/// The calls that go through the seam.
+/// The calls of the disk interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Call {
-    /// The file's length.
+    /// Query of the file's length.
     Length,
     /// A read.
     Read,
     /// A positioned write.
     Write,
-    /// A sync of everything.
+    /// A sync of the whole file.
     Sync,
-    /// More length, with the space for it.
+    /// Growth of the file, with its space.
     Grow,
-    /// Less length.
+    /// Truncation of the file.
     Truncate,
-    /// Getting at a log region.
+    /// Access to a log region.
     OpenLog,
     /// A private image of the heap.
     MapHeap,
@@ -33,7 +33,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// All of them.
+    /// All calls.
     pub const ALL: [Self; 11] = [
         Self::Length,
         Self::Read,
@@ -48,35 +48,34 @@ impl Call {
         Self::Flush,
     ];
 
-    /// Whether it leaves the disk as it was.
+    /// Returns whether the call leaves the disk unchanged.
     #[must_use]
     pub fn is_reading(self) -> bool {
         matches!(self, Self::Length | Self::Read | Self::OpenLog | Self::MapHeap | Self::Load)
     }
 }
 
-/// How much of a call was done before it failed.
+/// The part of a call that took effect before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done {
     /// Nothing.
     Nothing,
-    /// A part, as this seed has it: the first bytes of a write, any sectors of a
-    /// sync.
+    /// A part that this seed determines: the first bytes of a write, any sectors of a sync.
     Part(u64),
-    /// All of it.
+    /// The whole call.
     All,
 }
 
-/// Calls that are to fail.
+/// A set of calls that fail.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    /// Which: places in [`SimDisk::calls`](super::SimDisk::calls).
+    /// The calls, as indices in [`SimDisk::calls`](super::SimDisk::calls).
     pub calls: Range<u64>,
-    /// What the operating system answers: EIO, ENOSPC and the like.
+    /// The error of the operating system: EIO, ENOSPC and the like.
     pub errno: i32,
-    /// How much of each is done.
+    /// The part of each call that takes effect.
     pub done: Done,
-    /// Whether only those fail that change something.
+    /// Whether only calls that change something fail.
     pub spares_reading: bool,
 }
 
@@ -94,12 +93,12 @@ impl Faults {
 }
 
 impl Failure {
-    /// The caller's answer.
+    /// Returns the error for the caller.
     pub(super) fn error(&self) -> io::Error {
         io::Error::from_raw_os_error(self.errno)
     }
 
-    /// How many of `len` bytes are written.
+    /// Returns how many of `len` bytes are written.
     pub(super) fn portion(&self, len: usize) -> usize {
         match self.done {
             Done::Nothing => 0,

@@ -1,5 +1,5 @@
-//! A machine with several processes on one simulated disk, each of which can be killed
-//! before any of its calls.
+//! A machine with several processes on one simulated disk. Each process can be killed before any of
+//! its calls.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,19 +11,19 @@ use super::{Call, SimDisk};
 use crate::disk::{Coordination, Lock};
 use crate::format::coordination::CoordinationPage;
 
-/// Where the processes of a machine meet, as it is until the power goes.
+/// The memory and locks that the processes of a machine share until the power is cut.
 struct Meeting {
     page: Box<CoordinationPage>,
-    /// Who has which lock.
+    /// The holder of each lock.
     locks: Mutex<HashMap<Lock, u64>>,
 }
 
-/// A machine, as long as it is on.
+/// A machine, while it is powered on.
 #[derive(Clone)]
 pub struct SimMachine {
     disk: SimDisk,
     meeting: Arc<Meeting>,
-    /// How many processes there were.
+    /// The number of processes started so far.
     processes: Arc<Mutex<u64>>,
 }
 
@@ -32,7 +32,7 @@ pub struct SimMachine {
 pub struct SimProcess {
     number: u64,
     meeting: Arc<Meeting>,
-    /// How many calls it has left that change something, or take or give back a lock.
+    /// The remaining calls that change something, acquire a lock or release one.
     calls_left: Arc<Mutex<u64>>,
 }
 
@@ -45,7 +45,7 @@ fn killed() -> io::Error {
 }
 
 impl SimMachine {
-    /// A machine with this disk, just switched on.
+    /// Creates a machine with this disk, just switched on.
     #[must_use]
     pub fn new(disk: SimDisk) -> Self {
         let page = Box::new(CoordinationPage::new_zeroed());
@@ -53,13 +53,13 @@ impl SimMachine {
         Self { disk, meeting: Arc::new(meeting), processes: Arc::default() }
     }
 
-    /// Its disk, as the machine itself sees it.
+    /// Returns the machine's disk, as seen from outside all processes.
     #[must_use]
     pub fn disk(&self) -> &SimDisk {
         &self.disk
     }
 
-    /// One more process.
+    /// Starts another process.
     #[must_use]
     pub fn start(&self) -> SimProcess {
         let mut processes = lock(&self.processes);
@@ -68,15 +68,15 @@ impl SimMachine {
         SimProcess { number, meeting, calls_left: Arc::new(Mutex::new(u64::MAX)) }
     }
 
-    /// The disk as this process sees it.
+    /// Returns the disk as this process sees it.
     pub(crate) fn disk_of(&self, process: &SimProcess) -> SimDisk {
         SimDisk { process: Some(process.clone()), ..self.disk.clone() }
     }
 }
 
 impl SimProcess {
-    /// Kills it after so many more calls that change the disk, take or give back a lock, or
-    /// look at the coordination page. What it does afterwards nobody sees.
+    /// Kills the process after this many more calls that change the disk, acquire or release a
+    /// lock, or read the coordination page. Nothing that it does afterwards has an effect.
     pub fn kill_after(&self, calls: u64) {
         *lock(&self.calls_left) = calls;
         if calls == 0 {
@@ -84,18 +84,18 @@ impl SimProcess {
         }
     }
 
-    /// Whether it was killed.
+    /// Returns whether the process was killed.
     #[must_use]
     pub fn is_dead(&self) -> bool {
         *lock(&self.calls_left) == 0
     }
 
-    /// The kernel drops its locks.
+    /// Drops the process's locks, as the kernel does.
     fn end(&self) {
         lock(&self.meeting.locks).retain(|_, holder| *holder != self.number);
     }
 
-    /// A call that counts.
+    /// Counts a call.
     fn step(&self) -> io::Result<()> {
         let mut calls_left = lock(&self.calls_left);
         if *calls_left == 0 {
@@ -110,7 +110,7 @@ impl SimProcess {
         Ok(())
     }
 
-    /// Before a call to the disk.
+    /// Checks before a call to the disk that the process is alive.
     pub(super) fn expect_alive(&self, call: Call) -> io::Result<()> {
         match call.is_reading() {
             true if self.is_dead() => Err(killed()),
@@ -119,7 +119,7 @@ impl SimProcess {
         }
     }
 
-    /// Its way to the meeting.
+    /// Opens the coordination page and the locks for this process.
     pub(crate) fn open_coordination(&self) -> Box<dyn Coordination> {
         let afterlife = Box::new(CoordinationPage::new_zeroed());
         Box::new(SimCoordination { process: self.clone(), afterlife })
@@ -128,7 +128,7 @@ impl SimProcess {
 
 struct SimCoordination {
     process: SimProcess,
-    /// What the process sees once it is dead: a page that nobody else has.
+    /// The page of a dead process: private, so its stores reach no other process.
     afterlife: Box<CoordinationPage>,
 }
 

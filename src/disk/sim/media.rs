@@ -1,49 +1,47 @@
-//! What a disk holds after a power cut: all that was synced, and any part of the
-//! rest.
+//! The contents of a disk after a power cut: everything that was synced, and any part of the rest.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use super::Random;
 
-/// What a disk writes as a whole.
+/// The unit that a disk writes as a whole.
 pub(super) const SECTOR_BYTES: usize = 512;
-/// Words of a sector: what a torn one is made of.
+/// Words per sector: a torn sector mixes words.
 const WORDS: usize = SECTOR_BYTES / 8;
 
 type Sector = [u8; SECTOR_BYTES];
 
-/// What happened to the disk, as far as a power cut is concerned.
+/// An event on the disk that matters for a power cut.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     /// Whole sectors, as the page cache holds them now.
     Write {
         first: u64,
         bytes: Box<[u8]>,
-        /// Whether nothing that was durable lies in these sectors: a cut in the
-        /// middle may leave anything there.
+        /// Whether these sectors hold nothing durable: a cut in the middle may leave anything
+        /// there.
         is_append: bool,
     },
-    /// The file has another length.
+    /// The file's length changed.
     Resize(u64),
     /// Sectors became durable.
     Flush(RangeInclusive<u64>),
     /// All sectors and the length became durable.
     Sync,
-    /// A flush or sync failed, and the page cache takes for written what it was to
-    /// write. Nothing of that is on the disk, or as much as a power cut with this
-    /// seed would leave.
+    /// A flush or sync failed, but the page cache marks its sectors as written. The disk has none
+    /// of them, or as much as a power cut with this seed would leave.
     Forget { sectors: RangeInclusive<u64>, cut: Option<u64> },
 }
 
-/// A sector with the contents that it was given since it was durable last.
+/// The contents that a sector was given since it was last durable.
 #[derive(Clone, Default)]
 struct Pending {
     contents: Vec<Sector>,
     is_append: bool,
 }
 
-/// The disk itself, under the page cache.
+/// The disk itself, below the page cache.
 #[derive(Clone, Default)]
 pub(crate) struct Media {
     durable: Vec<u8>,
@@ -52,24 +50,24 @@ pub(crate) struct Media {
     lengths: Vec<u64>,
 }
 
-/// How a cut treats what was not synced.
+/// The effect of a cut on sectors that were not synced.
 #[derive(Clone, Copy)]
 struct Cut {
-    /// Of 16 sectors, those that keep what they had.
+    /// How many of 16 sectors keep their old contents.
     lost_of_16: u64,
     /// Whether a sector may be torn between two contents, word by word.
     tears: bool,
-    /// Whether a sector that is appended to may hold anything.
+    /// Whether an appended sector may hold anything.
     spoils: bool,
 }
 
 impl Media {
-    /// A disk that holds `bytes` durably.
+    /// Creates a disk that holds `bytes` durably.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
         Self { durable: bytes, ..Self::default() }
     }
 
-    /// Lets an event happen.
+    /// Applies an event.
     pub(crate) fn apply(&mut self, event: &Event) {
         match event {
             Event::Write { first, bytes, is_append } => self.write(*first, bytes, *is_append),
@@ -93,7 +91,7 @@ impl Media {
 
     fn write(&mut self, first: u64, bytes: &[u8], is_append: bool) {
         for (sector, content) in (first..).zip(bytes.as_chunks::<SECTOR_BYTES>().0) {
-            // The kernel writes whole pages; a sector that stays as it is is no news.
+            // The kernel writes whole pages; an unchanged sector is not a write.
             if self.newest(sector) == *content {
                 continue;
             }
@@ -108,7 +106,7 @@ impl Media {
         self.lengths.push(len);
     }
 
-    /// What the sector was given last: zeros, if the file was cut before it since.
+    /// Returns the newest contents of the sector: zeros if the file was cut before it since.
     pub(super) fn newest(&self, sector: u64) -> Sector {
         let pending = self.pending.get(&sector).and_then(|pending| pending.contents.last());
         match pending {
@@ -118,14 +116,14 @@ impl Media {
         }
     }
 
-    /// Whether the sector is past a length that the file had since the last sync: what
-    /// it holds becomes durable with the length, and what it held goes with it.
+    /// Returns whether the sector lies past a length that the file had since the last sync. Its new
+    /// contents become durable with the length, and its old contents vanish with it.
     fn is_cut_off(&self, sector: u64) -> bool {
         let shortest = self.lengths.iter().fold(self.durable.len() as u64, |a, b| a.min(*b));
         (sector + 1).saturating_mul(SECTOR_BYTES as u64) > shortest
     }
 
-    /// What the sector surely holds: zeros past the end.
+    /// Returns the durable contents of the sector: zeros past the end.
     fn oldest(&self, sector: u64) -> Sector {
         let mut content = [0; SECTOR_BYTES];
         let at = sector as usize * SECTOR_BYTES;
@@ -135,8 +133,8 @@ impl Media {
         content
     }
 
-    /// Ends the waiting of sectors, each with what `choose` says of it and of what
-    /// it had before.
+    /// Makes pending sectors durable, each with the contents that `choose` returns for it and for
+    /// its old contents.
     fn settle(
         &mut self,
         sectors: RangeInclusive<u64>,
@@ -154,16 +152,16 @@ impl Media {
         }
     }
 
-    /// What was synced, after the first `count` of the lengths since.
+    /// Returns the durable bytes after the first `count` changes of length since the last sync.
     fn with_lengths(&self, count: usize) -> Vec<u8> {
         let mut bytes = self.durable.clone();
-        // One by one: what was cut off comes back as zeros.
+        // Apply each length: bytes that were cut off must come back as zeros.
         self.lengths[..count].iter().for_each(|len| bytes.resize(*len as usize, 0));
         bytes
     }
 
-    /// What a power cut could leave now: what was synced; of each sector written
-    /// since any one of its contents, or a mixture; of the lengths any one.
+    /// Returns an image that a power cut could leave now: the synced bytes, any one of the contents
+    /// of each sector written since, or a mixture, and any one of the lengths.
     pub(crate) fn image(&self, random: &mut Random) -> Vec<u8> {
         let cut = Cut::by_chance(random);
         let mut bytes = self.with_lengths(random.below(self.lengths.len() as u64 + 1) as usize);
@@ -175,14 +173,14 @@ impl Media {
         bytes
     }
 
-    /// How many images there are if sectors are not torn: of each sector one of
-    /// its contents or what it had, and one of the lengths.
+    /// Returns the number of possible images if sectors are not torn: for each sector one of its
+    /// contents or its old ones, and one of the lengths.
     pub(crate) fn count_images(&self) -> u64 {
         let sectors = self.pending.values().map(|pending| pending.contents.len() as u64 + 1);
         sectors.fold(self.lengths.len() as u64 + 1, u64::saturating_mul)
     }
 
-    /// The image with this number.
+    /// Returns the image with this number.
     pub(crate) fn image_number(&self, number: u64) -> Vec<u8> {
         let mut rest = number;
         let mut digit = |base: usize| {
@@ -216,7 +214,7 @@ impl Pending {
         self.contents.last().copied()
     }
 
-    /// What a cut leaves of it; `None` for what was there before.
+    /// Returns the contents that a cut leaves; `None` for the old ones.
     fn remains(&self, before: &Sector, cut: Cut, random: &mut Random) -> Option<Sector> {
         if random.below(16) < cut.lost_of_16 {
             return None;
@@ -237,7 +235,7 @@ impl Pending {
     }
 }
 
-/// Which words of a torn sector are old: those from one on, or any.
+/// Returns which words of a torn sector are old: all from one on, or any.
 fn tear(random: &mut Random) -> u64 {
     match random.one_in(2) {
         true => u64::MAX << random.below(WORDS as u64),
@@ -254,7 +252,7 @@ fn mix(content: &mut Sector, before: &Sector, old: u64) {
     }
 }
 
-/// Nothing is put past the end.
+/// Writes a sector's contents into `bytes`, unless it lies past the end.
 fn put(bytes: &mut [u8], sector: u64, content: &Sector) {
     let at = sector as usize * SECTOR_BYTES;
     if let Some(place) = bytes.get_mut(at..at + SECTOR_BYTES) {
@@ -266,8 +264,8 @@ fn put(bytes: &mut [u8], sector: u64, content: &Sector) {
 mod tests {
     use super::*;
 
-    /// A sector that is cut off and given the same content again is written anew, and
-    /// no flush of its own keeps it: the length that it needs is not durable.
+    /// A sector that is cut off and then given the same contents is a new write. A flush of the
+    /// sector alone does not keep it: the length that it needs is not durable.
     #[test]
     fn what_was_cut_off_is_gone_until_it_is_written_again() {
         let (old, len) = ([7; SECTOR_BYTES], 2 * SECTOR_BYTES as u64);

@@ -1,8 +1,8 @@
-//! A simulated disk: it knows what was synced, makes the images that a power cut
-//! could leave, and fails where it is told to.
+//! A simulated disk. It tracks what was synced, produces the images that a power cut could leave,
+//! and injects faults.
 //!
-//! Below it lies the page cache, which is a file in memory: what is written is seen
-//! at once. What a cut leaves is told by the events since the start.
+//! Its page cache is a file in memory, where a write is visible at once. The events since the start
+//! determine what a cut leaves.
 
 mod faults;
 mod machine;
@@ -27,44 +27,44 @@ const PAGE: usize = PAGE_BYTES as usize;
 
 struct State {
     media: Media,
-    /// What happened since `record`, which `media` does not know.
+    /// Events since `record`, which are not yet applied to `media`.
     recorded: Option<Vec<Event>>,
     /// The calls so far.
     calls: Vec<Call>,
     faults: Option<Faults>,
-    /// Calls that change something count down; at 0 the power is off.
+    /// Counts down the calls that change something; at 0 the power is off.
     changes_left: u64,
     /// Whether there is no space to grow.
     is_full: bool,
-    /// Calls that wanted to grow.
+    /// Number of calls that tried to grow the file.
     growths: u64,
-    /// Whether appending is as in a mapped log.
+    /// Whether appends behave as in a mapped log.
     is_log_mapped: bool,
     random: Random,
 }
 
-/// A disk in memory that remembers what was not synced. A copy of it is the same disk.
+/// A disk in memory that tracks what was not synced. A clone is the same disk.
 #[derive(Clone)]
 pub struct SimDisk {
     live: Arc<dyn Disk>,
     state: Arc<Mutex<State>>,
-    /// Whose calls these are, on a machine with several processes.
+    /// The process that makes the calls, on a machine with several.
     process: Option<SimProcess>,
 }
 
 impl SimDisk {
-    /// A disk that holds `bytes` durably. Images of it are copies.
+    /// Creates a disk that holds `bytes` durably. Images of it are copies.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self::over(Arc::new(MemoryDisk::of(bytes.clone())), bytes)
     }
 
-    /// The same with images that are mappings, as they are of a file: what is
-    /// written is seen in them, but for pages that are frozen.
+    /// Creates a disk whose images are mappings, like those of a file: writes appear in them,
+    /// except on frozen pages.
     ///
     /// # Errors
     ///
-    /// No memory.
+    /// There is no memory for the disk.
     pub fn mapped(bytes: Vec<u8>) -> io::Result<Self> {
         let live = anonymous(in_memory())?;
         live.set_len(bytes.len() as u64)?;
@@ -73,7 +73,7 @@ impl SimDisk {
     }
 
     fn over(live: Arc<dyn Disk>, bytes: Vec<u8>) -> Self {
-        // The same bytes give the same numbers: a run can be repeated.
+        // The same bytes give the same numbers, so a run can be reproduced.
         let mut random = Random(checksum::plain(&bytes[..bytes.len().min(2 * PAGE)]));
         let state = State {
             media: Media::new(bytes),
@@ -93,37 +93,37 @@ impl SimDisk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets `calls` more calls succeed that write, resize or sync; then the power is
-    /// off: none succeeds, and nothing changes any more.
+    /// Lets `calls` more calls succeed that write, resize or sync. Then the power is off: none
+    /// succeeds, and nothing changes any more.
     pub fn fail_after(&self, calls: u64) {
         self.state().changes_left = calls;
     }
 
-    /// Whether the calls that [`fail_after`](Self::fail_after) allowed are used up.
+    /// Returns whether the calls that [`fail_after`](Self::fail_after) allowed are used up.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.state().changes_left == 0
     }
 
-    /// Which calls fail from now on; `None` for no more.
+    /// Sets the calls that fail from now on; `None` clears them.
     pub fn set_faults(&self, faults: Option<Faults>) {
         self.state().faults = faults;
     }
 
-    /// Whether growing fails from now on.
+    /// Sets whether growing fails from now on.
     pub fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
     }
 
-    /// How often it was to grow so far.
+    /// Returns how often a call has tried to grow the file.
     #[must_use]
     pub fn growths(&self) -> u64 {
         self.state().growths
     }
 
-    /// What a power cut could leave now: what was synced, and of each sector
-    /// written since any one of its contents, or a mixture of two; of the lengths
-    /// any one. Sectors of an append may hold anything.
+    /// Returns an image that a power cut could leave now: the synced bytes, any one of the contents
+    /// of each sector written since, or a mixture of two, and any one of the lengths. Sectors of an
+    /// append may hold anything.
     #[must_use]
     pub fn crash(&self, random: &mut Random) -> Vec<u8> {
         let state = self.state();
@@ -137,8 +137,8 @@ impl SimDisk {
         }
     }
 
-    /// Remembers what happens from now on, so that a cut at any time can be looked
-    /// at later. What was remembered before is no longer.
+    /// Records the events from now on, for cuts at any time afterwards. Discards an earlier
+    /// recording.
     pub fn record(&self) {
         let mut state = self.state();
         let State { media, recorded, .. } = &mut *state;
@@ -146,32 +146,33 @@ impl SimDisk {
         *recorded = Some(Vec::new());
     }
 
-    /// The time: how many events there were since `record`.
+    /// Returns the time: the number of events since `record`.
     #[must_use]
     pub fn now(&self) -> usize {
         self.state().recorded.as_ref().map_or(0, Vec::len)
     }
 
-    /// The calls through the seam so far.
+    /// Returns the calls of the disk interface so far.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.state().calls.clone()
     }
 
-    /// How many they are: the number of the next one.
+    /// Returns the number of calls so far, which is the number of the next one.
     #[must_use]
     pub fn next_call(&self) -> u64 {
         self.state().calls.len() as u64
     }
 
-    /// The disk when `record` was called, and what happened since.
+    /// Returns the disk as it was when `record` was called, and the events since.
     pub(crate) fn recorded(&self) -> (Media, Vec<Event>) {
         let mut state = self.state();
         (state.media.clone(), state.recorded.take().unwrap_or_default())
     }
 
-    /// Memory is short: the kernel drops what it takes for written, and reads it anew. That is
-    /// also what a flush has failed to write, whose old bytes are seen then.
+    /// Drops the clean pages from the page cache, as the kernel does when memory is short, and
+    /// reads them again. Pages that a flush failed to write count as clean, so their old bytes
+    /// reappear.
     ///
     /// # Panics
     ///
@@ -187,7 +188,7 @@ impl SimDisk {
         }
     }
 
-    /// Begins a call: what is to become of it, and the state to change.
+    /// Begins a call; returns the state to change, and the failure to inject.
     fn call(&self, call: Call) -> io::Result<(MutexGuard<'_, State>, Option<Failure>)> {
         if let Some(process) = &self.process {
             process.expect_alive(call)?;
@@ -205,15 +206,14 @@ impl SimDisk {
         Ok((state, failure))
     }
 
-    /// As `call`, for one that changes nothing.
+    /// Begins a call that changes nothing.
     fn look(&self, call: Call) -> io::Result<()> {
         let (state, failure) = self.call(call)?;
         drop(state);
         answer(failure)
     }
 
-    /// Writes to the page cache, and notes the pages, which the kernel writes as a
-    /// whole.
+    /// Writes to the page cache, and records whole pages, the unit that the kernel writes.
     fn put(&self, state: &mut State, at: u64, bytes: &[u8], is_append: bool) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -242,7 +242,7 @@ impl State {
         }
     }
 
-    /// A flush of `sectors`, as it ends.
+    /// Ends a flush of `sectors`.
     fn flush(&mut self, failure: Option<Failure>, whole: Event) -> io::Result<()> {
         let sectors = match &whole {
             Event::Flush(sectors) => sectors.clone(),
@@ -319,7 +319,7 @@ impl Disk for SimDisk {
     }
 }
 
-/// What a write leaves in the page cache.
+/// Returns the bytes that a write leaves in the page cache.
 fn written<'a>(failure: Option<&Failure>, bytes: &'a [u8]) -> &'a [u8] {
     &bytes[..failure.map_or(bytes.len(), |failure| failure.portion(bytes.len()))]
 }
@@ -330,8 +330,8 @@ struct SimLog {
 }
 
 impl LogRegion for SimLog {
-    /// As the two kinds of logs in files do it: with positioned writes; or new pages
-    /// first, and whole, and then the page that was begun.
+    /// Stores as the two kinds of logs in files do: with positioned writes; or first whole new
+    /// pages, then the partial page.
     fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, failure) = self.disk.call(Call::Append)?;
         let bytes = written(failure.as_ref(), bytes);
@@ -365,8 +365,7 @@ impl LogRegion for SimLog {
 mod tests {
     use super::*;
 
-    /// A step that fails may have made the file longer; the shorter one after it does
-    /// not cut it.
+    /// A failed step may have made the file longer; a shorter one after it does not cut it.
     #[test]
     fn growing_never_makes_a_file_shorter() {
         let disk = SimDisk::new(vec![1; 2 * PAGE]);

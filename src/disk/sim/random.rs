@@ -1,12 +1,12 @@
-//! Numbers that a seed repeats.
+//! Reproducible random numbers.
 
-/// A small generator of numbers (SplitMix64, Steele and others, 2014), so that
-/// a seed is all that a failure needs.
+/// A small random number generator (SplitMix64, Steele and others, 2014). A seed reproduces a
+/// failure.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
 impl Random {
-    /// The next number.
+    /// Returns the next number.
     #[expect(clippy::should_implement_trait, reason = "there is always a next one")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -16,17 +16,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `limit`, which counts as 1 if it is 0.
+    /// Returns a number below `limit`; a limit of 0 counts as 1.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit.max(1)
     }
 
-    /// Whether one chance in `of` came up.
+    /// Returns `true` with a probability of one in `of`.
     pub fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }
 
-    /// One of `from`, which are not none.
+    /// Returns one element of `from`, which must not be empty.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len() as u64) as usize]
     }
