@@ -1,4 +1,4 @@
-//! Mutations of the protocol: planted faults that show that the tests detect them.
+//! Mutations of the protocol: deliberate faults that the tests must detect.
 //!
 //! **Owns** the list of mutations, and the choice of the one that a store has. **Must not know**
 //! the effect of a mutation: that is one line at the place where the protocol does the right thing.
@@ -6,7 +6,7 @@
 //! A store has a mutation only through `OpenOptions::mutation`, which exists with the feature `sim`
 //! alone. Without that feature [`ActiveMutation::has`] is a constant.
 
-/// A planted fault of the protocol.
+/// A deliberate fault in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[non_exhaustive]

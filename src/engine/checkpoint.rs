@@ -34,8 +34,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
 /// Pages per sync. A flush of the log waits for at most one slice, a 128th of a large checkpoint.
 /// With slices of 128 pages and more, the 99.9th percentile of durable commits was 7.3 times that
-/// of a plain write and sync; with these it is about 3, and commits are 5 % fewer (`cargo bench
-/// --bench latency`). Shorter slices gain nothing.
+/// of a plain write and sync; with these it is about 3, and commits are 5 % fewer
+/// (`cargo bench --bench latency`). Shorter slices gain nothing.
 const PAGES_PER_SLICE: std::ops::RangeInclusive<u64> = 12..=2048;
 
 impl Core {

@@ -55,7 +55,7 @@ impl Tail {
         self.waiting.front().copied().unwrap_or(self.appended)
     }
 
-    /// Returns whether appended records are not visible until a flush.
+    /// Returns whether appended records wait for a flush before readers see them.
     pub(crate) fn awaits_flush(&self) -> bool {
         !self.waiting.is_empty()
     }

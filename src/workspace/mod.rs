@@ -13,8 +13,8 @@
 //! in which the heap differs from the state before the transaction, page sums included. `W5` Page
 //! 0, the heap's header, changes through `header_mut` alone. Images take their length from it, and
 //! the location of the log, which changes under all of them. If it belonged to an object, or to an
-//! array that the file names, a program's plain store to it could turn the log into ordinary
-//! memory.
+//! array that the file names, a program's plain store to it could expose the log like any
+//! other region.
 
 mod build_record;
 mod dirty;

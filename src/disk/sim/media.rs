@@ -53,7 +53,7 @@ pub(crate) struct Media {
 /// The effect of a cut on sectors that were not synced.
 #[derive(Clone, Copy)]
 struct Cut {
-    /// How many of 16 sectors keep their old contents.
+    /// Sectors, out of 16, that keep their old contents.
     lost_of_16: u64,
     /// Whether a sector may be torn between two contents, word by word.
     tears: bool,
@@ -133,8 +133,8 @@ impl Media {
         content
     }
 
-    /// Makes pending sectors durable, each with the contents that `choose` returns for it and for
-    /// its old contents.
+    /// Resolves pending sectors: each becomes durable with the contents that `choose` returns for it
+    /// and for its old contents, or keeps those on `None`.
     fn settle(
         &mut self,
         sectors: RangeInclusive<u64>,

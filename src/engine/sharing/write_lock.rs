@@ -23,7 +23,7 @@ const YIELD_WINDOW: Duration = Duration::from_millis(1);
 /// State of the write lock that the threads of this process share.
 #[derive(Default)]
 pub(super) struct TurnState {
-    /// How many threads hold it.
+    /// Number of threads that hold it.
     holds: usize,
     /// Whether a thread is acquiring or releasing it.
     is_changing: bool,
@@ -58,8 +58,8 @@ impl Core {
     }
 
     /// Acquires the write lock unless another thread of this process makes `is_done` true first:
-    /// then nothing is left to do. A commit whose flush happened in its own hold must not wait for
-    /// other processes.
+    /// then nothing is left to do. A commit that was flushed within its own hold must not wait
+    /// for other processes.
     pub(crate) fn join_write_lock_unless(
         &self,
         is_done: impl Fn() -> bool,
@@ -74,8 +74,8 @@ impl Core {
     ) -> Result<WriteLock<'_>> {
         let Some(sharing) = &self.sharing else { return Ok(WriteLock { shared: None }) };
         let mut turn = lock_std(&sharing.turn);
-        // Time since another thread of this process has been waiting for other processes on behalf
-        // of this one; the timeout counts from there.
+        // When another thread of this process began to wait for other processes on behalf of
+        // this one; the timeout counts from there.
         let mut since = None;
         loop {
             if is_done()? {
