@@ -216,8 +216,8 @@ impl Core {
             return Ok(());
         }
         // In a shared store, this process flushes what its transactions appended before it releases
-        // the write lock, on one thread or another. After that, only commits that others deferred
-        // can still need a flush, and only for a commit that changed nothing.
+        // the write lock, on one thread or another. After that, this commit needs a flush
+        // only if it changed nothing itself and follows commits that other processes deferred.
         let turn = self.join_write_lock_unless(is_durable);
         let flushed = turn.and_then(|_turn| self.flush_to(committed.position));
         flushed.map_err(|error| match self.poison.get() {

@@ -84,7 +84,7 @@ impl Core {
         self.durable.store(log.tail.durable, Release);
     }
 
-    /// Syncs the heap's file descriptor. One sync runs at a time, and a failure poisons.
+    /// Syncs the file through the heap's descriptor. One sync runs at a time; a failure poisons.
     pub(super) fn sync_heap(&self, action: &'static str) -> Result<()> {
         let _turn = self.flush_leader.take();
         self.refuse_poisoned()?;

@@ -133,8 +133,8 @@ impl Media {
         content
     }
 
-    /// Resolves pending sectors: each becomes durable with the contents that `choose` returns for it
-    /// and for its old contents, or keeps those on `None`.
+    /// Resolves pending sectors: each becomes durable with the contents that `choose` returns, or
+    /// keeps its old contents on `None`.
     fn settle(
         &mut self,
         sectors: RangeInclusive<u64>,
