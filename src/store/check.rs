@@ -1,4 +1,4 @@
-//! Looking for damage: in an open store, and in a file that nobody has open.
+//! Looks for damage in an open store, or in a file that no process has open.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,16 +11,14 @@ use super::Store;
 use super::open::expect_machine;
 
 impl Store {
-    /// Looks through the whole store for damage: superblocks, page sums, the
-    /// allocator's structures against each other, types and roots. Then goes through
-    /// all objects from the roots on, by the types' descriptions in the store: that
-    /// each value is one of its type, and that what collections own is there, whole,
-    /// and nobody else's.
+    /// Checks the whole store for damage: superblocks, page checksums, the allocator's structures
+    /// against each other, types and roots. Then walks all objects from the roots, guided by the
+    /// type descriptions in the store, and checks that each value is valid for its type, and that
+    /// whatever a collection owns is live, whole and owned once.
     ///
-    /// Allocations that no root reaches and links that dangle are listed, and are no
-    /// damage. Linear in the store's size, in time; takes memory for marks, up to 3.2 %
-    /// of what the roots reach, and 16 % of arrays of elements whose size is no multiple
-    /// of 8 bytes.
+    /// Unreachable allocations and dangling links are listed but do not count as damage. Takes
+    /// time linear in the store's size, and memory for bitmaps: up to 3.2 % of the bytes that the
+    /// roots reach, and 16 % of arrays whose element size is no multiple of 8 bytes.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -35,26 +33,26 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Only if it could not look; what it finds is in the report.
+    /// Only if the check could not run; the report holds everything that it finds.
     pub fn check(&self) -> Result<Report> {
         let image = self.core.snapshot()?;
         Ok(check_open(&self.core.read_head()?, &image))
     }
 
-    /// Looks through the file at `path` for damage, as [`check`](Self::check), and
-    /// through its log. The file is opened for reading alone and is not changed: of
-    /// one that was not closed in order, the log is applied in private memory.
+    /// Checks the file at `path` for damage, as [`check`](Self::check) does, and its log as well.
+    /// Opens the file read-only and never changes it: if the store was not closed cleanly, the log
+    /// is replayed in private memory.
     ///
-    /// Several programs can do so at once, beside none that has the store open.
+    /// Several programs can check a store at once, but not while another has it open to write.
     ///
     /// # Safety
     ///
-    /// As [`open`](Self::open): nothing may change the file meanwhile.
+    /// As for [`open`](Self::open): nothing may change the file meanwhile.
     ///
     /// # Errors
     ///
-    /// Only if it could not look: there is no store at `path`, it is locked, or of
-    /// another version. What it finds is in the report.
+    /// Only if the check could not run: there is no store at `path`, it is locked, or it has
+    /// another version. The report holds everything that the check finds.
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn check_file(path: impl AsRef<Path>) -> Result<Report> {
         let path = path.as_ref();

@@ -1,4 +1,4 @@
-//! How a write transaction ends well.
+//! Commits a write transaction.
 
 use crate::engine::Committed;
 use crate::error::Result;
@@ -6,31 +6,31 @@ use crate::error::Result;
 use super::{Durability, Store, WriteTx, log_move};
 
 impl<'store> WriteTx<'store> {
-    /// The durability of this transaction's commit, instead of the store's.
+    /// Sets the durability of this transaction's commit, instead of the store's default.
     pub fn set_durability(&mut self, durability: Durability) {
         self.durability = durability;
     }
 
-    /// Makes the transaction's changes the store's state: atomic, and durable
-    /// as [`Durability`] says. Returns when readers can see it.
+    /// Commits the transaction's changes: atomically, and as durably as [`Durability`] says.
+    /// Returns once readers can see them.
     ///
     /// Threads that commit at the same time share a flush.
     ///
     /// # Errors
     ///
-    /// With [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown) the commit was logged, but the flush
-    /// failed. After any other error nothing was changed.
+    /// With [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown) the commit is in
+    /// the log, but the flush failed. After any other error nothing has changed.
     pub fn commit(self) -> Result<()> {
         let durability = self.durability;
         self.append(durability)?.wait()
     }
 
-    /// Commits, and leaves it to the caller when to wait until that is durable:
-    /// whoever has more to do meanwhile, or many commits to wait for at once.
+    /// Commits, and lets the caller decide when to wait for durability: for callers with other
+    /// work to do, or with many commits to wait for at once.
     ///
-    /// The next write transaction builds on it at once. Readers see it when it is
-    /// durable, which is when somebody waited for it, or for a later commit; it is no
-    /// [`Deferred`](Durability::Deferred) commit, which they see at once.
+    /// The next write transaction builds on this commit at once. Readers see it once it is
+    /// durable, which takes a wait for it or for a later commit. In contrast, readers see a
+    /// [`Deferred`](Durability::Deferred) commit at once.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -50,7 +50,7 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// Nothing was changed.
+    /// After an error nothing has changed.
     pub fn commit_later(self) -> Result<PendingCommit<'store>> {
         let store = self.store;
         let pending = self.append(Durability::Durable)?;
@@ -64,20 +64,21 @@ impl<'store> WriteTx<'store> {
         let durable = durability == Durability::Durable;
         let committed = store.core.append_commit(&mut self.writer.writer, durable)?;
         self.writer.numbers.committed();
-        // The commit stands, whatever becomes of the log.
+        // The commit stands, even if the log cannot grow.
         if let Some(log_bytes) = committed.log_bytes_wanted {
             log_move::try_to_grow(&store.core, &mut self.writer.writer, log_bytes);
         }
+        // Dropping `self` releases the writer's locks. Its rollback finds nothing to undo.
         Ok(PendingCommit { store, committed })
     }
 }
 
-/// A commit that was logged, to wait for.
+/// A commit in the log, to wait for.
 ///
-/// Dropped, it stays logged: it becomes durable, and readers see it, with the next
-/// commit that somebody waits for, with [`Store::sync`], or when the store is closed. In a
-/// store that is [shared](super::OpenOptions::open_shared) it is durable as soon as no thread of
-/// this process writes any more, since other processes are to see it.
+/// If it is dropped, the commit stays in the log. It becomes durable, and visible to readers, with
+/// the next commit that a caller waits for, with [`Store::sync`], or when the store is closed. In
+/// a [shared](super::OpenOptions::open_shared) store it becomes durable as soon as no thread of
+/// this process writes any more, since other processes must see it.
 #[must_use = "readers see the commit, and a power cut spares it, only once somebody has waited for it"]
 #[derive(Debug)]
 pub struct PendingCommit<'store> {
@@ -86,8 +87,8 @@ pub struct PendingCommit<'store> {
 }
 
 impl PendingCommit<'_> {
-    /// Returns when the commit is durable, and readers can see it. Flushes for all
-    /// that wait, unless another thread is at it.
+    /// Waits until the commit is durable and readers can see it. Flushes on behalf of all waiting
+    /// threads, unless another thread is already flushing.
     ///
     /// # Errors
     ///
@@ -101,7 +102,7 @@ impl PendingCommit<'_> {
         Ok(())
     }
 
-    /// Whether the commit is durable already, so that `wait` would not wait.
+    /// Returns whether the commit is already durable, in which case `wait` would not block.
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.store.core.durable() >= self.committed.position

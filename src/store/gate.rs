@@ -1,9 +1,10 @@
-//! Who has the write transaction.
+//! Admits one thread at a time to the write transaction.
 //!
-//! **Owns** the order of threads before the writer's lock. **Must not know** what the writer
-//! does. A lock of the standard library would do, but for transactions that a program leaks
-//! (`mem::forget`): nobody gives back the lock of one whose thread has ended, and whoever waits
-//! for it is to be told. It cannot be taken back for them: what was borrowed from a leaked
+//! Owns the order of threads in front of the writer's mutex. Must not know what the writer does.
+//!
+//! A standard mutex would do, except for leaked transactions (`mem::forget`): if the thread that
+//! leaked one has ended, nothing ever unlocks the mutex, and the waiting threads must get an error
+//! instead. The lock cannot be released for them either: references borrowed from the leaked
 //! transaction may live in any thread.
 
 use std::cell::Cell;
@@ -16,19 +17,19 @@ use crate::error::{ErrorKind, Result};
 use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use crate::sync::{Condvar, Mutex, thread_local};
 
-/// How long a thread waits before it looks whether the one that it waits for still runs.
+/// How often a waiting thread checks whether the holder's thread still runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Looks before a thread goes to sleep: a short transaction ends meanwhile.
+/// Spins before a thread goes to sleep, enough for a short transaction to end.
 const LOOKS: usize = if cfg!(shuttle) { 1 } else { 100 };
 
-/// The number of the thread that was numbered last. No number is given twice; an address of
-/// the thread's own is, and a `ThreadId` cannot be had as a number.
+/// The last thread number handed out. Numbers are never reused, whereas the address of a
+/// thread-local is, and a `ThreadId` has no stable numeric form.
 static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-/// Threads that ended without giving back what they had: what is in here was leaked.
+/// Threads that ended while they held a transaction, and so leaked it.
 static ENDED: std::sync::Mutex<BTreeSet<u64>> = std::sync::Mutex::new(BTreeSet::new());
 
 thread_local! {
-    /// Without a destructor, so that it can be had until the very end.
+    /// Has no destructor, so that it stays accessible until the thread's very end.
     static THREAD: Thread = const {
         let (number, held) = (Cell::new(0), Cell::new(0));
         Thread { number, held, is_watched: Cell::new(false), has_ended: Cell::new(false) }
@@ -36,18 +37,18 @@ thread_local! {
     static LIFE: Life = const { Life };
 }
 
-/// What is to be known of a thread.
+/// Per-thread state.
 struct Thread {
-    /// Its number; 0 before it is asked for.
+    /// The thread's number; 0 until it is first needed.
     number: Cell<u64>,
-    /// Write transactions that it has, of any store.
+    /// Write transactions that the thread holds, on any store.
     held: Cell<u64>,
-    /// Whether its end will be noticed.
+    /// Whether `Life` is registered, so that the thread's end is noticed.
     is_watched: Cell<bool>,
     has_ended: Cell<bool>,
 }
 
-/// Goes when its thread ends.
+/// Runs its destructor when the thread ends.
 struct Life;
 
 impl Drop for Life {
@@ -80,7 +81,7 @@ impl Thread {
     fn begin(&self) {
         self.held.set(self.held.get() + 1);
         if !self.is_watched.replace(true) {
-            // In a thread that is about to end it may be gone already.
+            // While the thread ends, `LIFE` may be destroyed already.
             let _ = LIFE.try_with(|_| ());
         }
     }
@@ -89,7 +90,7 @@ impl Thread {
     fn end(&self) {
         self.held.set(self.held.get() - 1);
         if self.has_ended.get() && self.held.get() == 0 {
-            // A variable of the thread's own had the transaction for longer than the thread ran.
+            // Another thread-local owned the transaction and was destroyed after `LIFE`.
             ended().remove(&self.number());
         }
     }
@@ -104,24 +105,25 @@ fn this_thread() -> u64 {
     THREAD.with(Thread::number)
 }
 
-/// Which thread has the write transaction, and how many wait for it.
+/// Records which thread holds the write transaction, and how many wait for it.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// The thread's number; 0 for none.
+    /// The holder's thread number; 0 if the gate is open.
     holder: AtomicU64,
     waiting: AtomicU64,
     sleepers: Mutex<()>,
     opened: Condvar,
 }
 
-/// Having passed the gate; nobody else does before it is dropped.
+/// Proof that this thread passed the gate; dropping it lets the next thread in.
 pub(super) struct Passed<'store> {
     gate: &'store Gate,
     core: &'store Core,
 }
 
 impl Gate {
-    /// Refuses a thread that need not wait, since nobody would wake it.
+    /// Refuses a thread that would wait for itself or for a leaked transaction: no other thread
+    /// would wake it.
     pub(super) fn expect_end(&self) -> Result<()> {
         match self.holder.load(SeqCst) {
             0 => Ok(()),
@@ -131,7 +133,7 @@ impl Gate {
         }
     }
 
-    /// Waits until no other thread has the transaction.
+    /// Waits until no other thread holds the transaction.
     #[inline]
     pub(super) fn pass<'store>(&'store self, core: &'store Core) -> Result<Passed<'store>> {
         if !self.try_take() {
@@ -154,7 +156,9 @@ impl Gate {
             }
             std::hint::spin_loop();
         }
-        // Said before it looks once more: whoever opens the gate looks at this after that.
+        // Count this thread before it checks `holder` again: a dropped `Passed` clears `holder`
+        // first and reads `waiting` second. In the opposite order, both could miss each other and
+        // the wake-up would be lost.
         self.waiting.fetch_add(1, SeqCst);
         let taken = self.sleep();
         self.waiting.fetch_sub(1, SeqCst);
@@ -173,8 +177,8 @@ impl Gate {
         }
     }
 
-    /// Somebody goes on who cannot be at the point between a look and its sleep, since it has
-    /// the lock there.
+    /// Wakes one waiting thread. Takes the lock first: a waiter holds it between its check and its
+    /// sleep, so the notification cannot fall in between and get lost.
     #[cold]
     fn wake_one(&self) {
         drop(self.sleepers.lock().unwrap_or_else(PoisonError::into_inner));
@@ -187,7 +191,7 @@ impl Drop for Passed<'_> {
     fn drop(&mut self) {
         THREAD.with(Thread::end);
         self.gate.holder.store(0, SeqCst);
-        // A forked child has none of those that wait, and their lock may be held for ever.
+        // In a forked child there are no waiting threads, and the lock may be held for ever.
         if self.gate.waiting.load(SeqCst) > 0 && self.core.is_own_process() {
             self.gate.wake_one();
         }

@@ -1,9 +1,8 @@
-//! Where the allocator and the log meet: giving the log a larger region.
+//! Moves the log to a larger region, the one step that needs both allocator and log.
 //!
-//! The region is written past the file's end, a durable transaction allocates
-//! it, the log moves, and a second transaction frees the old one. A crash in
-//! between leaves a region that the superblock does not name; `tidy` frees it
-//! before the first write.
+//! The new region is written past the end of the file; a durable transaction allocates it; the log
+//! moves; and a second transaction frees the old region. A crash in between leaves a region that
+//! the superblock does not name; `tidy` frees it before the first write.
 
 use crate::alloc::{allocate_log_region, free_log_region};
 use crate::engine::{Core, Writer};
@@ -13,10 +12,9 @@ use crate::format::heap::{HeapHeader, RegionRef};
 use crate::workspace::Workspace;
 use zerocopy::little_endian::U32;
 
-/// Moves the log to a region of `log_bytes`, or puts that off if it fails: then
-/// the log stays as long as it is, or the store is poisoned, which the next flush
-/// or transaction will tell. The caller holds the writer's lock, and no
-/// transaction is open.
+/// Moves the log to a region of `log_bytes`, or postpones the move if it fails. The log then keeps
+/// its length, or the store is poisoned, which the next flush or transaction reports. The caller
+/// holds the writer's mutex, and no transaction is open.
 pub(super) fn try_to_grow(core: &Core, writer: &mut Writer, log_bytes: u64) {
     if grow(core, writer, log_bytes).is_err() {
         core.put_off_log_move();
@@ -30,7 +28,7 @@ fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<()> {
     let allocated = allocate(&mut writer.workspace, page, pages, old);
     finish(core, writer, allocated)?;
     let moved = core.move_log(writer, page, pages);
-    // Also after a failure: the region that was allocated is no log's then.
+    // After a failed move too: the allocated region belongs to no log then.
     tidy(core, writer)?;
     moved
 }
@@ -43,7 +41,7 @@ fn allocate(workspace: &mut Workspace, page: u64, pages: u64, old: (u64, u64)) -
     set_regions(workspace, [old, (page, pages)])
 }
 
-/// Commits a transaction of the log's own durably, or takes it back.
+/// Durably commits the log move's own transaction, or rolls it back.
 fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<T> {
     let value = match done {
         Ok(value) => value,

@@ -1,7 +1,7 @@
-//! The face: stores, transactions, options, figures.
+//! The public face: stores, transactions, options, statistics.
 //!
-//! **Owns** what a user of the crate sees and holds. **Must not know** bytes of
-//! the file: everything goes through the layers below.
+//! Owns everything that a user of the crate sees and holds. Must not know the bytes of the file:
+//! all access goes through the layers below.
 
 #![deny(unsafe_code)]
 
@@ -46,19 +46,17 @@ pub use write::WriteTx;
 
 /// An open store.
 ///
-/// It is locked while it is open: a second opening, in this process or another,
-/// fails. Dropping it closes it; [`close`](Self::close) does the same and says
-/// whether it went well.
+/// A store is locked while it is open: opening it again, in this process or another, fails.
+/// Dropping the store closes it; [`close`](Self::close) also reports whether that succeeded.
 ///
-/// A store can be shared between threads by reference or `Arc`. Any number of
-/// read transactions run beside one write transaction, and neither waits for
-/// the other.
+/// Threads can share a store by reference or `Arc`. Any number of read transactions run in
+/// parallel with one write transaction, and neither side waits for the other.
 ///
-/// A store belongs to the process that opened it: in a forked child every call is
-/// [`ErrorKind::Forked`](crate::error::ErrorKind::Forked), and what was borrowed from it before is
-/// no longer mapped, so that touching it ends the child. Dropping it there does nothing.
-/// Descriptors are closed by `exec`; a child that does not `exec` keeps the lock of a parent
-/// that is killed until it ends itself.
+/// A store belongs to the process that opened it. In a forked child every call returns
+/// [`ErrorKind::Forked`](crate::error::ErrorKind::Forked), and references borrowed from the store
+/// before the fork are unmapped, so touching one kills the child. Dropping the store in a child
+/// does nothing. `exec` closes its descriptors; a child that does not `exec` keeps the lock of a
+/// killed parent until the child ends.
 #[must_use = "a store is closed where it is dropped: keep it, or call `close`, which says whether it went well"]
 pub struct Store {
     core: Arc<Core>,
@@ -74,38 +72,36 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `path`, and creates it if there is none. An empty file becomes a
-    /// store, as the same file with the same permissions.
+    /// Opens the store at `path`, and creates it if it does not exist. An empty file is turned
+    /// into a store in place, and keeps its permissions.
     ///
-    /// Where the length of files is limited (`RLIMIT_FSIZE`), the kernel sends SIGXFSZ to a program
-    /// whose file would grow past the limit, which ends it. A program that ignores the signal
-    /// gets an error from that transaction instead (EFBIG), and can go on. Nothing is lost.
+    /// Under a file size limit (`RLIMIT_FSIZE`), the kernel sends SIGXFSZ to a program whose file
+    /// would grow past the limit, which kills it. A program that ignores the signal gets an error
+    /// (EFBIG) from that transaction instead, and can go on. Nothing is lost.
     ///
     /// # Safety
     ///
-    /// Nothing but flagstone may change the file while it is open. References
-    /// into the store point at mapped pages of it; a change from outside would
-    /// be one behind Rust's back, and cutting the file would end the process
-    /// with SIGBUS. The store's lock keeps other flagstones out; it cannot keep
-    /// a program out that does not ask.
+    /// Only flagstone may change the file while it is open. References into the store point at its
+    /// mapped pages: a change by another program would invalidate them behind Rust's back, and
+    /// truncating the file would kill the process with SIGBUS. The store's lock keeps other
+    /// flagstone processes out; it cannot stop a program that ignores the lock.
     ///
     /// # Errors
     ///
-    /// What stands at `path` is no store, is locked, is damaged, or cannot be
-    /// opened: see [`ErrorKind`](crate::error::ErrorKind). A file that is not a store
-    /// is left as it is.
+    /// The file at `path` is not a store, is locked, is damaged, or cannot be opened: see
+    /// [`ErrorKind`](crate::error::ErrorKind). A file that is not a store is left unchanged.
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self> {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the caller gives the same promise.
         unsafe { OpenOptions::new().open(path) }
     }
 
-    /// A store in memory, without a file: for tests and scratch. It is gone
-    /// when it is dropped.
+    /// Creates a store in memory, without a file, for tests and scratch data. Dropping it discards
+    /// all data.
     ///
     /// # Errors
     ///
-    /// No memory, or no random numbers for its keys.
+    /// Out of memory, or no random numbers for the store's keys.
     pub fn in_memory() -> Result<Self> {
         OpenOptions::new().open_in_memory()
     }
@@ -159,45 +155,43 @@ impl Store {
         }
     }
 
-    /// The path that the store was opened with; empty for one in memory.
+    /// Returns the path that the store was opened with; empty for a store in memory.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.core.path()
     }
 
-    /// Makes all commits so far durable: those that were
-    /// [`Deferred`](Durability::Deferred) as well.
+    /// Makes all commits so far durable, including [`Deferred`](Durability::Deferred) ones.
     ///
     /// # Errors
     ///
-    /// The flush failed; the store is poisoned then.
+    /// The flush failed; the store is now poisoned.
     pub fn sync(&self) -> Result<()> {
         self.core.sync()
     }
 
-    /// Brings the heap in the file up to everything committed so far, and frees
-    /// the log behind. Commits and reads go on meanwhile. It happens by itself
-    /// when the log fills up, as [`Checkpoints`] says, and when the store is closed.
+    /// Writes all commits so far into the heap in the file, and reclaims the log behind them.
+    /// Commits and reads go on meanwhile. A checkpoint also runs automatically when the log fills
+    /// up, as [`Checkpoints`] says, and when the store is closed.
     ///
     /// # Errors
     ///
-    /// A write failed; the store is poisoned then.
+    /// A write failed; the store is now poisoned.
     pub fn checkpoint(&self) -> Result<()> {
         self.core.checkpoint()
     }
 
-    /// The random key of this store's hash tables, chosen when it was created.
+    /// Returns the random key of this store's hash tables, chosen when the store was created.
     #[must_use]
     pub fn hash_key(&self) -> [u8; 16] {
         self.core.hash_key()
     }
 
-    /// Closes the store: a checkpoint, then the file is cut to what it needs.
+    /// Closes the store: runs a checkpoint, then shrinks the file to the size that it needs.
     ///
     /// # Errors
     ///
-    /// A write failed. Nothing that was durable is lost: the next opening
-    /// recovers it from the log.
+    /// A write failed. Durable data is safe: the next open recovers it from the log.
     pub fn close(mut self) -> Result<()> {
         self.close_inner()
     }
@@ -211,12 +205,12 @@ impl Store {
         left
     }
 
-    /// After a commit that found the log filling up.
+    /// Starts a checkpoint after a commit that found the log filling up.
     fn checkpoint_due(&self) {
         match self.checkpoints {
             Checkpoints::Background => self.background.checkpoint(&self.core),
-            // The commit stands. A checkpoint that failed is tried again by the next
-            // commit, or has poisoned the store, which that one will tell.
+            // The commit stands. If the checkpoint failed, the next commit retries it, or the
+            // store is poisoned and the next commit reports that.
             Checkpoints::ByCommits => drop(self.core.checkpoint_if_idle()),
         }
     }
@@ -225,15 +219,15 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         if !self.core.is_own_process() {
-            // The parent's: its thread is not here, its locks may be held for ever, and
-            // nothing of it may be given back.
+            // The store is the parent's: the background threads do not run here, their locks may
+            // be held for ever, and none of its memory may be released.
             std::mem::forget(std::mem::take(&mut self.background));
             std::mem::forget(std::mem::take(&mut self.service));
             std::mem::forget(Arc::clone(&self.core));
             return;
         }
         if !self.is_closed {
-            // Whoever wants to know calls `close`. What is in the log is safe.
+            // A caller that wants the error calls `close`. The log holds all durable data.
             let _ = self.close_inner();
         }
     }

@@ -25,38 +25,37 @@ use super::{OpenOptions, Store};
 impl OpenOptions {
     /// Opens the store at `path`.
     ///
-    /// The file is locked with `flock`. On a network that keeps programs of this machine out,
-    /// and of others only where the file system hands such locks to its server.
+    /// Locks the file with `flock`. On a network file system that keeps out programs on this
+    /// machine; it keeps out other machines only if the file system forwards such locks to its
+    /// server.
     ///
     /// # Safety
     ///
-    /// As [`Store::open`]: nothing but flagstone may change the file while it
-    /// is open.
+    /// As for [`Store::open`]: only flagstone may change the file while it is open.
     ///
     /// # Errors
     ///
-    /// As [`Store::open`]; and an option that makes no sense.
-    /// [`ErrorKind::CreationUnsure`] if the store was made and its name may not be durable.
+    /// As for [`Store::open`]; and an option with an invalid value. [`ErrorKind::CreationUnsure`]
+    /// if the store was created but its name may not be durable.
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         self.start(Arc::new(self.open_disk(path)?), path)
     }
 
-    /// Opens the store at `path` to read it: no byte of the file is written, also where
-    /// the file system could not be written. Records of a store that was not closed in
-    /// order are applied in memory alone, at each such opening; only opening to
-    /// write recovers the file. Any number of programs can have a store open to read at
-    /// once, and none to write meanwhile. A write transaction is
-    /// [`ErrorKind::ReadOnly`].
+    /// Opens the store at `path` read-only: no byte of the file is written, so a read-only file
+    /// system works too. If the store was not closed cleanly, its log is replayed in memory only,
+    /// at each such open; only an open for writing recovers the file. Any number of programs can
+    /// have a store open read-only at once, while none has it open for writing. A write
+    /// transaction returns [`ErrorKind::ReadOnly`].
     ///
     /// # Safety
     ///
-    /// As [`open`](Self::open).
+    /// As for [`open`](Self::open).
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and there is no store at `path`.
+    /// As for [`open`](Self::open), and there is no store at `path`.
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open_read_only(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
@@ -66,32 +65,30 @@ impl OpenOptions {
         self.start_with(Arc::new(file), path, settings)
     }
 
-    /// Opens the store at `path` to share it with other processes that open it in this
-    /// way, up to 64 of them: all may write, by turns, and each sees the commits of the
-    /// others with its next transaction. The first one recovers the store if it was not
-    /// closed in order, and the last one closes it. A process that is killed, at any
-    /// instant, leaves a store to the others that is whole: a transaction that it had not
-    /// committed never happened.
+    /// Opens the store at `path` to share it with other processes that open it this way, up to 64
+    /// in all: all of them may write, one at a time, and each sees the others' commits in its next
+    /// transaction. The first process recovers the store if it was not closed cleanly, and the last
+    /// one closes it. A process that is killed, at any instant, leaves the store intact for the
+    /// others: a transaction that it had not committed never happened.
     ///
-    /// A process has its turn from the begin of a write transaction to the end of its
-    /// commit, and its threads join it for 2 milliseconds; flushes are shared among
-    /// threads, not among processes. A checkpoint is made in a turn too, and waits until
-    /// each process has answered that its readers have what they need; a thread of the store
-    /// answers. If a process is stopped, others get
-    /// [`ErrorKind::ProcessUnresponsive`] after 10 seconds, and can go on later. The log keeps
-    /// the length that it was created with.
+    /// A process holds the write lock from the start of a write transaction to the end of its
+    /// commit, and its other threads may join it for 2 milliseconds. Threads share flushes;
+    /// processes do not. A checkpoint takes the write lock as well, and waits until each process
+    /// has acknowledged that its readers have what they need; a thread of the store acknowledges.
+    /// If a process is stopped, the others get [`ErrorKind::ProcessUnresponsive`] after 10
+    /// seconds, and can go on later. The log keeps the length that it was created with.
     ///
-    /// [`Store::wait_for_commit`] waits for others.
+    /// [`Store::wait_for_commit`] waits for other processes' commits.
     ///
     /// # Safety
     ///
-    /// As [`open`](Self::open).
+    /// As for [`open`](Self::open).
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open). [`ErrorKind::Locked`] if it is open in another way, and
-    /// [`ErrorKind::NotOneMachine`] where other machines may reach the file, for all that is
-    /// known of its file system; see [`assume_local`](Self::assume_local).
+    /// As for [`open`](Self::open). [`ErrorKind::Locked`] if the store is open in another mode,
+    /// and [`ErrorKind::NotOneMachine`] if the file system is not known to be reachable from this
+    /// machine only; see [`assume_local`](Self::assume_local).
     #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
     pub unsafe fn open_shared(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
@@ -100,7 +97,7 @@ impl OpenOptions {
         let begun = Instant::now();
         let (disk, meeting) = loop {
             match self.find_shared(path, log_bytes) {
-                // It is being made, by somebody who is to have it alone for that long.
+                // Another process is creating the store, and holds it exclusively for that long.
                 Err(error) if is_locked(&error) && begun.elapsed() < TIMEOUT => {
                     sleep(TIMEOUT / 50);
                 }
@@ -112,7 +109,7 @@ impl OpenOptions {
         self.start_shared(Arc::new(disk), coordination, path)
     }
 
-    /// The store's file, which is made if there is none.
+    /// Opens the store's file, and creates it if it does not exist.
     fn find_shared(&self, path: &Path, log_bytes: u64) -> Result<(FileDisk, File)> {
         for _ in 0..MAX_TRIES {
             match open_shared(path)? {
@@ -120,7 +117,7 @@ impl OpenOptions {
                     if !self.assume_local {
                         expect_one_machine(&meeting, path)?;
                     }
-                    // What is no store is told before anything of it is mapped.
+                    // Reject a file that is not a store before any of it is mapped.
                     match expect_store(&disk, path, self.mutation) {
                         Err(error) if self.makes_store_of(&error).is_some() => {}
                         judged => return judged.map(|()| (disk, meeting)),
@@ -130,18 +127,18 @@ impl OpenOptions {
                 None if self.assume_local => {}
                 None => expect_folder_of_one_machine(path)?,
             }
-            // Its lock is for one process, so it is opened once more.
+            // Creating takes an exclusive lock, so the file is opened again to share it.
             drop(self.open_or_create(path, log_bytes)?);
         }
         Err(comes_and_goes(path))
     }
 
-    /// Opens the store at `path` without mapping its file: the whole store is copied into
-    /// memory under the file's lock, and what is written goes to both. It needs no
-    /// promise, and so no `unsafe`: no other program can change bytes behind a reference.
+    /// Opens the store at `path` without mapping its file: copies the whole store into memory
+    /// under the file's lock, and writes every change to both. Needs no promise from the caller,
+    /// and so no `unsafe`: no other program can change bytes behind a reference.
     ///
-    /// Opening takes time and memory in proportion to the store; everything else is as
-    /// with [`open`](Self::open), durability too. The file is locked as there.
+    /// Opening takes time and memory in proportion to the store's size; everything else, including
+    /// durability and locking, is as for [`open`](Self::open).
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -154,23 +151,22 @@ impl OpenOptions {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open), and no memory for the copy.
+    /// As for [`open`](Self::open), and no memory for the copy.
     pub fn open_copy(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         let mirror = Mirror::new(self.open_disk(path)?);
         self.start(Arc::new(mirror.map_err(failed("copy the file into memory", path))?), path)
     }
 
-    /// Opens a private copy of the store at `path`, in memory: transactions, commits and
-    /// snapshots work, and nothing reaches the file. The file is locked only while it is
-    /// copied, so any number of programs can have copies, and change them, at once; a
-    /// copy shows the store as it was when it was opened. Like
-    /// [`open_copy`](Self::open_copy) it takes time and memory in proportion to the store,
-    /// and needs no `unsafe`.
+    /// Opens a private in-memory copy of the store at `path`: transactions, commits and snapshots
+    /// work, and none of them reaches the file. The file is locked only while it is copied, so any
+    /// number of programs can have copies, and change them, at once. A copy shows the store as it
+    /// was when it was opened. As with [`open_copy`](Self::open_copy), opening takes time and
+    /// memory in proportion to the store's size, and needs no `unsafe`.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open); there is no store at `path`; or no memory for the copy.
+    /// As for [`open`](Self::open); there is no store at `path`; or no memory for the copy.
     pub fn open_private(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         expect_machine()?;
@@ -186,8 +182,8 @@ impl OpenOptions {
         self.open_or_create(path, log_bytes)
     }
 
-    /// The store's file for this process alone. It is opened as any other after it was made:
-    /// then whoever came first has it.
+    /// Opens the store's file exclusively, and creates it if it does not exist. A new file is then
+    /// opened like any other: the first process to lock it owns it.
     fn open_or_create(&self, path: &Path, log_bytes: u64) -> Result<FileDisk> {
         let mut made: Option<Instant> = None;
         for _ in 0..MAX_TRIES {
@@ -199,7 +195,7 @@ impl OpenOptions {
                     create_file(path, |disk| create(disk, log_bytes, random))?;
                     made = Some(Instant::now());
                 }
-                // Whoever looks for files that were left half-made may hold it for an instant.
+                // A process that sweeps for unfinished files may hold the lock for a moment.
                 Err(error)
                     if is_locked(&error) && made.is_some_and(|made| made.elapsed() < MOMENT) =>
                 {
@@ -211,8 +207,8 @@ impl OpenOptions {
         Err(comes_and_goes(path))
     }
 
-    /// The file, with a store in it: one is made of an empty file, and made anew where making
-    /// it was interrupted.
+    /// Returns the file with a store in it: formats an empty file, and formats a file again if
+    /// creating the store in it was interrupted.
     fn with_store(&self, disk: FileDisk, path: &Path, log_bytes: u64) -> Result<FileDisk> {
         let Err(error) = expect_store(&disk, path, self.mutation) else { return Ok(disk) };
         let Some(is_half_made) = self.makes_store_of(&error) else { return Err(error) };
@@ -222,8 +218,8 @@ impl OpenOptions {
         Ok(disk)
     }
 
-    /// Whether a store is to be made of a file that is none for this reason, and whether it
-    /// is half-made.
+    /// Returns `Some` if `error` calls for creating a store in the file; the value says whether
+    /// the file is unfinished.
     fn makes_store_of(&self, error: &crate::error::Error) -> Option<bool> {
         match error.kind() {
             ErrorKind::EmptyFile { .. } if self.create => Some(false),
@@ -232,11 +228,11 @@ impl OpenOptions {
         }
     }
 
-    /// A store in memory, without a file; see [`Store::in_memory`].
+    /// Opens a store in memory, without a file; see [`Store::in_memory`].
     ///
     /// # Errors
     ///
-    /// No memory, or no random numbers for its keys.
+    /// Out of memory, or no random numbers for the store's keys.
     pub fn open_in_memory(&self) -> Result<Store> {
         expect_machine()?;
         let no_path = in_memory();
@@ -252,9 +248,9 @@ impl OpenOptions {
         self.start(disk, no_path)
     }
 
-    /// Makes a store on a disk that is empty, with keys that are always the same. Its log
-    /// may be as short as the format allows: then runs come to its end, and to spills and
-    /// checkpoints, after a few transactions.
+    /// Creates a store on an empty disk, always with the same keys. Its log may be as short as the
+    /// format allows, so that test runs reach the log's end, and with it spills and checkpoints,
+    /// after a few transactions.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn create_on(&self, disk: &dyn Disk) -> Result<()> {
         let is_least = self.log_bytes == *superblock::LOG_BYTES.start();
@@ -272,13 +268,13 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ErrorK
     move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
 }
 
-/// How long opening a shared store waits for somebody who has it alone.
+/// How long opening a shared store waits for a process that holds it exclusively.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How often a file may come and go while it is being opened.
+/// How often the file may appear and vanish while it is being opened.
 const MAX_TRIES: usize = 100;
 
-/// How long a file that was just made may be in somebody's hands who does not want it.
+/// How long a sweep for unfinished files may hold a file that was just created.
 const MOMENT: Duration = Duration::from_millis(20);
 
 fn is_locked(error: &crate::error::Error) -> bool {
@@ -306,10 +302,10 @@ fn random() -> Result<[u64; 4]> {
     Ok(random)
 }
 
-/// Private pages are given back and frozen one by one, so the machine's pages
-/// must be the file's.
+/// Refuses a machine whose memory pages differ in size from the file's: private pages are released
+/// and frozen one by one.
 pub(super) fn expect_machine() -> Result<()> {
-    // Not from the auxiliary vector: reading that ends programs that run under valgrind.
+    // Not from the auxiliary vector: reading it aborts programs that run under valgrind.
     let found = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(0);
     if u64::try_from(found) == Ok(PAGE_BYTES) {
         return Ok(());

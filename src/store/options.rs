@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! Options of opening a store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,32 +16,32 @@ use super::Store;
 /// Shortest and longest log, in bytes.
 const LOG_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
 
-/// When a commit is durable.
+/// When a commit becomes durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// When `commit` returns: `msync(MS_SYNC)` comes before.
+    /// Before `commit` returns: `commit` waits for `msync(MS_SYNC)`.
     #[default]
     Durable,
-    /// Against the death of the process at once, and against a power cut from
-    /// the next durable commit, [`Store::sync`] or checkpoint on. A power cut
-    /// before that gives an earlier committed state, never a mixture.
+    /// Survives the death of the process at once, and a power cut from the next durable commit,
+    /// [`Store::sync`] or checkpoint on. A power cut before that leaves an earlier committed
+    /// state, never a mixture.
     Deferred,
 }
 
-/// Who brings the heap in the file up to date when the log fills up.
+/// Who runs the checkpoint when the log fills up.
 ///
-/// Either way a commit that finds no room in the log waits for a checkpoint, so the
-/// log, and the time that recovery takes, stay bounded.
+/// In both modes a commit that finds no space in the log waits for a checkpoint, which bounds the
+/// log's length and the time of recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Checkpoints {
-    /// A thread of the store's own, which begins when it is needed for the first time:
-    /// no commit pays for a checkpoint. It begins one when half of the log is used, so
-    /// that commits have the other half meanwhile.
+    /// A background thread of the store, started when it is first needed: no commit pays for a
+    /// checkpoint. It starts one when half of the log is used, which leaves the other half to
+    /// commits meanwhile.
     #[default]
     Background,
-    /// The thread whose commit finds three quarters of the log used, after that commit.
-    /// For programs that must not have threads which they did not begin, and call
-    /// [`Store::checkpoint`] where it suits them.
+    /// The thread whose commit finds three quarters of the log used, after that commit. For
+    /// programs that must not have threads they did not start, and that call [`Store::checkpoint`]
+    /// when it suits them.
     ByCommits,
 }
 
@@ -105,71 +105,68 @@ impl Default for OpenOptions {
 }
 
 impl OpenOptions {
-    /// The defaults that each method names.
+    /// Returns the defaults that each method names.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Whether a store is created where there is none, where the file is empty (as
-    /// `tempfile::NamedTempFile` makes one), or where making one was interrupted. A file that
-    /// is there stays the same file, with its permissions. Default: yes.
+    /// Sets whether to create a store if the file does not exist, is empty (as
+    /// `tempfile::NamedTempFile` leaves it), or holds a store whose creation was interrupted. An
+    /// existing file keeps its identity and its permissions. Default: yes.
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
         self
     }
 
-    /// Length of a new store's log, from 64 KiB to 1 GiB; rounded up to whole
-    /// pages. Default: 1 MiB. An existing store keeps its log.
+    /// Sets the length of a new store's log, from 64 KiB to 1 GiB, rounded up to whole pages.
+    /// Default: 1 MiB. An existing store keeps its log.
     ///
-    /// A longer log makes checkpoints rarer, so that a page that changes often
-    /// is written less often; and recovery after a crash takes longer.
+    /// A longer log makes checkpoints rarer, so a page that changes often is written less often;
+    /// but recovery after a crash takes longer.
     pub fn log_bytes(mut self, log_bytes: u64) -> Self {
         self.log_bytes = log_bytes;
         self
     }
 
-    /// The length up to which the log grows under load, fourfold each time it
-    /// was lapped four times, never past an eighth of the heap. Default: 64 MiB.
+    /// Sets the length up to which the log grows under load. It grows fourfold whenever writes
+    /// have wrapped around it four times, never past an eighth of the heap. Default: 64 MiB.
     pub fn max_log_bytes(mut self, max_log_bytes: u64) -> Self {
         self.max_log_bytes = max_log_bytes;
         self
     }
 
-    /// Memory that one image may keep for pages that changed. Beyond it, pages
-    /// that equal the file's are given back after a checkpoint, and cost a
-    /// page fault when they are used again. Default: 256 MiB.
+    /// Sets how much memory one image may keep for changed pages. Beyond it, pages that equal the
+    /// file's are released after a checkpoint, and cost a page fault when they are used again.
+    /// Default: 256 MiB.
     pub fn memory_budget_bytes(mut self, memory_budget_bytes: u64) -> Self {
         self.memory_budget_bytes = memory_budget_bytes;
         self
     }
 
-    /// The durability of commits that do not name one. Default:
-    /// [`Durability::Durable`].
+    /// Sets the durability of commits that do not name one. Default: [`Durability::Durable`].
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Who brings the heap in the file up to date. Default:
-    /// [`Checkpoints::Background`].
+    /// Sets who runs checkpoints. Default: [`Checkpoints::Background`].
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = checkpoints;
         self
     }
 
-    /// Snapshots of different states that readers may hold at once; the next reader
-    /// that needs another one gets [`ErrorKind::TooManySnapshots`], which says where
-    /// the oldest was begun. Readers of one state share a snapshot. Default: 1000.
+    /// Limits how many snapshots of different states readers may hold at once. A reader that needs
+    /// one more gets [`ErrorKind::TooManySnapshots`], which says where the oldest one began.
+    /// Readers of the same state share a snapshot. Default: 1000.
     pub fn max_snapshots(mut self, max_snapshots: usize) -> Self {
         self.max_snapshots = max_snapshots.max(1);
         self
     }
 
-    /// Calls `report` for each reader that holds a snapshot for longer than `age`, once:
-    /// after a checkpoint, on the thread that made it, since that is when an old
-    /// snapshot begins to cost memory. One that no commit has made old is not told. In a
-    /// [shared](Self::open_shared) store, checkpoints of other processes are told of after this
-    /// one's next commit.
+    /// Calls `report` once for each reader that holds a snapshot for longer than `age`: after a
+    /// checkpoint, on the thread that ran it, since an old snapshot starts to cost memory then. A
+    /// reader that still sees the latest commit is not reported. In a [shared](Self::open_shared)
+    /// store, checkpoints of other processes are reported after this process's next commit.
     ///
     /// ```
     /// use std::time::Duration;
@@ -191,37 +188,36 @@ impl OpenOptions {
         self
     }
 
-    /// How much is tested when a link is followed for reading. Default:
-    /// [`LinkChecks::Live`] in builds with debug assertions, else [`LinkChecks::Bounds`].
+    /// Sets how much is checked when a link is followed for reading. Default: [`LinkChecks::Live`]
+    /// in builds with debug assertions, else [`LinkChecks::Bounds`].
     pub fn link_checks(mut self, link_checks: LinkChecks) -> Self {
         self.link_checks = link_checks;
         self
     }
 
-    /// Whether the whole store is checked when it is opened, as by
-    /// [`Store::check`]; damage is an error then. Default: no.
+    /// Sets whether opening checks the whole store, as [`Store::check`] does, and fails on damage.
+    /// Default: no.
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
         self
     }
 
-    /// Whether to go on from the state before a damaged record in the middle of
-    /// the log, and so to give up the durable commits behind it. Default: no.
+    /// Sets whether to go on from the state before a damaged record in the middle of the log,
+    /// which gives up the durable commits after it. Default: no.
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
         self
     }
 
-    /// Whether [`open_shared`](Self::open_shared) takes the file system for one of this machine
-    /// alone, whatever its type. Default: no.
+    /// Sets whether [`open_shared`](Self::open_shared) treats the file system as local to this
+    /// machine, whatever its type. Default: no.
     ///
-    /// Processes that share a store tell each other through locks and memory of one kernel.
-    /// On NFS, SMB, 9p, virtiofs, a cluster's file system or one that a program serves (FUSE),
-    /// another machine, a virtual machine or its host may open the same file, and each would
-    /// write over the other's commits in silence; so what is not known to be local is
-    /// refused with [`ErrorKind::NotOneMachine`]. With `true` the caller promises that all
-    /// processes which have the store open at a time run under one kernel, and reach it
-    /// through one mount.
+    /// Processes that share a store coordinate through the locks and memory of one kernel. On NFS,
+    /// SMB, 9p, virtiofs, a cluster file system or FUSE, another machine, a virtual machine or its
+    /// host may open the same file, and each would silently overwrite the other's commits. A file
+    /// system that is not known to be local is therefore refused with
+    /// [`ErrorKind::NotOneMachine`]. With `true` the caller promises that all processes that have
+    /// the store open at a time run under one kernel, and reach it through one mount.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -235,8 +231,8 @@ impl OpenOptions {
         self
     }
 
-    /// Plants a fault into the protocol of the store that is opened, so that a test
-    /// of crashes can show that it notices. Such a store loses data.
+    /// Plants a mutation in the protocol of the opened store, for crash tests to prove that they
+    /// notice it. Such a store loses data.
     #[cfg(any(test, feature = "sim"))]
     pub fn mutation(mut self, fault: crate::mutation::Mutation) -> Self {
         self.mutation = ActiveMutation::one(fault);
@@ -278,7 +274,7 @@ impl OpenOptions {
         Ok(store)
     }
 
-    /// Opens the store on `disk`, which others may share who meet there.
+    /// Opens the store on `disk`, shared with the processes that use the same `coordination`.
     pub(crate) fn start_shared(
         &self,
         disk: Arc<dyn Disk>,

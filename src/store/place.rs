@@ -1,4 +1,4 @@
-//! Making objects where they lie, for those that no stack has room for.
+//! Creates objects in the heap directly, for values too large for the stack.
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::persist::{ElementRef, Link, Persist, Pointee};
@@ -6,9 +6,9 @@ use crate::persist::{ElementRef, Link, Persist, Pointee};
 use super::WriteTx;
 
 impl WriteTx<'_> {
-    /// Allocates an object of which all bytes are zero. It is made where it lies, so it may be
-    /// larger than the stack, which `alloc(T::default())` has to hold a value on where the
-    /// compiler does not optimise.
+    /// Allocates an object of zero bytes. The object is created in the heap, so it may be larger
+    /// than the stack. Unoptimised builds put the value of `alloc(T::default())` on the stack
+    /// first.
     ///
     /// ```
     /// use flagstone::{Store, persist};
@@ -26,14 +26,14 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     ///
-    /// As [`alloc`](Self::alloc); and [`ErrorKind::ZerosInvalid`]: no value of the type is all
-    /// zeros, as of an enum without a variant 0. Nothing is allocated then.
+    /// As for [`alloc`](Self::alloc); and [`ErrorKind::ZerosInvalid`] if all zeros is not a valid
+    /// value of the type, such as an enum without a variant 0. Nothing is allocated then.
     pub fn alloc_zeroed<T: Persist>(&mut self) -> Result<Link<T>> {
         let offset = self.alloc_zeros(&ElementRef::of::<T>(), None)?;
         self.valid_zeros(Link::from_parts(offset, 1))
     }
 
-    /// Allocates an array of `count` elements of which all bytes are zero.
+    /// Allocates an array of `count` elements of zero bytes.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -46,14 +46,14 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     ///
-    /// As [`alloc_zeroed`](Self::alloc_zeroed).
+    /// As for [`alloc_zeroed`](Self::alloc_zeroed).
     pub fn alloc_slice_zeroed<T: Persist>(&mut self, count: u64) -> Result<Link<[T]>> {
         let offset = self.alloc_zeros(&ElementRef::of::<T>(), Some(count))?;
         self.valid_zeros(Link::from_parts(offset, count))
     }
 
-    /// Allocates an object of zeros, which `fill` then changes where it lies: for objects that
-    /// are larger than the stack, as with [`alloc_zeroed`](Self::alloc_zeroed).
+    /// Allocates an object of zeros, then lets `fill` change it in the heap: for objects larger
+    /// than the stack, as with [`alloc_zeroed`](Self::alloc_zeroed).
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -70,7 +70,7 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     ///
-    /// As [`alloc_zeroed`](Self::alloc_zeroed), and [`ErrorKind::OwnedNotLive`].
+    /// As for [`alloc_zeroed`](Self::alloc_zeroed), and [`ErrorKind::OwnedNotLive`].
     pub fn alloc_with<T: Persist>(&mut self, fill: impl FnOnce(&mut T)) -> Result<Link<T>> {
         let link = self.alloc_zeroed::<T>()?;
         fill(self.at_mut(link)?);
@@ -78,7 +78,7 @@ impl WriteTx<'_> {
         Ok(link)
     }
 
-    /// The link to what was just allocated, if it is a value; else it is freed.
+    /// Returns the link if the fresh zeros are a valid value; frees the allocation otherwise.
     fn valid_zeros<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Link<P>> {
         let Err(error) = self.at(link).map(|_| ()) else { return Ok(link) };
         self.free(link)?;

@@ -1,8 +1,8 @@
-//! Allocations that collections lay out themselves, for the write transaction.
+//! Allocations whose layout a collection manages, for the write transaction.
 //!
-//! A collection's blocks are found through numbers in the file. Before it
-//! changes one it opens it as an [`Region`], which is tested once: one whole live
-//! allocation of its kind. Every access lies within the area.
+//! A collection finds its blocks through numbers in the file. Before it changes a block it opens
+//! it as a [`Region`], which validates once that the block is one whole live allocation of its
+//! kind. Every access is then checked to lie within the region.
 
 use crate::alloc::{self, Request};
 use crate::error::{ErrorKind, Result};
@@ -11,7 +11,7 @@ use crate::persist::{Block, Blocks, Element, ElementRef, Link, Owned, Persist, P
 use super::WriteTx;
 use super::write::{WriterGuard, request};
 
-/// An allocation that was tested, to change parts of it.
+/// A validated allocation, to change parts of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Region {
     offset: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// Where `len_bytes` at `at` lie, if they are within.
+    /// Returns the heap offset of `len_bytes` at `at`, if they lie within the region.
     #[inline]
     fn place(self, at: u64, len_bytes: u64) -> Result<u64> {
         match at.checked_add(len_bytes) {
@@ -37,22 +37,22 @@ impl Region {
 }
 
 impl WriteTx<'_> {
-    /// An array of `count` blocks; all bytes are zero.
+    /// Allocates an array of `count` blocks of zero bytes.
     pub(crate) fn alloc_blocks<E: Element>(&mut self, count: u64) -> Result<Blocks<E>> {
         let offset = self.alloc_zeros(&ElementRef::of::<E>(), Some(count))?;
         Ok(Blocks::new(offset, count))
     }
 
-    /// A block; all bytes are zero.
+    /// Allocates a block of zero bytes.
     pub(crate) fn alloc_block<E: Element>(&mut self) -> Result<Block<E>> {
         Ok(Block::new(self.alloc_zeros(&ElementRef::of::<E>(), None)?, 1))
     }
 
-    /// An allocation of zeros, not tested to be values.
+    /// Allocates zeros without checking that they are a valid value.
     pub(super) fn alloc_zeros(&mut self, element: &ElementRef, count: Option<u64>) -> Result<u64> {
         let request = self.request_for(element, count)?;
         let offset = alloc::allocate(self.workspace(), &request)?;
-        // The pages of a run are zero when they are taken into use.
+        // The pages of a run are zeroed when they are taken into use.
         if !request.is_run()? {
             let len_bytes = request.len_bytes()?;
             self.workspace().bytes_mut("new block", offset, len_bytes)?.fill(0);
@@ -80,13 +80,13 @@ impl WriteTx<'_> {
         self.free_validated(offset, &request)
     }
 
-    /// Frees an allocation that was tested.
+    /// Frees an allocation that was validated.
     pub(super) fn free_validated(&mut self, offset: u64, request: &Request) -> Result<()> {
         self.validated.forget(offset);
         alloc::free(self.workspace(), offset, request)
     }
 
-    /// Refuses what is not one whole live allocation of that kind.
+    /// Refuses anything but one whole live allocation of that kind.
     #[inline]
     pub(super) fn expect_element(
         &self,
@@ -101,7 +101,7 @@ impl WriteTx<'_> {
         Err(ErrorKind::LinkNotWhole { type_name, offset, found }.into())
     }
 
-    /// The array's bytes, to change them.
+    /// Opens the array's bytes to change them.
     #[inline]
     pub(crate) fn region_of<E: Element>(&mut self, blocks: Blocks<E>) -> Result<Region> {
         let element = ElementRef::of::<E>();
@@ -113,7 +113,7 @@ impl WriteTx<'_> {
         Ok(Region { offset: blocks.offset(), len_bytes: blocks.len_bytes() })
     }
 
-    /// The block's bytes, to change them.
+    /// Opens the block's bytes to change them.
     #[inline]
     pub(crate) fn region_of_block<E: Element>(&mut self, block: Block<E>) -> Result<Region> {
         let element = ElementRef::of::<E>();
@@ -122,9 +122,9 @@ impl WriteTx<'_> {
         Ok(Region { offset: block.offset(), len_bytes: E::SIZE_BYTES })
     }
 
-    /// Refuses a value that owns what is not there: of a transaction that was rolled back, of
-    /// another store, or one that was released. Asked when a value comes in, so that it is found
-    /// out before somebody reads it. Constant time for each part that can own.
+    /// Refuses a value that owns an allocation which is not live: made in a transaction that was
+    /// rolled back, made in another store, or released. Checked when a value is stored, before a
+    /// reader can trip over it. Constant time for each part that can own an allocation.
     #[inline]
     pub(crate) fn expect_owned<T: Persist>(&mut self, value: &T) -> Result<()> {
         if !T::OWNS {
@@ -134,7 +134,7 @@ impl WriteTx<'_> {
         if self.owned.is_empty() { Ok(()) } else { self.expect_pieces() }
     }
 
-    /// The same of a value that was made where it lies.
+    /// Checks the same for a value that was created in the heap.
     pub(super) fn expect_owned_at<T: Persist>(&mut self, link: Link<T>) -> Result<()> {
         let mut owned = std::mem::take(&mut self.owned);
         T::owned(bytes_of(self.at(link)?), &mut owned);
@@ -142,7 +142,7 @@ impl WriteTx<'_> {
         self.expect_pieces()
     }
 
-    /// Leaves none of them behind.
+    /// Checks all collected pieces, and leaves `owned` empty in any case.
     fn expect_pieces(&mut self) -> Result<()> {
         while let Some(piece) = self.owned.pop() {
             if let Err(error) = self.expect_piece(&piece) {
@@ -158,7 +158,7 @@ impl WriteTx<'_> {
         let WriterGuard { writer, numbers, .. } = &mut self.writer;
         let type_number = numbers.number_if_known(&writer.workspace, &self.store.types, element)?;
         let request = request(element, type_number, *count);
-        // As a rule it was made by this transaction, which has written to it then.
+        // This transaction usually made the allocation, and so has written to it.
         if self.validated.has(*offset, &request) {
             return Ok(());
         }
@@ -166,13 +166,13 @@ impl WriteTx<'_> {
         Err(not_there(piece, found))
     }
 
-    /// Replaces the header of a collection by one that it has made itself.
+    /// Replaces the header of a collection with one that the collection made itself.
     #[inline]
     pub(crate) fn put_header<T: Persist>(&mut self, link: Link<T>, header: T) -> Result<()> {
         self.put_unowned(link, header)
     }
 
-    /// Moves a value to a place in the area, whatever was there.
+    /// Moves a value into the region, over whatever bytes were there.
     #[inline]
     pub(crate) fn put_in<T: Persist>(&mut self, region: Region, at: u64, value: T) -> Result<()> {
         let len_bytes = size_of::<T>() as u64;
@@ -182,7 +182,7 @@ impl WriteTx<'_> {
         workspace.image_mut().put(Link::from_parts(offset, 1), value)
     }
 
-    /// A value in the area, to change it.
+    /// Returns a value in the region, to change it.
     #[inline]
     pub(crate) fn value_in_mut<T: Persist>(&mut self, region: Region, at: u64) -> Result<&mut T> {
         let len_bytes = size_of::<T>() as u64;
@@ -192,7 +192,7 @@ impl WriteTx<'_> {
         workspace.image_mut().at_mut(Link::<T>::from_parts(offset, 1))
     }
 
-    /// Bytes of the area, to change them.
+    /// Returns bytes of the region, to change them.
     #[inline]
     pub(crate) fn bytes_in_mut(
         &mut self,
@@ -204,8 +204,8 @@ impl WriteTx<'_> {
         self.workspace().bytes_mut("part of a collection", offset, len_bytes)
     }
 
-    /// Copies bytes from one place to another, in the same area or two; as
-    /// `copy_within`, overlapping or not.
+    /// Copies bytes within a region or between two, with the semantics of `copy_within` for
+    /// overlaps.
     #[inline]
     pub(crate) fn copy_in(
         &mut self,

@@ -11,28 +11,28 @@ use crate::persist::{Link, Persist, Pointee};
 
 use super::Store;
 
-/// A snapshot: the store as it was when the transaction began, for as long as
-/// it lives. It waits for nobody and nobody waits for it.
+/// A snapshot: the store as it was when the transaction began, for as long as the snapshot lives.
+/// It never waits for a writer, and no writer waits for it.
 ///
-/// It derefs to [`Image`], which follows links. A transaction that lives long
-/// costs memory: copies of the pages that change meanwhile. It may be sent to other
-/// threads and shared between them. There are two: [`ReadTx`] borrows the store,
-/// [`OwnedReadTx`] keeps it open.
+/// It derefs to [`Image`], which follows links. A long-lived transaction costs memory: copies of
+/// the pages that change meanwhile. Threads can send and share it. There are two kinds: [`ReadTx`]
+/// borrows the store, [`OwnedReadTx`] keeps it open.
 ///
-/// One that a program leaks, as with [`std::mem::forget`], keeps its memory for as long as the store
-/// is open, and counts among [`OpenOptions::max_snapshots`](super::OpenOptions::max_snapshots);
-/// [`Stats::oldest_reader`](super::Stats::oldest_reader) says where it was begun.
+/// A snapshot that a program leaks, as with [`std::mem::forget`], keeps its memory for as long as
+/// the store is open, and counts towards
+/// [`OpenOptions::max_snapshots`](super::OpenOptions::max_snapshots);
+/// [`Stats::oldest_reader`](super::Stats::oldest_reader) says where it began.
 #[must_use = "a read transaction ends where it is dropped: keep it to read"]
 pub struct Snapshot<S: Deref<Target = Store>> {
-    // Goes before the store, which is told then, and may close when it is dropped.
+    // Dropped before `store`, which is then told, and may close when it is dropped.
     image: PinnedMap<Image>,
     store: Left<S>,
 }
 
-/// The store of a reader that leaves, or will.
+/// The store of a snapshot; its drop reports to the store that the reader has left.
 struct Left<S: Deref<Target = Store>> {
     store: S,
-    /// Whether the reader's image is one that the pool may have no use for.
+    /// Whether the snapshot's image is retired, so that the pool may reclaim it.
     is_retired: bool,
 }
 
@@ -55,30 +55,28 @@ impl<S: Deref<Target = Store>> Drop for Left<S> {
 /// A read transaction; see [`Snapshot`].
 pub type ReadTx<'store> = Snapshot<&'store Store>;
 
-/// A read transaction that keeps its store open, for threads and tasks that outlive the
-/// caller; see [`Store::read_owned`].
+/// A read transaction that keeps its store open, for threads and tasks that outlive the caller;
+/// see [`Store::read_owned`].
 pub type OwnedReadTx = Snapshot<Arc<Store>>;
 
 impl Store {
-    /// Begins a read transaction at the last visible commit: one that is
-    /// durable or deferred.
+    /// Begins a read transaction at the last visible commit, durable or deferred.
     ///
-    /// Takes tens of nanoseconds while nothing changed; after commits, the
-    /// first reader brings the image up to date, at tens of nanoseconds a
-    /// changed line.
+    /// Takes tens of nanoseconds if nothing has changed. After commits, the first reader brings
+    /// the image up to date, at tens of nanoseconds per changed line.
     ///
     /// # Errors
     ///
-    /// The log or the file is damaged, there is no memory for an image, or readers hold
-    /// too many ([`OpenOptions::max_snapshots`](super::OpenOptions::max_snapshots)).
+    /// The log or the file is damaged, there is no memory for an image, or readers hold too many
+    /// snapshots ([`OpenOptions::max_snapshots`](super::OpenOptions::max_snapshots)).
     #[inline]
     #[track_caller]
     pub fn read(&self) -> Result<ReadTx<'_>> {
         Ok(Snapshot::new(self.core.snapshot()?, self))
     }
 
-    /// As [`read`](Self::read), for a store behind an `Arc`: what is returned borrows
-    /// nothing, and the store is closed when the last of its owners goes.
+    /// Begins a read transaction, as [`read`](Self::read) does, on a store behind an `Arc`. The
+    /// transaction borrows nothing, and the store closes when its last owner is dropped.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -93,13 +91,13 @@ impl Store {
     /// # Ok(()) }
     /// ```
     ///
-    /// In an async task, long scans and durable commits belong to
-    /// `spawn_blocking` or the like, since they wait for memory and disk:
-    /// `spawn_blocking(move || scan(&tx))` takes the transaction along.
+    /// In an async task, run long scans and durable commits under `spawn_blocking` or the like,
+    /// since they wait for memory and disk: `spawn_blocking(move || scan(&tx))` takes the
+    /// transaction along.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read).
+    /// As for [`read`](Self::read).
     #[track_caller]
     pub fn read_owned(self: &Arc<Self>) -> Result<OwnedReadTx> {
         Ok(Snapshot::new(self.core.snapshot()?, Arc::clone(self)))
@@ -112,11 +110,11 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
         Self { image: PinnedMap::new(image), store: Left { store, is_retired: false } }
     }
 
-    /// As [`Image::get`], with the bounds at hand.
+    /// Follows a link as [`Image::get`] does, with the bounds cached in this snapshot.
     ///
     /// # Errors
     ///
-    /// As [`Image::get`].
+    /// As for [`Image::get`].
     #[inline]
     pub fn get<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<Option<&P>> {
         match self.follow(link) {
@@ -126,21 +124,21 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
         }
     }
 
-    /// As [`Image::at`], with the bounds at hand.
+    /// Follows a link as [`Image::at`] does, with the bounds cached in this snapshot.
     ///
     /// # Errors
     ///
-    /// As [`Image::at`].
+    /// As for [`Image::at`].
     #[inline]
     pub fn at<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<&P> {
         self.follow(link).ok_or_else(|| self.image.refusal(link))
     }
 
-    /// As [`Image::read`], with the bounds at hand.
+    /// Copies a value as [`Image::read`] does, with the bounds cached in this snapshot.
     ///
     /// # Errors
     ///
-    /// As [`Image::at`].
+    /// As for [`Image::at`].
     #[inline]
     pub fn read<T: Persist + Copy>(&self, link: Link<T>) -> Result<T> {
         self.at(link).copied()
@@ -153,21 +151,20 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
         self.image.items::<P::Item>(offset, count, allows).map(P::from_items)
     }
 
-    /// The link that is the root `name`; null if it was never set. See
-    /// [`root_object`](Self::root_object) for what it leads to.
+    /// Returns the link stored as root `name`; null if it was never set. See
+    /// [`root_object`](Self::root_object) for the object that it leads to.
     ///
     /// # Errors
     ///
-    /// The root has another type; or a type that can be reached from it has another layout in
-    /// this program than in the store, or has the name of another type of this program; or the
-    /// name is empty.
+    /// The root has another type; a type reachable from it has another layout in this program than
+    /// in the store, or shares its name with another type of this program; or the name is empty.
     pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
         let link = catalog::root::<P>(&self.image, name)?;
         catalog::expect_known_layouts::<P::Item>(&self.image, &self.store.store.types, true)?;
         Ok(link)
     }
 
-    /// The object, or the slice, that the root `name` leads to.
+    /// Returns the object, or the slice, that the root `name` leads to.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -185,9 +182,9 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`root`](Self::root) and [`at`](Self::at); and there is no such root
-    /// ([`NoSuchRoot`](crate::error::ErrorKind::NoSuchRoot), with the nearest names), or it is null
-    /// ([`RootNull`](crate::error::ErrorKind::RootNull)).
+    /// As for [`root`](Self::root) and [`at`](Self::at); and the root does not exist
+    /// ([`NoSuchRoot`](crate::error::ErrorKind::NoSuchRoot), with the nearest names), or it is
+    /// null ([`RootNull`](crate::error::ErrorKind::RootNull)).
     pub fn root_object<P: Pointee + ?Sized>(&self, name: &str) -> Result<&P> {
         let link = self.root::<P>(name)?;
         if link.is_null() {
@@ -196,7 +193,7 @@ impl<S: Deref<Target = Store>> Snapshot<S> {
         self.at(link)
     }
 
-    /// All roots, sorted by name.
+    /// Lists all roots, sorted by name.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Releasing what a value owns, as deep as it goes.
+//! Releases everything that a value owns, to any depth.
 
 use std::collections::HashSet;
 
@@ -7,21 +7,20 @@ use crate::persist::{Block, Link, Owned, Persist, Piece, bytes_of};
 
 use super::WriteTx;
 
-/// Bytes of an allocation that are looked through at a time, so that the list
-/// of what was found stays short.
+/// Bytes of an allocation that are scanned at a time, which keeps the list of found pieces short.
 const LOOK_BYTES: u64 = 1 << 16;
 
 impl WriteTx<'_> {
-    /// Frees everything that a value owns, which was taken out of its place:
-    /// what `remove`, `pop` or `replace` of a collection returned.
+    /// Frees everything owned by a value that a collection gave up: the result of `remove`, `pop`
+    /// or `replace`.
     ///
-    /// A value that owns nothing needs no release. Takes time in proportion to
-    /// what is freed, and no recursion, so that no depth is too much.
+    /// A value that owns nothing needs no release. Takes time in proportion to the memory that it
+    /// frees, and does not recurse, so any depth is fine.
     ///
     /// # Errors
     ///
-    /// The value, or what it owns, is damaged or was freed before. The
-    /// transaction should be rolled back then.
+    /// The value, or something that it owns, is damaged or was freed before. Roll the transaction
+    /// back then.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -46,12 +45,12 @@ impl WriteTx<'_> {
         self.release_all(owned)
     }
 
-    /// Frees what the target of `link` owns, then the target itself, which is
-    /// one whole allocation. [`free`](Self::free) leaves alone what it owns.
+    /// Frees everything that the target of `link` owns, then the target itself, which must be one
+    /// whole allocation. In contrast, [`free`](Self::free) keeps what the target owns.
     ///
     /// # Errors
     ///
-    /// As [`release`](Self::release) and [`free`](Self::free).
+    /// As for [`release`](Self::release) and [`free`](Self::free).
     pub fn free_deep<T: Persist>(&mut self, link: Link<T>) -> Result<()> {
         if link.is_null() {
             return Err(ErrorKind::LinkNull { type_name: T::type_name() }.into());
@@ -62,8 +61,8 @@ impl WriteTx<'_> {
     }
 
     pub(crate) fn release_all(&mut self, mut owned: Owned) -> Result<()> {
-        // Allocations that are looked through in parts, and freed after the last
-        // part: one that owns itself would never come to it.
+        // Allocations that are scanned in parts, and freed after the last part. Finding one here
+        // again means that it owns itself; without this check the loop would never end.
         let mut begun = HashSet::new();
         while let Some(mut piece) = owned.pop() {
             let request = self.request_for(&piece.element, piece.count)?;
@@ -91,7 +90,7 @@ impl WriteTx<'_> {
     }
 }
 
-/// Whole elements that are looked through at a time, in bytes.
+/// Returns the bytes to scan at a time: a whole number of elements.
 fn part_bytes(size_bytes: u64) -> u64 {
     (LOOK_BYTES / size_bytes.max(1)).max(1) * size_bytes
 }

@@ -7,30 +7,30 @@ use crate::persist::{ElementRef, Link, Persist, Pointee};
 use super::WriteTx;
 
 impl WriteTx<'_> {
-    /// The link that is the root `name`; null if it was never set. See
-    /// [`root_object`](Self::root_object) for what it leads to.
+    /// Returns the link stored as root `name`; null if it was never set. See
+    /// [`root_object`](Self::root_object) for the object that it leads to.
     ///
     /// # Errors
     ///
-    /// As [`ReadTx::root`](super::ReadTx::root).
+    /// As for [`ReadTx::root`](super::ReadTx::root).
     pub fn root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
         let link = catalog::root::<P>(self, name)?;
         self.expect_known_layouts::<P::Item>()?;
         Ok(link)
     }
 
-    /// The object, or the slice, that the root `name` leads to; see
+    /// Returns the object, or the slice, that the root `name` leads to; see
     /// [`ReadTx::root_object`](super::ReadTx::root_object).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// As for [`ReadTx::root_object`](super::ReadTx::root_object).
     pub fn root_object<P: Pointee + ?Sized>(&self, name: &str) -> Result<&P> {
         let link = self.expect_root::<P>(name)?;
         self.at(link)
     }
 
-    /// The same, to change it.
+    /// Returns the object, or the slice, that the root `name` leads to, to change it.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -45,13 +45,13 @@ impl WriteTx<'_> {
     ///
     /// # Errors
     ///
-    /// As [`root_object`](Self::root_object) and [`at_mut`](Self::at_mut).
+    /// As for [`root_object`](Self::root_object) and [`at_mut`](Self::at_mut).
     pub fn root_object_mut<P: Pointee + ?Sized>(&mut self, name: &str) -> Result<&mut P> {
         let link = self.expect_root::<P>(name)?;
         self.at_mut(link)
     }
 
-    /// The link that is the root `name`, which leads to something.
+    /// Returns the link stored as root `name`, or an error if it is null.
     fn expect_root<P: Pointee + ?Sized>(&self, name: &str) -> Result<Link<P>> {
         let link = self.root::<P>(name)?;
         if link.is_null() {
@@ -60,13 +60,13 @@ impl WriteTx<'_> {
         Ok(link)
     }
 
-    /// Makes `link` the root `name`. A root keeps the type it was first set to
-    /// until it is removed.
+    /// Sets the root `name` to `link`. A root keeps the type it was first set to until it is
+    /// removed.
     ///
     /// # Errors
     ///
-    /// The root has another type, or one with another layout in the store or with the name of
-    /// another type of this program; the link is neither null nor exactly one live allocation
+    /// The root has another type; its type has another layout in the store, or shares its name
+    /// with another type of this program; the link is neither null nor exactly one live allocation
     /// of its type; or the name is empty.
     pub fn set_root<P: Pointee + ?Sized>(&mut self, name: &str, link: Link<P>) -> Result<()> {
         let request = self.request_of(link)?;
@@ -79,8 +79,7 @@ impl WriteTx<'_> {
         catalog::set_root(self.workspace(), name, link, type_number)
     }
 
-    /// Removes the root `name`; whether there was one. What it pointed at stays
-    /// allocated.
+    /// Removes the root `name`; returns whether it existed. Its target stays allocated.
     ///
     /// # Errors
     ///
@@ -89,7 +88,7 @@ impl WriteTx<'_> {
         catalog::remove_root(self.workspace(), name)
     }
 
-    /// All roots, sorted by name.
+    /// Lists all roots, sorted by name.
     ///
     /// # Errors
     ///
@@ -98,13 +97,12 @@ impl WriteTx<'_> {
         catalog::list_roots(self)
     }
 
-    /// The root `name`; where it is null, an object made by `make` becomes it. Who needs no
-    /// link to it says so with `let _ =`.
+    /// Returns the link stored as root `name`; if it is null, allocates an object from `make` and
+    /// sets the root to it. A caller that does not need the link discards it with `let _ =`.
     ///
     /// # Errors
     ///
-    /// As [`root`](Self::root), [`alloc`](Self::alloc) and
-    /// [`set_root`](Self::set_root).
+    /// As for [`root`](Self::root), [`alloc`](Self::alloc) and [`set_root`](Self::set_root).
     pub fn root_or_insert_with<T: Persist>(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Savepoints: going back within a write transaction.
+//! Savepoints: partial rollback of a write transaction.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -7,7 +7,7 @@ use crate::workspace::LevelId;
 
 use super::WriteTx;
 
-/// A point in a write transaction to go back to.
+/// A point in a write transaction to roll back to.
 #[must_use = "only `rollback_to` with it goes back"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Savepoint {
@@ -15,15 +15,15 @@ pub struct Savepoint {
     level: LevelId,
 }
 
-/// Tells transactions apart, so that a savepoint is not used in another one.
+/// Returns a serial number that tells transactions apart: a savepoint is valid in its own only.
 pub(super) fn next_serial() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Relaxed)
 }
 
 impl WriteTx<'_> {
-    /// A point to which [`rollback_to`](Self::rollback_to) can return, as often
-    /// as is wanted.
+    /// Sets a savepoint, to which [`rollback_to`](Self::rollback_to) can return any number of
+    /// times.
     ///
     /// # Errors
     ///
@@ -33,12 +33,12 @@ impl WriteTx<'_> {
         Ok(Savepoint { serial: self.serial, level })
     }
 
-    /// Takes back everything since `savepoint`; the transaction goes on. Later
-    /// savepoints are gone then.
+    /// Rolls back all changes since `savepoint`; the transaction goes on. Later savepoints become
+    /// invalid.
     ///
     /// # Errors
     ///
-    /// The savepoint is of another transaction, or gone.
+    /// The savepoint belongs to another transaction, or has become invalid.
     pub fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
         if savepoint.serial != self.serial {
             return Err(ErrorKind::SavepointGone.into());

@@ -1,14 +1,13 @@
-//! The thread that answers other processes which share the store.
+//! The thread that answers other processes that share the store.
 //!
-//! **Owns** the thread. **Must not know** what is asked, or how it is answered: the engine
-//! does.
+//! Owns the thread. Must not know the requests or the answers: those belong to the engine.
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use crate::engine::Core;
 
-/// Answers others as long as it lives; a store of this process alone has none.
+/// Answers other processes as long as it lives; a store that is not shared has no thread.
 #[derive(Default)]
 pub(super) struct Service {
     thread: Option<JoinHandle<()>>,
@@ -25,7 +24,8 @@ impl Service {
     pub(super) fn stop(&mut self, core: &Core) {
         core.stop_serving();
         if let Some(thread) = self.thread.take() {
-            // It cannot have panicked; and if it had, this process is to close all the same.
+            // The thread cannot have panicked; even if it had, this process must still close the
+            // store.
             let _ = thread.join();
         }
     }

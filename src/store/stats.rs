@@ -1,4 +1,4 @@
-//! Figures of an open store.
+//! Statistics of an open store.
 
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
@@ -7,23 +7,23 @@ use crate::image::{Image, LongReader};
 
 use super::Store;
 
-/// Pages of the heap by what they are used for, 4096 bytes each.
+/// Pages of the heap by use, 4096 bytes each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PagesByUse {
     /// Slabs of objects and small arrays.
     pub slabs: u64,
-    /// Runs of one large object or array.
+    /// Runs, each of one large object or array.
     pub runs: u64,
-    /// Descriptors, sums, the header.
+    /// Descriptors, checksums, the header.
     pub own: u64,
     /// The log.
     pub log: u64,
-    /// In no use.
+    /// Unused pages.
     pub free: u64,
 }
 
-/// What [`Store::stats`] says.
+/// The result of [`Store::stats`].
 #[must_use = "figures that nobody looks at were counted for nothing"]
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -32,37 +32,36 @@ pub struct Stats {
     pub file_bytes: u64,
     /// Length of the heap.
     pub heap_bytes: u64,
-    /// Bytes of allocations in use, with what their slots are longer.
+    /// Bytes of live allocations, including the unused rest of their slots.
     pub live_bytes: u64,
-    /// Bytes that allocations can use before the file grows: free pages, and
-    /// free slots.
+    /// Bytes that allocations can use before the file grows: free pages and free slots.
     pub free_bytes: u64,
-    /// What the pages are used for.
+    /// Pages by use.
     pub pages: PagesByUse,
     /// Length of the log.
     pub log_bytes: u64,
-    /// Log bytes that hold records which are still needed.
+    /// Log bytes of records that are still needed.
     pub log_used_bytes: u64,
-    /// Log bytes that opening applied to the heap, since the store had not been closed in
-    /// order. Opening to read does so each time; opening to write recovers the file.
+    /// Log bytes that were replayed when the store was opened, because it had not been closed
+    /// cleanly. A read-only open replays them every time; an open for writing recovers the file.
     pub replayed_bytes: u64,
     /// Log position up to which everything is durable.
     pub durable_position: u64,
-    /// The snapshot that has been held for the longest time.
+    /// The reader that has held its snapshot for the longest time.
     pub oldest_reader: Option<LongReader>,
     /// Snapshots that readers hold.
     pub held_images: usize,
-    /// Memory that these may hold for themselves, at most.
+    /// Upper bound of the private memory of held snapshots.
     pub held_private_bytes: u64,
-    /// Images that wait to be used again.
+    /// Idle images, kept for reuse.
     pub idle_images: usize,
-    /// Memory that images of readers may hold for themselves, at most.
+    /// Upper bound of the private memory of all reader images.
     pub private_bytes: u64,
 }
 
 impl Store {
-    /// Figures of the store at the last visible commit. Looks at the descriptor
-    /// of each page: linear in the number of pages.
+    /// Returns statistics of the store at the last visible commit. Reads every page's descriptor:
+    /// linear in the number of pages.
     ///
     /// # Errors
     ///

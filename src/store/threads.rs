@@ -1,8 +1,8 @@
-//! The thread that brings the file up to date.
+//! The thread that runs background checkpoints.
 //!
-//! **Owns** the thread. **Must not know** what a checkpoint does, or when one is
-//! due: the engine says so after a commit. A store that never has one due, as one
-//! that is only read, never has the thread.
+//! Owns the thread. Must not know what a checkpoint does, or when one is due: the engine says so
+//! after a commit. A store that never has one due, such as a store that is only read, never starts
+//! the thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::thread::{Builder, JoinHandle};
 
 use crate::engine::Core;
 
-/// What the thread is to do next.
+/// The thread's next task.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Wait,
@@ -23,7 +23,7 @@ struct Orders {
     changed: Condvar,
 }
 
-/// Checkpoints in the background, one after the other.
+/// Runs checkpoints in the background, one after the other.
 #[derive(Default)]
 pub(super) struct Background {
     thread: Mutex<Option<(JoinHandle<()>, Arc<Orders>)>>,
@@ -50,20 +50,20 @@ impl Orders {
 
     fn follow(&self, core: &Core) {
         while self.take() == Order::Checkpoint {
-            // One that failed is tried again by the commit that finds the log full,
-            // which is told why; or it has poisoned the store, which tells all.
-            // A panic can only be that of the program's own report on readers.
+            // If it failed, the commit that finds the log full retries it and gets the error; or
+            // the store is poisoned, and every call reports that. Only the program's own reader
+            // report can panic.
             let _ = catch_unwind(AssertUnwindSafe(|| core.checkpoint_if_idle()));
         }
     }
 }
 
 impl Background {
-    /// Asks for a checkpoint. Where no thread can be had, the calling one makes it.
+    /// Requests a checkpoint. If no thread can be started, the calling thread runs it.
     pub(super) fn checkpoint(&self, core: &Arc<Core>) {
         match self.orders(core) {
             Some(orders) => orders.give(Order::Checkpoint),
-            // Without the lock, since a report of the program's may ask for the next one.
+            // Without the lock: the program's reader report may request the next checkpoint.
             None => drop(core.checkpoint_if_idle()),
         }
     }
@@ -76,8 +76,8 @@ impl Background {
         thread.as_ref().map(|(_, orders)| Arc::clone(orders))
     }
 
-    /// Waits for what was begun, and ends the thread. A program can drop the store in its own
-    /// report on readers, which is the thread's last deed then.
+    /// Waits for the running checkpoint, and ends the thread. A program can drop the store from
+    /// its own reader report, which runs on this thread: a join would then wait for itself.
     pub(super) fn stop(&self) {
         let Some((thread, orders)) = lock(&self.thread).take() else { return };
         orders.give(Order::Stop);

@@ -1,21 +1,20 @@
-//! Which allocations a transaction has tested already.
+//! Caches which allocations a transaction has validated.
 //!
-//! The test of an area loads its page's descriptor, a line that is in no cache
-//! when a transaction changes collections all over the heap: a sixth of the time
-//! of a million inserts. The answer stays true until the allocation is freed, or
-//! the transaction goes back to a savepoint.
+//! Validating an allocation loads its page's descriptor, a cache miss for a transaction that
+//! changes collections all over the heap: a sixth of the time of a million inserts. The result
+//! holds until the allocation is freed, or the transaction rolls back to a savepoint.
 //!
-//! **Invariant** `T1`: an area that is remembered is one whole live allocation,
-//! made for the request that it is remembered with.
+//! Invariant `T1`: a cached allocation is one whole live allocation, made for the request that it
+//! is cached with.
 
 use crate::alloc::Request;
 
-/// Tests that are not remembered: a small transaction needs no table.
+/// Checks that are not cached: a small transaction needs no table.
 const WARMUP_CHECKS: u32 = 512;
-/// Places for areas; those of a map of a million small entries.
+/// Slots of the table, enough for a map of a million small entries.
 const PLACES: usize = 4096;
 
-/// One area; all zero if none, since no allocation lies at 0.
+/// One allocation; all zero for an empty slot, since no allocation lies at 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct CacheKey {
     offset: u64,
@@ -24,37 +23,38 @@ struct CacheKey {
 }
 
 impl CacheKey {
-    /// `None` for what is not remembered: objects, and arrays that are too long.
+    /// Returns `None` for allocations that are not cached: single objects, and arrays that are too
+    /// long.
     fn of(offset: u64, request: &Request) -> Option<Self> {
         let count = u32::try_from(request.count?).ok()?;
         (offset != 0).then_some(Self { offset, count, type_number: request.type_number })
     }
 }
 
-/// The areas that were tested last.
+/// The allocations that were validated last.
 #[derive(Default)]
 pub(super) struct ValidatedCache {
     tests: u32,
-    /// Empty before the first few tests.
+    /// Empty during the first `WARMUP_CHECKS`.
     places: Vec<CacheKey>,
 }
 
-/// Where an allocation at `offset` is remembered. Allocations begin at multiples
-/// of 8, large ones at pages: the multiplication spreads both.
+/// Returns the slot for an allocation at `offset`. Allocations start at multiples of 8, large ones
+/// at page boundaries; the multiplication spreads both.
 fn place(offset: u64) -> usize {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     (offset.wrapping_mul(GOLDEN) >> (64 - PLACES.trailing_zeros())) as usize
 }
 
 impl ValidatedCache {
-    /// Whether the area was tested, and is what it was.
+    /// Returns whether the allocation was validated for the same request.
     #[inline]
     pub(super) fn has(&self, offset: u64, request: &Request) -> bool {
         let Some(known) = self.places.get(place(offset)) else { return false };
         CacheKey::of(offset, request).is_some_and(|area| area == *known)
     }
 
-    /// Remembers that the test of an area was passed.
+    /// Records that the allocation passed validation.
     #[inline]
     pub(super) fn passed(&mut self, offset: u64, request: &Request) {
         if self.places.is_empty() {
@@ -71,14 +71,14 @@ impl ValidatedCache {
         }
     }
 
-    /// The allocation at `offset` is about to go.
+    /// Drops the entry at `offset`: that allocation is about to be freed.
     pub(super) fn forget(&mut self, offset: u64) {
         if let Some(known) = self.places.get_mut(place(offset)) {
             *known = CacheKey::default();
         }
     }
 
-    /// Any allocation may have gone.
+    /// Drops all entries: any allocation may have gone.
     pub(super) fn forget_all(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! Waiting for the commits of others.
+//! Waits for the commits of other threads and processes.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::error::Result;
 use super::Store;
 
 impl Store {
-    /// Waits until readers see more than at log position `seen_position`, up to `at_most`;
-    /// returns whether they do. With a snapshot's [`position`](crate::Image::position), it
-    /// waits for a commit that the snapshot does not show, by another thread or, in a
-    /// [shared](super::OpenOptions::open_shared) store, by another process: so two programs
-    /// can talk through a store.
+    /// Waits, for at most `at_most`, until readers can see past log position `seen_position`;
+    /// returns whether they can. Given a snapshot's [`position`](crate::Image::position), it waits
+    /// for a commit that the snapshot does not show, by another thread or, in a
+    /// [shared](super::OpenOptions::open_shared) store, by another process. Two programs can thus
+    /// talk through a store.
     ///
-    /// The log can move on without a commit, so whoever waits looks again, as here:
+    /// The log can advance without a commit, so check the condition again after each wait:
     ///
     /// ```
     /// use std::time::Duration;

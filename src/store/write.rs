@@ -16,16 +16,15 @@ use super::savepoint::next_serial;
 use super::validated::ValidatedCache;
 use super::{Durability, Store, log_move};
 
-/// The write transaction: it changes structs in place in memory of its own, and
-/// nobody else sees that before [`commit`](Self::commit). Dropping it takes
-/// everything back.
+/// The write transaction: it changes structs in place, in private memory that no reader sees
+/// before [`commit`](Self::commit). Dropping it rolls everything back.
 ///
-/// It derefs to [`Image`], so it reads what it wrote. There is one at a time;
-/// another thread that wants one waits. It must end on the thread where it
-/// began.
+/// It derefs to [`Image`], so it reads its own writes. Only one exists at a time; other threads
+/// that want to write wait. It must end on the thread where it began.
 ///
-/// One that a program leaks, as with [`std::mem::forget`], is never over: nothing of it is
-/// committed, readers go on, the store can be closed, and whoever wants to write gets an error.
+/// A transaction that a program leaks, as with [`std::mem::forget`], never ends: none of it is
+/// committed, readers go on, the store can be closed, and every later attempt to write gets an
+/// error.
 #[must_use = "a write transaction that is dropped takes everything back: keep it, and call `commit`"]
 pub struct WriteTx<'store> {
     pub(super) store: &'store Store,
@@ -33,12 +32,12 @@ pub struct WriteTx<'store> {
     pub(super) durability: Durability,
     pub(super) serial: u64,
     pub(super) validated: ValidatedCache,
-    /// Room for what a value owns, empty between two calls.
+    /// Scratch list of the pieces that a value owns; empty between calls.
     pub(super) owned: Owned,
 }
 
-/// The writer's lock. All that it holds is given back in this order: the gate is opened to
-/// another thread of this process when the locks are free, and before another process may write.
+/// All the locks of the writer. Field order is release order: the gate opens to another thread of
+/// this process after the mutexes are free, and before another process may write.
 pub(super) struct WriterGuard<'store> {
     pub(super) writer: MutexGuard<'store, Writer>,
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
@@ -52,8 +51,8 @@ impl Store {
     /// # Errors
     ///
     /// This thread has one already; the program leaked one (`std::mem::forget`) on a thread that
-    /// has ended, and so nobody can write any more ([`ErrorKind::WriterLeaked`]); or an earlier
-    /// write failed and nothing more is written.
+    /// has ended, so that no thread can write any more ([`ErrorKind::WriterLeaked`]); or an
+    /// earlier write failed and the store is poisoned.
     pub fn write(&self) -> Result<WriteTx<'_>> {
         self.core.expect_own_process()?;
         self.gate.expect_end()?;
@@ -70,13 +69,12 @@ impl Store {
         Ok(WriteTx { store: self, writer: held, durability, serial, validated, owned })
     }
 
-    /// Runs `change` in a write transaction and commits it; an error of
-    /// `change` takes everything back.
+    /// Runs `change` in a write transaction and commits it; rolls back if `change` returns an
+    /// error.
     ///
     /// # Errors
     ///
-    /// Those of [`write`](Self::write), of `change`, and of
-    /// [`commit`](WriteTx::commit).
+    /// Those of [`write`](Self::write), of `change`, and of [`commit`](WriteTx::commit).
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -107,7 +105,7 @@ impl<'store> WriteTx<'store> {
         &mut self.writer.writer.workspace
     }
 
-    /// What to ask the allocator for; the store learns the type if it is new.
+    /// Builds the allocator request for an element; registers its type if it is new.
     #[inline]
     pub(super) fn request_for(
         &mut self,
@@ -119,8 +117,8 @@ impl<'store> WriteTx<'store> {
         Ok(request(element, type_number, count))
     }
 
-    /// What the target of `link` was asked for with. Its type stays unknown where
-    /// it is new: nothing has it, and what is refused is to leave nothing behind.
+    /// Builds the request that the target of `link` was allocated with. A new type is not
+    /// registered: no allocation can have it yet, and a refused call must leave nothing behind.
     pub(super) fn request_of<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<Request> {
         let is_slice = size_of::<Link<P>>() == 16;
         let element = ElementRef::of::<P::Item>();
@@ -134,9 +132,9 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// The file cannot grow; the value owns what is not there
-    /// ([`ErrorKind::OwnedNotLive`]); or the allocator's structures are damaged. The
-    /// transaction should be rolled back then.
+    /// The file cannot grow; the value owns an allocation that is not live
+    /// ([`ErrorKind::OwnedNotLive`]); or the allocator's structures are damaged. Roll the
+    /// transaction back then.
     pub fn alloc<T: Persist>(&mut self, value: T) -> Result<Link<T>> {
         self.expect_owned(&value)?;
         let request = self.request_for(&ElementRef::of::<T>(), None)?;
@@ -146,14 +144,14 @@ impl<'store> WriteTx<'store> {
         Ok(link)
     }
 
-    /// Allocates an array with the values of an iterator that knows its length.
+    /// Allocates an array from the values of an iterator that knows its length.
     ///
-    /// An array of nothing takes some space too: its link is not null, and whoever
-    /// wants that space back frees it like any other. Use [`Link::null`] for none.
+    /// An empty array takes some space too: its link is not null, and must be freed like any other
+    /// to reclaim that space. Use [`Link::null`] for no array.
     ///
     /// # Errors
     ///
-    /// As [`alloc`](Self::alloc); and an iterator that was wrong about its length.
+    /// As for [`alloc`](Self::alloc); and the iterator reported a wrong length.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -194,7 +192,7 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// As [`alloc`](Self::alloc).
+    /// As for [`alloc`](Self::alloc).
     pub fn alloc_slice_copy<T: Persist + Copy>(&mut self, values: &[T]) -> Result<Link<[T]>> {
         self.alloc_slice(values.iter().copied())
     }
@@ -205,7 +203,7 @@ impl<'store> WriteTx<'store> {
         Ok(Link::from_parts(offset, count))
     }
 
-    /// Writes to a place that was just allocated.
+    /// Writes to a fresh allocation.
     #[inline]
     fn put_new<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         let workspace = self.workspace();
@@ -213,11 +211,11 @@ impl<'store> WriteTx<'store> {
         workspace.image_mut().put(link, value)
     }
 
-    /// The target of `link`, to change it; `None` for a null link.
+    /// Returns the target of `link`, to change it; `None` for a null link.
     ///
     /// # Errors
     ///
-    /// As [`Image::get`]; and a link that does not lie in one live allocation.
+    /// As for [`Image::get`]; and the link does not lie in one live allocation.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -238,14 +236,14 @@ impl<'store> WriteTx<'store> {
         self.at_mut(link).map(Some)
     }
 
-    /// The target of `link`, to change it, where null is an error.
+    /// Returns the target of `link`, to change it; a null link is an error.
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut), and [`ErrorKind::LinkNull`].
+    /// As for [`get_mut`](Self::get_mut), and [`ErrorKind::LinkNull`].
     #[inline]
     pub fn at_mut<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<&mut P> {
-        // Tests null, bounds, alignment and bits as well.
+        // Also checks null, bounds, alignment and bits.
         self.at(link)?;
         let workspace = self.workspace();
         workspace.expect_live(link)?;
@@ -258,7 +256,7 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// As [`at_mut`](Self::at_mut), but for the old value's bits; and
+    /// As for [`at_mut`](Self::at_mut), except that the old value's bits do not matter; and
     /// [`ErrorKind::OwnedNotLive`].
     #[inline]
     pub fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
@@ -266,7 +264,7 @@ impl<'store> WriteTx<'store> {
         self.put_unowned(link, value)
     }
 
-    /// As `put`; what the value owns is not looked at.
+    /// Replaces the target as `put` does, without checking what the value owns.
     #[inline]
     pub(super) fn put_unowned<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         if link.is_null() {
@@ -279,11 +277,11 @@ impl<'store> WriteTx<'store> {
         workspace.image_mut().put(link, value)
     }
 
-    /// Several objects at once, to change them.
+    /// Returns several objects at once, to change them.
     ///
     /// # Errors
     ///
-    /// As [`at_mut`](Self::at_mut); and two links that overlap.
+    /// As for [`at_mut`](Self::at_mut); and two of the links overlap.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -308,12 +306,12 @@ impl<'store> WriteTx<'store> {
         self.workspace().image_mut().disjoint_mut(links)
     }
 
-    /// Copies elements within an array, as `slice::copy_within`, without
-    /// looking at the others.
+    /// Copies elements within an array, as `slice::copy_within` does, without validating the other
+    /// elements.
     ///
     /// # Errors
     ///
-    /// A range that is not within the array; else as [`at_mut`](Self::at_mut).
+    /// A range that is not within the array; otherwise as for [`at_mut`](Self::at_mut).
     pub fn copy_within<T: Persist + Copy>(
         &mut self,
         array: Link<[T]>,
@@ -337,8 +335,8 @@ impl<'store> WriteTx<'store> {
         workspace.image_mut().copy(start + from.start * size, start + to * size, count * size)
     }
 
-    /// Frees an object or array: the link that `alloc` or `alloc_slice`
-    /// returned, and no link into it. Null is an error. What it links to stays.
+    /// Frees an object or array, given the link that `alloc` or `alloc_slice` returned, not a link
+    /// into it. Null is an error. Objects that it links to stay allocated.
     ///
     /// # Errors
     ///
@@ -364,7 +362,7 @@ impl<'store> WriteTx<'store> {
         Err(ErrorKind::LinkNotWhole { type_name, offset, found }.into())
     }
 
-    /// Takes everything back; the same as dropping the transaction.
+    /// Rolls the transaction back, as dropping it does.
     pub fn rollback(self) {
         drop(self);
     }
@@ -376,7 +374,7 @@ impl Drop for WriteTx<'_> {
             return;
         }
         self.writer.numbers.rolled_back();
-        // A failure shows at the next transaction.
+        // If this fails, the next transaction reports it.
         let _ = self.store.core.roll_back(&mut self.writer.writer.workspace);
     }
 }
