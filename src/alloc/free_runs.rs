@@ -1,4 +1,4 @@
-//! Free runs of pages: lists by length, joined with their neighbours.
+//! Free runs of pages: listed by length, merged with their neighbours.
 
 use crate::error::Result;
 use crate::format::heap::{
@@ -9,10 +9,10 @@ use crate::workspace::Workspace;
 
 use super::{bad_page, set_descriptor, set_in_header};
 
-/// Runs of one list that are looked at for the best fit.
+/// Runs per list that are considered for the best fit.
 const MAX_CANDIDATES: usize = 16;
 
-/// The free run that fits `pages` best among those looked at: `(first, pages)`.
+/// Returns the free run that fits `pages` best among those considered: `(first, pages)`.
 pub(super) fn find(image: &Image, pages: u64) -> Result<Option<(u64, u64)>> {
     let mut bucket = bucket_of(pages);
     while let Some(next) = next_bucket(image, bucket)? {
@@ -50,7 +50,7 @@ fn best_in_bucket(image: &Image, bucket: usize, pages: u64) -> Result<Option<(u6
     Ok(best)
 }
 
-/// The descriptor of a free run's first page, tested.
+/// Returns the descriptor of a free run's first page, validated.
 pub(super) fn first_of_run(image: &Image, page: u64) -> Result<PageDescriptor> {
     let run = *image.descriptor(page)?;
     let is_first = run.kind() == Some(PageKind::Free) && run.flags & FREE_FIRST != 0;
@@ -61,7 +61,7 @@ pub(super) fn first_of_run(image: &Image, page: u64) -> Result<PageDescriptor> {
     Ok(run)
 }
 
-/// The free run that ends before `page`, as `(first, pages)`.
+/// Returns the free run that ends before `page`, as `(first, pages)`.
 pub(super) fn run_before(image: &Image, page: u64) -> Result<Option<(u64, u64)>> {
     let Some(last) = page.checked_sub(1) else {
         return Ok(None);
@@ -77,7 +77,7 @@ pub(super) fn run_before(image: &Image, page: u64) -> Result<Option<(u64, u64)>>
     }
 }
 
-/// The free run that begins at `page`.
+/// Returns the free run that begins at `page`.
 pub(super) fn run_at(image: &Image, page: u64) -> Result<Option<(u64, u64)>> {
     if page >= image.heap_pages() || image.page_kind(page)? != PageKind::Free {
         return Ok(None);
@@ -86,7 +86,7 @@ pub(super) fn run_at(image: &Image, page: u64) -> Result<Option<(u64, u64)>> {
     Ok(Some((page, u64::from(run.run_pages.get()))))
 }
 
-/// Makes a free run of pages whose descriptors are all zero.
+/// Creates a free run of pages whose descriptors are all zero.
 pub(super) fn insert(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
     let bucket = bucket_of(pages);
     let head = u64::from(workspace.header()?.buckets[bucket].get());
@@ -110,7 +110,7 @@ pub(super) fn insert(workspace: &mut Workspace, page: u64, pages: u64) -> Result
     set_bucket(workspace, bucket, page)
 }
 
-/// Takes a free run out of its list; its descriptors are all zero then.
+/// Removes a free run from its list and zeroes its descriptors.
 pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
     let run = first_of_run(workspace, page)?;
     if u64::from(run.run_pages.get()) != pages {

@@ -1,20 +1,18 @@
 //! The allocator: typed slabs and runs of pages.
 //!
-//! **Owns** the page descriptors, the free runs, the slabs, and the heap's
-//! length. **Must not know** Rust types: it deals in registry numbers, sizes
-//! and alignments.
+//! Owns the page descriptors, the free runs, the slabs, and the heap's length. Must not know Rust
+//! types: it works with registry numbers, sizes and alignments.
 //!
-//! All its structures are plain structs in the heap, changed in the
-//! transaction that allocates. So an allocation is atomic with the data that
-//! uses it, and a crash needs no recovery of its own.
+//! All its structures are plain structs in the heap, changed in the transaction that allocates. An
+//! allocation is thus atomic with the data that uses it, and a crash needs no separate recovery.
 //!
 //! # Invariants
 //!
-//! `A1` Every page below the heap's end has a descriptor, and a run's or a free
-//! run's first page says its length. `A2` Two free runs never touch. `A3` A
-//! slab with a free slot is in the list of its type and slot size, and no
-//! other is. `A4` What is read from the file is tested before it is used: a
-//! damaged structure is an error, never a loop or a write to another's page.
+//! `A1` Every page below the heap's end has a descriptor, and the first page of a run or a free
+//! run records its length. `A2` Two free runs never touch. `A3` The list of a type and slot size
+//! holds exactly the slabs that have a free slot. `A4` Every value from the file is validated
+//! before use: a damaged structure is an error, never an endless loop or a write to another
+//! allocation's page.
 
 #![forbid(unsafe_code)]
 
@@ -38,10 +36,10 @@ pub(crate) use system::{SystemArray, free_bytes, grow_array, store_bytes};
 
 use zerocopy::little_endian::U32;
 
-/// What an allocation is for.
+/// The parameters of an allocation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Request {
-    /// Registry number.
+    /// The type's registry number.
     pub(crate) type_number: u32,
     /// Bytes of one value.
     pub(crate) size_bytes: u64,
@@ -50,19 +48,19 @@ pub(crate) struct Request {
     pub(crate) count: Option<u64>,
 }
 
-/// Where an allocation of some size goes.
+/// Where an allocation of a given size goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// A slab of single objects.
     Object { slot_bytes: u64 },
-    /// A slab of small arrays, of this class.
+    /// A slab of small arrays, of this size class.
     Array { class: usize },
     /// A run of pages.
     Run { pages: u64 },
 }
 
 impl Request {
-    /// Bytes of the value or of all elements.
+    /// Returns the bytes of the value, or of all elements.
     pub(crate) fn len_bytes(&self) -> Result<u64> {
         let count = self.count.unwrap_or(1);
         let len = self.size_bytes.checked_mul(count).filter(|len| len / PAGE_BYTES < MAX_PAGES);
@@ -75,7 +73,7 @@ impl Request {
         ErrorKind::TooLarge { count, size_bytes, why: "a heap holds at most 1 TiB" }.into()
     }
 
-    /// Whether it gets a run of pages of its own.
+    /// Returns whether the allocation gets its own run of pages.
     pub(crate) fn is_run(&self) -> Result<bool> {
         Ok(matches!(self.place()?, Place::Run { .. }))
     }
@@ -91,19 +89,19 @@ impl Request {
         let class = ARRAY_CLASSES.iter().position(fits).filter(|_| self.count.is_some());
         Ok(match class {
             Some(class) => Place::Array { class },
-            // An empty array has a page of its own too: its link is not null.
+            // An empty array takes a page too, which makes its link non-null.
             None => Place::Run { pages: len_bytes.div_ceil(PAGE_BYTES).max(1) },
         })
     }
 
-    /// What the slab for this request must be.
+    /// Returns the slab parameters for this request.
     fn slab(&self, slot_bytes: u64, flags: u8, list: u64) -> slabs::Slab {
         slabs::Slab { type_number: self.type_number, slot_bytes, flags, list }
     }
 }
 
-/// Allocates; the bytes are whatever they were. Returns the offset. Constant
-/// time but for the zeroing of pages that are taken into use.
+/// Allocates and returns the offset; the bytes keep their old contents. Constant time, except for
+/// zeroing pages that are taken into use.
 pub(crate) fn allocate(workspace: &mut Workspace, request: &Request) -> Result<u64> {
     match request.place()? {
         Place::Object { slot_bytes } => {
@@ -125,7 +123,7 @@ pub(crate) fn allocate(workspace: &mut Workspace, request: &Request) -> Result<u
     }
 }
 
-/// Frees what `allocate` returned for the same request.
+/// Frees an allocation that `allocate` returned for the same request.
 pub(crate) fn free(workspace: &mut Workspace, offset: u64, request: &Request) -> Result<()> {
     if let Err(found) = expect_whole(workspace, offset, request) {
         return Err(ErrorKind::corrupt("allocation to free", offset, "a live one", found));
@@ -144,8 +142,8 @@ pub(crate) fn free(workspace: &mut Workspace, offset: u64, request: &Request) ->
     }
 }
 
-/// Whether exactly one allocation, made for such a request, begins at `offset`;
-/// else what lies there.
+/// Checks that exactly one allocation, made for such a request, begins at `offset`; describes the
+/// actual contents otherwise.
 pub(crate) fn expect_whole(
     image: &Image,
     offset: u64,
@@ -156,7 +154,7 @@ pub(crate) fn expect_whole(
         return Err(format!("an allocation of type number {}", found.owner));
     }
     let len_bytes = request.len_bytes().map_err(|error| error.to_string())?;
-    // A large block of a collection is asked about at each change of it.
+    // Fast path: a collection checks its large block at each change.
     let is_array = request.count.is_some();
     let is_run = found.is_run && found.len_bytes > MAX_SLOT_BYTES && found.is_array == is_array;
     if is_run && found.offset == offset && found.len_bytes == len_bytes {
@@ -181,7 +179,7 @@ fn matches_place(found: &Allocation, place: Place, len_bytes: u64) -> bool {
     }
 }
 
-/// Where a type's entry lies in the registry.
+/// Returns the offset of a type's registry entry.
 pub(crate) fn type_entry_offset(image: &Image, type_number: u32) -> Result<u64> {
     let registry = image.registry()?;
     let len = registry.len.get();

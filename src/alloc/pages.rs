@@ -1,4 +1,4 @@
-//! Runs of pages: taking them, giving them back.
+//! Allocates and frees runs of pages.
 
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
@@ -8,8 +8,8 @@ use crate::workspace::Workspace;
 use super::segments::{cut_end, ensure_chunks, set_heap_pages};
 use super::{bad_page, free_runs, set_descriptor};
 
-/// Takes `pages` pages into use; they are zero, and their descriptors too.
-/// The best fit among the free runs, or else the heap grows.
+/// Takes `pages` zeroed pages, with zeroed descriptors, into use: the best fit among the free
+/// runs, or new pages at the heap's end.
 pub(super) fn take(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     let first = match free_runs::find(workspace, pages)? {
         Some((first, run_pages)) => {
@@ -25,7 +25,7 @@ pub(super) fn take(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     Ok(first)
 }
 
-/// Grows the heap by as much as is missing behind a free run at its end.
+/// Grows the heap. Extends a free run at its end, if there is one, by the missing pages.
 fn grow(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     ensure_chunks(workspace, pages)?;
     let end = workspace.heap_pages();
@@ -33,7 +33,7 @@ fn grow(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     if let Some((run, run_pages)) = free_runs::run_before(workspace, end)?
         && run_pages < pages
     {
-        // Before anything is changed, since it may fail for want of space.
+        // Extend before anything is changed, since this can fail for lack of space.
         workspace.extend((run + pages) * PAGE_BYTES)?;
         free_runs::remove(workspace, run, run_pages)?;
         first = run;
@@ -42,8 +42,8 @@ fn grow(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     Ok(first)
 }
 
-/// A run for one object or array, which `head` describes but for the pages; returns its
-/// offset.
+/// Allocates a run for one object or array, described by `head` except for its page count; returns
+/// its offset.
 pub(super) fn allocate_run(
     workspace: &mut Workspace,
     pages: u64,
@@ -61,8 +61,8 @@ pub(super) fn allocate_run(
     Ok(first * PAGE_BYTES)
 }
 
-/// A region for the log that begins at or past page `floor`, at the heap's end.
-/// Returns its first page.
+/// Allocates a region for the log at the heap's end, at or past page `floor`. Returns its first
+/// page.
 pub(crate) fn allocate_log_region(
     workspace: &mut Workspace,
     floor: u64,
@@ -82,7 +82,7 @@ pub(crate) fn allocate_log_region(
     Ok(first)
 }
 
-/// Gives back a region that `allocate_log_region` returned.
+/// Frees a region that `allocate_log_region` returned.
 pub(crate) fn free_log_region(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
     for page in first..first + pages {
         let kind = workspace.page_kind(page)?;
@@ -93,8 +93,8 @@ pub(crate) fn free_log_region(workspace: &mut Workspace, first: u64, pages: u64)
     free_pages(workspace, first, pages)
 }
 
-/// Gives a run back whose first page was tested. So are the others: what its length says may
-/// be forged, and reach over pages of others.
+/// Frees a run whose first page was validated. Validates the other pages too: a forged length may
+/// reach over pages of other allocations.
 pub(super) fn free_run(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
     if first + pages > workspace.heap_pages() {
         return Err(bad_page(first, "a run that ends within the heap", pages));
@@ -110,8 +110,7 @@ pub(super) fn free_run(workspace: &mut Workspace, first: u64, pages: u64) -> Res
     free_pages(workspace, first, pages)
 }
 
-/// Gives pages back: their descriptors become zero, and they join the free
-/// runs beside them.
+/// Frees pages: zeroes their descriptors and merges them with adjacent free runs.
 pub(super) fn free_pages(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
     for page in first..first + pages {
         set_descriptor(workspace, page, PageDescriptor::default())?;

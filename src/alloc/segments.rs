@@ -10,11 +10,11 @@ use crate::workspace::Workspace;
 
 use super::{free_runs, set_descriptor, set_in_header, set_u32};
 
-/// Free pages at the heap's end from which on the heap is cut.
+/// Minimum of free pages at the heap's end before the heap shrinks.
 const MIN_CUT_PAGES: u64 = 64;
 
-/// Makes sure that pages below `end`, which may lie past the heap's end, will
-/// have descriptors. The heap's end may move: chunks are put there.
+/// Ensures that the next `more_pages` pages past the heap's end will have descriptors. May move
+/// the heap's end: new chunks go there.
 pub(super) fn ensure_chunks(workspace: &mut Workspace, more_pages: u64) -> Result<()> {
     reserve(workspace, more_pages)?;
     loop {
@@ -32,8 +32,8 @@ pub(super) fn ensure_chunks(workspace: &mut Workspace, more_pages: u64) -> Resul
     }
 }
 
-/// Refuses what the file cannot hold before any of its chunks is made, which
-/// are many for a large array.
+/// Refuses growth that the file cannot hold before the first chunk is created: a large array needs
+/// many chunks.
 fn reserve(workspace: &mut Workspace, more_pages: u64) -> Result<()> {
     let end = workspace.heap_pages().saturating_add(more_pages).min(MAX_PAGES);
     let segments = u64::from(workspace.header()?.segments.get());
@@ -43,8 +43,8 @@ fn reserve(workspace: &mut Workspace, more_pages: u64) -> Result<()> {
     }
 }
 
-/// Adds the chunk of `segment`, in a free run or at the heap's end; with a
-/// directory page before it if it is the first that one would name.
+/// Adds the chunk of `segment`, in a free run or at the heap's end. If it is the first chunk of a
+/// directory page, adds that page in front.
 fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
     let directory_pages = u64::from(segment.is_multiple_of(SEGMENTS_PER_DIRECTORY));
     let pages = directory_pages + CHUNK_PAGES;
@@ -77,7 +77,7 @@ fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
     Ok(())
 }
 
-/// The descriptor of a page that belongs to a chunk, or names chunks.
+/// Returns the descriptor of a page of a chunk, or of a directory page.
 fn own_page(page: u64, chunk: u64) -> PageDescriptor {
     if page == chunk + DESCRIPTOR_PAGES {
         return PageDescriptor::of(PageKind::Sums);
@@ -103,7 +103,7 @@ fn set_segments(workspace: &mut Workspace, segments: u64) -> Result<()> {
     set_in_header(workspace, std::mem::offset_of!(HeapHeader, segments), segments)
 }
 
-/// Moves the heap's end; never into the log, which the file must not lose.
+/// Moves the heap's end, but never into the log, which the file must keep.
 pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()> {
     let ends =
         workspace.header()?.log.map(|log| u64::from(log.page.get()) + u64::from(log.pages.get()));
@@ -120,8 +120,8 @@ pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()
     workspace.adopt_length()
 }
 
-/// Cuts the heap's end off if enough of it is free, with the chunks of
-/// segments that hold nothing else.
+/// Shrinks the heap if enough pages at its end are free, and drops the chunks of segments that
+/// become empty.
 pub(super) fn cut_end(workspace: &mut Workspace) -> Result<()> {
     let end = workspace.heap_pages();
     match free_runs::run_before(workspace, end)? {
@@ -135,8 +135,8 @@ pub(super) fn cut_end(workspace: &mut Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Gives up the last segment's chunk if the heap ends right behind it and no
-/// page of that segment lies before it. Whether it did.
+/// Drops the last segment's chunk if the heap ends right after it, and no page of that segment
+/// precedes it. Returns whether it did.
 fn drop_last_chunk(workspace: &mut Workspace) -> Result<bool> {
     let segments = u64::from(workspace.header()?.segments.get());
     let Some(last) = segments.checked_sub(1).filter(|last| *last > 0) else {

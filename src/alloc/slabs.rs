@@ -9,12 +9,12 @@ use zerocopy::little_endian::U32;
 
 use super::{bad_page, pages, set_descriptor, set_u32};
 
-/// What all slabs of one list have in common.
+/// Properties that all slabs of one list share.
 pub(super) struct Slab {
     pub(super) type_number: u32,
     pub(super) slot_bytes: u64,
     pub(super) flags: u8,
-    /// Offset of the list's head: the first slab with room.
+    /// Offset of the list's head: the first slab with a free slot.
     pub(super) list: u64,
 }
 
@@ -32,7 +32,7 @@ impl Slab {
         slab
     }
 
-    /// The descriptor of one of these slabs, tested.
+    /// Returns the descriptor of one of these slabs, validated.
     fn descriptor(&self, image: &Image, page: u64) -> Result<PageDescriptor> {
         let found = *image.descriptor(page)?;
         let is_ours = found.kind() == Some(PageKind::Slab)
@@ -57,7 +57,7 @@ impl Slab {
     }
 }
 
-/// A slot in the first slab with room, or in a new one. Constant time.
+/// Allocates a slot in the first slab that has one free, or in a new slab. Constant time.
 pub(super) fn allocate(workspace: &mut Workspace, slab: &Slab) -> Result<u64> {
     let mut page = slab.head(workspace)?;
     if page == 0 {
@@ -78,8 +78,8 @@ pub(super) fn allocate(workspace: &mut Workspace, slab: &Slab) -> Result<u64> {
     Ok(page * PAGE_BYTES + slot * slab.slot_bytes)
 }
 
-/// Gives a slot back, and its page when it was the last one in use there and
-/// other slabs of the list have room.
+/// Frees a slot. Frees its page too, if the slot was the last one in use there and other slabs of
+/// the list have free slots.
 pub(super) fn free(workspace: &mut Workspace, offset: u64, slab: &Slab) -> Result<()> {
     let page = offset / PAGE_BYTES;
     let mut found = slab.descriptor(workspace, page)?;
@@ -100,7 +100,7 @@ pub(super) fn free(workspace: &mut Workspace, offset: u64, slab: &Slab) -> Resul
     set_descriptor(workspace, page, found)
 }
 
-/// Puts a slab at the head of its list.
+/// Links a slab at the head of its list.
 fn link(
     workspace: &mut Workspace,
     slab: &Slab,
@@ -118,7 +118,7 @@ fn link(
     slab.set_head(workspace, page)
 }
 
-/// Takes a slab out of its list.
+/// Unlinks a slab from its list.
 fn unlink(
     workspace: &mut Workspace,
     slab: &Slab,

@@ -10,10 +10,10 @@ use crate::workspace::Workspace;
 
 use super::{Request, allocate, free, pages};
 
-/// An array that the heap's header names.
+/// An array referenced by the heap header.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SystemArray {
-    /// Where its `ArrayRef` lies.
+    /// Offset of its `ArrayRef` in the heap header.
     place: usize,
     /// Bytes of an element.
     element_bytes: u64,
@@ -31,8 +31,8 @@ impl SystemArray {
 
 const _: () = assert!(MAX_ENTRIES == 65536);
 
-/// Lengthens an array by one zero element; returns that one's index. The array
-/// moves to a run twice as long when it is full.
+/// Appends a zero element to an array; returns its index. A full array moves to a run twice as
+/// long.
 pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Result<u64> {
     let old: ArrayRef = *workspace.pod("array of the heap header", array.place as u64)?;
     let (len, old_pages) = (u64::from(old.len.get()), u64::from(old.pages.get()));
@@ -63,8 +63,8 @@ pub(crate) fn grow_array(workspace: &mut Workspace, array: SystemArray) -> Resul
     Ok(len)
 }
 
-/// Refuses an array that is not one run of flagstone's own with room for its
-/// elements: it is about to be copied and freed.
+/// Refuses an array that is not one system run large enough for its elements: the caller is about
+/// to copy and free it.
 fn expect_array(image: &Image, array: &ArrayRef, used_bytes: u64) -> Result<()> {
     if (array.page.get(), array.pages.get(), used_bytes) == (0, 0, 0) {
         return Ok(());
@@ -91,7 +91,7 @@ fn text(len_bytes: u64) -> Request {
     Request { type_number: TYPE_SYSTEM, size_bytes: 1, align_bytes: 1, count: Some(len_bytes) }
 }
 
-/// Stores a text of flagstone's own; returns its offset.
+/// Stores a system text; returns its offset.
 pub(crate) fn store_bytes(workspace: &mut Workspace, bytes: &[u8]) -> Result<u64> {
     let len_bytes = bytes.len() as u64;
     let offset = allocate(workspace, &text(len_bytes))?;
@@ -99,7 +99,7 @@ pub(crate) fn store_bytes(workspace: &mut Workspace, bytes: &[u8]) -> Result<u64
     Ok(offset)
 }
 
-/// Frees a text of flagstone's own.
+/// Frees a system text.
 pub(crate) fn free_bytes(workspace: &mut Workspace, offset: u64, len_bytes: u64) -> Result<()> {
     free(workspace, offset, &text(len_bytes))
 }

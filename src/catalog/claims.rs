@@ -1,9 +1,9 @@
-//! Which Rust type has a name in this program.
+//! Maps type names to the Rust types that claim them in this program.
 //!
-//! A file knows types by their names, and a program may have two types of one name, in two
-//! modules. Whichever is used first has the name for as long as the store is open, whatever
-//! becomes of the transaction: what a program may do is to depend on its types, not on which
-//! of its transactions were rolled back.
+//! A file knows types by name, but a program may have two types of the same name, in two modules.
+//! The first one used claims the name for as long as the store is open, even if its transaction is
+//! rolled back: a program's behaviour must depend on its types, not on which of its transactions
+//! were rolled back.
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use crate::error::{Error, ErrorKind, Result};
 use crate::persist::Reached;
 
-/// The names that are taken.
+/// The claimed names.
 #[derive(Default)]
 pub(super) struct Claims(HashMap<String, Claim>);
 
 struct Claim {
     id: TypeId,
     path: &'static str,
-    /// For the message to who comes second.
+    /// Quoted in the error for a second claimant.
     layout: String,
 }
 
@@ -30,7 +30,7 @@ impl Claim {
 }
 
 impl Claims {
-    /// Takes the names of all these types; none if one of them is another type's.
+    /// Claims the names of all these types, or none if another type holds one of them.
     pub(super) fn take(&mut self, all: &[Reached]) -> Result<()> {
         let mut new: HashMap<&str, &Reached> = HashMap::new();
         let mut clash: Option<&Reached> = None;
@@ -40,8 +40,8 @@ impl Claims {
                 Some(claim) => claim.id,
                 None => new.entry(name).or_insert(reached).id,
             };
-            // The innermost is the one to rename: the name of a generic type has those of
-            // its parameters in it.
+            // Report the innermost type, which is the one to rename: the name of a generic type
+            // includes the names of its parameters.
             let is_inner = |clash: &Reached| name.len() < clash.schema.name.len();
             if holder != reached.id && clash.is_none_or(is_inner) {
                 clash = Some(reached);

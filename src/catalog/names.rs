@@ -1,7 +1,7 @@
-//! Which entry of the registry has a name, without reading all of them each time.
+//! Finds the registry entry for a name without reading all entries each time.
 //!
-//! **Invariant** `N1`: an entry that was learnt is committed, so it never goes, and no other
-//! takes its number.
+//! Invariant `N1`: a learnt entry is committed, so it never goes away, and no other entry takes
+//! its number.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +14,13 @@ use crate::persist::Schema;
 
 use super::registry::{expect_same, is_named, type_name};
 
-/// The names of entries, by their sums: a file may give each entry the same long name, and
-/// memory for them would be more than the file is long.
+/// The names of entries, as hashes: a file may give every entry the same long name, and copies of
+/// them would take more memory than the file.
 pub(super) struct Names {
-    /// The first entry that was not learnt.
+    /// The first entry that is not learnt yet.
     next: u32,
     learnt: BTreeSet<(u64, u32)>,
-    /// An entry whose name cannot be read.
+    /// The first entry whose name cannot be read.
     unreadable: Option<u32>,
 }
 
@@ -35,7 +35,8 @@ fn sum(name: &str) -> u64 {
 }
 
 impl Names {
-    /// Learns the entries that are new in `image`, which are committed (N1). Each is read once.
+    /// Learns the entries that are new in `image`, all of them committed (N1). Reads each entry
+    /// once.
     pub(super) fn learn(&mut self, image: &Image) -> Result<()> {
         let len = image.registry()?.len.get();
         for number in self.next..len {
@@ -49,13 +50,13 @@ impl Names {
         Ok(())
     }
 
-    /// The number of a type, if the store knows it; an error if it knows another type by that
-    /// name, or two.
+    /// Returns the number of a type if the store knows it. Fails if the store knows another type
+    /// by that name, or two.
     pub(super) fn find(&self, image: &Image, schema: &Schema) -> Result<Option<u32>> {
         let len = image.registry()?.len.get();
         let sum = sum(&schema.name);
         let learnt = self.learnt.range((sum, 0)..=(sum, u32::MAX)).map(|(_, number)| *number);
-        // What the image has beyond, its own transaction has registered.
+        // The current transaction registered the entries past `next`.
         let numbers = learnt.filter(|number| *number < len).chain(self.next..len);
         let mut found = None;
         for number in numbers {
@@ -72,7 +73,8 @@ impl Names {
         if found.is_none()
             && let Some(number) = self.unreadable.filter(|number| *number < len)
         {
-            // It may be the one: says why it cannot be read.
+            // The unreadable entry may be the right one; return the error that says why it is
+            // unreadable.
             type_name(image, number)?;
         }
         Ok(found)

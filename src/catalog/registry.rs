@@ -1,4 +1,4 @@
-//! The registry of types as it lies in the file: entries and their descriptions.
+//! The registry of types as stored in the file: entries and their descriptions.
 
 use zerocopy::little_endian::{U32, U64};
 
@@ -10,11 +10,11 @@ use crate::image::Image;
 use crate::persist::Schema;
 use crate::workspace::Workspace;
 
-/// Whether type `number` is what `schema` describes; an error if it is another type of that
-/// name, or contradicts itself.
+/// Checks that type `number` matches `schema`; fails if it is another type of that name, or
+/// contradicts itself.
 ///
-/// Compared is the whole description. Its sum in the entry would be enough only if nobody
-/// made a file, or two types, so that sums agree.
+/// Compares the whole description. The checksum in the entry is not enough: a forged file, or a
+/// pair of crafted types, can make checksums agree.
 pub(super) fn expect_same(image: &Image, number: u32, schema: &Schema) -> Result<()> {
     let (found, text) = (schema_text(image, number)?, schema.to_string());
     let entry = entry(image, number)?;
@@ -41,7 +41,7 @@ fn entry(image: &Image, number: u32) -> Result<&TypeEntry> {
     image.pod("type entry", type_entry_offset(image, number)?)
 }
 
-/// The text that describes type `number`.
+/// Returns the description of type `number`.
 pub(crate) fn schema_text(image: &Image, number: u32) -> Result<String> {
     let (offset, bytes) = schema_bytes(image, number)?;
     expect_text(offset, bytes).map(str::to_string)
@@ -62,16 +62,17 @@ fn expect_text(offset: u64, bytes: &[u8]) -> Result<&str> {
         .map_err(|error| ErrorKind::corrupt("type's description", offset, "UTF-8", error))
 }
 
-/// The begin of type `number`'s description, where its name is. No more is read for it: the
-/// description may be long, and a file can give the same long one to each of its types.
+/// Returns the start of type `number`'s description, which includes its name. Reads no more than
+/// that: the description may be long, and a file can give the same long one to each of its types.
 fn line_with_name(image: &Image, number: u32) -> Result<(u64, &[u8])> {
-    /// What stands in the line beside the name, with some room.
+    /// Bytes of the line apart from the name, with some slack.
     const BESIDE_BYTES: usize = 64;
     let (offset, bytes) = schema_bytes(image, number)?;
     Ok((offset, &bytes[..bytes.len().min(MAX_NAME_BYTES as usize + BESIDE_BYTES)]))
 }
 
-/// The name of type `number`: in its description between the first word and the size.
+/// Returns the name of type `number`: the part of its description between the first word and the
+/// size.
 pub(crate) fn type_name(image: &Image, number: u32) -> Result<Option<&str>> {
     let (offset, start) = line_with_name(image, number)?;
     let Some(end) = start.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
@@ -79,8 +80,8 @@ pub(crate) fn type_name(image: &Image, number: u32) -> Result<Option<&str>> {
     Ok(named.and_then(|(_, rest)| rest.rsplit_once(" size ")).map(|(name, _)| name))
 }
 
-/// Whether type `number` has that name. Tells nearly all others apart without reading them as
-/// text.
+/// Returns whether type `number` has that name. Rejects nearly all other names without decoding
+/// them as text.
 pub(super) fn is_named(image: &Image, number: u32, name: &str) -> Result<bool> {
     let (_, bytes) = line_with_name(image, number)?;
     let rest = bytes.iter().position(|byte| *byte == b' ').map(|space| &bytes[space + 1..]);
@@ -88,14 +89,14 @@ pub(super) fn is_named(image: &Image, number: u32, name: &str) -> Result<bool> {
     Ok(may_be && type_name(image, number)? == Some(name))
 }
 
-/// Refuses a type that is too long for a store to describe.
+/// Refuses a type whose name or description is too long for a store.
 pub(super) fn expect_fits(schema: &Schema) -> Result<()> {
     let name = &schema.name;
     expect_short("the name of a type", name, name, MAX_NAME_BYTES)?;
     expect_short("the description of a type", name, &schema.to_string(), MAX_SCHEMA_BYTES)
 }
 
-/// Refuses a text of more than `max_bytes`; `name` says whose it is.
+/// Refuses a text of more than `max_bytes`; `name` identifies it in the error.
 pub(super) fn expect_short(
     what: &'static str,
     name: &str,
@@ -112,7 +113,7 @@ pub(super) fn expect_short(
 
 pub(super) fn register(workspace: &mut Workspace, schema: &Schema) -> Result<u32> {
     if workspace.header()?.registry.len.get() == 0 {
-        // Number 0 is flagstone's own, which the texts below are of.
+        // Number 0 is flagstone's own; it is the type of the texts below.
         grow_array(workspace, SystemArray::REGISTRY)?;
     }
     let text = schema.to_string();

@@ -1,4 +1,4 @@
-//! Named roots: where a program finds its data again.
+//! Named roots: a program's entry points into its data.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U32, U64};
@@ -15,7 +15,7 @@ use super::registry::{expect_short, schema_text, type_name};
 /// Bytes of an entry.
 const ENTRY_BYTES: u64 = size_of::<RootEntry>() as u64;
 
-/// A root as `roots` lists it.
+/// A root, as listed by `roots`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RootInfo {
@@ -25,7 +25,7 @@ pub struct RootInfo {
     pub type_name: String,
     /// Offset from the start of the heap; 0 for null.
     pub offset: u64,
-    /// Elements: 1 for a single object.
+    /// Number of elements: 1 for a single object.
     pub count: u64,
 }
 
@@ -50,9 +50,9 @@ fn name_of<'a>(image: &'a Image, entry: &RootEntry) -> Result<&'a [u8]> {
     image.bytes("root's name", offset, len)
 }
 
-/// The index of a root, or where it would be inserted. The names are sorted.
+/// Returns the index of a root, or the index to insert it at. The names are sorted.
 ///
-/// A name that is empty is refused: it is what a program has that lost its name on the way.
+/// Refuses an empty name: it usually means that the program lost the name somewhere.
 fn search(image: &Image, name: &str) -> Result<Result<u64, u64>> {
     if name.is_empty() {
         return Err(ErrorKind::RootNameEmpty.into());
@@ -70,8 +70,8 @@ fn search(image: &Image, name: &str) -> Result<Result<u64, u64>> {
     Ok(Err(low))
 }
 
-/// The root of that name; null if there is none. Logarithmic in the number of
-/// roots.
+/// Returns the link stored as the root of that name; null if the root does not exist. Logarithmic
+/// in the number of roots.
 pub(crate) fn get<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<Link<P>> {
     let Ok(index) = search(image, name)? else {
         return Ok(Link::null());
@@ -81,7 +81,7 @@ pub(crate) fn get<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<Link
     Ok(Link::from_parts(entry.offset.get(), entry.count.get()))
 }
 
-/// Why the root of that name has no object, which `get` has found.
+/// Explains why the root of that name has no object, after `get` found none.
 #[cold]
 pub(crate) fn no_object(image: &Image, name: &str) -> Error {
     let found = search(image, name).and_then(|index| match index {
@@ -99,12 +99,12 @@ pub(crate) fn no_object(image: &Image, name: &str) -> Error {
     }
 }
 
-/// The names of roots that are most like `name`, the nearest first, and how many roots there
-/// are.
+/// Returns the names of the roots most similar to `name`, the nearest first, and the number of all
+/// roots.
 fn nearest(image: &Image, name: &str) -> Result<(Vec<String>, u64)> {
-    /// Names that a person looks at.
+    /// Names to show in the error message.
     const MAX_NAMES: usize = 3;
-    /// Pairs of bytes that are compared: names may be long, and many.
+    /// Limit on compared byte pairs: names may be long, and many.
     const MAX_PAIRS: usize = 1 << 24;
 
     let (mut nearest, mut left) = (Vec::<(f64, &str)>::new(), MAX_PAIRS);
@@ -140,7 +140,7 @@ fn display_name(type_name: &str, is_slice: bool) -> String {
     if is_slice { format!("[{type_name}]") } else { type_name.to_string() }
 }
 
-/// Refuses a `P` as the root of that name.
+/// Checks that a `P` can be stored as the root of that name.
 pub(crate) fn expect_settable<P: Pointee + ?Sized>(image: &Image, name: &str) -> Result<()> {
     expect_short("the name of a root", name, name, MAX_NAME_BYTES)?;
     match search(image, name)? {
@@ -149,8 +149,8 @@ pub(crate) fn expect_settable<P: Pointee + ?Sized>(image: &Image, name: &str) ->
     }
 }
 
-/// Makes `link` the root of that name, which keeps its type. The caller has
-/// tested that it may be, and that the link is one whole allocation or null.
+/// Stores `link` as the root of that name; the root keeps its type. The caller has checked that
+/// the type fits, and that the link is one whole allocation or null.
 pub(crate) fn set<P: Pointee + ?Sized>(
     workspace: &mut Workspace,
     name: &str,
@@ -164,7 +164,8 @@ pub(crate) fn set<P: Pointee + ?Sized>(
     let at = array(workspace)?.offset() + index * ENTRY_BYTES;
     let entry: &mut RootEntry = workspace.pod_mut("root", at)?;
     entry.offset = U64::new(link.offset());
-    // A null slice has no elements, whatever its link says: ROOT_SINGLE least of all.
+    // A null slice has no elements, whatever its link says. A forged count of ROOT_SINGLE, in
+    // particular, would turn it into an object.
     let count = if link.is_null() { 0 } else { link.count() };
     entry.count = U64::new(if is_slice::<P>() { count } else { ROOT_SINGLE });
     Ok(())
@@ -189,7 +190,7 @@ fn insert(workspace: &mut Workspace, name: &str, index: u64, type_number: u32) -
     Ok(index)
 }
 
-/// Removes a root; whether there was one. What it pointed at stays.
+/// Removes a root; returns whether it existed. Its target stays allocated.
 pub(crate) fn remove(workspace: &mut Workspace, name: &str) -> Result<bool> {
     let Ok(index) = search(workspace, name)? else {
         return Ok(false);
@@ -208,10 +209,11 @@ pub(crate) fn remove(workspace: &mut Workspace, name: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// All roots, sorted by name.
+/// Lists all roots, sorted by name.
 pub(crate) fn list(image: &Image) -> Result<Vec<RootInfo>> {
     let roots = array(image)?;
-    // Names lie beside each other, so together they fit into the heap.
+    // Names do not overlap, so together they must fit in the heap. The check bounds the memory
+    // that a forged directory can claim.
     let mut room = image.heap_bytes();
     let describe = |index| {
         let entry = entry(image, index)?;
@@ -228,8 +230,7 @@ fn overlap(roots: &ArrayRef) -> Error {
     ErrorKind::corrupt("directory of roots", roots.offset(), expected, "more than the heap holds")
 }
 
-/// All roots as they lie in the heap; the last is an error if the array ends too
-/// early.
+/// Iterates over all roots in file order; yields an error if the array ends too early.
 pub(crate) fn entries(image: &Image) -> Result<impl Iterator<Item = Result<&RootEntry>>> {
     let len = u64::from(array(image)?.len.get());
     Ok((0..len).map(move |index| entry(image, index)))

@@ -1,4 +1,4 @@
-//! Types: their numbers, and whether the program's layout is the store's.
+//! Numbers types, and checks that the program's layouts are the store's.
 
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
@@ -16,7 +16,7 @@ use super::claims::Claims;
 use super::names::Names;
 use super::registry::{expect_fits, register};
 
-/// A `TypeId` is a hash already.
+/// A hasher for `TypeId`, which is a hash already.
 #[derive(Default)]
 struct OwnHash(u64);
 
@@ -34,12 +34,12 @@ impl Hasher for OwnHash {
     }
 }
 
-/// What this opening of the store knows of types, for readers and the writer.
+/// The types known since the store was opened, for readers and the writer.
 #[derive(Default)]
 pub(crate) struct KnownTypes {
-    /// Those whose layouts, with all that they link to, were found to agree.
+    /// Types whose layouts agree with the store, including the types they link to.
     checked: Mutex<HashSet<TypeId>>,
-    /// For types that are met for the first time.
+    /// State for types that are met for the first time.
     slow: Mutex<Slow>,
 }
 
@@ -53,19 +53,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a type is asked for with, and what the store knows of it.
+/// The result of looking up a type.
 struct Looked {
     schema: Schema,
     number: Option<u32>,
-    /// Types behind it that the store does not know, and has to before it knows this one.
+    /// Types reachable from it that the store does not know; they must be registered before it.
     missing: Vec<Schema>,
 }
 
 impl KnownTypes {
-    /// Looks a type up, with all that can be reached from it. Refuses it if one of them has a
-    /// name that is another type's, in the program or in the store.
+    /// Looks up a type, and every type reachable from it. Refuses it if one of them has the name
+    /// of another type, in the program or in the store.
     ///
-    /// Entries are learnt by their names only from an image that `is_committed`.
+    /// Learns entries by name only from an image that `is_committed`.
     fn look(&self, image: &Image, element: &ElementRef, is_committed: bool) -> Result<Looked> {
         let all = Reach::of_element(element);
         let schema = schema_of(element, &all);
@@ -79,7 +79,7 @@ impl KnownTypes {
         let mut missing = Vec::new();
         for Reached { schema: other, id, .. } in all {
             let is_known = id == element.id || names.find(image, &other)?.is_some();
-            // Numbers and arrays of them are registered only where they are objects.
+            // Numbers and arrays of numbers are registered only when allocated as objects.
             if !is_known && other.shape != Shape::Primitive {
                 missing.push(other);
             }
@@ -98,14 +98,13 @@ fn schema_of(element: &ElementRef, all: &[Reached]) -> Schema {
     if let Some(reached) = all.iter().find(|reached| reached.id == element.id) {
         return reached.schema.clone();
     }
-    // A link is not described by itself, as its target says all.
+    // A link has no schema itself, since its target's schema says everything.
     let (size_bytes, align_bytes) = (element.size_bytes as usize, element.align_bytes as usize);
     Schema { name: (element.name)(), size_bytes, align_bytes, shape: Shape::Primitive }
 }
 
-/// Refuses `T` if it, or a type that can be reached from it, has another layout
-/// in the store, or a name that is another type's in this program. Looks once for each type
-/// and opening of the store.
+/// Refuses `T` if it, or a type reachable from it, has another layout in the store, or the name of
+/// another type of this program. Checks each type once per open store.
 pub(crate) fn expect_known_layouts<T: Persist>(
     image: &Image,
     known: &KnownTypes,
@@ -116,27 +115,26 @@ pub(crate) fn expect_known_layouts<T: Persist>(
         return Ok(());
     }
     let looked = known.look(image, &ElementRef::of::<T>(), is_committed)?;
-    // A type that the store does not know yet, or forgets by a rollback, may come
-    // with another layout from another process.
+    // A type that the store does not know yet, or forgets in a rollback, may still arrive with
+    // another layout from another process.
     if is_committed && looked.number.is_some() {
         lock(&known.checked).insert(id);
     }
     Ok(())
 }
 
-/// The numbers of types that this opening of the store has met, for the writer.
+/// The numbers of the types met since the store was opened, for the writer.
 #[derive(Default)]
 pub(crate) struct TypeNumbers {
-    /// The two that were asked for last: a collection changes blocks of two types
-    /// in turns.
+    /// The last two types asked for: a collection alternates between blocks of two types.
     last: [Option<(TypeId, u32)>; 2],
     known: HashMap<TypeId, u32, BuildHasherDefault<OwnHash>>,
-    /// Whether the transaction has registered one: then a rollback forgets.
+    /// Whether the transaction registered a type, so that a rollback must forget it.
     registered: bool,
 }
 
 impl TypeNumbers {
-    /// The number of a type, which is registered if it is new.
+    /// Returns the number of a type, and registers the type if it is new.
     #[inline]
     pub(crate) fn number_of(
         &mut self,
@@ -150,7 +148,7 @@ impl TypeNumbers {
         }
     }
 
-    /// The number of a type; none has it where the store does not know the type.
+    /// Returns the number of a type, or `TYPE_NONE` if the store does not know the type.
     #[inline]
     pub(crate) fn number_if_known(
         &mut self,
@@ -165,7 +163,7 @@ impl TypeNumbers {
         Ok(looked.number.map_or(TYPE_NONE, |number| self.remember(element.id, number)))
     }
 
-    /// The number of a type, if this opening has met it.
+    /// Returns the number of a type if it was met before.
     #[inline]
     fn met(&mut self, id: TypeId) -> Option<u32> {
         if let Some((_, number)) = self.last.iter().flatten().find(|(last, _)| *last == id) {
@@ -194,13 +192,13 @@ impl TypeNumbers {
         if let Some(number) = number {
             return Ok(self.remember(element.id, number));
         }
-        // Before anything is registered: all of them, or none.
+        // Checked before anything is registered: all of the types are registered, or none.
         expect_fits(&schema)?;
         missing.iter().try_for_each(expect_fits)?;
         self.registered = true;
-        // With all that it holds or links to: a struct inside of another is never
-        // allocated by itself, and its layout has to be remembered too. Those first, so that
-        // a type that is known is known with all behind it, whatever fails here.
+        // Registers the types that it holds or links to as well: a struct nested in another is
+        // never allocated separately, but the store must remember its layout too. They go first: a
+        // known type then has all its dependencies known, even if a later step fails.
         for other in &missing {
             register(workspace, other)?;
         }
@@ -208,26 +206,26 @@ impl TypeNumbers {
         Ok(self.remember(element.id, number))
     }
 
-    /// What was registered may be gone.
+    /// Forgets all numbers if the transaction registered a type, since the rollback undid that.
     pub(crate) fn rolled_back(&mut self) {
         if self.registered {
             *self = Self::default();
         }
     }
 
-    /// What was registered may be gone, or not: the transaction goes on.
+    /// Forgets all numbers, since the rollback may have undone some; the transaction goes on.
     pub(crate) fn rolled_back_to_savepoint(&mut self) {
         if self.registered {
             *self = Self { registered: true, ..Self::default() };
         }
     }
 
-    /// Whether the transaction registered none that a rollback would take back.
+    /// Returns whether a rollback would undo no registration.
     pub(crate) fn are_committed(&self) -> bool {
         !self.registered
     }
 
-    /// What was registered stays.
+    /// Marks the registered types as permanent.
     pub(crate) fn committed(&mut self) {
         self.registered = false;
     }

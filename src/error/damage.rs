@@ -1,11 +1,11 @@
-//! Which errors say that a store is damaged, and how the most common one is made.
+//! Classifies the errors that mean damage, and builds the most common one.
 
 use std::fmt;
 
 use super::{Error, ErrorKind};
 
 impl ErrorKind {
-    /// Whether it says that a store is damaged.
+    /// Returns whether this error means that a store is damaged.
     pub(crate) fn is_damage(&self) -> bool {
         matches!(
             self,
@@ -17,7 +17,7 @@ impl ErrorKind {
         )
     }
 
-    /// A structure that contradicts itself.
+    /// Builds the error for a structure that contradicts itself.
     #[cold]
     pub(crate) fn corrupt(
         what: &'static str,

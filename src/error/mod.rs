@@ -1,11 +1,10 @@
-//! What can go wrong, in the words of the person who has to mend it.
+//! The crate's errors, worded for the person who has to fix the problem.
 //!
-//! **Owns** the error type of the whole crate. **Must not know** how any of it
-//! comes about. Every message says what was expected, what was found, where
-//! (path, offset, type), and what to do.
+//! Owns the error type of the whole crate. Must not know how errors arise. Every message says what
+//! was expected, what was found, where (path, offset, type), and what to do.
 //!
-//! An [`Error`] is one pointer wide: a lookup that returns
-//! `Result<Option<&T>, Error>` then fits in registers.
+//! An [`Error`] is one pointer wide, so the result of a lookup, `Result<Option<&T>, Error>`, fits
+//! in registers.
 
 mod damage;
 mod kind;
@@ -14,14 +13,14 @@ use std::fmt;
 
 pub use kind::ErrorKind;
 
-/// What flagstone's operations return.
+/// The result of flagstone's operations.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error, one pointer wide; [`Error::kind`] says what happened.
 pub struct Error(Box<ErrorKind>);
 
 impl Error {
-    /// What happened, to match on.
+    /// Returns the kind of the error, to match on.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0
@@ -41,20 +40,20 @@ impl fmt::Display for Error {
     }
 }
 
-/// The message as well: `main` and `unwrap` show an error by its `Debug`, and whoever reads it
-/// there has to mend it too. [`Error::kind`] has the parts.
+/// Prints the message too: `main` and `unwrap` show an error through its `Debug`, where a person
+/// has to act on it as well. [`Error::kind`] has the parts.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
 }
 
-/// The message is whole: what the operating system said is in it, so there is no
-/// [`source`](std::error::Error::source) to be printed behind it. A program that
-/// wants the system's error finds it in [`Error::kind`].
+/// The message is complete: it includes the operating system's error, so there is no
+/// [`source`](std::error::Error::source) to print after it. A program that wants the system's
+/// error finds it in [`Error::kind`].
 impl std::error::Error for Error {}
 
-/// Which roots there are.
+/// Describes the existing roots, for the message about a missing one.
 fn near(nearest: &[String], roots: u64) -> String {
     match nearest {
         [] if roots == 0 => "the store has no roots".to_string(),

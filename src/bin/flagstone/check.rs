@@ -1,4 +1,4 @@
-//! `flagstone check`: is a store sound?
+//! `flagstone check`: checks a store for damage.
 
 use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use flagstone::{Report, Store};
 use crate::Outcome;
 use crate::failure::Failure;
 
-/// Look through a store for damage.
+/// Check a store for damage.
 ///
-/// Each finding is a line: where in the heap, and what is wrong. Memory that no root
-/// reaches and links that lead to nothing live are counted; they are no damage, since
-/// a program may mean them. Ends with 0 if there is no damage, and with 1 if there is.
+/// Prints a line for each finding: the place in the heap, and what is wrong. Counts unreachable
+/// allocations and dangling links, which are no damage, since a program may intend them. Exits
+/// with 0 if there is no damage, and with 1 if there is.
 #[derive(Args)]
 pub struct Arguments {
     /// The store's file.
     store: PathBuf,
 
-    /// Show each allocation that no root reaches, and each link that dangles.
+    /// Show each unreachable allocation and each dangling link.
     #[arg(short, long)]
     verbose: bool,
 }
@@ -37,8 +37,8 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 
 #[expect(unsafe_code, reason = "looking at a file is the user's promise about it")]
 fn check(path: &Path) -> flagstone::Result<Report> {
-    // SAFETY: nobody but this program is expected to change a file that its
-    // user names as a store; the store's lock keeps other flagstones out.
+    // SAFETY: no other program is expected to change a file that the user names as a store; the
+    // store's lock keeps other flagstone processes out.
     unsafe { Store::check_file(path) }
 }
 

@@ -1,9 +1,9 @@
-//! Why a command could not do its work.
+//! The errors of commands.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why a command could not do its work.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     #[error("{path}: there is no such file; check the path", path = .0.display())]
@@ -12,7 +12,7 @@ pub enum Failure {
     #[error(transparent)]
     Store(#[from] flagstone::Error),
 
-    /// The harness could not do its work.
+    /// The harness failed to run.
     #[error("{0}")]
     Harness(String),
 

@@ -1,7 +1,7 @@
 //! The command-line tool.
 //!
-//! **Owns** what its commands are called, what they print, and how they end. **Must
-//! not know** the bytes of a file: it uses what the crate makes public.
+//! Owns the commands' names, their output and their exit codes. Must not know the bytes of a file:
+//! it uses only the crate's public items.
 
 #![deny(unsafe_code)]
 
@@ -16,10 +16,10 @@ use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
-/// Look after flagstone stores.
+/// Maintain flagstone stores.
 ///
-/// Ends with 0 if all is well, with 1 if something was found, and with 2 if a command
-/// could not do its work or was not understood.
+/// Exits with 0 on success, with 1 if a command found something, and with 2 if a command failed or
+/// was not understood.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -27,14 +27,14 @@ struct Arguments {
     command: Command,
 }
 
-/// A command; each is a file of its own.
+/// A command; each has its own file.
 #[derive(Subcommand)]
 enum Command {
     Check(check::Arguments),
     Torture(torture::Arguments),
 }
 
-/// How a command that did its work ends.
+/// The outcome of a command that completed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {
     Sound,
@@ -42,8 +42,8 @@ enum Outcome {
 }
 
 impl Outcome {
-    /// The same, after it was told. Whoever reads the answer may have enough of it, such as
-    /// `head`: what was found stays so.
+    /// Returns the outcome after it was printed. A closed pipe, as from `head`, is not an error:
+    /// the reader has seen enough, and the outcome stands.
     fn told(self, written: std::io::Result<()>) -> Result<Self, Failure> {
         match written {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

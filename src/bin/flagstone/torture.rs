@@ -1,4 +1,4 @@
-//! `flagstone torture`: does the store survive crashes on this machine?
+//! `flagstone torture`: tests whether the store survives crashes on this machine.
 
 use std::ffi::OsString;
 use std::io::{self, Write, stdout};
@@ -18,44 +18,43 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use crate::Outcome;
 use crate::failure::Failure;
 
-/// Steps in a run: few, so that a run ends soon after Ctrl-C.
+/// Steps per run: few, so that a run ends soon after Ctrl-C.
 const STEPS: u64 = 100;
 
-/// Crash structures of all kinds, reopen them, and look at what is there.
+/// Crash structures of all kinds, reopen them, and verify their contents.
 ///
-/// A list of links and all collections are changed at random, one after the other:
-/// each run is a history with commits, rollbacks, savepoints, held snapshots,
-/// checkpoints and kills. A SIGKILL ends a child process that works on STORE; a power
-/// cut is simulated in memory. After each, the store must hold one committed state,
-/// none older than the last that was acknowledged, and be sound.
+/// Changes a linked list and each of the collections at random, one structure at a time. Each run
+/// is a history of commits, rollbacks, savepoints, held snapshots, checkpoints and kills. A
+/// SIGKILL ends a child process that works on STORE; a power cut is simulated in memory. After
+/// each kill, the store must be undamaged and hold one committed state, none older than the last
+/// acknowledged one.
 ///
-/// Ends with 0 if it always was, and with 1 if not: then the seed and a short history
-/// that leads there are shown, and STORE is left as it was found after a SIGKILL.
+/// Exits with 0 if every state was correct. Otherwise exits with 1, prints the seed and a short
+/// history that reproduces the failure, and leaves STORE as it was found after a SIGKILL.
 #[derive(Args)]
 pub struct Arguments {
-    /// Where the store of runs with SIGKILLs is to lie: a path at which there is
-    /// nothing. It is removed again, unless something was found.
+    /// Path for the store of runs with SIGKILLs; nothing may exist there. It is removed at the
+    /// end, unless a violation was found.
     store: PathBuf,
 
-    /// How long.
+    /// Duration of the test.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
 
-    /// The seed with which each structure is run first; each later round adds 1. Default: a
-    /// random one.
+    /// Seed of the first round of runs; each later round adds 1. Default: random.
     #[arg(long)]
     seed: Option<u64>,
 
-    /// What ends a process.
+    /// How to kill a process.
     #[arg(long, value_enum, default_value_t = Kills::Both)]
     kills: Kills,
 
-    /// Only this structure; can be given more than once.
+    /// Run only this structure; can be given more than once.
     #[arg(long = "structure", value_parser = PossibleValuesParser::new(ALL.map(|one| one.name)))]
     structures: Vec<String>,
 
-    /// Plants a fault into the protocol, which is to be found then: a test that
-    /// cannot fail shows nothing.
+    /// Plant a mutation in the protocol, which the test must then find: a test that cannot fail
+    /// shows nothing.
     #[arg(long, value_enum, value_name = "FAULT")]
     plant: Option<Mutation>,
 }
@@ -90,7 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let (begun, limit) = (Instant::now(), Duration::from_secs(arguments.seconds));
     let bar = progress(limit);
     let mut all = Summary::default();
-    // Each structure with each seed, whose parity chooses between two kinds of kills.
+    // Run each structure with each seed; the seed's parity chooses the kind of kill.
     let rounds = (0u64..).map(|round| seed.wrapping_add(round));
     let runs = rounds.flat_map(|seed| structures.iter().map(move |structure| (seed, structure)));
     for (seed, structure) in runs {
@@ -127,7 +126,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     ))
 }
 
-/// Becomes true with the first Ctrl-C; a second one ends the program at once.
+/// Returns a flag that the first Ctrl-C sets; a second Ctrl-C ends the program at once.
 fn ctrl_c() -> io::Result<Arc<AtomicBool>> {
     let is_over = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -137,7 +136,7 @@ fn ctrl_c() -> io::Result<Arc<AtomicBool>> {
     Ok(is_over)
 }
 
-/// Short enough to be typed.
+/// Returns a random seed, short enough to type.
 fn random_seed() -> Result<u64, Failure> {
     let seed = getrandom::u32().map_err(|error| Failure::Harness(error.to_string()))?;
     Ok(seed.into())
@@ -149,7 +148,7 @@ fn progress(limit: Duration) -> ProgressBar {
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-/// One run. A child is this program with arguments that lead to it alone.
+/// Configures one run. The child is this program, with arguments that select the same run.
 fn harness(arguments: &Arguments, structure: &Structure, seed: u64) -> Harness {
     let mut child = vec!["torture".into(), arguments.store.clone().into_os_string()];
     child.extend(["--kills=kill", "--structure", structure.name].map(OsString::from));
@@ -164,7 +163,7 @@ fn harness(arguments: &Arguments, structure: &Structure, seed: u64) -> Harness {
     arguments.plant.map_or(harness.clone(), |fault| harness.mutation(fault))
 }
 
-/// As it is typed.
+/// Formats the option as a user would type it.
 fn plant_argument(fault: Mutation) -> OsString {
     let name = fault.to_possible_value().map(|value| value.get_name().to_string());
     format!("--plant={}", name.unwrap_or_default()).into()
