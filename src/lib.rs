@@ -1,7 +1,7 @@
 //! A persistent heap of plain structs in one mapped file.
 //!
-//! Owns the list of public items. Start with [`Store`] to open a store, [`WriteTx`] and [`ReadTx`]
-//! to use it, and [`persist`](macro@persist) to declare structs.
+//! **Owns** the list of public items. Start with [`Store`] to open a store, [`WriteTx`] and
+//! [`ReadTx`] to use it, and [`persist`](macro@persist) to declare structs.
 
 #![doc = include_str!("../README.md")]
 

@@ -1,7 +1,7 @@
 //! The allocator: typed slabs and runs of pages.
 //!
-//! Owns the page descriptors, the free runs, the slabs, and the heap's length. Must not know Rust
-//! types: it works with registry numbers, sizes and alignments.
+//! **Owns** the page descriptors, the free runs, the slabs, and the heap's length. **Must not
+//! know** Rust types: it works with registry numbers, sizes and alignments.
 //!
 //! All its structures are plain structs in the heap, changed in the transaction that allocates. An
 //! allocation is thus atomic with the data that uses it, and a crash needs no separate recovery.

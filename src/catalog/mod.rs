@@ -1,7 +1,7 @@
 //! The registry of types and the directory of roots.
 //!
-//! Owns the file's data on types and named roots. Must not know the lifetime of a transaction or
-//! how a commit works.
+//! **Owns** the file's data on types and named roots. **Must not know** the lifetime of a
+//! transaction or how a commit works.
 
 #![forbid(unsafe_code)]
 

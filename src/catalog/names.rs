@@ -1,7 +1,7 @@
 //! Finds the registry entry for a name without reading all entries each time.
 //!
-//! Invariant `N1`: a learnt entry is committed, so it never goes away, and no other entry takes
-//! its number.
+//! **Invariant** `N1`: a learnt entry is committed, so it never goes away, and no other entry
+//! takes its number.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! The crate's errors, worded for the person who has to fix the problem.
 //!
-//! Owns the error type of the whole crate. Must not know how errors arise. Every message says what
-//! was expected, what was found, where (path, offset, type), and what to do.
+//! **Owns** the error type of the whole crate. **Must not know** how errors arise. Every message
+//! says what was expected, what was found, where (path, offset, type), and what to do.
 //!
 //! An [`Error`] is one pointer wide, so the result of a lookup, `Result<Option<&T>, Error>`, fits
 //! in registers.

@@ -1,6 +1,7 @@
 //! Admits one thread at a time to the write transaction.
 //!
-//! Owns the order of threads in front of the writer's mutex. Must not know what the writer does.
+//! **Owns** the order of threads in front of the writer's mutex. **Must not know** what the writer
+//! does.
 //!
 //! A standard mutex would do, except for leaked transactions (`mem::forget`): if the thread that
 //! leaked one has ended, nothing ever unlocks the mutex, and the waiting threads must get an error

@@ -1,7 +1,7 @@
 //! The public face: stores, transactions, options, statistics.
 //!
-//! Owns everything that a user of the crate sees and holds. Must not know the bytes of the file:
-//! all access goes through the layers below.
+//! **Owns** everything that a user of the crate sees and holds. **Must not know** the bytes of the
+//! file: all access goes through the layers below.
 
 #![deny(unsafe_code)]
 

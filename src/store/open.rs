@@ -97,7 +97,7 @@ impl OpenOptions {
         let begun = Instant::now();
         let (disk, meeting) = loop {
             match self.find_shared(path, log_bytes) {
-                // Another process is creating the store, and holds it exclusively for that long.
+                // Another process may be creating the store, with the file locked exclusively.
                 Err(error) if is_locked(&error) && begun.elapsed() < TIMEOUT => {
                     sleep(TIMEOUT / 50);
                 }

@@ -231,8 +231,8 @@ impl OpenOptions {
         self
     }
 
-    /// Plants a mutation in the protocol of the opened store, for crash tests to prove that they
-    /// notice it. Such a store loses data.
+    /// Activates a mutation in the protocol of the opened store, for crash tests to prove that
+    /// they notice it. Such a store loses data.
     #[cfg(any(test, feature = "sim"))]
     pub fn mutation(mut self, fault: crate::mutation::Mutation) -> Self {
         self.mutation = ActiveMutation::one(fault);

@@ -15,8 +15,8 @@ use super::Store;
 /// It never waits for a writer, and no writer waits for it.
 ///
 /// It derefs to [`Image`], which follows links. A long-lived transaction costs memory: copies of
-/// the pages that change meanwhile. Threads can send and share it. There are two kinds: [`ReadTx`]
-/// borrows the store, [`OwnedReadTx`] keeps it open.
+/// the pages that change meanwhile. It can be sent to other threads and shared between them. There
+/// are two kinds: [`ReadTx`] borrows the store, [`OwnedReadTx`] keeps it open.
 ///
 /// A snapshot that a program leaks, as with [`std::mem::forget`], keeps its memory for as long as
 /// the store is open, and counts towards

@@ -1,6 +1,6 @@
 //! The thread that answers other processes that share the store.
 //!
-//! Owns the thread. Must not know the requests or the answers: those belong to the engine.
+//! **Owns** the thread. **Must not know** the requests or the answers: those belong to the engine.
 
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};

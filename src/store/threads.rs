@@ -1,8 +1,8 @@
 //! The thread that runs background checkpoints.
 //!
-//! Owns the thread. Must not know what a checkpoint does, or when one is due: the engine says so
-//! after a commit. A store that never has one due, such as a store that is only read, never starts
-//! the thread.
+//! **Owns** the thread. **Must not know** what a checkpoint does, or when one is due: the engine
+//! says so after a commit. A store that never has one due, such as a store that is only read,
+//! never starts the thread.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

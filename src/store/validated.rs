@@ -4,8 +4,8 @@
 //! changes collections all over the heap: a sixth of the time of a million inserts. The result
 //! holds until the allocation is freed, or the transaction rolls back to a savepoint.
 //!
-//! Invariant `T1`: a cached allocation is one whole live allocation, made for the request that it
-//! is cached with.
+//! **Invariant** `T1`: a cached allocation is one whole live allocation, made for the request that
+//! it is cached with.
 
 use crate::alloc::Request;
 

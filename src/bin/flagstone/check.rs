@@ -12,7 +12,7 @@ use crate::failure::Failure;
 /// Check a store for damage.
 ///
 /// Prints a line for each finding: the place in the heap, and what is wrong. Counts unreachable
-/// allocations and dangling links, which are no damage, since a program may intend them. Exits
+/// allocations and dangling links, which are not damage, since a program may intend them. Exits
 /// with 0 if there is no damage, and with 1 if there is.
 #[derive(Args)]
 pub struct Arguments {

@@ -1,7 +1,7 @@
 //! The command-line tool.
 //!
-//! Owns the commands' names, their output and their exit codes. Must not know the bytes of a file:
-//! it uses only the crate's public items.
+//! **Owns** the commands' names, their output and their exit codes. **Must not know** the bytes of
+//! a file: it uses only the crate's public items.
 
 #![deny(unsafe_code)]
 

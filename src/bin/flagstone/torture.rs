@@ -53,8 +53,8 @@ pub struct Arguments {
     #[arg(long = "structure", value_parser = PossibleValuesParser::new(ALL.map(|one| one.name)))]
     structures: Vec<String>,
 
-    /// Plant a mutation in the protocol, which the test must then find: a test that cannot fail
-    /// shows nothing.
+    /// Activate a mutation in the protocol, which the test must then find: a test that cannot
+    /// fail shows nothing.
     #[arg(long, value_enum, value_name = "FAULT")]
     plant: Option<Mutation>,
 }
