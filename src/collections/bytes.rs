@@ -21,7 +21,7 @@ const TAG: usize = 23;
 /// It has no room to grow: what changes its length takes time in proportion to
 /// it. Collect bytes in memory, or in a [`Vec<u8>`](super::Vec).
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
 /// - All that only reads: call it on [`as_bytes`](Self::as_bytes). What keeps the
 ///   length (`reverse`, `sort`, `fill`, `copy_from_slice`): on
@@ -70,7 +70,7 @@ impl Bytes {
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn new(tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<Self> {
         let mut raw = [0; 24];
         if let Some(inline) = raw[..MAX_INLINE].get_mut(..bytes.len()) {

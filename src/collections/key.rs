@@ -113,7 +113,7 @@ pub trait Key<Q: ?Sized = Self>: StoredKey {
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     fn store(tx: &mut WriteTx<'_>, query: &Q) -> Result<Self>;
 }
 

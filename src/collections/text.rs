@@ -24,7 +24,7 @@ use super::Bytes;
 /// # Ok(()) }
 /// ```
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
 /// - All that only reads `str` or `String`: call it on [`as_str`](Self::as_str).
 /// - What changes a `String`, but for `push`, `push_str` and `clear`: call it in
@@ -53,7 +53,7 @@ impl Text {
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn new(tx: &mut WriteTx<'_>, text: &str) -> Result<Self> {
         Ok(Self { bytes: Bytes::new(tx, text.as_bytes())? })
     }

@@ -10,9 +10,9 @@ use crate::collections::key::OrdKey;
 
 /// The place of a key in a [`BTreeMap`], from `Link::entry`.
 pub enum Entry<'a, 'store, 'q, K: Persist, V: Persist, Q: ?Sized> {
-    /// The key is there.
+    /// The map has the key.
     Occupied(OccupiedEntry<'a, 'store, K, V>),
-    /// The key is not there.
+    /// The map does not have the key.
     Vacant(VacantEntry<'a, 'store, 'q, K, V, Q>),
 }
 
@@ -70,7 +70,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
     ///
     /// # Errors
     ///
-    /// As [`or_insert`](Self::or_insert).
+    /// Same as [`or_insert`](Self::or_insert).
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> Result<&'a mut V> {
         match self {
             Self::Occupied(entry) => entry.into_mut(),
@@ -82,7 +82,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
     ///
     /// # Errors
     ///
-    /// As [`or_insert`](Self::or_insert).
+    /// Same as [`or_insert`](Self::or_insert).
     pub fn or_default(self) -> Result<&'a mut V>
     where
         V: Default,
@@ -95,7 +95,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
     ///
     /// # Errors
     ///
-    /// As [`or_insert`](Self::or_insert).
+    /// Same as [`or_insert`](Self::or_insert).
     pub fn or_insert_link(self, make: impl FnOnce() -> V) -> Result<Link<V>> {
         match self {
             Self::Occupied(entry) => Ok(entry.link()),
@@ -107,7 +107,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
     ///
     /// # Errors
     ///
-    /// The map or the value is damaged.
+    /// Fails if the map or the value is damaged.
     pub fn and_modify(mut self, change: impl FnOnce(&mut V)) -> Result<Self> {
         if let Self::Occupied(entry) = &mut self {
             change(entry.get_mut()?);
@@ -126,7 +126,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         Self { tx, map, tree, path }
     }
 
-    /// The stored key.
+    /// Returns the stored key.
     ///
     /// # Errors
     ///
@@ -135,11 +135,11 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         self.tx.at(self.path.leaf.key_link(self.path.index))
     }
 
-    /// The value.
+    /// Returns the value.
     ///
     /// # Errors
     ///
-    /// The value is damaged.
+    /// Fails if the value is damaged.
     pub fn get(&self) -> Result<&V> {
         self.tx.at(self.link())
     }
@@ -149,11 +149,11 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         Link::from_parts(self.path.leaf.value_offset(self.path.index), 1)
     }
 
-    /// The value, to change it.
+    /// Returns the value for modification.
     ///
     /// # Errors
     ///
-    /// The map or the value is damaged.
+    /// Fails if the map or the value is damaged.
     pub fn get_mut(&mut self) -> Result<&mut V> {
         self.path.leaf.value_mut(self.tx, self.path.index)
     }
@@ -162,7 +162,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn into_mut(self) -> Result<&'a mut V> {
         self.path.leaf.value_mut(self.tx, self.path.index)
     }
@@ -171,7 +171,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn insert(&mut self, value: V) -> Result<V> {
         self.tx.expect_owned(&value)?;
         self.path.leaf.replace(self.tx, self.path.index, value)
@@ -214,7 +214,7 @@ impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, 
     ///
     /// # Errors
     ///
-    /// The map is damaged, or the file cannot grow.
+    /// Fails if the map is damaged or the file cannot grow.
     pub fn insert(self, value: V) -> Result<&'a mut V> {
         let Self { tx, map, mut tree, path, key } = self;
         tx.expect_owned(&value)?;
@@ -229,7 +229,7 @@ impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, 
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn insert_link(self, value: V) -> Result<Link<V>> {
         let Self { tx, map, mut tree, path, key } = self;
         tx.expect_owned(&value)?;

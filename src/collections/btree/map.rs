@@ -45,9 +45,9 @@ use crate::collections::key::{OrdKey, StoredKey};
 /// order, from either end, fill the nodes; [`from_sorted`](Self::from_sorted) is
 /// the fastest way to a large map.
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
-/// | `std` | why not, and what instead |
+/// | `std` | reason, and what to use instead |
 /// | --- | --- |
 /// | `Clone`, `PartialEq`, `Ord`, `Hash`, `Index` | they need the transaction; use [`iter`](Self::iter) and [`get`](Self::get) |
 /// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
@@ -78,7 +78,7 @@ impl<K: Persist, V: Persist> Default for BTreeMap<K, V> {
 }
 
 impl<K: Persist, V: Persist> BTreeMap<K, V> {
-    /// No entries, and no allocation.
+    /// Returns an empty one without an allocation.
     pub fn new() -> Self {
         Self::of(Tree::empty())
     }
@@ -98,14 +98,14 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         }
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     #[inline]
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are no entries.
+    /// Returns whether there are no entries.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -129,7 +129,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     #[inline]
     pub fn get_key_value<'a, Q: ?Sized>(
         &self,
@@ -151,7 +151,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     #[inline]
     pub fn contains_key<Q: ?Sized>(&self, tx: &Image, key: &Q) -> Result<bool>
     where
@@ -165,7 +165,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     #[inline]
     pub fn link<Q: ?Sized>(&self, tx: &Image, key: &Q) -> Result<Option<Link<V>>>
     where
@@ -179,7 +179,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn first_key_value<'a>(&self, tx: &'a Image) -> Result<Option<(&'a K, &'a V)>> {
         self.end(tx, false)
     }
@@ -188,7 +188,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn last_key_value<'a>(&self, tx: &'a Image) -> Result<Option<(&'a K, &'a V)>> {
         self.end(tx, true)
     }

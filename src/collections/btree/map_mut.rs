@@ -110,7 +110,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(Some(entry))
     }
 
-    /// The value of a key, to change it.
+    /// Returns the value of a key for modification.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn link_or_insert_with<Q: ?Sized>(
         self,
         tx: &mut WriteTx<'_>,
@@ -222,7 +222,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn extend<Q: ?Sized, B: Borrow<Q>>(
         self,
         tx: &mut WriteTx<'_>,
@@ -245,7 +245,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// The map, or what an entry owns, is damaged.
+    /// Fails if the map, or anything that an entry owns, is damaged.
     pub fn retain(
         self,
         tx: &mut WriteTx<'_>,
@@ -283,7 +283,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn split_off<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<BTreeMap<K, V>>
     where
         K: OrdKey<Q>,

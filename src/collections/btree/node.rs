@@ -259,7 +259,7 @@ impl<K, P> Clone for Tree<K, P> {
 impl<K, P> Copy for Tree<K, P> {}
 
 impl<K: Persist, P: Payload> Tree<K, P> {
-    /// Refuses numbers that contradict each other.
+    /// Returns an error if the header's numbers contradict each other.
     #[inline]
     pub(super) fn new(root: u64, len: u64, height: u64) -> Result<Self> {
         let is_good =

@@ -34,15 +34,15 @@ use crate::collections::key::{OrdKey, SortedKey};
 /// # Ok(()) }
 /// ```
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
-/// | `std` | why not, and what instead |
+/// | `std` | reason, and what to use instead |
 /// | --- | --- |
 /// | `Clone`, `PartialEq`, `Ord`, `Hash`, `BitOr` and the like | they need the transaction; use [`iter`](Self::iter) and [`union`](Self::union) |
 /// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
 /// | `IntoIterator` | [`pop_first`](Link::pop_first) until it is empty |
 /// | `replace`, `get_or_insert_with`, `entry` | [`take`](Link::take), [`insert`](Link::insert), then [`get`](Self::get) |
-/// | `extract_if` | [`retain`](Link::retain), or `take` for the keys that were found |
+/// | `extract_if` | [`retain`](Link::retain), or `take` for the keys found |
 /// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on |
 /// | `ExactSizeIterator`; unions from the back | the length is a number in a file; [`iter`](Self::iter) goes both ways |
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
@@ -66,7 +66,7 @@ impl<K: Persist> Default for BTreeSet<K> {
 }
 
 impl<K: Persist> BTreeSet<K> {
-    /// No keys, and no allocation.
+    /// Returns an empty set without an allocation.
     pub fn new() -> Self {
         Self::of(Tree::empty())
     }
@@ -103,14 +103,14 @@ impl<K: Persist> BTreeSet<K> {
         }
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     #[inline]
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are no keys.
+    /// Returns whether there are no keys.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -122,7 +122,7 @@ impl<K: Persist> BTreeSet<K> {
     ///
     /// # Errors
     ///
-    /// The set or a key is damaged.
+    /// Fails if the set or a key is damaged.
     pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, key: &Q) -> Result<Option<&'a K>>
     where
         K: OrdKey<Q>,
@@ -135,7 +135,7 @@ impl<K: Persist> BTreeSet<K> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     #[inline]
     pub fn contains<Q: ?Sized>(&self, tx: &Image, key: &Q) -> Result<bool>
     where
@@ -148,7 +148,7 @@ impl<K: Persist> BTreeSet<K> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn first<'a>(&self, tx: &'a Image) -> Result<Option<&'a K>> {
         let path = self.tree()?.end(tx, false)?;
         path.map(|path| tx.at(path.leaf.key_link(path.index))).transpose()
@@ -158,7 +158,7 @@ impl<K: Persist> BTreeSet<K> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn last<'a>(&self, tx: &'a Image) -> Result<Option<&'a K>> {
         let path = self.tree()?.end(tx, true)?;
         path.map(|path| tx.at(path.leaf.key_link(path.index))).transpose()
@@ -223,11 +223,11 @@ impl<K: Persist> Link<BTreeSet<K>> {
         Ok(true)
     }
 
-    /// Takes a key out and releases it; whether it was there.
+    /// Removes a key, releases it, and returns whether the set had it.
     ///
     /// # Errors
     ///
-    /// The set or a key is damaged.
+    /// Fails if the set or a key is damaged.
     pub fn remove<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<bool>
     where
         K: OrdKey<Q>,
@@ -284,7 +284,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn extend<Q: ?Sized, B: Borrow<Q>>(
         self,
         tx: &mut WriteTx<'_>,
@@ -296,11 +296,11 @@ impl<K: Persist> Link<BTreeSet<K>> {
         keys.into_iter().try_for_each(|key| self.insert(tx, key.borrow()).map(|_| ()))
     }
 
-    /// Keeps the keys that `keep` says yes to, and releases the others.
+    /// Keeps the keys for which `keep` returns true, and releases the others.
     ///
     /// # Errors
     ///
-    /// The set, or what a key owns, is damaged.
+    /// Fails if the set, or anything that a key owns, is damaged.
     pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&K) -> bool) -> Result<()> {
         let mut tree = self.tree(tx)?;
         tree.retain(tx, |tx, leaf, index| Ok(keep(tx.at(leaf.key_link(index))?)))?;
@@ -331,7 +331,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn split_off<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<BTreeSet<K>>
     where
         K: OrdKey<Q>,

@@ -144,7 +144,7 @@ impl<K: SortedKey> BTreeSet<K> {
         self.pair(tx, other, Wants { left: true, both: false, right: true })
     }
 
-    /// Whether no key is in both sets.
+    /// Returns whether no key is in both sets.
     ///
     /// # Errors
     ///

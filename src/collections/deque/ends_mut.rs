@@ -112,7 +112,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn front_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut T>> {
         self.get_mut(tx, 0)
     }
@@ -121,7 +121,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn back_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut T>> {
         let last = self.header(tx)?.len.wrapping_sub(1);
         self.get_mut(tx, last)

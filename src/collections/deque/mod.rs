@@ -39,7 +39,7 @@ pub use iter::DequeIter;
 /// # Ok(()) }
 /// ```
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
 /// - `as_mut_slices`, `iter_mut`, `range_mut`, and sorting: they are called on
 ///   the slice that [`make_contiguous`](Link::make_contiguous) returns.
@@ -94,7 +94,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn with_capacity(tx: &mut WriteTx<'_>, capacity: u64) -> Result<Self> {
         let mut deque = Self::new();
         if capacity > 0 {
@@ -107,7 +107,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn from_iter(tx: &mut WriteTx<'_>, values: impl IntoIterator<Item = T>) -> Result<Self> {
         let mut deque = Self::new();
         deque.take_in(tx, values, None)?;
@@ -171,7 +171,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn front<'a>(&self, tx: &'a Image) -> Result<Option<&'a T>> {
         self.get(tx, 0)
     }
@@ -180,7 +180,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn back<'a>(&self, tx: &'a Image) -> Result<Option<&'a T>> {
         self.get(tx, self.len.wrapping_sub(1))
     }
@@ -227,7 +227,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn binary_search(&self, tx: &Image, value: &T) -> Result<std::result::Result<u64, u64>>
     where
         T: Ord,
@@ -239,7 +239,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn binary_search_by(
         &self,
         tx: &Image,
@@ -269,7 +269,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn binary_search_by_key<K: Ord>(
         &self,
         tx: &Image,
@@ -284,7 +284,7 @@ impl<T: Persist> Deque<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn partition_point(
         &self,
         tx: &Image,

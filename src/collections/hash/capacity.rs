@@ -1,4 +1,4 @@
-//! Room for many entries at once, and giving it back.
+//! Reserves capacity for many entries at once, and releases it.
 
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
@@ -12,7 +12,7 @@ use super::sizing;
 use crate::collections::key::StoredKey;
 
 impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
-    /// Entries that there is room for.
+    /// Returns how many entries fit before a shard must grow.
     pub(super) fn capacity(&self) -> Result<u64> {
         let mut budget = WorkLimit::new(self.tx);
         let room = |index| {
@@ -25,8 +25,8 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
 }
 
 impl<K: StoredKey, V: Persist> Table<K, V> {
-    /// Refuses a number of entries that the shards contradict: what takes room
-    /// for all of them must not trust it.
+    /// Returns an error if the header's number of entries contradicts the shards. Callers
+    /// that allocate for all entries must not trust that number.
     fn expect_counted(&self, tx: &mut WriteTx<'_>) -> Result<()> {
         let (mut live, mut budget) = (0u64, WorkLimit::new(tx));
         for index in 0..self.shards {
@@ -41,7 +41,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         Err(ErrorKind::corrupt("entries of a flagstone::HashTable", offset, expected, self.len))
     }
 
-    /// Splits or merges shards as long as that is wanted.
+    /// Splits or merges shards while `is_wanted` returns true.
     fn change_while(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -51,7 +51,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         let mut budget = KeyWorkLimit::new(tx);
         while is_wanted(self) {
             change(self, tx, &mut budget)?;
-            // Each shard was changed once: all keys may be hashed once more.
+            // Every shard was changed once by now, so every key may be hashed once more.
             if self.shards.is_power_of_two() {
                 budget = KeyWorkLimit::new(tx);
             }
@@ -59,7 +59,8 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         Ok(())
     }
 
-    /// Moves shards to blocks for as many entries as `needed` says, if it does.
+    /// Moves each shard for which `needed` returns a number to blocks for that many
+    /// entries.
     fn rebuild_each(
         &self,
         tx: &mut WriteTx<'_>,
@@ -75,10 +76,11 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         Ok(())
     }
 
-    /// Makes room for `more` entries.
+    /// Reserves capacity for `more` entries.
     pub(super) fn make_room(&mut self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         self.expect_counted(tx)?;
-        // Shards are made one by one: the first ones must not be made in vain.
+        // Shards are allocated one at a time. Without this check, a request that is too large
+        // would fail only after many of them.
         let size_bytes = HashEntry::<K, V>::SIZE_BYTES;
         let len = self.len.saturating_add(more);
         if len > sizing::MAX_HEAP_BYTES / size_bytes {
@@ -98,7 +100,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         })
     }
 
-    /// Makes shards fewer and smaller, after many entries went.
+    /// Merges and shrinks shards after many entries were removed.
     pub(super) fn settle(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.change_while(tx, Self::is_sparse, Self::merge)?;
         self.rebuild_each(tx, |_, shard| {
@@ -106,7 +108,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         })
     }
 
-    /// Gives back all room that can be spared.
+    /// Releases all memory that the entries do not need.
     pub(super) fn shrink(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.expect_counted(tx)?;
         if self.len == 0 {
@@ -120,7 +122,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         })
     }
 
-    /// Where all entries lie.
+    /// Returns the offsets of all entries.
     pub(super) fn offsets(&self, tx: &Image) -> Result<Vec<u64>> {
         let (mut offsets, mut budget) = (Vec::new(), WorkLimit::new(tx));
         for index in 0..self.shards {
@@ -134,13 +136,13 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
     }
 }
 
-/// Copies of a key and its value, which whoever asks takes out.
+/// Returns copies of a key and its value; the caller removes the originals.
 pub(super) fn entry_at<K: Persist, V: Persist>(tx: &Image, offset: u64) -> Result<(K, V)> {
     Ok((tx.value(Link::from_parts(offset, 1))?, tx.value(value_at::<K, V>(offset))?))
 }
 
 impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
-    /// Changes the header.
+    /// Applies `change` to a copy of the header and stores it.
     pub(super) fn update(
         self,
         tx: &mut WriteTx<'_>,
@@ -151,7 +153,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         tx.put_header(self, table)
     }
 
-    /// Releases everything.
+    /// Releases all entries and all blocks.
     pub(super) fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let table = *self.header(tx)?;
         tx.put_header(self, Table::new())?;

@@ -1,46 +1,46 @@
-//! Tags: a byte for each slot of a shard, compared sixteen at a time.
+//! Control bytes (tags): one for each slot of a shard, compared sixteen at a time.
 //!
-//! A tag tells an empty slot, one whose entry was removed, and 254 kinds of
-//! entries apart, so a lookup looks at a wrong entry about once in 20 times.
+//! A tag marks a slot as empty or deleted, or holds one of 254 hash fragments. A
+//! lookup therefore visits a wrong entry about once in 20 times.
 
 use wide::u8x16;
 
-/// Slots whose tags are compared at once. A probe starts at a whole group, so
-/// that its tags lie in one line.
+/// Number of slots whose tags are compared at once. A probe starts at a group
+/// boundary, which keeps the group's tags in one cache line.
 pub(super) const GROUP: u64 = 16;
 
-/// No entry, and none was: a probe ends in this group.
+/// The slot never held an entry: a probe ends in this group.
 pub(super) const EMPTY: u8 = 0;
-/// No entry any more: a probe goes on.
+/// The slot's entry was removed: a probe continues.
 pub(super) const DELETED: u8 = 1;
 
-/// The tag of an entry: bits of the hash that choose neither the group nor, in
-/// maps of less than 2^24 shards, the shard.
+/// Returns the tag of an entry: bits of the hash that choose neither the group nor,
+/// in maps of less than 2^24 shards, the shard.
 #[inline]
 pub(super) fn tag_of(hash: u64) -> u8 {
     ((hash >> 24) as u8).max(DELETED + 1)
 }
 
-/// The group where a probe begins. With a damaged number of groups it may be
-/// any; whoever uses it looks whether it is there.
+/// Returns the group where a probe begins. If `groups` is damaged, the result may
+/// be out of bounds; callers must check it.
 #[inline]
 pub(super) fn home(hash: u64, groups: usize) -> usize {
     ((hash >> 32).wrapping_mul(groups as u64) >> 32) as usize
 }
 
-/// The group that is probed after this one.
+/// Returns the group to probe after this one.
 #[inline]
 pub(super) fn next(group: usize, groups: usize) -> usize {
     if group + 1 < groups { group + 1 } else { 0 }
 }
 
-/// Bit `i` tells whether tag `i` is `tag`.
+/// Returns a mask whose bit `i` is set if tag `i` equals `tag`.
 #[inline]
 pub(super) fn matches(group: &[u8; 16], tag: u8) -> u32 {
     u8x16::new(*group).cmp_eq(u8x16::splat(tag)).move_mask() as u32
 }
 
-/// Bit `i` tells whether slot `i` has an entry.
+/// Returns a mask whose bit `i` is set if slot `i` has an entry.
 #[inline]
 pub(super) fn entries(group: &[u8; 16]) -> u32 {
     !(matches(group, EMPTY) | matches(group, DELETED)) & 0xffff

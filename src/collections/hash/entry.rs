@@ -1,4 +1,4 @@
-//! The place of a key in a map, full or not.
+//! The entry API of hash maps.
 
 use crate::error::Result;
 use crate::persist::{Link, Persist};
@@ -8,23 +8,23 @@ use super::map::HashMap;
 use super::table::{Found, Location};
 use crate::collections::key::Key;
 
-/// The place of a key in a [`HashMap`], as `std`'s; `entry` of the link to the
-/// map returns it.
+/// An entry of a [`HashMap`], occupied or vacant, as in `std`; returned by `entry`
+/// on the link to the map.
 pub enum Entry<'a, 'tx, K: Persist, V: Persist, Q: ?Sized> {
-    /// The key is there.
+    /// The map has the key.
     Occupied(OccupiedEntry<'a, 'tx, K, V>),
-    /// The key is not there.
+    /// The map does not have the key.
     Vacant(VacantEntry<'a, 'tx, K, V, Q>),
 }
 
-/// An entry that is there.
+/// An occupied entry.
 pub struct OccupiedEntry<'a, 'tx, K: Persist, V: Persist> {
     map: Link<HashMap<K, V>>,
     tx: &'a mut WriteTx<'tx>,
     place: Location<K, V>,
 }
 
-/// The place where an entry may be put.
+/// A vacant entry.
 pub struct VacantEntry<'a, 'tx, K: Persist, V: Persist, Q: ?Sized> {
     map: Link<HashMap<K, V>>,
     tx: &'a mut WriteTx<'tx>,
@@ -45,12 +45,12 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         }
     }
 
-    /// The value, to change it; where there is none, `value` first becomes it.
-    /// A `value` that is not needed is released.
+    /// Returns the value for modification, after inserting `value` if the entry is vacant.
+    /// Otherwise releases `value`.
     ///
     /// # Errors
     ///
-    /// The map is damaged, or the file cannot grow.
+    /// Fails if the map is damaged or the file cannot grow.
     pub fn or_insert(self, value: V) -> Result<&'a mut V> {
         match self {
             Self::Occupied(entry) => {
@@ -61,11 +61,11 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         }
     }
 
-    /// The same with a value that is made only if it is needed.
+    /// Does the same with a value that `make` returns, called only if the entry is vacant.
     ///
     /// # Errors
     ///
-    /// As [`or_insert`](Self::or_insert).
+    /// Same as [`or_insert`](Self::or_insert).
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> Result<&'a mut V> {
         match self {
             Self::Occupied(entry) => entry.into_mut(),
@@ -73,12 +73,12 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         }
     }
 
-    /// The same with a value that is made in the transaction, such as a
+    /// Does the same with a value that `make` creates in the transaction, such as a
     /// [`Text`](crate::Text).
     ///
     /// # Errors
     ///
-    /// As [`or_insert`](Self::or_insert), and those of `make`.
+    /// Same as [`or_insert`](Self::or_insert), plus any error of `make`.
     pub fn or_try_insert_with(
         self,
         make: impl FnOnce(&mut WriteTx<'tx>) -> Result<V>,
@@ -87,18 +87,18 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
             Self::Occupied(entry) => entry.into_mut(),
             Self::Vacant(entry) => {
                 let value = make(entry.tx)?;
-                // It may have changed this map.
+                // `make` may have changed this map, so look the key up again.
                 let VacantEntry { map, tx, query, .. } = entry;
                 map.entry(tx, query)?.or_insert(value)
             }
         }
     }
 
-    /// The same with the type's default.
+    /// Does the same with the type's default value.
     ///
     /// # Errors
     ///
-    /// As [`or_insert`](Self::or_insert).
+    /// Same as [`or_insert`](Self::or_insert).
     pub fn or_default(self) -> Result<&'a mut V>
     where
         V: Default,
@@ -106,12 +106,12 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         self.or_insert_with(V::default)
     }
 
-    /// The link to the value; where there is none, `make` makes one first. It is
-    /// good until the map's next insert or removal.
+    /// Returns the link to the value, after inserting the result of `make` if the entry is
+    /// vacant. The link is valid until the map's next insert or removal.
     ///
     /// # Errors
     ///
-    /// As [`or_insert`](Self::or_insert).
+    /// Same as [`or_insert`](Self::or_insert).
     pub fn or_insert_link(self, make: impl FnOnce() -> V) -> Result<Link<V>> {
         match self {
             Self::Occupied(entry) => Ok(entry.link()),
@@ -119,11 +119,11 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         }
     }
 
-    /// Changes the value, if there is one.
+    /// Modifies the value if the entry is occupied.
     ///
     /// # Errors
     ///
-    /// The value is damaged.
+    /// Fails if the value is damaged.
     pub fn and_modify(mut self, change: impl FnOnce(&mut V)) -> Result<Self> {
         if let Self::Occupied(entry) = &mut self {
             change(entry.get_mut()?);
@@ -133,17 +133,17 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
 }
 
 impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
-    /// What the key was asked for by.
+    /// Returns the query that this entry was looked up by.
     #[must_use]
     pub fn query(&self) -> &Q {
         self.query
     }
 
-    /// Puts the entry there. The value, to change it.
+    /// Inserts the key with `value`, and returns the value for modification.
     ///
     /// # Errors
     ///
-    /// The map is damaged, or the file cannot grow.
+    /// Fails if the map is damaged or the file cannot grow.
     pub fn insert(self, value: V) -> Result<&'a mut V> {
         self.tx.expect_owned(&value)?;
         let key = K::store(self.tx, self.query)?;
@@ -153,12 +153,12 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
         slot.value_mut::<K, V>(self.tx)
     }
 
-    /// The same, with the link to the value, good until the map's next insert or
-    /// removal.
+    /// Does the same, and returns the link to the value, valid until the map's next insert
+    /// or removal.
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn insert_link(self, value: V) -> Result<Link<V>> {
         self.tx.expect_owned(&value)?;
         let key = K::store(self.tx, self.query)?;
@@ -170,52 +170,52 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
 }
 
 impl<'a, K: crate::collections::StoredKey, V: Persist> OccupiedEntry<'a, '_, K, V> {
-    /// The stored key.
+    /// Returns the stored key.
     ///
     /// # Errors
     ///
-    /// It is damaged.
+    /// Fails if it is damaged.
     pub fn key(&self) -> Result<&K> {
         self.tx.at(self.place.key())
     }
 
-    /// The value.
+    /// Returns the value.
     ///
     /// # Errors
     ///
-    /// It is damaged.
+    /// Fails if it is damaged.
     pub fn get(&self) -> Result<&V> {
         self.tx.at(self.place.value())
     }
 
-    /// The link to the value, good until the map's next insert or removal.
+    /// Returns the link to the value, valid until the map's next insert or removal.
     pub fn link(&self) -> Link<V> {
         self.place.value()
     }
 
-    /// The value, to change it.
+    /// Returns the value for modification.
     ///
     /// # Errors
     ///
-    /// The map or the value is damaged.
+    /// Fails if the map or the value is damaged.
     pub fn get_mut(&mut self) -> Result<&mut V> {
         self.place.open(self.tx)?.value_mut::<K, V>(self.tx)
     }
 
-    /// The value, to change it as long as the transaction is borrowed.
+    /// Returns the value for modification, for as long as the transaction is borrowed.
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn into_mut(self) -> Result<&'a mut V> {
         self.place.open(self.tx)?.value_mut::<K, V>(self.tx)
     }
 
-    /// Replaces the value. The old one is the caller's then.
+    /// Replaces the value, and returns the old one to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn insert(&mut self, value: V) -> Result<V> {
         self.tx.expect_owned(&value)?;
         let old = self.tx.value(self.place.value())?;
@@ -223,22 +223,24 @@ impl<'a, K: crate::collections::StoredKey, V: Persist> OccupiedEntry<'a, '_, K, 
         Ok(old)
     }
 
-    /// Takes the entry out and releases the key. The value is the caller's then.
+    /// Removes the entry, releases the key, and returns the value to the caller, who then
+    /// owns it.
     ///
     /// # Errors
     ///
-    /// The map, or what the key owns, is damaged.
+    /// Fails if the map, or anything that the key owns, is damaged.
     pub fn remove(self) -> Result<V> {
         let (key, value) = self.map.take(self.tx, &self.place)?;
         self.tx.release(key)?;
         Ok(value)
     }
 
-    /// Takes the entry out. Key and value are the caller's then.
+    /// Removes the entry, and returns the key and the value to the caller, who then owns
+    /// both.
     ///
     /// # Errors
     ///
-    /// The map is damaged, or the file cannot grow.
+    /// Fails if the map is damaged or the file cannot grow.
     pub fn remove_entry(self) -> Result<(K, V)> {
         self.map.take(self.tx, &self.place)
     }

@@ -1,4 +1,4 @@
-//! Going through all entries.
+//! Iterates over all entries.
 
 use std::iter::FusedIterator;
 
@@ -10,18 +10,18 @@ use super::control::{self, GROUP};
 use super::layout::Shard;
 use super::lookup::{Reader, WorkLimit, value_at};
 
-/// Where the entries lie, one after the other. Ends after an error.
+/// Yields the offset of each entry in turn; ends after an error.
 struct Places<'a, K: Persist, V: Persist> {
     reader: Reader<'a, K, V>,
-    /// The shard after the one that is looked through.
+    /// The shard after the current one.
     next_shard: u64,
     shard: Option<&'a Shard<K, V>>,
     groups: &'a [[u8; 16]],
-    /// The group after the one that `entries` is of.
+    /// The group after the one that `entries` describes.
     next_group: usize,
-    /// Slots of the group that are still to come.
+    /// The slots of the current group that are still to be visited.
     entries: u32,
-    /// Entries that are still to come.
+    /// Number of entries still to be visited, as the header says.
     left: u64,
     budget: WorkLimit,
     is_over: bool,
@@ -82,8 +82,8 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
         place
     }
 
-    /// What is left, as far as the header is right: only an upper bound is
-    /// told, so that nobody takes memory for it.
+    /// Returns an upper bound only, taken from the header. The header may be wrong, and a
+    /// lower bound would make callers allocate by it.
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, if self.is_over { Some(0) } else { usize::try_from(self.left.saturating_add(1)).ok() })
     }
@@ -94,22 +94,23 @@ fn miscounted(expected: &str, found: &str) -> crate::error::Error {
     ErrorKind::corrupt("flagstone::HashTable", 0, expected, found)
 }
 
-/// The entries of a [`HashMap`](super::HashMap), in no order that can be relied
-/// on: `(key, value)`, or an error, after which nothing comes.
+/// Iterator over the entries of a [`HashMap`](super::HashMap), in arbitrary order.
+/// Yields `(key, value)`, or an error and then nothing more.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Iter<'a, K: Persist, V: Persist> {
     places: Places<'a, K, V>,
 }
 
-/// The keys of a [`HashMap`](super::HashMap) or [`HashSet`](super::HashSet), in
-/// no order that can be relied on; or an error, after which nothing comes.
+/// Iterator over the keys of a [`HashMap`](super::HashMap) or
+/// [`HashSet`](super::HashSet), in arbitrary order. Yields nothing more after an
+/// error.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Keys<'a, K: Persist, V: Persist> {
     places: Places<'a, K, V>,
 }
 
-/// The values of a [`HashMap`](super::HashMap), in no order that can be relied
-/// on; or an error, after which nothing comes.
+/// Iterator over the values of a [`HashMap`](super::HashMap), in arbitrary order.
+/// Yields nothing more after an error.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Values<'a, K: Persist, V: Persist> {
     places: Places<'a, K, V>,

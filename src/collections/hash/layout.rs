@@ -1,4 +1,4 @@
-//! How a hash table lies in the heap: header, directory, segments, shards,
+//! Layout of a hash table in the heap: header, directory, segments, shards,
 //! entries, and what each of them owns.
 
 use std::marker::PhantomData;
@@ -8,17 +8,17 @@ use crate::persist::{Blocks, Element, Field, Link, Owned, Persist, Reach, words}
 
 use super::control::GROUP;
 
-/// Shards that a segment of the directory has room for; only the first segment
-/// may be shorter, and grows up to this.
+/// Number of shards in a segment of the directory. Only the first segment may be
+/// shorter; it grows up to this.
 pub(super) const SEGMENT: u64 = 512;
 
-/// Bytes behind the tags of a shard: its counts.
+/// Bytes after the tags of a shard, which hold its counts.
 pub(super) const COUNTS: u64 = 8;
 
-/// What maps and sets have in common; a set's values have no bytes.
+/// The header of a map or a set; the values of a set have no bytes.
 #[repr(C)]
 pub(super) struct Table<K: Persist, V: Persist> {
-    /// Its capacity; those that no shard needs are zero.
+    /// All segments up to the directory's capacity; unused ones are zero.
     pub(super) directory: Link<[Segment<K, V>]>,
     /// Number of shards.
     pub(super) shards: u64,
@@ -31,33 +31,32 @@ crate::persist::persist_own!(
     owner Self::own
 );
 
-/// A part of the directory.
+/// A segment of the directory.
 #[repr(C)]
 pub(super) struct Segment<K: Persist, V: Persist> {
-    /// Its capacity; those that are not there yet are zero.
+    /// All shards up to the segment's capacity; unused ones are zero.
     pub(super) shards: Link<[Shard<K, V>]>,
 }
 
 crate::persist::persist_own!(Segment<K, V> as "flagstone::HashSegment" { shards } owner Self::own);
 
-/// A table of its own for some of the hashes.
+/// A separate open-addressing table for a part of the hashes.
 #[repr(C)]
 pub(super) struct Shard<K: Persist, V: Persist> {
-    /// A tag for each slot, up to a multiple of 16; then the counts.
+    /// One tag for each slot, padded to a multiple of 16, then the counts.
     pub(super) tags: Link<[u8]>,
-    /// The slots, in up to three allocations, so that the sizes of allocations
-    /// are few and what one shard leaves fits another; those without an entry
-    /// are zero.
+    /// The slots, in up to three allocations, which keeps the number of block sizes small:
+    /// another shard can reuse what one frees. Slots without an entry are zero.
     pub(super) slots: [Blocks<HashEntry<K, V>>; 3],
 }
 
 crate::persist::persist_own!(Shard<K, V> as "flagstone::HashShard" { tags, slots } owner Self::own);
 
-/// A key and its value, one behind the other, each at its alignment.
+/// A key followed by its value, each at its own alignment.
 pub(super) struct HashEntry<K, V>(PhantomData<fn() -> (K, V)>);
 
 impl<K: Persist, V: Persist> HashEntry<K, V> {
-    /// Bytes from the key to the value.
+    /// Offset of the value from the key.
     pub(super) const VALUE_AT: u64 = size_of::<K>().next_multiple_of(align_of::<V>()) as u64;
 }
 
@@ -101,12 +100,12 @@ impl<K: Persist, V: Persist> Element for HashEntry<K, V> {
 }
 
 impl<K: Persist, V: Persist> Table<K, V> {
-    /// No entries, and no allocation.
+    /// Returns an empty one without an allocation.
     pub(super) fn new() -> Self {
         Self { directory: Link::null(), shards: 0, len: 0 }
     }
 
-    /// Refuses numbers that contradict each other.
+    /// Returns an error if the header's numbers contradict each other.
     #[inline(always)]
     pub(super) fn expect_sound(&self) -> Result<()> {
         let room = self.directory.len().saturating_mul(SEGMENT);
@@ -146,23 +145,23 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Self { tags: Link::null(), slots: [Blocks::null(); 3] }
     }
 
-    /// Slots.
+    /// Returns the number of slots.
     #[inline(always)]
     pub(super) fn capacity(&self) -> u64 {
         let [first, second, third] = self.slots.map(Blocks::count);
         first.wrapping_add(second).wrapping_add(third)
     }
 
-    /// Whether the tags fit the slots.
+    /// Returns whether the number of tags matches the number of slots.
     #[inline(always)]
     pub(super) fn is_sound(&self) -> bool {
         let capacity = self.capacity();
-        // A capacity that is 0, or that wraps around, is too large here.
+        // A capacity that is 0, or that wraps around, fails the first comparison.
         capacity.wrapping_sub(1) < 1 << 48
             && self.tags.len() == ((capacity + (GROUP - 1)) & !(GROUP - 1)) + COUNTS
     }
 
-    /// Refuses tags that do not fit the slots.
+    /// Returns an error if the number of tags does not match the number of slots.
     #[inline]
     pub(super) fn expect_sound(&self) -> Result<()> {
         if self.is_sound() { Ok(()) } else { Err(self.unsound()) }
@@ -181,7 +180,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         )
     }
 
-    /// Which of the allocations slot `slot` is in, and its index there.
+    /// Returns the allocation that holds slot `slot`, and the slot's index in it.
     #[inline(always)]
     pub(super) fn part_of(&self, slot: u64) -> (Blocks<HashEntry<K, V>>, u64) {
         let first = self.slots[0].count();
@@ -192,15 +191,15 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         (self.slots[part], slot.wrapping_sub(before))
     }
 
-    /// Where slot `slot` lies. Numbers of a damaged shard may give any offset;
-    /// it is tested like each when it is followed.
+    /// Returns the offset of slot `slot`. A damaged shard may yield any offset; it is
+    /// validated, as every link is, when it is followed.
     #[inline(always)]
     pub(super) fn slot_offset(&self, slot: u64) -> u64 {
         let (part, index) = self.part_of(slot);
         part.offset().wrapping_add(index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES))
     }
 
-    /// A tag at a slot that the shard does not have, or none where one must be.
+    /// Builds the error for a tag without a slot, or a missing tag.
     #[cold]
     pub(super) fn bad_tags(
         &self,

@@ -1,4 +1,4 @@
-//! Finding an entry.
+//! Finds entries.
 
 use std::cell::Cell;
 
@@ -10,34 +10,34 @@ use super::control::{self, EMPTY, GROUP};
 use super::layout::{HashEntry, SEGMENT, Segment, Shard, Table};
 use crate::collections::key::{HashSeed, Key};
 
-/// A table whose header was tested, with its directory at hand.
+/// A table with a validated header and its directory resolved.
 pub(super) struct Reader<'a, K: Persist, V: Persist> {
     pub(super) tx: &'a Image,
     directory: &'a [Segment<K, V>],
     shards: u64,
-    /// Bits of a hash that may number a shard.
+    /// Mask of the hash bits that may number a shard.
     mask: u64,
     seed: HashSeed,
     pub(super) len: u64,
 }
 
-/// An entry that was found.
+/// An entry that a lookup found.
 pub(super) struct Match<'a, K> {
     pub(super) key: &'a K,
     pub(super) slot: u64,
-    /// Where it lies.
+    /// The entry's offset in the heap.
     pub(super) offset: u64,
 }
 
 impl<K: Persist, V: Persist> Table<K, V> {
-    /// Linear hashing: as many low bits as number a shard or the one that it will
-    /// be split into.
+    /// Returns the mask of linear hashing: enough low bits to number every shard, and the
+    /// ones that the current shards will be split into.
     #[inline(always)]
     pub(super) fn mask(&self) -> u64 {
         u64::MAX >> self.shards.leading_zeros().min(63)
     }
 
-    /// The shard for a hash; there is at least one.
+    /// Returns the index of the shard for a hash; the table must have a shard.
     pub(super) fn shard_of(&self, hash: u64) -> u64 {
         shard_of(hash, self.mask(), self.shards)
     }
@@ -49,9 +49,10 @@ fn shard_of(hash: u64, mask: u64, shards: u64) -> u64 {
     if index < shards { index } else { hash & (mask >> 1) }
 }
 
-/// What a heap has room for, less the shards that were seen. A directory may
-/// name the same shard any number of times: whoever walks through all of them
-/// would never come to the end.
+/// Bounds a walk over all shards by the size of the heap: the heap's bytes minus
+/// the blocks of the shards visited so far. A damaged directory may name the same
+/// shard any number of times, and without the limit a walk would practically never
+/// end.
 pub(super) struct WorkLimit {
     left_bytes: u64,
 }
@@ -61,7 +62,7 @@ impl WorkLimit {
         Self { left_bytes: tx.heap_bytes() }
     }
 
-    /// Takes the blocks of a shard off.
+    /// Subtracts the blocks of a shard.
     pub(super) fn spend<K: Persist, V: Persist>(&mut self, shard: &Shard<K, V>) -> Result<()> {
         let slots = shard.slots.iter().map(|part| part.len_bytes());
         let len_bytes = slots.fold(shard.tags.len(), u64::saturating_add);
@@ -77,7 +78,7 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
     #[inline(always)]
     pub(super) fn new(tx: &'a Image, table: &Table<K, V>) -> Result<Self> {
         let directory = match tx.fast(table.directory) {
-            // What `expect_sound` asks for, where there is a directory.
+            // The same conditions as in `expect_sound`, for a table with a directory.
             Some(directory) if table.shards.wrapping_sub(1) < directory.len() as u64 * SEGMENT => {
                 directory
             }
@@ -87,7 +88,7 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
         Ok(Self { tx, directory, shards, mask, seed: HashSeed::new(tx), len: table.len })
     }
 
-    /// Number of shards.
+    /// Returns the number of shards.
     pub(super) fn shards(&self) -> u64 {
         self.shards
     }
@@ -100,14 +101,14 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
         self.seed.hash_query::<K, Q>(query)
     }
 
-    /// The link to shard `index`.
+    /// Returns the link to shard `index`.
     #[inline(always)]
     fn link(&self, index: u64) -> Option<Link<Shard<K, V>>> {
         let segment = self.directory.get((index / SEGMENT) as usize)?;
         segment.shards.index(index % SEGMENT)
     }
 
-    /// The shard `index`, its shape tested.
+    /// Returns shard `index` after validating its shape.
     pub(super) fn shard(&self, index: u64) -> Result<&'a Shard<K, V>> {
         let Some(link) = self.link(index) else { return Err(self.no_shard(index)) };
         let shard = self.tx.at(link)?;
@@ -121,12 +122,12 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
         ErrorKind::corrupt("directory of a flagstone::HashTable", 0, expected, "none")
     }
 
-    /// The entry that `query` asks for.
+    /// Finds the entry for `query`.
     ///
-    /// The tests that each link needs would make a lookup three times as long,
-    /// and a processor overlaps the cache misses of as many lookups as it has
-    /// room for. So what quick tests cannot decide, an error too, is looked up
-    /// again by the careful ones.
+    /// Full validation of every link would make a lookup take three times as long; a
+    /// processor overlaps the cache misses of as many lookups as fit in its window. The
+    /// fast path therefore does only cheap checks. Whatever these cannot decide, including
+    /// every error, is looked up again with full validation.
     #[inline(always)]
     pub(super) fn find<Q: ?Sized>(&self, query: &Q) -> Result<Option<Match<'a, K>>>
     where
@@ -135,7 +136,7 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
         self.find_hashed(self.hash_of(query), query)
     }
 
-    /// The same, by the hash of `query`.
+    /// Does the same for a query whose hash is known.
     #[inline(always)]
     pub(super) fn find_hashed<Q: ?Sized>(
         &self,
@@ -181,7 +182,7 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
     }
 }
 
-/// Asked where quick tests cannot tell.
+/// Finds the directory with full validation, where the fast path cannot decide.
 #[cold]
 #[inline(never)]
 fn directory_of<'a, K: Persist, V: Persist>(
@@ -192,9 +193,9 @@ fn directory_of<'a, K: Persist, V: Persist>(
     if table.shards == 0 { Ok(&[]) } else { tx.at(table.directory) }
 }
 
-/// Probes for an entry: its slot and key; `None` in place of an answer as soon
-/// as one of the functions has none. Ends after each group was seen once,
-/// whatever the tags are.
+/// Probes for an entry and returns its slot and key, or `None` as soon as one of
+/// the functions returns `None`. Ends after visiting each group once, whatever the
+/// tags are.
 #[inline(always)]
 fn probe<'a, K: 'a>(
     groups: &[[u8; 16]],
@@ -224,19 +225,19 @@ fn probe<'a, K: 'a>(
 }
 
 impl<K: Persist, V: Persist> Shard<K, V> {
-    /// The groups of tags.
+    /// Returns the groups of tags.
     #[inline]
     pub(super) fn groups<'a>(&self, tx: &'a Image) -> Result<&'a [[u8; 16]]> {
         Ok(tx.at(self.tags)?.as_chunks().0)
     }
 
-    /// The link to the key in slot `slot`, if there is such a slot.
+    /// Returns the link to the key in slot `slot`, or `None` if there is no such slot.
     #[inline(always)]
     fn key_link(&self, slot: u64) -> Option<Link<K>> {
         (slot < self.capacity()).then(|| Link::from_parts(self.slot_offset(slot), 1))
     }
 
-    /// The key in slot `slot`.
+    /// Returns the key in slot `slot`.
     pub(super) fn key<'a>(&self, tx: &'a Image, slot: u64) -> Result<&'a K> {
         match self.key_link(slot) {
             Some(link) => tx.at(link),
@@ -249,7 +250,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Match { key, slot, offset: self.slot_offset(slot) }
     }
 
-    /// The entry with this hash that `query` asks for, by the careful tests.
+    /// Finds the entry for `query`, which has this hash, with full validation.
     fn find<'a, Q: ?Sized>(
         &self,
         tx: &'a Image,
@@ -271,13 +272,13 @@ impl<K: Persist, V: Persist> Shard<K, V> {
     }
 }
 
-/// The link to the value of the entry at `offset`.
+/// Returns the link to the value of the entry at `offset`.
 #[inline(always)]
 pub(super) fn value_at<K: Persist, V: Persist>(offset: u64) -> Link<V> {
     Link::from_parts(offset.wrapping_add(HashEntry::<K, V>::VALUE_AT), 1)
 }
 
-/// The value of the entry at `offset`.
+/// Returns the value of the entry at `offset`.
 #[inline(always)]
 pub(super) fn value_in<K: Persist, V: Persist>(tx: &Image, offset: u64) -> Result<&V> {
     let link = value_at::<K, V>(offset);

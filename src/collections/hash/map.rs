@@ -1,4 +1,4 @@
-//! The map's face, as far as it only reads.
+//! The read-only methods of hash maps.
 
 use crate::error::Result;
 use crate::image::Image;
@@ -10,15 +10,15 @@ use super::layout::Table;
 use super::lookup::{Reader, value_at, value_in};
 use crate::collections::key::{Key, StoredKey};
 
-/// A hash map, as `std::collections::HashMap`, whose entries lie in the store.
+/// A hash map like `std::collections::HashMap`, whose entries live in the store.
 ///
-/// What only reads is here; what changes is on [`Link<HashMap<K, V>>`](Link).
-/// Keys are looked up by reference, as [`Key`] says: a `u64` by `&u64`, a
-/// [`Text`](crate::Text) by `&str`.
+/// Methods that only read are here; methods that modify are on
+/// [`Link<HashMap<K, V>>`](Link). Keys are looked up by reference, as described at
+/// [`Key`]: a `u64` by `&u64`, a [`Text`](crate::Text) by `&str`.
 ///
-/// A lookup takes one or two cache misses, allocates nothing and takes no lock.
-/// An insert moves the entries of two shards at most, which have some tens of
-/// kilobytes each, however large the map is.
+/// A lookup takes one or two cache misses, and neither allocates nor locks. An
+/// insert moves the entries of at most two shards, some tens of kilobytes each,
+/// however large the map is.
 ///
 /// ```
 /// use flagstone::{Store, Text, collections::HashMap};
@@ -47,18 +47,18 @@ use crate::collections::key::{Key, StoredKey};
 /// # Ok(()) }
 /// ```
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
-/// | `std` | why not, and what instead |
+/// | `std` | reason, and what to use instead |
 /// | --- | --- |
 /// | `with_hasher`, `hasher`, … | the hash is part of the file: SipHash-1-3 with the store's own key |
 /// | `Clone`, `PartialEq`, `Debug`, `Index` | they need the transaction; use [`iter`](Self::iter) and [`get`](Self::get) |
-/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`extend`](Link::extend) |
+/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail and do not take a transaction; use [`extend`](Link::extend) |
 /// | `IntoIterator`, `into_keys`, `into_values` | [`drain`](Link::drain) |
-/// | `iter_mut`, `values_mut` | one `&mut` at a time can be borrowed from a transaction; use [`retain`](Link::retain), or `link` for each key |
+/// | `iter_mut`, `values_mut` | a transaction lends one `&mut` at a time; use [`retain`](Link::retain), or `link` for each key |
 /// | `get_disjoint_mut` | [`link`](Self::link) for each key, then [`WriteTx::get_disjoint_mut`] |
-/// | `extract_if` | [`retain`](Link::retain), or `remove` for the keys that were found |
-/// | `try_reserve` | [`reserve`](Link::reserve) returns an error by itself |
+/// | `extract_if` | [`retain`](Link::retain), or `remove` for the keys found |
+/// | `try_reserve` | [`reserve`](Link::reserve) already returns an error |
 /// | `shrink_to` | [`shrink_to_fit`](Link::shrink_to_fit) |
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
@@ -68,8 +68,8 @@ pub struct HashMap<K: Persist, V: Persist> {
 
 crate::persist::persist_own!(HashMap<K, V> as "flagstone::HashMap" { table });
 
-/// A map with what a lookup needs at hand, for many of them: the header was
-/// tested, the directory found.
+/// A map prepared for many lookups: the header is validated and the directory
+/// resolved.
 #[must_use = "it was made to look keys up"]
 pub struct HashMapReader<'a, K: Persist, V: Persist> {
     reader: Reader<'a, K, V>,
@@ -82,26 +82,26 @@ impl<K: Persist, V: Persist> Default for HashMap<K, V> {
 }
 
 impl<K: Persist, V: Persist> HashMap<K, V> {
-    /// No entries, and no allocation.
+    /// Returns an empty one without an allocation.
     pub fn new() -> Self {
         Self { table: Table::new() }
     }
 
-    /// Number of entries.
+    /// Returns the number of entries.
     #[inline]
     #[must_use]
     pub fn len(&self) -> u64 {
         self.table.len
     }
 
-    /// Whether there are no entries.
+    /// Returns whether there are no entries.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The map with what a lookup needs at hand.
+    /// Prepares the map for many lookups.
     ///
     /// ```
     /// # use flagstone::{Store, collections::HashMap};
@@ -121,17 +121,17 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
     ///
     /// # Errors
     ///
-    /// The map is damaged.
+    /// Fails if the map is damaged.
     #[inline(always)]
     pub fn reader<'a>(&self, tx: &'a Image) -> Result<HashMapReader<'a, K, V>> {
         Ok(HashMapReader { reader: Reader::new(tx, &self.table)? })
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
     ///
-    /// The map, or the entry, is damaged.
+    /// Fails if the map or the entry is damaged.
     #[inline(always)]
     pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, query: &Q) -> Result<Option<&'a V>>
     where
@@ -140,11 +140,11 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
         self.reader(tx)?.get(query)
     }
 
-    /// The stored key and its value.
+    /// Returns the stored key and its value.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     #[inline]
     pub fn get_key_value<'a, Q: ?Sized>(
         &self,
@@ -157,11 +157,11 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
         self.reader(tx)?.get_key_value(query)
     }
 
-    /// Whether there is such a key.
+    /// Returns whether the map has the key.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     #[inline]
     pub fn contains_key<Q: ?Sized>(&self, tx: &Image, query: &Q) -> Result<bool>
     where
@@ -170,12 +170,12 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
         self.reader(tx)?.contains_key(query)
     }
 
-    /// The link to the value of a key, to change it in place, or a collection
-    /// in it. It is good until the map's next insert or removal.
+    /// Returns the link to the value of a key, to modify the value, or a collection in it,
+    /// in place. The link is valid until the map's next insert or removal.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     #[inline]
     pub fn link<Q: ?Sized>(&self, tx: &Image, query: &Q) -> Result<Option<Link<V>>>
     where
@@ -184,66 +184,66 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
         self.reader(tx)?.link(query)
     }
 
-    /// All entries, in no order that can be relied on.
+    /// Returns an iterator over all entries, in arbitrary order.
     ///
     /// # Errors
     ///
-    /// The map is damaged.
+    /// Fails if the map is damaged.
     pub fn iter<'a>(&self, tx: &'a Image) -> Result<Iter<'a, K, V>> {
         Ok(self.reader(tx)?.iter())
     }
 
-    /// All keys, in no order that can be relied on.
+    /// Returns an iterator over all keys, in arbitrary order.
     ///
     /// # Errors
     ///
-    /// The map is damaged.
+    /// Fails if the map is damaged.
     pub fn keys<'a>(&self, tx: &'a Image) -> Result<Keys<'a, K, V>> {
         Ok(Keys::new(Reader::new(tx, &self.table)?))
     }
 
-    /// All values, in no order that can be relied on.
+    /// Returns an iterator over all values, in arbitrary order.
     ///
     /// # Errors
     ///
-    /// The map is damaged.
+    /// Fails if the map is damaged.
     pub fn values<'a>(&self, tx: &'a Image) -> Result<Values<'a, K, V>> {
         Ok(Values::new(Reader::new(tx, &self.table)?))
     }
 }
 
 impl<K: StoredKey, V: Persist> HashMap<K, V> {
-    /// Entries that there is room for before shards grow. Looks at each shard:
-    /// linear in the map's size, by a small factor.
+    /// Returns how many entries fit before a shard must grow. Visits every shard: linear in
+    /// the map's size, with a small factor.
     ///
     /// # Errors
     ///
-    /// The map is damaged.
+    /// Fails if the map is damaged.
     pub fn capacity(&self, tx: &Image) -> Result<u64> {
         Reader::new(tx, &self.table)?.capacity()
     }
 }
 
 impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
-    /// As [`HashMap::len`].
+    /// See [`HashMap::len`].
     #[inline]
     #[must_use]
     pub fn len(&self) -> u64 {
         self.reader.len
     }
 
-    /// As [`HashMap::is_empty`].
+    /// See [`HashMap::is_empty`].
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// As [`HashMap::get`].
+    /// Same as [`HashMap::get`].
     ///
     /// # Errors
     ///
-    /// As [`HashMap::get`].
+    /// Same as [`HashMap::get`].
     #[inline(always)]
     pub fn get<Q: ?Sized>(&self, query: &Q) -> Result<Option<&'a V>>
     where
@@ -253,11 +253,11 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
         value_in::<K, V>(self.reader.tx, hit.offset).map(Some)
     }
 
-    /// As [`HashMap::get_key_value`].
+    /// See [`HashMap::get_key_value`].
     ///
     /// # Errors
     ///
-    /// As [`HashMap::get`].
+    /// Same as [`HashMap::get`].
     #[inline]
     pub fn get_key_value<Q: ?Sized>(&self, query: &Q) -> Result<Option<(&'a K, &'a V)>>
     where
@@ -267,11 +267,11 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
         Ok(Some((hit.key, value_in::<K, V>(self.reader.tx, hit.offset)?)))
     }
 
-    /// As [`HashMap::contains_key`].
+    /// See [`HashMap::contains_key`].
     ///
     /// # Errors
     ///
-    /// As [`HashMap::get`].
+    /// Same as [`HashMap::get`].
     #[inline]
     pub fn contains_key<Q: ?Sized>(&self, query: &Q) -> Result<bool>
     where
@@ -280,11 +280,11 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
         Ok(self.reader.find(query)?.is_some())
     }
 
-    /// As [`HashMap::link`].
+    /// See [`HashMap::link`].
     ///
     /// # Errors
     ///
-    /// As [`HashMap::get`].
+    /// Same as [`HashMap::get`].
     #[inline]
     pub fn link<Q: ?Sized>(&self, query: &Q) -> Result<Option<Link<V>>>
     where
@@ -293,7 +293,7 @@ impl<'a, K: Persist, V: Persist> HashMapReader<'a, K, V> {
         Ok(self.reader.find(query)?.map(|hit| value_at::<K, V>(hit.offset)))
     }
 
-    /// As [`HashMap::iter`].
+    /// See [`HashMap::iter`].
     pub fn iter(&self) -> Iter<'a, K, V> {
         Iter::new(self.reader)
     }
@@ -308,11 +308,11 @@ impl<K: Persist, V: Persist> Clone for HashMapReader<'_, K, V> {
 impl<K: Persist, V: Persist> Copy for HashMapReader<'_, K, V> {}
 
 impl<K: StoredKey, V: Persist> HashMap<K, V> {
-    /// No entries, with room for `capacity` of them.
+    /// Returns an empty map with capacity for `capacity` entries.
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn with_capacity(tx: &mut WriteTx<'_>, capacity: u64) -> Result<Self> {
         let mut table = Table::new();
         table.make_room(tx, capacity)?;

@@ -1,4 +1,4 @@
-//! The map's face, as far as it changes.
+//! The modifying methods of hash maps.
 
 use std::borrow::Borrow;
 
@@ -18,12 +18,12 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         self.field(FieldOf::new(std::mem::offset_of!(HashMap<K, V>, table), |map| &map.table))
     }
 
-    /// Inserts a value. A key that was there keeps its place, and its old value
-    /// is returned: it belongs to the caller.
+    /// Inserts a value. An existing key stays as it is stored, and its old value is
+    /// returned to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// The map is damaged, or the file cannot grow.
+    /// Fails if the map is damaged or the file cannot grow.
     pub fn insert<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q, value: V) -> Result<Option<V>>
     where
         K: Key<Q>,
@@ -42,11 +42,11 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         Ok(None)
     }
 
-    /// Takes a key out and releases it; its value is the caller's then.
+    /// Removes a key, releases it, and returns its value to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// The map, or what the key owns, is damaged.
+    /// Fails if the map, or anything that the key owns, is damaged.
     pub fn remove<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q) -> Result<Option<V>>
     where
         K: Key<Q>,
@@ -56,11 +56,11 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         Ok(Some(value))
     }
 
-    /// Takes a key and its value out; both are the caller's then.
+    /// Removes a key, and returns it and its value to the caller, who then owns both.
     ///
     /// # Errors
     ///
-    /// The map or the entry is damaged, or the file cannot grow.
+    /// Fails if the map or the entry is damaged, or the file cannot grow.
     pub fn remove_entry<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q) -> Result<Option<(K, V)>>
     where
         K: Key<Q>,
@@ -75,11 +75,11 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         Ok(entry)
     }
 
-    /// The value of a key, to change it.
+    /// Returns the value of a key for modification.
     ///
     /// # Errors
     ///
-    /// The map or the value is damaged.
+    /// Fails if the map or the value is damaged.
     pub fn get_mut<'a, Q: ?Sized>(
         self,
         tx: &'a mut WriteTx<'_>,
@@ -94,7 +94,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         }
     }
 
-    /// The place of a key, to look at it and fill it or change it.
+    /// Returns the entry of a key, occupied or vacant.
     ///
     /// ```
     /// # use flagstone::{Store, collections::HashMap};
@@ -111,7 +111,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// The map is damaged.
+    /// Fails if the map is damaged.
     pub fn entry<'a, 'tx, Q: ?Sized>(
         self,
         tx: &'a mut WriteTx<'tx>,
@@ -124,8 +124,8 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         Ok(Entry::new(self, tx, query, sought))
     }
 
-    /// The link to the value of a key; where there is none, `make` makes one
-    /// first. It is good until the map's next insert or removal.
+    /// Returns the link to the value of a key, after inserting the result of `make` if the
+    /// key is missing. The link is valid until the map's next insert or removal.
     ///
     /// ```
     /// use flagstone::{Store, collections::{HashMap, Vec}};
@@ -145,7 +145,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn link_or_insert_with<Q: ?Sized>(
         self,
         tx: &mut WriteTx<'_>,
@@ -158,23 +158,24 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         self.entry(tx, query)?.or_insert_link(make)
     }
 
-    /// Keeps the entries that `keep` says yes to, and releases the others with
-    /// all they own. The values may be changed.
+    /// Keeps the entries for which `keep` returns true, and releases the others with
+    /// everything that they own. `keep` may modify the values.
     ///
     /// # Errors
     ///
-    /// The map, or what is released, is damaged.
+    /// Fails if the map, or anything that is released, is damaged.
     pub fn retain(
         self,
         tx: &mut WriteTx<'_>,
         mut keep: impl FnMut(&K, &mut V) -> bool,
     ) -> Result<()> {
         self.table().retain(tx, |tx, place| {
-            // Copies: a transaction lends one exclusive reference, or shared ones.
+            // Copies, because a transaction lends either one exclusive reference or shared ones.
             let (key, before) = (tx.value(place.key())?, tx.value(place.value())?);
             let mut value = tx.value(place.value())?;
             let keeps = keep(&key, &mut value);
-            // Also of an entry that goes: what was taken out of its value is not released.
+            // Stored for a removed entry too. Otherwise whatever `keep` moved out of the value
+            // would be released with the entry.
             if bytes_of(&value) != bytes_of(&before) {
                 tx.expect_owned(&value)?;
                 place.open(tx)?.put_value::<K, V>(tx, value)?;
@@ -183,8 +184,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         })
     }
 
-    /// Inserts the entries of an iterator. Values that they replace are
-    /// released.
+    /// Inserts the entries of an iterator. Releases the values that they replace.
     ///
     /// ```
     /// # use flagstone::{Store, collections::HashMap};
@@ -199,7 +199,7 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn extend<Q: ?Sized, B: Borrow<Q>>(
         self,
         tx: &mut WriteTx<'_>,
@@ -216,12 +216,12 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         Ok(())
     }
 
-    /// Takes all entries out, which become the caller's. All of them are in
-    /// memory at once.
+    /// Removes all entries, and returns them to the caller, who then owns them. Holds all
+    /// of them in memory at once.
     ///
     /// # Errors
     ///
-    /// The map or an entry is damaged.
+    /// Fails if the map or an entry is damaged.
     pub fn drain(self, tx: &mut WriteTx<'_>) -> Result<Vec<(K, V)>> {
         let offsets = self.table().header(tx)?.offsets(tx)?;
         let entries = offsets.into_iter().map(|offset| capacity::entry_at(tx, offset));
@@ -230,33 +230,33 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         Ok(entries)
     }
 
-    /// Releases all entries, and gives all memory back.
+    /// Releases all entries and all memory of the map.
     ///
     /// # Errors
     ///
-    /// The map, or what an entry owns, is damaged.
+    /// Fails if the map, or anything that an entry owns, is damaged.
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.table().clear(tx)
     }
 
-    /// Makes room for `more` entries, so that inserting them moves none.
+    /// Reserves capacity for `more` entries, after which inserting them moves no others.
     ///
-    /// Unlike an insert, this takes time and log in proportion to the map.
+    /// Unlike an insert, this takes time and log space in proportion to the map.
     ///
     /// # Errors
     ///
-    /// The map is damaged, or the file cannot grow.
+    /// Fails if the map is damaged or the file cannot grow.
     pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         self.table().update(tx, |table, tx| table.make_room(tx, more))
     }
 
-    /// Gives back room that no entry uses, as far as shards can do without.
+    /// Releases capacity that no entry uses, as far as the shards allow.
     ///
-    /// Unlike a removal, this takes time and log in proportion to the map.
+    /// Unlike a removal, this takes time and log space in proportion to the map.
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve).
+    /// Same as [`reserve`](Self::reserve).
     pub fn shrink_to_fit(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.table().update(tx, Table::shrink)
     }

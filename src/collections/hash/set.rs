@@ -1,4 +1,4 @@
-//! Sets: maps of which the values have no bytes.
+//! Hash sets: maps whose values have no bytes.
 
 use std::borrow::Borrow;
 
@@ -12,13 +12,14 @@ use super::layout::Table;
 use super::lookup::Reader;
 use crate::collections::key::{Key, StoredKey};
 
-/// In place of a value.
+/// Stands for the value of a set.
 pub(super) type Nothing = [u8; 0];
 
-/// A hash set, as `std::collections::HashSet`, whose keys lie in the store.
+/// A hash set like `std::collections::HashSet`, whose keys live in the store.
 ///
-/// What only reads is here; what changes is on [`Link<HashSet<K>>`](Link). It is
-/// a [`HashMap`](super::HashMap) without values, and all that is said there holds.
+/// Methods that only read are here; methods that modify are on
+/// [`Link<HashSet<K>>`](Link). It is a [`HashMap`](super::HashMap) without values,
+/// and everything said there holds here.
 ///
 /// ```
 /// use flagstone::{Store, Text, collections::HashSet};
@@ -36,19 +37,19 @@ pub(super) type Nothing = [u8; 0];
 /// # Ok(()) }
 /// ```
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
-/// | `std` | why not, and what instead |
+/// | `std` | reason, and what to use instead |
 /// | --- | --- |
 /// | `with_hasher`, `hasher`, … | the hash is part of the file: SipHash-1-3 with the store's own key |
-/// | `Clone`, `PartialEq`, `Debug`, `BitOr` and the like | they need the transaction; use [`iter`](Self::iter) and [`contains`](Self::contains) |
-/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`extend`](Link::extend) |
+/// | `Clone`, `PartialEq`, `Debug`, `BitOr` and similar | they need the transaction; use [`iter`](Self::iter) and [`contains`](Self::contains) |
+/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail and do not take a transaction; use [`extend`](Link::extend) |
 /// | `IntoIterator` | [`drain`](Link::drain) |
 /// | `replace` | `take`, then `insert`: equal keys have equal bytes |
 /// | `union`, `symmetric_difference` | chain [`iter`](Self::iter) with [`difference`](Self::difference) |
 /// | `get_or_insert_with`, `entry` | [`insert`](Link::insert), then [`get`](Self::get) |
-/// | `extract_if` | [`retain`](Link::retain), or `take` for the keys that were found |
-/// | `try_reserve` | [`reserve`](Link::reserve) returns an error by itself |
+/// | `extract_if` | [`retain`](Link::retain), or `take` for the keys found |
+/// | `try_reserve` | [`reserve`](Link::reserve) already returns an error |
 /// | `shrink_to` | [`shrink_to_fit`](Link::shrink_to_fit) |
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
@@ -65,30 +66,30 @@ impl<K: Persist> Default for HashSet<K> {
 }
 
 impl<K: Persist> HashSet<K> {
-    /// No keys, and no allocation.
+    /// Returns an empty set without an allocation.
     pub fn new() -> Self {
         Self { table: Table::new() }
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     #[inline]
     #[must_use]
     pub fn len(&self) -> u64 {
         self.table.len
     }
 
-    /// Whether there are no keys.
+    /// Returns whether there are no keys.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether there is such a key.
+    /// Returns whether the map has the key.
     ///
     /// # Errors
     ///
-    /// The set, or the key, is damaged.
+    /// Fails if the set or the key is damaged.
     #[inline]
     pub fn contains<Q: ?Sized>(&self, tx: &Image, query: &Q) -> Result<bool>
     where
@@ -97,11 +98,11 @@ impl<K: Persist> HashSet<K> {
         Ok(self.get(tx, query)?.is_some())
     }
 
-    /// The stored key.
+    /// Returns the stored key.
     ///
     /// # Errors
     ///
-    /// As [`contains`](Self::contains).
+    /// Same as [`contains`](Self::contains).
     #[inline]
     pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, query: &Q) -> Result<Option<&'a K>>
     where
@@ -110,32 +111,32 @@ impl<K: Persist> HashSet<K> {
         Ok(Reader::new(tx, &self.table)?.find(query)?.map(|hit| hit.key))
     }
 
-    /// All keys, in no order that can be relied on.
+    /// Returns an iterator over all keys, in arbitrary order.
     ///
     /// # Errors
     ///
-    /// The set is damaged.
+    /// Fails if the set is damaged.
     pub fn iter<'a>(&self, tx: &'a Image) -> Result<Keys<'a, K, Nothing>> {
         Ok(Keys::new(Reader::new(tx, &self.table)?))
     }
 
-    /// Keys that there is room for before shards grow. Looks at each shard:
-    /// linear in the set's size, by a small factor.
+    /// Returns how many keys fit before a shard must grow. Visits every shard: linear in
+    /// the set's size, with a small factor.
     ///
     /// # Errors
     ///
-    /// The set is damaged.
+    /// Fails if the set is damaged.
     pub fn capacity(&self, tx: &Image) -> Result<u64> {
         Reader::new(tx, &self.table)?.capacity()
     }
 }
 
 impl<K: Key> HashSet<K> {
-    /// The keys that are in both sets.
+    /// Returns the keys that are in both sets.
     ///
     /// # Errors
     ///
-    /// One of the sets is damaged.
+    /// Fails if one of the sets is damaged.
     pub fn intersection<'a>(
         &self,
         tx: &'a Image,
@@ -146,11 +147,11 @@ impl<K: Key> HashSet<K> {
         Ok(few.iter(tx)?.filter_map(move |key| only(key, |key| Ok(many.find(key)?.is_some()))))
     }
 
-    /// The keys that are in this set and not in the other.
+    /// Returns the keys that are in this set and not in the other.
     ///
     /// # Errors
     ///
-    /// One of the sets is damaged.
+    /// Fails if one of the sets is damaged.
     pub fn difference<'a>(
         &self,
         tx: &'a Image,
@@ -160,35 +161,35 @@ impl<K: Key> HashSet<K> {
         Ok(self.iter(tx)?.filter_map(move |key| only(key, |key| Ok(other.find(key)?.is_none()))))
     }
 
-    /// Whether no key is in both sets.
+    /// Returns whether no key is in both sets.
     ///
     /// # Errors
     ///
-    /// One of the sets is damaged.
+    /// Fails if one of the sets is damaged.
     pub fn is_disjoint(&self, tx: &Image, other: &Self) -> Result<bool> {
         Ok(self.intersection(tx, other)?.next().transpose()?.is_none())
     }
 
-    /// Whether each key is in the other set too.
+    /// Returns whether every key is also in the other set.
     ///
     /// # Errors
     ///
-    /// One of the sets is damaged.
+    /// Fails if one of the sets is damaged.
     pub fn is_subset(&self, tx: &Image, other: &Self) -> Result<bool> {
         Ok(self.difference(tx, other)?.next().transpose()?.is_none())
     }
 
-    /// Whether each key of the other set is in this one too.
+    /// Returns whether every key of the other set is also in this one.
     ///
     /// # Errors
     ///
-    /// One of the sets is damaged.
+    /// Fails if one of the sets is damaged.
     pub fn is_superset(&self, tx: &Image, other: &Self) -> Result<bool> {
         other.is_subset(tx, self)
     }
 }
 
-/// The key if the test says yes; an error in any case.
+/// Returns the key if `test` returns true; passes every error on.
 fn only<K>(key: Result<&K>, test: impl FnOnce(&K) -> Result<bool>) -> Option<Result<&K>> {
     match key.and_then(|key| Ok((key, test(key)?))) {
         Ok((key, is_wanted)) => is_wanted.then_some(Ok(key)),
@@ -197,11 +198,11 @@ fn only<K>(key: Result<&K>, test: impl FnOnce(&K) -> Result<bool>) -> Option<Res
 }
 
 impl<K: StoredKey> HashSet<K> {
-    /// No keys, with room for `capacity` of them.
+    /// Returns an empty set with capacity for `capacity` keys.
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn with_capacity(tx: &mut WriteTx<'_>, capacity: u64) -> Result<Self> {
         let mut table = Table::new();
         table.make_room(tx, capacity)?;
@@ -214,11 +215,11 @@ impl<K: StoredKey> Link<HashSet<K>> {
         self.field(FieldOf::new(std::mem::offset_of!(HashSet<K>, table), |set| &set.table))
     }
 
-    /// Inserts a key; whether it was not there.
+    /// Inserts a key, and returns whether it was missing.
     ///
     /// # Errors
     ///
-    /// The set is damaged, or the file cannot grow.
+    /// Fails if the set is damaged or the file cannot grow.
     pub fn insert<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q) -> Result<bool>
     where
         K: Key<Q>,
@@ -232,11 +233,11 @@ impl<K: StoredKey> Link<HashSet<K>> {
         Ok(true)
     }
 
-    /// Takes a key out and releases it; whether it was there.
+    /// Removes a key, releases it, and returns whether the set had it.
     ///
     /// # Errors
     ///
-    /// The set, or what the key owns, is damaged.
+    /// Fails if the set, or anything that the key owns, is damaged.
     pub fn remove<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q) -> Result<bool>
     where
         K: Key<Q>,
@@ -246,11 +247,11 @@ impl<K: StoredKey> Link<HashSet<K>> {
         Ok(true)
     }
 
-    /// Takes a key out, which is the caller's then.
+    /// Removes a key, and returns the stored one to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// The set is damaged, or the file cannot grow.
+    /// Fails if the set is damaged or the file cannot grow.
     pub fn take<Q: ?Sized>(self, tx: &mut WriteTx<'_>, query: &Q) -> Result<Option<K>>
     where
         K: Key<Q>,
@@ -261,11 +262,11 @@ impl<K: StoredKey> Link<HashSet<K>> {
         Ok(Some(key))
     }
 
-    /// Keeps the keys that `keep` says yes to, and releases the others.
+    /// Keeps the keys for which `keep` returns true, and releases the others.
     ///
     /// # Errors
     ///
-    /// The set, or what is released, is damaged.
+    /// Fails if the set, or anything that is released, is damaged.
     pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&K) -> bool) -> Result<()> {
         self.table().retain(tx, |tx, place| Ok(keep(tx.at(place.key())?)))
     }
@@ -274,7 +275,7 @@ impl<K: StoredKey> Link<HashSet<K>> {
     ///
     /// # Errors
     ///
-    /// As [`insert`](Self::insert).
+    /// Same as [`insert`](Self::insert).
     pub fn extend<Q: ?Sized, B: Borrow<Q>>(
         self,
         tx: &mut WriteTx<'_>,
@@ -289,12 +290,12 @@ impl<K: StoredKey> Link<HashSet<K>> {
         Ok(())
     }
 
-    /// Takes all keys out, which become the caller's. All of them are in memory
-    /// at once.
+    /// Removes all keys, and returns them to the caller, who then owns them. Holds all of
+    /// them in memory at once.
     ///
     /// # Errors
     ///
-    /// The set or a key is damaged.
+    /// Fails if the set or a key is damaged.
     pub fn drain(self, tx: &mut WriteTx<'_>) -> Result<Vec<K>> {
         let offsets = self.table().header(tx)?.offsets(tx)?.into_iter();
         let keys = offsets.map(|offset| tx.value(Link::from_parts(offset, 1)));
@@ -303,31 +304,31 @@ impl<K: StoredKey> Link<HashSet<K>> {
         Ok(keys)
     }
 
-    /// Releases all keys, and gives all memory back.
+    /// Releases all keys and all memory of the set.
     ///
     /// # Errors
     ///
-    /// The set, or what a key owns, is damaged.
+    /// Fails if the set, or anything that a key owns, is damaged.
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.table().clear(tx)
     }
 
-    /// Makes room for `more` keys, so that inserting them moves none. Unlike an
-    /// insert, this takes time and log in proportion to the set.
+    /// Reserves capacity for `more` keys, after which inserting them moves no others.
+    /// Unlike an insert, this takes time and log space in proportion to the set.
     ///
     /// # Errors
     ///
-    /// The set is damaged, or the file cannot grow.
+    /// Fails if the set is damaged or the file cannot grow.
     pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         self.table().update(tx, |table, tx| table.make_room(tx, more))
     }
 
-    /// Gives back room that no key uses, as far as shards can do without. Unlike
-    /// a removal, this takes time and log in proportion to the set.
+    /// Releases capacity that no key uses, as far as the shards allow. Unlike a removal,
+    /// this takes time and log space in proportion to the set.
     ///
     /// # Errors
     ///
-    /// As [`reserve`](Self::reserve).
+    /// Same as [`reserve`](Self::reserve).
     pub fn shrink_to_fit(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.table().update(tx, Table::shrink)
     }

@@ -1,5 +1,5 @@
-//! Changing one shard: claiming a slot, giving it back, moving all entries to
-//! new blocks.
+//! Changes one shard: reserves and erases slots, and moves all entries to new
+//! blocks.
 
 use crate::error::Result;
 use crate::image::Image;
@@ -11,39 +11,39 @@ use super::layout::{COUNTS, HashEntry, Shard};
 use super::sizing;
 use crate::collections::key::{HashSeed, StoredKey};
 
-/// The numbers behind the tags.
+/// The counts after the tags.
 #[derive(Clone, Copy)]
 pub(super) struct Counts {
-    /// Slots with an entry.
+    /// Number of slots with an entry.
     pub(super) live: u32,
-    /// Slots that are not empty: those, and the ones whose entry was removed.
+    /// Number of slots that are not `EMPTY`: those with an entry, and the `DELETED` ones.
     pub(super) used: u32,
 }
 
-/// A shard whose blocks were tested, to change it.
+/// A shard with validated blocks, open for modification.
 pub(super) struct OpenShard<K: Persist, V: Persist> {
     pub(super) shard: Shard<K, V>,
     pub(super) counts: Counts,
     tags: Region,
 }
 
-/// A place for an entry, to write it.
+/// A slot open for writing.
 #[derive(Clone, Copy)]
 pub(super) struct Slot {
     region: Region,
     at: u64,
-    /// Where it lies in the heap.
+    /// The slot's offset in the heap.
     pub(super) offset: u64,
 }
 
 impl Slot {
-    /// Replaces the key, whatever was there.
+    /// Overwrites the key without releasing the old one.
     #[inline]
     pub(super) fn put_key<K: Persist>(self, tx: &mut WriteTx<'_>, key: K) -> Result<()> {
         tx.put_in(self.region, self.at, key)
     }
 
-    /// Replaces the value, whatever was there.
+    /// Overwrites the value without releasing the old one.
     #[inline]
     pub(super) fn put_value<K, V>(self, tx: &mut WriteTx<'_>, value: V) -> Result<()>
     where
@@ -53,7 +53,7 @@ impl Slot {
         tx.put_in(self.region, self.at + HashEntry::<K, V>::VALUE_AT, value)
     }
 
-    /// The value, to change it.
+    /// Returns the value for modification.
     #[inline]
     pub(super) fn value_mut<'a, K, V>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut V>
     where
@@ -69,7 +69,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Blocks::new(self.tags.offset(), self.tags.len())
     }
 
-    /// Bytes before the counts.
+    /// Returns the offset of the counts within the block of tags.
     fn counts_at(&self) -> u64 {
         self.tags.len().saturating_sub(COUNTS)
     }
@@ -91,12 +91,12 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Ok(OpenShard { shard: *self, counts: self.counts(tx)?, tags })
     }
 
-    /// Takes a slot of the shard at `link` for an entry with this hash, which is
-    /// then to be written; `None` if the shard is full.
+    /// Reserves a slot of the shard at `link` for an entry with this hash, which the caller
+    /// must then write; returns `None` if the shard is full.
     ///
-    /// The shard is not copied: a copy that was stored word by word and is loaded
-    /// by two at a time waits for all stores before it, also for those to entries
-    /// that are in no cache.
+    /// Does not copy the shard: a copy that was stored one word at a time and is loaded two
+    /// at a time must wait for all earlier stores, including those to entries that missed
+    /// the cache.
     #[inline]
     pub(super) fn reserve_slot(
         tx: &mut WriteTx<'_>,
@@ -120,7 +120,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Ok(Some(Slot { region: tx.region_of(part)?, at, offset }))
     }
 
-    /// The first slot on a hash's way that has no entry, and its tag.
+    /// Returns the first slot on the probe path of a hash that has no entry, and its tag.
     #[inline]
     fn free_slot(&self, tx: &Image, hash: u64) -> Result<(u64, u8)> {
         let groups = self.groups(tx)?;
@@ -138,7 +138,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Err(self.bad_tags("a free slot, as the counts say", "none"))
     }
 
-    /// The slots with entries.
+    /// Returns the slots with entries.
     pub(super) fn live_slots(&self, tx: &Image) -> Result<Vec<u64>> {
         let mut slots = Vec::new();
         for (index, group) in self.groups(tx)?.iter().enumerate() {
@@ -155,7 +155,7 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         Ok(slots)
     }
 
-    /// Frees the blocks, and nothing that entries own.
+    /// Frees the blocks, but nothing that entries own.
     pub(super) fn free(&self, tx: &mut WriteTx<'_>) -> Result<()> {
         tx.free_blocks(self.tag_blocks())?;
         for part in self.slots.into_iter().filter(|part| !part.is_null()) {
@@ -171,19 +171,19 @@ fn is_full(used: u32, capacity: u64) -> bool {
 }
 
 impl<K: Persist, V: Persist> OpenShard<K, V> {
-    /// Whether a new entry needs larger blocks first.
+    /// Returns whether a new entry needs larger blocks first.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         is_full(self.counts.used, self.shard.capacity())
     }
 
-    /// Whether far too many slots are empty.
+    /// Returns whether far too many slots are empty.
     pub(super) fn is_sparse(&self) -> bool {
         let capacity = self.shard.capacity();
         capacity > sizing::SMALL && u64::from(self.counts.live) < capacity / 4
     }
 
-    /// Slot `slot`, to write it.
+    /// Opens slot `slot` for writing.
     #[inline]
     pub(super) fn slot(&self, tx: &mut WriteTx<'_>, slot: u64) -> Result<Slot> {
         let (part, index) = self.shard.part_of(slot);
@@ -196,15 +196,15 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         tx.put_in(self.tags, self.shard.counts_at(), [counts.live, counts.used])
     }
 
-    /// Gives a slot back, and zeroes it: no stale link stays in the file.
+    /// Erases a slot and zeroes it, so that no stale link stays in the file.
     pub(super) fn erase(&mut self, tx: &mut WriteTx<'_>, slot: u64) -> Result<()> {
         let Counts { live, used } = self.counts;
         let group = self.shard.groups(tx)?.get((slot / GROUP) as usize).copied();
         let (Some(live), Some(group)) = (live.checked_sub(1), group) else {
             return Err(self.shard.bad_tags("counts that include each entry", live));
         };
-        // Where probes end in this group anyway, nothing behind it is reached
-        // through the slot.
+        // Probes already end in this group, so no entry in a later group is reached through
+        // this slot, and it may become `EMPTY`.
         let ends_probes = control::matches(&group, EMPTY) != 0;
         let (tag, used) = if ends_probes { (EMPTY, used - 1) } else { (DELETED, used) };
         let Slot { region, at, .. } = self.slot(tx, slot)?;
@@ -213,8 +213,8 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
         self.set_counts(tx, Counts { live, used })
     }
 
-    /// Copies all entries, and frees the blocks: the new ones can take their
-    /// place then, and what lies beside it.
+    /// Copies all entries out and frees the blocks, so that the new blocks can reuse their
+    /// space together with adjacent free space.
     pub(super) fn drain_shard(
         self,
         tx: &mut WriteTx<'_>,
@@ -252,34 +252,35 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
     }
 }
 
-/// Entries on their way to other blocks: hashes, and bytes side by side.
+/// Entries on the way to other blocks: their hashes, and their bytes back to back.
 #[derive(Default)]
 pub(super) struct Rehash {
     hashes: Vec<u64>,
     bytes: Vec<u8>,
 }
 
-/// What the memory of keys' own can be in all, less that of the keys that were hashed. None of it
-/// belongs to two keys, unless a file is forged, where each key could be as long as the heap.
+/// Bounds the bytes that hashing may read: the bytes that keys can own in the whole
+/// heap, minus those of the keys hashed so far. No two keys share such bytes,
+/// except in a forged file, where each key could be as long as the heap.
 pub(super) struct KeyWorkLimit {
     left_bytes: u64,
 }
 
 impl KeyWorkLimit {
-    /// For keys each of which is hashed once.
+    /// Returns a limit for hashing each key once.
     pub(super) fn new(tx: &Image) -> Self {
         Self { left_bytes: tx.heap_bytes() }
     }
 }
 
 impl Rehash {
-    /// How many have this bit of their hash, or have it not.
+    /// Returns how many of the entries `choose` accepts by their hash.
     pub(super) fn count(&self, choose: impl Fn(u64) -> bool) -> u64 {
         self.hashes.iter().filter(|hash| choose(**hash)).count() as u64
     }
 
-    /// A new shard with room for `needed` entries, and those of these in it that
-    /// are chosen by their hash.
+    /// Builds a shard with capacity for `needed` entries, and fills it with those that
+    /// `choose` accepts by their hash.
     pub(super) fn build<K: Persist, V: Persist>(
         &self,
         tx: &mut WriteTx<'_>,
@@ -298,7 +299,7 @@ impl Rehash {
         let tag_blocks: Blocks<u8> = tx.alloc_blocks(tag_bytes + COUNTS)?;
         shard.tags = Link::from_parts(tag_blocks.offset(), tag_blocks.count());
         let mut groups = vec![[EMPTY; 16]; (tag_bytes / GROUP) as usize];
-        // What there is no slot for is full for ever.
+        // Tags without a slot are never `EMPTY`: `place` skips them, and no probe ends at them.
         groups.as_flattened_mut()[capacity as usize..].fill(DELETED);
         let chosen = self.hashes.iter().enumerate().filter(|(_, hash)| choose(**hash));
         let places: Vec<(usize, u64)> =
@@ -308,7 +309,7 @@ impl Rehash {
             let region = tx.region_of(part)?;
             let block = tx.bytes_in_mut(region, 0, part.len_bytes())?;
             for (index, slot) in &places {
-                // Wraps around for slots before this part.
+                // Wraps around for slots before this part, which then fail the comparison.
                 let slot = slot.wrapping_sub(first);
                 if slot < part.count() {
                     let (from, to) = (index * size as usize, (slot * size) as usize);
@@ -326,7 +327,7 @@ impl Rehash {
     }
 }
 
-/// Takes the first empty slot on a hash's way; there is one.
+/// Reserves the first empty slot on the probe path of a hash; there must be one.
 fn place(groups: &mut [[u8; 16]], hash: u64) -> u64 {
     let mut at = control::home(hash, groups.len());
     loop {

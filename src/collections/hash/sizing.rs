@@ -1,28 +1,27 @@
-//! How large shards are.
+//! Decides how large shards are.
 
 use super::control::GROUP;
 
-/// Bytes of entries that a shard has on average. Shards have half to twice as
-/// much: small enough that the log takes one whole at once, large enough that
-/// the directory stays small.
+/// Average bytes of entries in a shard. Shards hold half to twice as much: small
+/// enough to log a whole one at once, large enough to keep the directory small.
 const SHARD_BYTES: u64 = 40 << 10;
-/// Entries that a shard has on average, at most and at least.
+/// Upper and lower limit for the average number of entries in a shard.
 const MAX_ENTRIES: u64 = 2048;
 const MIN_ENTRIES: u64 = 8;
 
-/// Slots below which a shard is not made smaller.
+/// A shard with no more slots than this is never shrunk.
 pub(super) const SMALL: u64 = 32;
 
-/// Longest array that has a size class; others are whole pages.
+/// Longest array that has a size class; longer ones take whole pages.
 const MAX_CLASS_BYTES: u64 = 2048;
 const PAGE_BYTES: u64 = 4096;
-/// Pages of the parts of the smallest shard that has several.
+/// Pages in each part of the smallest shard that has several parts.
 const MIN_PAGES: u64 = 4;
 
 /// More than all entries of a heap can take.
 pub(super) const MAX_HEAP_BYTES: u64 = 1 << 40;
 
-/// Entries for each shard, from which on one is split.
+/// Returns the number of entries for each shard beyond which one is split.
 pub(super) const fn target(entry_bytes: u64) -> u64 {
     let entries = SHARD_BYTES / entry_bytes;
     if entries > MAX_ENTRIES {
@@ -34,28 +33,29 @@ pub(super) const fn target(entry_bytes: u64) -> u64 {
     }
 }
 
-/// Slots that may be used before a shard needs larger blocks. All of a single
-/// group, where each probe ends after it; else 15 of 16, so that most probes end in the
-/// group where they begin.
+/// Returns how many slots may be used before a shard needs larger blocks: all of a
+/// single group, where every probe ends after it; otherwise 15 of 16, which lets
+/// most probes end in the group where they begin.
 #[inline]
 pub(super) fn max_used(capacity: u64) -> u64 {
     if capacity <= GROUP { capacity } else { capacity - capacity / 16 }
 }
 
-/// Slots for a shard of `needed` entries, and for what fits into the same pages.
+/// Returns the number of slots for a shard of `needed` entries, rounded up to fill
+/// the same pages.
 pub(super) fn capacity_for(needed: u64, entry_bytes: u64) -> u64 {
     parts_for(needed, entry_bytes).iter().sum()
 }
 
-/// The same slots as up to three allocations: of a power of two of pages each,
-/// but for the last, so that what a shard gives back fits what another takes.
+/// Returns the same slots as up to three allocations. Each but the last takes a
+/// power of two of pages, so that another shard can reuse what one frees.
 pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
     if needed <= GROUP {
         let first = (256 / entry_bytes).clamp(1, 8);
         let mut steps = (0..5).map(|step| first << step);
         return [steps.find(|slots| *slots >= needed).unwrap_or(GROUP).min(GROUP), 0, 0];
     }
-    // As many that `max_used` of them are enough.
+    // Enough slots that `max_used` of them hold all entries.
     let slots = needed + needed.div_ceil(15);
     let len_bytes = slots.saturating_mul(entry_bytes);
     if len_bytes <= MAX_CLASS_BYTES {
@@ -75,8 +75,8 @@ pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
     })
 }
 
-/// Entries that new blocks are made for when `live` of them and one more no
-/// longer fit.
+/// Returns how many entries to make new blocks for when `live` entries and one more
+/// no longer fit.
 pub(super) fn grown(live: u64) -> u64 {
     if live <= 2 * GROUP { (live * 2).max(1) } else { live + live / 5 }
 }

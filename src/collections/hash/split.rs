@@ -1,8 +1,8 @@
-//! Growing and shrinking, one shard at a time: linear hashing.
+//! Grows and shrinks a table one shard at a time, by linear hashing.
 //!
-//! With `n` shards, of which `2^L` is the largest power of two up to `n`, shard
-//! `n - 2^L` is the next to be split. Its entries go by bit `L` of their hash:
-//! they stay, or move to the new shard `n`.
+//! With `n` shards, and `2^L` the largest power of two up to `n`, shard `n - 2^L`
+//! is the next to be split. Bit `L` of an entry's hash decides whether it stays or
+//! moves to the new shard `n`.
 
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
@@ -22,7 +22,8 @@ fn link_of<T: Persist>(blocks: Blocks<T>) -> Link<[T]> {
     Link::from_parts(blocks.offset(), blocks.count())
 }
 
-/// The largest power of two that is not above `shards`, which is not 0.
+/// Returns the largest power of two that is not above `shards`, which must not be
+/// 0.
 fn level(shards: u64) -> u64 {
     1 << (63 - shards.leading_zeros().min(63))
 }
@@ -31,23 +32,23 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
     const ENTRY_BYTES: u64 = HashEntry::<K, V>::SIZE_BYTES;
     const TARGET: u64 = sizing::target(Self::ENTRY_BYTES);
 
-    /// Whether `len` entries are more than the shards are there for.
+    /// Returns whether `len` entries exceed the target for the number of shards.
     pub(super) fn needs_split(&self, len: u64) -> bool {
         len > self.shards.saturating_mul(Self::TARGET)
     }
 
-    /// Whether the shards are far too many.
+    /// Returns whether there are far too many shards.
     pub(super) fn is_sparse(&self) -> bool {
         self.shards > 1 && self.len < self.shards.saturating_mul(Self::TARGET) / 4
     }
 
-    /// Whether one shard less would do.
+    /// Returns whether one shard less would be enough.
     pub(super) fn could_be_fewer(&self) -> bool {
         self.shards > 1 && self.len <= (self.shards - 1).saturating_mul(Self::TARGET)
     }
 
-    /// Entries that are to be expected in a shard when there are `len`, with
-    /// three standard deviations more.
+    /// Returns how many entries to expect in a shard of a table of `len` entries, plus
+    /// three standard deviations.
     pub(super) fn share(&self, index: u64, len: u64) -> u64 {
         let level = level(self.shards);
         let is_split = index < self.shards - level || index >= level;
@@ -62,12 +63,12 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         }
     }
 
-    /// Shard `index`.
+    /// Returns shard `index`.
     pub(super) fn shard(&self, tx: &Image, index: u64) -> Result<Shard<K, V>> {
         Ok(*tx.at(self.shard_link(tx, index)?)?)
     }
 
-    /// The link to shard `index`.
+    /// Returns the link to shard `index`.
     #[inline]
     pub(super) fn shard_link(&self, tx: &Image, index: u64) -> Result<Link<Shard<K, V>>> {
         let segment = self.segment(tx, index / SEGMENT)?;
@@ -101,7 +102,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         tx.put_in(region, at, Segment { shards })
     }
 
-    /// Moves an array to a longer one.
+    /// Moves an array to a longer allocation.
     fn lengthen<T: Persist>(tx: &mut WriteTx<'_>, old: Link<[T]>, count: u64) -> Result<Link<[T]>> {
         let new: Blocks<T> = tx.alloc_blocks(count)?;
         if !old.is_null() {
@@ -130,7 +131,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         self.set_shard(tx, index, shard)
     }
 
-    /// Takes the last shard out of the directory.
+    /// Removes the last shard from the directory.
     fn pop_shard(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.shards -= 1;
         let number = self.shards / SEGMENT;
@@ -142,7 +143,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         self.set_segment(tx, number, Link::null())
     }
 
-    /// Gives a table without shards its first one, for `needed` entries.
+    /// Gives an empty table its first shard, for `needed` entries.
     pub(super) fn begin(&mut self, tx: &mut WriteTx<'_>, needed: u64) -> Result<()> {
         let shard = Rehash::default().build(tx, needed, |_| true)?;
         self.push_shard(tx, shard)
@@ -163,7 +164,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         self.set_shard(tx, index, new)
     }
 
-    /// Splits the shard whose turn it is.
+    /// Splits the next shard in the order of linear hashing.
     pub(super) fn split(&mut self, tx: &mut WriteTx<'_>, budget: &mut KeyWorkLimit) -> Result<()> {
         let level = level(self.shards);
         let index = self.shards - level;
@@ -176,7 +177,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         self.push_shard(tx, high)
     }
 
-    /// Joins the last shard with the one that it was split from.
+    /// Merges the last shard into the one that it was split from.
     pub(super) fn merge(&mut self, tx: &mut WriteTx<'_>, budget: &mut KeyWorkLimit) -> Result<()> {
         let last = self.shards - 1;
         let index = last - level(last);
@@ -188,7 +189,7 @@ impl<K: StoredKey, V: Persist> Table<K, V> {
         self.pop_shard(tx)
     }
 
-    /// Frees all blocks, and nothing that entries own.
+    /// Frees all blocks, but nothing that entries own.
     pub(super) fn free(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         for index in 0..self.shards {
             self.shard(tx, index)?.free(tx)?;

@@ -1,4 +1,4 @@
-//! Changing a table: what maps and sets have in common.
+//! Changes a table: the code that maps and sets share.
 
 use std::mem::offset_of;
 
@@ -13,42 +13,43 @@ use super::shard::{KeyWorkLimit, Slot};
 use super::sizing;
 use crate::collections::key::{Key, StoredKey};
 
-/// Where a key's entry is.
+/// The location of a key's entry.
 pub(super) struct Location<K: Persist, V: Persist> {
-    /// Which shard.
+    /// The shard's index.
     index: u64,
     shard: Shard<K, V>,
     slot: u64,
-    /// Where the entry lies in the heap.
+    /// The entry's offset in the heap.
     pub(super) offset: u64,
 }
 
 impl<K: Persist, V: Persist> Location<K, V> {
-    /// The link to the key.
+    /// Returns the link to the key.
     pub(super) fn key(&self) -> Link<K> {
         Link::from_parts(self.offset, 1)
     }
 
-    /// The link to the value.
+    /// Returns the link to the value.
     pub(super) fn value(&self) -> Link<V> {
         value_at::<K, V>(self.offset)
     }
 
-    /// The entry, to write it.
+    /// Opens the entry for writing.
     pub(super) fn open(&self, tx: &mut WriteTx<'_>) -> Result<Slot> {
         self.shard.open(tx)?.slot(tx, self.slot)
     }
 }
 
-/// What was asked for, and the hash of it.
+/// The result of a lookup, with the hash of the query.
 pub(super) struct Found<K: Persist, V: Persist> {
     pub(super) hash: u64,
     pub(super) place: Option<Location<K, V>>,
 }
 
 impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
-    /// The header, tested. What was just changed is read field by field: a
-    /// processor waits for all stores before it where a load is wider than they.
+    /// Returns the header after validating it. Callers read a header that was just changed
+    /// field by field: a load that is wider than the stores before it makes the processor
+    /// wait for all of them.
     #[inline]
     pub(super) fn header(self, tx: &Image) -> Result<&Table<K, V>> {
         let table = tx.at(self)?;
@@ -62,7 +63,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         tx.put(self.field(field), len)
     }
 
-    /// Looks for the entry that `query` asks for.
+    /// Looks up the entry for `query`.
     #[inline]
     pub(super) fn seek<Q: ?Sized>(self, tx: &WriteTx<'_>, query: &Q) -> Result<Found<K, V>>
     where
@@ -82,8 +83,8 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         })
     }
 
-    /// Makes room for one more entry, with this hash, which is then to be
-    /// written. Moves other entries, at most those of two shards.
+    /// Reserves a slot for one more entry with this hash, which the caller must then write.
+    /// Moves other entries, but at most those of two shards.
     pub(super) fn reserve_slot(self, tx: &mut WriteTx<'_>, hash: u64) -> Result<Slot> {
         let table = self.header(tx)?;
         let len = table.len.saturating_add(1);
@@ -107,7 +108,8 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         }
         let mut index = table.shard_of(hash);
         let mut shard = table.shard(tx, index)?.open(tx)?;
-        // One or the other, so that no insert moves more than it must.
+        // Not both: a full shard grows now and the split waits, which bounds the entries that
+        // one insert moves.
         if table.needs_split(table.len) && !shard.is_full() {
             table.split(tx, &mut KeyWorkLimit::new(tx))?;
             index = table.shard_of(hash);
@@ -125,7 +127,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         Ok(slot)
     }
 
-    /// Takes an entry out, whose key and value the caller has.
+    /// Removes an entry; the caller has already copied its key and value.
     pub(super) fn take(self, tx: &mut WriteTx<'_>, place: &Location<K, V>) -> Result<()> {
         self.erase(tx, place)?;
         let mut table = *self.header(tx)?;
@@ -141,7 +143,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         Ok(())
     }
 
-    /// The same, and the shards stay as they are.
+    /// Does the same, but neither merges nor shrinks shards.
     fn erase(self, tx: &mut WriteTx<'_>, place: &Location<K, V>) -> Result<()> {
         let Some(len) = self.header(tx)?.len.checked_sub(1) else {
             return Err(ErrorKind::corrupt("flagstone::HashTable", self.offset(), "entries", 0));
@@ -150,8 +152,8 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         self.set_len(tx, len)
     }
 
-    /// Visits each entry as `(key, value)`, and takes out those for which
-    /// `keep` says no, with all that they own.
+    /// Visits each entry, and removes those for which `keep` returns false, with everything
+    /// that they own.
     pub(super) fn retain(
         self,
         tx: &mut WriteTx<'_>,

@@ -83,7 +83,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn first_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut T>> {
         self.get_mut(tx, 0)
     }
@@ -92,7 +92,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`get_mut`](Self::get_mut).
+    /// Same as [`get_mut`](Self::get_mut).
     pub fn last_mut<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<Option<&'a mut T>> {
         let last = self.header(tx)?.len().wrapping_sub(1);
         self.get_mut(tx, last)

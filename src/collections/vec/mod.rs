@@ -34,7 +34,7 @@ use super::array::{self, at};
 /// # Ok(()) }
 /// ```
 ///
-/// # What std has and this has not
+/// # What std has that this lacks
 ///
 /// - All that only reads a slice (`windows`, `chunks`, `split`, `starts_with`,
 ///   `concat`, `to_vec`, `is_sorted`, `select…`): call it on
@@ -93,7 +93,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn with_capacity(tx: &mut WriteTx<'_>, capacity: u64) -> Result<Self> {
         let mut vec = Self::new();
         if capacity > 0 {
@@ -106,7 +106,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// The file cannot grow.
+    /// Fails if the file cannot grow.
     pub fn from_iter(tx: &mut WriteTx<'_>, values: impl IntoIterator<Item = T>) -> Result<Self> {
         let mut vec = Self::new();
         vec.take_in(tx, values, None)?;
@@ -189,7 +189,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn first<'a>(&self, tx: &'a Image) -> Result<Option<&'a T>> {
         self.get(tx, 0)
     }
@@ -198,7 +198,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn last<'a>(&self, tx: &'a Image) -> Result<Option<&'a T>> {
         self.get(tx, self.len().wrapping_sub(1))
     }
@@ -228,7 +228,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn binary_search(&self, tx: &Image, value: &T) -> Result<std::result::Result<u64, u64>>
     where
         T: Ord,
@@ -240,7 +240,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn binary_search_by(
         &self,
         tx: &Image,
@@ -270,7 +270,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn binary_search_by_key<K: Ord>(
         &self,
         tx: &Image,
@@ -285,7 +285,7 @@ impl<T: Persist> Vec<T> {
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get).
+    /// Same as [`get`](Self::get).
     pub fn partition_point(
         &self,
         tx: &Image,
