@@ -88,7 +88,7 @@ pub trait StoredKey: Persist + sealed::Sealed {
     ///
     /// # Errors
     ///
-    /// The key is damaged.
+    /// Fails if the key is damaged.
     fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()>;
 
     /// Bytes of the key that lie in memory of their own: what hashing it costs beside the
@@ -106,7 +106,7 @@ pub trait Key<Q: ?Sized = Self>: StoredKey {
     ///
     /// # Errors
     ///
-    /// The key is damaged.
+    /// Fails if the key is damaged.
     fn is(&self, tx: &Image, query: &Q) -> Result<bool>;
 
     /// The key to store for `query`.
@@ -138,7 +138,7 @@ pub trait OrdKey<Q: ?Sized = Self>: Key<Q> + SortedKey {
     ///
     /// # Errors
     ///
-    /// The key is damaged.
+    /// Fails if the key is damaged.
     fn order(&self, tx: &Image, query: &Q) -> Result<Ordering>;
 }
 

@@ -1,4 +1,4 @@
-//! Building a tree from entries that come in order: every node is filled.
+//! Builds a tree from entries in ascending order; fills every node.
 
 use std::cmp::Ordering;
 
@@ -11,12 +11,12 @@ use super::node::{InnerAt, LeafAt, Tree};
 use super::value::Payload;
 use crate::collections::key::OrdKey;
 
-/// A tree in the making: the last node of each level is open.
+/// A tree under construction: the last node of each level is open.
 pub(super) struct Builder<K, P> {
     pub(super) tree: Tree<K, P>,
-    /// The open leaf, and its bytes.
+    /// The open leaf and its region.
     leaf: Option<(LeafAt<K, P>, Region)>,
-    /// The open inner nodes, from level 1 on.
+    /// The open inner nodes, from level 1 up.
     inner: std::vec::Vec<InnerAt<K, P>>,
 }
 
@@ -25,7 +25,7 @@ impl<K: Persist, P: Payload> Builder<K, P> {
         Self { tree: Tree::empty(), leaf: None, inner: std::vec::Vec::new() }
     }
 
-    /// Adds an entry behind the last one.
+    /// Appends an entry.
     pub(super) fn push(&mut self, tx: &mut WriteTx<'_>, entry: (K, P)) -> Result<()> {
         self.tree.len += 1;
         if let Some((leaf, region)) = &mut self.leaf
@@ -70,7 +70,7 @@ impl<K: Persist, P: Payload> Builder<K, P> {
         Ok(())
     }
 
-    /// How the last key stands to `query`; `Less` where there is none.
+    /// Compares the last key with `query`; returns `Less` if there is no key yet.
     fn order_of_last<Q: ?Sized>(&self, tx: &WriteTx<'_>, query: &Q) -> Result<Ordering>
     where
         K: OrdKey<Q>,
@@ -82,8 +82,9 @@ impl<K: Persist, P: Payload> Builder<K, P> {
     }
 }
 
-/// A tree of entries whose keys ascend; the first that does not is an error, and
-/// then nothing stays behind: the values behind it are released too.
+/// Builds a tree from entries with ascending keys. The first key that does not
+/// ascend is an error; all entries so far and all remaining values are then
+/// released.
 pub(super) fn from_sorted<K, P, Q: ?Sized, B>(
     tx: &mut WriteTx<'_>,
     entries: impl IntoIterator<Item = (B, P)>,

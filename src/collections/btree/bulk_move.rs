@@ -1,4 +1,4 @@
-//! Moving many entries from one tree to another.
+//! Moves many entries from one tree to another.
 
 use std::cmp::Ordering;
 
@@ -13,8 +13,8 @@ use super::node::{LeafAt, Tree, damaged};
 use super::value::Payload;
 use crate::collections::key::SortedKey;
 
-/// Leaves from one on, in order. Each must name the one before it, and the first
-/// must not come again: so none comes twice.
+/// A walk over the leaves from one on, in order. Each leaf must name its
+/// predecessor and the first must not come again, so no leaf comes twice.
 struct Leaves {
     first: u64,
     before: u64,
@@ -37,14 +37,14 @@ impl Leaves {
 }
 
 impl<K: Persist, P: Payload> Tree<K, P> {
-    /// Frees all nodes and what their entries own.
+    /// Frees all nodes and everything that their entries own.
     pub(super) fn release(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let mut owned = Owned::default();
         own_node::<K, P>(self.root, self.height, &mut owned);
         tx.release_all(owned)
     }
 
-    /// Takes the first or the last entry out.
+    /// Removes the first or the last entry.
     pub(super) fn pop(&mut self, tx: &mut WriteTx<'_>, is_last: bool) -> Result<Option<(K, P)>> {
         match self.end(tx, is_last)? {
             Some(path) => self.remove_at(tx, path).map(Some),
@@ -52,8 +52,9 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         }
     }
 
-    /// All leaves in order, told before any of them changes: leaves that damage
-    /// ties to another tree must not become more while that tree takes entries.
+    /// Returns the offsets of all leaves in order, collected before any of them changes. If
+    /// damage links a leaf to another tree, the walk must not grow while that tree takes
+    /// entries.
     pub(super) fn leaves(&self, tx: &Image) -> Result<Vec<u64>> {
         let first = self.leaf(tx, |_| Ok(0))?;
         let mut leaves = Leaves { first: first.offset, before: first.offset, next: first.next };
@@ -64,7 +65,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(offsets)
     }
 
-    /// Takes all entries of `more`, whose nodes are freed.
+    /// Takes over all entries of `more`, and frees its nodes.
     pub(super) fn append(&mut self, tx: &mut WriteTx<'_>, more: Self) -> Result<()>
     where
         K: SortedKey,
@@ -86,7 +87,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         more.free_nodes(tx)
     }
 
-    /// Inserts an entry whose key is stored already.
+    /// Inserts an entry whose key is already stored.
     fn adopt(&mut self, tx: &mut WriteTx<'_>, (key, value): (K, P)) -> Result<()>
     where
         K: SortedKey,
@@ -103,8 +104,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         self.insert_at(tx, path, (key, value)).map(|_| ())
     }
 
-    /// Moves the entries that are not below the key that `order` asks for to a new
-    /// tree.
+    /// Moves the entries that are not below the key of `order` to a new tree.
     pub(super) fn split_off(
         &mut self,
         tx: &mut WriteTx<'_>,

@@ -1,4 +1,4 @@
-//! The place of a key in a map, found once.
+//! The entry API of maps: looks a key up once.
 
 use crate::error::Result;
 use crate::persist::{Link, Persist};
@@ -8,7 +8,7 @@ use super::map::BTreeMap;
 use super::node::{Path, Tree};
 use crate::collections::key::OrdKey;
 
-/// The place of a key in a [`BTreeMap`], from `Link::entry`.
+/// An entry of a [`BTreeMap`], occupied or vacant, from `Link::entry`.
 pub enum Entry<'a, 'store, 'q, K: Persist, V: Persist, Q: ?Sized> {
     /// The map has the key.
     Occupied(OccupiedEntry<'a, 'store, K, V>),
@@ -16,7 +16,7 @@ pub enum Entry<'a, 'store, 'q, K: Persist, V: Persist, Q: ?Sized> {
     Vacant(VacantEntry<'a, 'store, 'q, K, V, Q>),
 }
 
-/// The place of a key that is in the map.
+/// An occupied entry: the map has the key.
 pub struct OccupiedEntry<'a, 'store, K: Persist, V: Persist> {
     tx: &'a mut WriteTx<'store>,
     map: Link<BTreeMap<K, V>>,
@@ -24,7 +24,7 @@ pub struct OccupiedEntry<'a, 'store, K: Persist, V: Persist> {
     path: Path<K, V>,
 }
 
-/// The place where a key would be.
+/// A vacant entry: where the key would be inserted.
 pub struct VacantEntry<'a, 'store, 'q, K: Persist, V: Persist, Q: ?Sized> {
     tx: &'a mut WriteTx<'store>,
     map: Link<BTreeMap<K, V>>,
@@ -50,12 +50,12 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         }
     }
 
-    /// The value, which is `value` if the key was not there. A `value` that is not
-    /// needed is released.
+    /// Returns the value, after inserting `value` if the key is missing. Otherwise releases
+    /// `value`.
     ///
     /// # Errors
     ///
-    /// The map or the value is damaged, or the file cannot grow.
+    /// Fails if the map or the value is damaged, or the file cannot grow.
     pub fn or_insert(self, value: V) -> Result<&'a mut V> {
         match self {
             Self::Occupied(entry) => {
@@ -66,7 +66,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         }
     }
 
-    /// The value, which `make` makes if the key was not there.
+    /// Returns the value, after inserting the result of `make` if the key is missing.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         }
     }
 
-    /// The value, which is the default one if the key was not there.
+    /// Returns the value, after inserting the default if the key is missing.
     ///
     /// # Errors
     ///
@@ -90,8 +90,9 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         self.or_insert_with(V::default)
     }
 
-    /// The link to the value, which `make` makes if the key was not there: for a
-    /// value that is a collection. It is good until an entry is inserted or removed.
+    /// Returns the link to the value, after inserting the result of `make` if the key is
+    /// missing; for values that are collections. The link is valid until an entry is
+    /// inserted or removed.
     ///
     /// # Errors
     ///
@@ -103,7 +104,7 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         }
     }
 
-    /// Changes the value if the key is there.
+    /// Modifies the value if the map has the key.
     ///
     /// # Errors
     ///
@@ -130,7 +131,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
     ///
     /// # Errors
     ///
-    /// The key is damaged.
+    /// Fails if the key is damaged.
     pub fn key(&self) -> Result<&K> {
         self.tx.at(self.path.leaf.key_link(self.path.index))
     }
@@ -144,7 +145,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         self.tx.at(self.link())
     }
 
-    /// The link to the value. It is good until an entry is inserted or removed.
+    /// Returns the link to the value, valid until an entry is inserted or removed.
     pub fn link(&self) -> Link<V> {
         Link::from_parts(self.path.leaf.value_offset(self.path.index), 1)
     }
@@ -158,7 +159,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         self.path.leaf.value_mut(self.tx, self.path.index)
     }
 
-    /// The value, to change it for as long as the transaction is borrowed.
+    /// Returns the value for modification, for as long as the transaction is borrowed.
     ///
     /// # Errors
     ///
@@ -167,7 +168,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         self.path.leaf.value_mut(self.tx, self.path.index)
     }
 
-    /// Replaces the value; the old one is the caller's then.
+    /// Replaces the value, and returns the old one to the caller, who then owns it.
     ///
     /// # Errors
     ///
@@ -177,11 +178,12 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         self.path.leaf.replace(self.tx, self.path.index, value)
     }
 
-    /// Takes the value out, which is the caller's then; the key is released.
+    /// Removes the entry, releases the key, and returns the value to the caller, who then
+    /// owns it.
     ///
     /// # Errors
     ///
-    /// The map, the key or the value is damaged.
+    /// Fails if the map, the key or the value is damaged.
     pub fn remove(self) -> Result<V> {
         let Self { tx, map, mut tree, path } = self;
         let (key, value) = tree.remove_at(tx, path)?;
@@ -190,11 +192,12 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         Ok(value)
     }
 
-    /// Takes key and value out, which are the caller's then.
+    /// Removes the entry, and returns the key and the value to the caller, who then owns
+    /// both.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn remove_entry(self) -> Result<(K, V)> {
         let Self { tx, map, mut tree, path } = self;
         let entry = tree.remove_at(tx, path)?;
@@ -204,7 +207,7 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
 }
 
 impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, Q> {
-    /// The key that was asked for.
+    /// Returns the key that was looked up.
     #[must_use]
     pub fn key(&self) -> &'q Q {
         self.key
@@ -224,8 +227,8 @@ impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, 
         leaf.value_mut(tx, index)
     }
 
-    /// As [`insert`](Self::insert), and returns the link to the value. It is good
-    /// until an entry is inserted or removed.
+    /// Same as [`insert`](Self::insert), but returns the link to the value, valid until an
+    /// entry is inserted or removed.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
-//! Going through entries in order, from both ends.
+//! Iterates over entries in order, from both ends.
 //!
-//! A leaf at a time is resolved to slices. Leaves are found by their links, and
-//! each must name the one that the walk comes from: so a leaf could only come
-//! twice if the first one did, which is looked for.
+//! Resolves one leaf at a time to slices. It follows the links between leaves, and
+//! each leaf must name the one that the walk comes from. A leaf could therefore
+//! come twice only if the walk returned to its first leaf, and the walk checks for
+//! that.
 
 use std::iter::Zip;
 use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
@@ -17,17 +18,17 @@ use super::value::Payload;
 use crate::collections::key::OrdKey;
 
 /// A range of keys: `a..b`, `a..=b`, `a..`, `..b`, `..=b`, `..`, or a pair of
-/// [`Bound`]s, with queries or references to them: `&5..&9`, `"a".."b"`.
+/// [`Bound`]s. The bounds are queries or references to them: `&5..&9`, `"a".."b"`.
 ///
-/// A range whose start is behind its end holds nothing.
+/// A range whose start is after its end is empty.
 pub trait KeyRange<Q: ?Sized> {
-    /// Where it starts.
+    /// Returns the start of the range.
     fn start(&self) -> Bound<&Q>;
-    /// Where it ends.
+    /// Returns the end of the range.
     fn end(&self) -> Bound<&Q>;
 }
 
-/// The same for queries and for references to them.
+/// Implements `KeyRange` for a range type, with bounds by value and by reference.
 macro_rules! key_range {
     ($([$($by:tt)*] $range:ty => |$self:ident| $start:expr, $end:expr;)*) => {$(
         #[allow(unused_variables, reason = "a side without a bound asks for nothing")]
@@ -59,13 +60,13 @@ key_range! {
     [Q] RangeToInclusive<Q> => |x| Bound::Unbounded, Bound::Included(&x.end);
 }
 
-/// Leaves of which none was handed out yet.
+/// The leaves that neither end has reached yet.
 struct Between {
-    /// The leaf at which the front began, the one that it is at, and the next.
+    /// The leaf at which the front began, its current leaf, and the next one.
     first: u64,
     front: u64,
     next: u64,
-    /// The same from the back.
+    /// The same for the back.
     last: u64,
     back: u64,
     prev: u64,
@@ -77,7 +78,7 @@ impl Between {
     }
 }
 
-/// Entries in order, from both ends.
+/// Iterator over entries in order, from both ends.
 pub(super) struct Entries<'a, K, P> {
     tx: &'a Image,
     front: Zip<Slice<'a, K>, Slice<'a, P>>,
@@ -85,7 +86,7 @@ pub(super) struct Entries<'a, K, P> {
     between: Option<Between>,
 }
 
-/// An end of a range: a leaf, and a place in it.
+/// One end of a range: a leaf and an index in it.
 struct End<K, P> {
     leaf: LeafAt<K, P>,
     index: u64,
@@ -160,7 +161,7 @@ impl<'a, K: Persist, P: Payload> Entries<'a, K, P> {
         }
     }
 
-    /// The leaf at `offset`, which comes behind `before`.
+    /// Opens the leaf at `offset`, whose predecessor must be `before`.
     #[allow(clippy::type_complexity, reason = "a private helper's result")]
     fn open(
         &self,
@@ -176,7 +177,7 @@ impl<'a, K: Persist, P: Payload> Entries<'a, K, P> {
         Ok((leaf, Self::part(self.tx, leaf, 0, leaf.len)?))
     }
 
-    /// The leaf at `offset`, which comes before `behind`.
+    /// Opens the leaf at `offset`, whose successor must be `behind`.
     #[allow(clippy::type_complexity, reason = "a private helper's result")]
     fn open_back(
         &self,
@@ -192,7 +193,7 @@ impl<'a, K: Persist, P: Payload> Entries<'a, K, P> {
         Ok((leaf, Self::part(self.tx, leaf, 0, leaf.len)?))
     }
 
-    /// After an error nothing more comes.
+    /// Makes the iterator yield nothing more after an error.
     #[cold]
     fn fail(&mut self, error: crate::error::Error) -> crate::error::Error {
         *self = Self::none(self.tx);
@@ -230,7 +231,7 @@ impl<K: Persist, P: Payload> Clone for Entries<'_, K, P> {
 }
 
 impl<K: Persist, P: Payload> Tree<K, P> {
-    /// All entries.
+    /// Returns all entries.
     pub(super) fn entries<'a>(&self, tx: &'a Image) -> Result<Entries<'a, K, P>> {
         if self.root == 0 {
             return Ok(Entries::none(tx));
@@ -241,7 +242,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Entries::new(tx, &start, &end)
     }
 
-    /// The entries of a range.
+    /// Returns the entries of a range.
     pub(super) fn range<'a, Q: ?Sized>(
         &self,
         tx: &'a Image,
@@ -254,8 +255,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
             return Ok(Entries::none(tx));
         }
         let (start, end) = (range.start(), range.end());
-        // While both ends lie below the same child, one way is enough; from then
-        // on the start must lie below an earlier child than the end.
+        // As long as both ends lie below the same child, one descent serves both. Where they
+        // part, the start must lie below an earlier child than the end, or the range is empty.
         let (mut from, mut to) = (self.root, self.root);
         for level in (1..=self.height).rev() {
             let inner = InnerAt::<K, P>::open(tx, from, level)?;
@@ -286,7 +287,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
     }
 }
 
-/// Entries of a leaf that lie before a bound.
+/// Returns how many entries of a leaf lie before a bound.
 fn place<Q: ?Sized, K: OrdKey<Q>, P: Payload>(
     tx: &Image,
     leaf: LeafAt<K, P>,
@@ -299,7 +300,7 @@ fn place<Q: ?Sized, K: OrdKey<Q>, P: Payload>(
         Bound::Excluded(query) => (query, false),
     };
     Ok(match leaf.search(tx, &|tx, key| key.order(tx, query))? {
-        // An included start, or an excluded end, leaves the key itself behind.
+        // The key itself lies after an included start and after an excluded end.
         SearchResult::Found(index) if is_start == is_included => index,
         SearchResult::Found(index) => index + 1,
         SearchResult::Missing(index) => index,

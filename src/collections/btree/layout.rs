@@ -1,9 +1,9 @@
-//! How nodes lie in the heap: leaves, inner nodes, and what each of them owns.
+//! Layout of nodes in the heap: leaves, inner nodes, and what each of them owns.
 //!
-//! A leaf holds keys and values side by side and knows its neighbours. An inner
-//! node holds links to its children and, between each two, a key that separates
-//! them: a copy, bit for bit, of the first key behind the right one. Copies own
-//! nothing. Slots that hold nothing are zero.
+//! A leaf holds an array of keys and an array of values, and links to both
+//! neighbours. An inner node holds links to its children and a key between each two
+//! of them. That separator is a bitwise copy of the first key below the right
+//! child, and owns nothing. Unused slots are zero.
 
 use std::marker::PhantomData;
 
@@ -11,35 +11,35 @@ use crate::persist::{Block, Element, Field, Owned, Persist, Reach};
 
 use super::value::Payload;
 
-/// The size of a node, unless too few entries fit: two to a page. An insertion
-/// moves half of a leaf's entries, and each line that moves goes to the log.
+/// Size of a node unless too few entries fit: two nodes to a page. An insertion
+/// moves half of a leaf's entries, and every line that moves goes to the log.
 pub(super) const NODE_BYTES: u64 = 2048;
-/// Entries, or children, that a node has room for at least.
+/// Minimum capacity of a node, in entries or children.
 const FEWEST: u64 = 4;
-/// Nodes are whole lines, so that a change of one touches no line of another.
+/// Nodes are whole cache lines, so that a change to one touches no line of another.
 const LINE_BYTES: u64 = 64;
 const PAGE_BYTES: u64 = 4096;
 
-/// Bytes of `level` and `len`, with which both kinds of nodes begin.
+/// Bytes of `level` and `len`, which both kinds of nodes begin with.
 pub(super) const HEAD_BYTES: u64 = 8;
-/// Where a leaf's links to its neighbours lie.
+/// Offset of a leaf's links to its neighbours.
 pub(super) const PREV_AT: u64 = 8;
 pub(super) const NEXT_AT: u64 = 16;
 const LEAF_HEAD_BYTES: u64 = 24;
 const LINK_BYTES: u64 = 8;
 
-/// Levels of inner nodes that a tree may have. With at least two children to a
-/// node on average, the heap is full before.
+/// Maximum number of levels of inner nodes. With at least two children to a node on
+/// average, the heap is full before a tree gets higher.
 pub(super) const MAX_LEVELS: usize = 32;
 
-/// Where the two arrays of a node lie.
+/// Positions of the two arrays of a node.
 #[derive(Clone, Copy)]
 pub(super) struct Plan {
-    /// Entries or children.
+    /// Number of entries or children.
     pub(super) capacity: u64,
-    /// Bytes before the keys.
+    /// Offset of the keys.
     pub(super) keys_at: u64,
-    /// Bytes before the values or the links.
+    /// Offset of the values or the links.
     pub(super) others_at: u64,
     pub(super) size_bytes: u64,
     pub(super) align_bytes: u64,
@@ -53,7 +53,7 @@ const fn larger(a: u64, b: u64) -> u64 {
 }
 
 impl Plan {
-    /// A node with `missing` keys fewer than others.
+    /// Plans a node whose first array has `missing` keys fewer than the second has items.
     const fn new(head_bytes: u64, missing: u64, key: Shape, other: Shape) -> Self {
         let align_bytes = larger(8, larger(key.1, other.1));
         let keys_at = head_bytes.next_multiple_of(key.1);
@@ -83,13 +83,14 @@ const fn shape<T>() -> Shape {
     (size_of::<T>() as u64, align_of::<T>() as u64)
 }
 
-/// A node at the lowest level, 0: entries, and links to the leaves beside it.
+/// A node at level 0, the lowest: entries, and links to both neighbouring leaves.
 pub(super) struct Leaf<K, P>(PhantomData<fn() -> (K, P)>);
 
 /// A node above the leaves.
 pub(super) struct Inner<K, P>(PhantomData<fn() -> (K, P)>);
 
-/// What both kinds begin with, and links to either are said to lead to.
+/// The head that both kinds have in common. Links to a node of either kind are
+/// declared as links to this type.
 pub(super) struct Node<K, P>(PhantomData<fn() -> (K, P)>);
 
 impl<K: Persist, P: Payload> Leaf<K, P> {
@@ -97,13 +98,13 @@ impl<K: Persist, P: Payload> Leaf<K, P> {
         Plan::new(LEAF_HEAD_BYTES, 0, shape::<K>(), (P::SIZE_BYTES, P::ALIGN_BYTES));
     pub(super) const CAPACITY: u64 = Self::PLAN.capacity;
 
-    /// Bytes before key `index`.
+    /// Returns the offset of key `index`.
     #[inline]
     pub(super) const fn key_at(index: u64) -> u64 {
         Self::PLAN.keys_at + index * size_of::<K>() as u64
     }
 
-    /// Bytes before value `index`.
+    /// Returns the offset of value `index`.
     #[inline]
     pub(super) const fn value_at(index: u64) -> u64 {
         Self::PLAN.others_at + index * P::SIZE_BYTES
@@ -114,32 +115,32 @@ impl<K: Persist, P: Payload> Inner<K, P> {
     pub(super) const PLAN: Plan = Plan::new(HEAD_BYTES, 1, shape::<K>(), (LINK_BYTES, LINK_BYTES));
     pub(super) const CAPACITY: u64 = Self::PLAN.capacity;
 
-    /// Bytes before the key that separates child `index` from the next.
+    /// Returns the offset of the key that separates child `index` from the next.
     #[inline]
     pub(super) const fn key_at(index: u64) -> u64 {
         Self::PLAN.keys_at + index * size_of::<K>() as u64
     }
 
-    /// Bytes before the link to child `index`.
+    /// Returns the offset of the link to child `index`.
     #[inline]
     pub(super) const fn child_at(index: u64) -> u64 {
         Self::PLAN.others_at + index * LINK_BYTES
     }
 }
 
-/// `level` and `len` of a node, from its bytes.
+/// Reads `level` and `len` of a node from its bytes.
 fn head(bytes: &[u8]) -> Option<(u32, u32)> {
     let word = |at: usize| bytes.get(at..at + 4)?.try_into().map(u32::from_ne_bytes).ok();
     Some((word(0)?, word(4)?))
 }
 
-/// The first `len` items of an array in a node.
+/// Returns the first `len` items of an array in a node.
 fn items(bytes: &[u8], at: u64, len: u64, size_bytes: u64) -> &[u8] {
     let (start, end) = (at as usize, (at + len * size_bytes) as usize);
     bytes.get(start..end).unwrap_or_default()
 }
 
-/// Notes what the node at `offset`, at `level`, is and owns.
+/// Adds the node at `offset` and `level`, with everything that it owns, to `owned`.
 pub(super) fn own_node<K: Persist, P: Payload>(offset: u64, level: u64, owned: &mut Owned) {
     if level == 0 {
         owned.block(Block::<Leaf<K, P>>::new(offset, 1));
@@ -160,7 +161,7 @@ fn array(item: &str, count: u64) -> String {
     format!("[{item}; {count}]")
 }
 
-/// Bytes between the parts of a node are parts too: they are zero.
+/// Adds the bytes between two parts of a node as a field; they are zero.
 fn gap(fields: &mut Vec<Field>, name: &str, from: u64, to: u64) {
     if from < to {
         fields.push(field(name, from, array("u8", to - from)));
@@ -242,7 +243,7 @@ impl<K: Persist, P: Payload> Element for Inner<K, P> {
 
     fn element_owned(bytes: &[u8], owned: &mut Owned) {
         for bytes in bytes.chunks_exact(Self::SIZE_BYTES as usize) {
-            // A node that says it is a leaf has no children that could be told.
+            // A node whose level is that of a leaf has no children to add.
             let Some((level @ 1.., len)) = head(bytes) else { continue };
             let len = u64::from(len).min(Self::CAPACITY);
             for link in items(bytes, Self::child_at(0), len, LINK_BYTES).chunks_exact(8) {

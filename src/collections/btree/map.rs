@@ -1,4 +1,4 @@
-//! Maps in the order of their keys: what only reads.
+//! The read-only methods of sorted maps.
 
 use crate::error::Result;
 use crate::image::Image;
@@ -9,12 +9,12 @@ use super::layout::{Node, own_node};
 use super::node::Tree;
 use crate::collections::key::{OrdKey, StoredKey};
 
-/// A map in the order of its keys, as `std::collections::BTreeMap`, whose entries
-/// lie in the store.
+/// A sorted map like `std::collections::BTreeMap`, whose entries live in the store.
 ///
-/// What only reads is here; what changes is on [`Link<BTreeMap<K, V>>`](Link).
-/// Keys are looked up by what [`OrdKey`] says: integers by reference, a
-/// [`Text`](crate::Text) by `&str`, a [`Pair`](crate::Pair) by `&(&a, &b)`.
+/// Methods that only read are here; methods that modify are on
+/// [`Link<BTreeMap<K, V>>`](Link). Keys are looked up as described at [`OrdKey`]:
+/// integers by reference, a [`Text`](crate::Text) by `&str`, a
+/// [`Pair`](crate::Pair) by `&(&a, &b)`.
 ///
 /// ```
 /// use flagstone::{Store, Text, collections::BTreeMap};
@@ -39,30 +39,30 @@ use crate::collections::key::{OrdKey, StoredKey};
 /// # Ok(()) }
 /// ```
 ///
-/// Entries lie in nodes of 2 KiB, larger only where fewer than four fit: a B+
-/// tree. What inserts or removes an entry moves half of its node's entries by a
-/// place, so that is about what a small transaction writes. Keys that come in
-/// order, from either end, fill the nodes; [`from_sorted`](Self::from_sorted) is
-/// the fastest way to a large map.
+/// It is a B+ tree. Entries lie in nodes of 2 KiB, larger only where fewer than
+/// four would fit. An insertion or removal moves on average half of its node's
+/// entries by one place, and that is about what a small transaction writes. Keys
+/// inserted in order, from either end, fill the nodes;
+/// [`from_sorted`](Self::from_sorted) is the fastest way to build a large map.
 ///
 /// # What std has that this lacks
 ///
 /// | `std` | reason, and what to use instead |
 /// | --- | --- |
 /// | `Clone`, `PartialEq`, `Ord`, `Hash`, `Index` | they need the transaction; use [`iter`](Self::iter) and [`get`](Self::get) |
-/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
-/// | `IntoIterator`, `into_keys`, `into_values` | [`pop_first`](Link::pop_first) until it is empty |
-/// | `iter_mut`, `values_mut`, `range_mut` | one `&mut` at a time can be borrowed from a transaction; use [`retain`](Link::retain), or [`link`](Self::link) for each key |
-/// | `extract_if` | [`retain`](Link::retain), or [`remove`](Link::remove) for the keys that were found |
-/// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on, and [`entry`](Link::entry) |
-/// | `Entry::or_insert_with_key`, `Entry::key`, `insert_entry` | the query is at hand; `or_insert_with` |
-/// | `ExactSizeIterator` | the length is a number in a file; [`len`](Self::len) tells what it says |
+/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail and do not take a transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
+/// | `IntoIterator`, `into_keys`, `into_values` | [`pop_first`](Link::pop_first) until the map is empty |
+/// | `iter_mut`, `values_mut`, `range_mut` | a transaction lends one `&mut` at a time; use [`retain`](Link::retain), or [`link`](Self::link) for each key |
+/// | `extract_if` | [`retain`](Link::retain), or [`remove`](Link::remove) for the keys found |
+/// | cursors (`lower_bound` and similar) | [`range`](Self::range) from the key on, and [`entry`](Link::entry) |
+/// | `Entry::or_insert_with_key`, `Entry::key`, `insert_entry` | the caller has the query; use `or_insert_with` |
+/// | `ExactSizeIterator` | the length is a number in a file and may be wrong; [`len`](Self::len) returns it |
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct BTreeMap<K: Persist, V: Persist> {
     root: Block<Node<K, V>>,
     len: u64,
-    /// The level of the root; leaves are at 0.
+    /// Level of the root; leaves have level 0.
     height: u64,
 }
 
@@ -112,11 +112,11 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         self.len == 0
     }
 
-    /// The value of a key. Logarithmic time, as all that looks for a key.
+    /// Returns the value of a key. Takes logarithmic time, as every lookup does.
     ///
     /// # Errors
     ///
-    /// The map, a key or the value is damaged.
+    /// Fails if the map, a key or the value is damaged.
     #[inline]
     pub fn get<'a, Q: ?Sized>(&self, tx: &'a Image, key: &Q) -> Result<Option<&'a V>>
     where
@@ -125,7 +125,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         self.link(tx, key)?.map(|link| tx.at(link)).transpose()
     }
 
-    /// The stored key that is equal to `key`, and its value.
+    /// Returns the stored key that equals `key`, and its value.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         }
     }
 
-    /// Whether there is an entry for `key`.
+    /// Returns whether the map has an entry for `key`.
     ///
     /// # Errors
     ///
@@ -160,8 +160,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         Ok(self.link(tx, key)?.is_some())
     }
 
-    /// The link to the value of a key. It is good until an entry is inserted or
-    /// removed.
+    /// Returns the link to the value of a key, valid until an entry is inserted or removed.
     ///
     /// # Errors
     ///
@@ -175,7 +174,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         Ok(found.map(|(leaf, index)| Link::from_parts(leaf.value_offset(index), 1)))
     }
 
-    /// The entry with the least key.
+    /// Returns the entry with the least key.
     ///
     /// # Errors
     ///
@@ -184,7 +183,7 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         self.end(tx, false)
     }
 
-    /// The entry with the greatest key.
+    /// Returns the entry with the greatest key.
     ///
     /// # Errors
     ///
@@ -200,42 +199,42 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         Ok(Some((key, value)))
     }
 
-    /// All entries in the order of their keys, from both ends.
+    /// Returns an iterator over all entries in key order, from both ends.
     ///
     /// # Errors
     ///
-    /// The map is damaged. An item is an error where a node, a key or a value is;
-    /// no more come after it.
+    /// Fails if the map is damaged. An item is an error if a node, a key or a value is
+    /// damaged; no items follow it.
     pub fn iter<'a>(&self, tx: &'a Image) -> Result<Iter<'a, K, V>> {
         Ok(Iter(self.tree()?.entries(tx)?))
     }
 
-    /// All keys in their order.
+    /// Returns an iterator over all keys in order.
     ///
     /// # Errors
     ///
-    /// As [`iter`](Self::iter).
+    /// Same as [`iter`](Self::iter).
     pub fn keys<'a>(&self, tx: &'a Image) -> Result<Keys<'a, K, V>> {
         Ok(Keys(self.tree()?.entries(tx)?))
     }
 
-    /// All values in the order of their keys.
+    /// Returns an iterator over all values in key order.
     ///
     /// # Errors
     ///
-    /// As [`iter`](Self::iter).
+    /// Same as [`iter`](Self::iter).
     pub fn values<'a>(&self, tx: &'a Image) -> Result<Values<'a, K, V>> {
         Ok(Values(self.tree()?.entries(tx)?))
     }
 
-    /// The entries whose keys are in a range, in order, from both ends:
-    /// `range(&tx, 5..9)`, `range(&tx, "a"..="b")`, or a pair of
-    /// [`Bound`](std::ops::Bound)s. A range whose start is behind its end, for
-    /// which `std` panics, holds nothing.
+    /// Returns an iterator over the entries whose keys are in a range, in order, from both
+    /// ends: `range(&tx, 5..9)`, `range(&tx, "a"..="b")`, or a pair of
+    /// [`Bound`](std::ops::Bound)s. A range whose start is after its end, for which `std`
+    /// panics, is empty.
     ///
     /// # Errors
     ///
-    /// As [`iter`](Self::iter).
+    /// Same as [`iter`](Self::iter).
     pub fn range<'a, Q: ?Sized>(
         &self,
         tx: &'a Image,
@@ -254,17 +253,17 @@ impl<K: StoredKey, V: Persist> std::fmt::Debug for BTreeMap<K, V> {
     }
 }
 
-/// Entries of a [`BTreeMap`] in order, from both ends.
+/// Iterator over the entries of a [`BTreeMap`] in order, from both ends.
 ///
-/// It does not tell how many there are: that number is the file's to say.
+/// It reports no length: that number comes from the file and may be wrong.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Iter<'a, K, V>(Entries<'a, K, V>);
 
-/// Keys of a [`BTreeMap`] in order, from both ends.
+/// Iterator over the keys of a [`BTreeMap`] in order, from both ends.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Keys<'a, K, V>(Entries<'a, K, V>);
 
-/// Values of a [`BTreeMap`] in the order of their keys, from both ends.
+/// Iterator over the values of a [`BTreeMap`] in key order, from both ends.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct Values<'a, K, V>(Entries<'a, K, V>);
 

@@ -1,4 +1,4 @@
-//! Maps in the order of their keys: what changes.
+//! The modifying methods of sorted maps.
 
 use std::borrow::Borrow;
 
@@ -14,12 +14,12 @@ use super::node::{LeafAt, Tree};
 use crate::collections::key::{OrdKey, SortedKey};
 
 impl<K: Persist, V: Persist> BTreeMap<K, V> {
-    /// A map of entries that come in ascending order, in nodes that are filled:
-    /// what takes least time and memory.
+    /// Builds a map from entries in ascending order, and fills its nodes: the fastest and
+    /// most compact way.
     ///
     /// # Errors
     ///
-    /// A key that is not above the one before; then nothing was changed. Or the
+    /// Fails if a key is not above the one before it, and then changes nothing; or if the
     /// file cannot grow.
     ///
     /// ```
@@ -54,12 +54,12 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         tx.put_header(self, BTreeMap::of(tree))
     }
 
-    /// Gives a key a value; returns the one that it had, which is the caller's
-    /// then. A key that is there already stays as it is stored.
+    /// Sets the value of a key, and returns the old value to the caller, who then owns it.
+    /// An existing key stays as it is stored.
     ///
     /// # Errors
     ///
-    /// The map, a key or the value is damaged, or the file cannot grow.
+    /// Fails if the map, a key or the value is damaged, or the file cannot grow.
     pub fn insert<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q, value: V) -> Result<Option<V>>
     where
         K: OrdKey<Q>,
@@ -77,12 +77,11 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(None)
     }
 
-    /// Takes the value of a key out, which is the caller's then; the key is
-    /// released.
+    /// Removes a key, releases it, and returns its value to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// The map, a key or the value is damaged.
+    /// Fails if the map, a key or the value is damaged.
     pub fn remove<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<Option<V>>
     where
         K: OrdKey<Q>,
@@ -92,11 +91,12 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(Some(value))
     }
 
-    /// Takes an entry out; key and value are the caller's then.
+    /// Removes an entry, and returns the key and the value to the caller, who then owns
+    /// both.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn remove_entry<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<Option<(K, V)>>
     where
         K: OrdKey<Q>,
@@ -114,7 +114,7 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn get_mut<'a, Q: ?Sized>(
         self,
         tx: &'a mut WriteTx<'_>,
@@ -127,8 +127,8 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         found.map(|(leaf, index)| leaf.value_mut(tx, index)).transpose()
     }
 
-    /// The link to the value of a key; where there is none, that of `make` is
-    /// inserted first. It is how a collection that is a value is changed.
+    /// Returns the link to the value of a key, after inserting the result of `make` if the
+    /// key is missing. Use it to modify a collection that is a value.
     ///
     /// # Errors
     ///
@@ -145,11 +145,11 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         self.entry(tx, key)?.or_insert_link(make)
     }
 
-    /// The place of a key, to look at it, fill it or empty it.
+    /// Returns the entry of a key, occupied or vacant.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn entry<'a, 'store, 'q, Q: ?Sized>(
         self,
         tx: &'a mut WriteTx<'store>,
@@ -163,11 +163,11 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(Entry::new(tx, self, tree, place, key))
     }
 
-    /// The entry with the least key, to look at it, change it or take it out.
+    /// Returns the entry with the least key, to read, modify or remove it.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn first_entry<'a, 'store>(
         self,
         tx: &'a mut WriteTx<'store>,
@@ -177,11 +177,11 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(path.map(|path| OccupiedEntry::new(tx, self, tree, path)))
     }
 
-    /// The entry with the greatest key, to look at it, change it or take it out.
+    /// Returns the entry with the greatest key, to read, modify or remove it.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn last_entry<'a, 'store>(
         self,
         tx: &'a mut WriteTx<'store>,
@@ -191,20 +191,22 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(path.map(|path| OccupiedEntry::new(tx, self, tree, path)))
     }
 
-    /// Takes the entry with the least key out; it is the caller's then.
+    /// Removes the entry with the least key, and returns it to the caller, who then owns
+    /// it.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn pop_first(self, tx: &mut WriteTx<'_>) -> Result<Option<(K, V)>> {
         self.pop_end(tx, false)
     }
 
-    /// Takes the entry with the greatest key out; it is the caller's then.
+    /// Removes the entry with the greatest key, and returns it to the caller, who then owns
+    /// it.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn pop_last(self, tx: &mut WriteTx<'_>) -> Result<Option<(K, V)>> {
         self.pop_end(tx, true)
     }
@@ -218,7 +220,8 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(entry)
     }
 
-    /// Inserts the entries of an iterator, in any order. Old values are released.
+    /// Inserts the entries of an iterator, in any order. Releases the values that they
+    /// replace.
     ///
     /// # Errors
     ///
@@ -239,9 +242,9 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(())
     }
 
-    /// Keeps the entries that `keep` says yes to, and releases the others, after
-    /// it was asked about all of them. All values count as changed until the
-    /// commit compares.
+    /// Keeps the entries for which `keep` returns true, and releases the others after
+    /// asking about all of them. All values count as changed until the commit compares
+    /// them.
     ///
     /// # Errors
     ///
@@ -259,12 +262,13 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         self.set_tree(tx, tree)
     }
 
-    /// Moves all entries of `other` here, which is empty then. Where both have a
-    /// key, the value of `other` stays; key and value that go are released.
+    /// Moves all entries of `other` into this map and leaves `other` empty. Where both have
+    /// a key, the value from `other` stays; the replaced value and the duplicate key are
+    /// released.
     ///
     /// # Errors
     ///
-    /// One of the maps is damaged, or the file cannot grow.
+    /// Fails if one of the maps is damaged, or the file cannot grow.
     pub fn append(self, tx: &mut WriteTx<'_>, other: Self) -> Result<()>
     where
         K: SortedKey,
@@ -278,8 +282,8 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         self.set_tree(tx, tree)
     }
 
-    /// Moves the entries from `key` on, itself included, to a new map, which is
-    /// the caller's.
+    /// Moves the entries from `key` on, including `key`, to a new map, which the caller
+    /// owns.
     ///
     /// # Errors
     ///
@@ -294,11 +298,11 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(BTreeMap::of(right))
     }
 
-    /// Releases all entries, and frees all nodes.
+    /// Releases all entries and frees all nodes.
     ///
     /// # Errors
     ///
-    /// As [`retain`](Self::retain).
+    /// Same as [`retain`](Self::retain).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let tree = self.tree(tx)?;
         self.set_tree(tx, Tree::empty())?;
@@ -307,14 +311,14 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
 }
 
 impl<K: Persist, V: Persist> LeafAt<K, V> {
-    /// The value at `index`, to change it.
+    /// Returns the value at `index` for modification.
     #[inline]
     pub(super) fn value_mut<'a>(self, tx: &'a mut WriteTx<'_>, index: u64) -> Result<&'a mut V> {
         let region = self.region(tx)?;
         tx.value_in_mut(region, Leaf::<K, V>::value_at(index))
     }
 
-    /// Replaces the value at `index`; returns the old one.
+    /// Replaces the value at `index`, and returns the old one.
     #[inline]
     pub(super) fn replace(self, tx: &mut WriteTx<'_>, index: u64, value: V) -> Result<V> {
         Ok(std::mem::replace(self.value_mut(tx, index)?, value))

@@ -1,4 +1,4 @@
-//! Reading nodes: nothing that a node says is believed before it is tested.
+//! Reads nodes; trusts nothing in a node before validating it.
 
 use std::cmp::Ordering;
 use std::marker::PhantomData;
@@ -10,14 +10,14 @@ use crate::persist::{Link, Persist};
 use super::layout::{Inner, Leaf, MAX_LEVELS, NODE_BYTES, PREV_AT};
 use super::value::Payload;
 
-/// Where a key is in a sorted array, or where it would go.
+/// The index of a key in a sorted array, or where it would be inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SearchResult {
     Found(u64),
     Missing(u64),
 }
 
-/// A leaf that was opened; it has from 1 entry up to its capacity.
+/// An open leaf; it has from 1 entry up to its capacity.
 pub(super) struct LeafAt<K, P> {
     pub(super) offset: u64,
     pub(super) len: u64,
@@ -26,11 +26,11 @@ pub(super) struct LeafAt<K, P> {
     kind: PhantomData<fn() -> (K, P)>,
 }
 
-/// An inner node that was opened; it has from 1 child up to its capacity.
+/// An open inner node; it has from 1 child up to its capacity.
 pub(super) struct InnerAt<K, P> {
     pub(super) offset: u64,
     pub(super) len: u64,
-    /// 1 above the leaves.
+    /// 1 directly above the leaves.
     pub(super) level: u64,
     kind: PhantomData<fn() -> (K, P)>,
 }
@@ -51,7 +51,7 @@ impl<K, P> Clone for InnerAt<K, P> {
 
 impl<K, P> Copy for InnerAt<K, P> {}
 
-/// The node's length, if it is at the level that it must be at.
+/// Validates that the node is at `level`, and returns its length.
 #[inline]
 fn open(tx: &Image, offset: u64, level: u64, capacity: u64) -> Result<u64> {
     let [found, len] = tx.read(Link::<[u32; 2]>::from_parts(offset, 1))?;
@@ -76,12 +76,12 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
     #[inline]
     pub(super) fn open(tx: &Image, offset: u64) -> Result<Self> {
         let len = open(tx, offset, 0, Leaf::<K, P>::CAPACITY)?;
-        // The head was within the heap, so that no sum below overflows.
+        // The head was within the heap, so no sum below overflows.
         let [prev, next] = tx.read(Link::<[u64; 2]>::from_parts(offset + PREV_AT, 1))?;
         Ok(Self { offset, len, prev, next, kind: PhantomData })
     }
 
-    /// A leaf that was just made; it may still be empty.
+    /// Describes a new leaf, which may still be empty.
     pub(super) fn new(offset: u64) -> Self {
         Self { offset, len: 0, prev: 0, next: 0, kind: PhantomData }
     }
@@ -96,7 +96,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         self.offset + Leaf::<K, P>::value_at(index)
     }
 
-    /// Keys and values from `from` up to `to`, which is within the length.
+    /// Returns keys and values from `from` up to `to`, which must be within the length.
     #[inline]
     pub(super) fn entries(self, tx: &Image, from: u64, to: u64) -> Result<(&[K], &[P])> {
         let count = to.saturating_sub(from);
@@ -124,7 +124,7 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         Ok(Self { offset, len, level, kind: PhantomData })
     }
 
-    /// An inner node that was just made; it may still be empty.
+    /// Describes a new inner node, which may still be empty.
     pub(super) fn new(offset: u64, level: u64) -> Self {
         Self { offset, len: 0, level, kind: PhantomData }
     }
@@ -134,14 +134,14 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         Link::from_parts(self.offset + Inner::<K, P>::key_at(index), 1)
     }
 
-    /// Where child `index` lies.
+    /// Returns the offset of child `index`.
     #[inline]
     pub(super) fn child(self, tx: &Image, index: u64) -> Result<u64> {
         let at = self.offset + Inner::<K, P>::child_at(index.min(self.len - 1));
         tx.read(Link::<u64>::from_parts(at, 1))
     }
 
-    /// The child that a key belongs to.
+    /// Returns the index of the child that a key belongs to.
     #[inline]
     pub(super) fn search(
         self,
@@ -155,10 +155,10 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
     }
 }
 
-/// Finds a key among `len` sorted ones. `order` says how a key stands to it.
+/// Finds a key among `len` sorted ones. `order` compares a stored key with it.
 ///
-/// The loop takes as many steps whatever `order` says, and for numbers has no
-/// branch that could be foreseen wrongly.
+/// The loop takes the same number of steps whatever `order` returns, and for
+/// numbers it has no branch that the processor could mispredict.
 #[inline]
 fn search<K: Persist>(
     tx: &Image,
@@ -173,17 +173,17 @@ fn search<K: Persist>(
         }
         return narrow(len, |index| order(tx, &keys[index as usize]));
     }
-    // The bits of each key are tested: only of those that are looked at.
+    // Not every bit pattern is a key: validates only the keys that it compares.
     let step = size_of::<K>() as u64;
     narrow(len, |index| order(tx, tx.at(Link::from_parts(keys.offset() + index * step, 1))?))
 }
 
-/// Bytes that memory brings at once.
+/// Bytes in a cache line.
 const LINE_BYTES: usize = 64;
 
-/// Counts the short keys that are below: whole lines of them, by the last key of
-/// each, then those of one line. Memory brings all the lines that are looked at
-/// together, where halving waits for each to know the next.
+/// Counts the short keys below the wanted one: whole cache lines first, by the last
+/// key of each, then the keys of one line. The loads of all these lines overlap,
+/// where a binary search waits for each to choose the next.
 #[inline]
 fn count<K>(
     keys: &[K],
@@ -211,7 +211,7 @@ fn narrow(len: u64, mut order: impl FnMut(u64) -> Result<Ordering>) -> Result<Se
     if len == 0 {
         return Ok(SearchResult::Missing(0));
     }
-    // The last key that is not above, if any, is in `base..base + size`.
+    // The last key that is not above the wanted one, if any, is in `base..base + size`.
     let (mut base, mut size) = (0, len);
     while size > 1 {
         let half = size / 2;
@@ -226,25 +226,25 @@ fn narrow(len: u64, mut order: impl FnMut(u64) -> Result<Ordering>) -> Result<Se
     })
 }
 
-/// A tree: what the struct of a map or a set says.
+/// A tree, as the header of a map or a set describes it.
 pub(super) struct Tree<K, P> {
     pub(super) root: u64,
     pub(super) len: u64,
-    /// The level of the root.
+    /// Level of the root.
     pub(super) height: u64,
     pub(super) kind: PhantomData<fn() -> (K, P)>,
 }
 
-/// A node on the way down, and which child was taken.
+/// A node on the path down, and the index of the child taken.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Step {
     pub(super) offset: u64,
     pub(super) index: u64,
 }
 
-/// The way from the root to a leaf, and a place in the leaf.
+/// The path from the root to a leaf, and an index in the leaf.
 pub(super) struct Path<K, P> {
-    /// The inner node at level `i + 1` is step `i`.
+    /// Step `i` is the inner node at level `i + 1`.
     pub(super) steps: [Step; MAX_LEVELS],
     pub(super) leaf: LeafAt<K, P>,
     pub(super) index: u64,
@@ -277,8 +277,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Self { root: 0, len: 0, height: 0, kind: PhantomData }
     }
 
-    /// Goes down to a leaf by asking each inner node which child to take; there
-    /// is a root.
+    /// Descends to a leaf; `choose` picks a child of each inner node. The tree must have a
+    /// root.
     #[inline]
     pub(super) fn leaf(
         &self,
@@ -302,7 +302,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(offset)
     }
 
-    /// As `leaf`, and notes the way. The index is still 0.
+    /// Same as `leaf`, but records the path. The index is still 0.
     #[inline]
     pub(super) fn path(
         &self,
@@ -315,12 +315,12 @@ impl<K: Persist, P: Payload> Tree<K, P> {
             steps[inner.level as usize - 1] = Step { offset: inner.offset, index };
             Ok(index)
         })?;
-        // Most ways lead to a change, which moves half of the leaf.
+        // Most paths lead to a change, which moves half of the leaf: prefetch all of it.
         tx.fetch(offset, Leaf::<K, P>::PLAN.size_bytes.min(NODE_BYTES));
         Ok(Path { steps, leaf: LeafAt::open(tx, offset)?, index: 0 })
     }
 
-    /// The entry that `order` says is equal: its leaf and index.
+    /// Finds the entry for which `order` returns `Equal`: its leaf and index.
     #[inline]
     pub(super) fn find(
         &self,
@@ -337,8 +337,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         })
     }
 
-    /// The way to an entry, or to where it would go; whether it is there. `None`
-    /// in an empty tree.
+    /// Returns the path to an entry, or to where it would be inserted, and whether the
+    /// entry exists; `None` for an empty tree.
     #[inline]
     pub(super) fn locate(
         &self,
@@ -355,7 +355,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(Some((path, matches!(place, SearchResult::Found(_)))))
     }
 
-    /// The way to the first or the last entry.
+    /// Returns the path to the first or the last entry.
     pub(super) fn end(&self, tx: &Image, is_last: bool) -> Result<Option<Path<K, P>>> {
         if self.root == 0 {
             return Ok(None);

@@ -1,7 +1,7 @@
-//! Changing single nodes: entries and children move in, out and across.
+//! Changes single nodes: moves entries and children in, out and across.
 //!
-//! A change opens the node as an area first, which tests that it is one whole
-//! live node of its kind. What moves away leaves zeros behind.
+//! Every change first opens the node as a region, which validates that it is one
+//! whole live node of its kind. Items that move away leave zeros.
 
 use crate::error::Result;
 use crate::persist::{Block, Persist};
@@ -11,7 +11,7 @@ use super::layout::{HEAD_BYTES, Inner, Leaf, NEXT_AT, PREV_AT};
 use super::node::{InnerAt, LeafAt, damaged};
 use super::value::Payload;
 
-/// Bytes before `len` in a node.
+/// Offset of `len` in a node.
 const LEN_AT: u64 = 4;
 const _: () = assert!(LEN_AT + 4 == HEAD_BYTES);
 
@@ -24,13 +24,13 @@ struct Row {
 }
 
 impl Row {
-    /// Bytes before item `index`.
+    /// Returns the offset of item `index`.
     #[inline]
     fn item(self, index: u64) -> u64 {
         self.at + index * self.item_bytes
     }
 
-    /// Moves the items from `index` up to `len` one place up.
+    /// Moves the items from `index` up to `len` up by one place.
     #[inline]
     fn open_gap(self, tx: &mut WriteTx<'_>, index: u64, len: u64) -> Result<()> {
         let rest_bytes = len.saturating_sub(index) * self.item_bytes;
@@ -38,7 +38,7 @@ impl Row {
         tx.copy_in((self.region, from), (self.region, to), rest_bytes)
     }
 
-    /// Moves the items behind `index` one place down, over it.
+    /// Moves the items after `index` down by one place, over item `index`.
     #[inline]
     fn close_gap(self, tx: &mut WriteTx<'_>, index: u64, len: u64) -> Result<()> {
         let rest_bytes = len.saturating_sub(index + 1) * self.item_bytes;
@@ -92,7 +92,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         Row { region, at: Leaf::<K, P>::value_at(0), item_bytes: P::SIZE_BYTES }
     }
 
-    /// An empty leaf. It must not stay empty.
+    /// Allocates an empty leaf, which the caller must fill.
     pub(super) fn alloc(tx: &mut WriteTx<'_>) -> Result<Self> {
         Ok(Self::new(tx.alloc_block::<Leaf<K, P>>()?.offset()))
     }
@@ -101,7 +101,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         tx.free_block(self.block())
     }
 
-    /// Writes an entry behind the last one; there is room.
+    /// Writes an entry after the last one; the leaf must not be full.
     #[inline]
     pub(super) fn push(
         &mut self,
@@ -115,7 +115,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         put_len(tx, region, self.len)
     }
 
-    /// Writes an entry before the one at `index`; there is room.
+    /// Writes an entry before the one at `index`; the leaf must not be full.
     #[inline]
     pub(super) fn insert(
         &mut self,
@@ -132,19 +132,19 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         put_len(tx, region, self.len)
     }
 
-    /// Replaces the value at `index`, whatever it owns.
+    /// Overwrites the value at `index` without releasing it.
     pub(super) fn put_value(self, tx: &mut WriteTx<'_>, index: u64, value: P) -> Result<()> {
         let region = self.region(tx)?;
         value.put(tx, region, Leaf::<K, P>::value_at(index))
     }
 
-    /// A copy of the entry at `index`.
+    /// Returns a copy of the entry at `index`.
     #[inline]
     pub(super) fn take(self, tx: &WriteTx<'_>, index: u64) -> Result<(K, P)> {
         Ok((tx.value(self.key_link(index))?, P::take(tx, self.value_offset(index))?))
     }
 
-    /// Takes the entry at `index` out; the leaf may be empty then.
+    /// Removes the entry at `index`; may leave the leaf empty.
     #[inline]
     pub(super) fn remove(&mut self, tx: &mut WriteTx<'_>, index: u64) -> Result<(K, P)> {
         let region = self.region(tx)?;
@@ -156,7 +156,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         Ok(entry)
     }
 
-    /// Moves the entry at `from` to `to`, which is below it.
+    /// Moves the entry at `from` down to `to`.
     pub(super) fn shift(self, tx: &mut WriteTx<'_>, from: u64, to: u64) -> Result<()> {
         let region = self.region(tx)?;
         for row in [Self::keys(region), Self::values(region)] {
@@ -165,7 +165,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         Ok(())
     }
 
-    /// Drops the entries from `len` on, whatever they own.
+    /// Removes the entries from `len` on without releasing them.
     pub(super) fn truncate(&mut self, tx: &mut WriteTx<'_>, len: u64) -> Result<()> {
         let region = self.region(tx)?;
         Self::keys(region).clear(tx, len, self.len)?;
@@ -174,7 +174,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         put_len(tx, region, len)
     }
 
-    /// Moves the entries from `at` on to a new leaf behind this one.
+    /// Moves the entries from `at` on to a new leaf after this one.
     pub(super) fn split(&mut self, tx: &mut WriteTx<'_>, at: u64) -> Result<Self> {
         let mut right = Self::alloc(tx)?;
         let (from, to) = (self.region(tx)?, right.region(tx)?);
@@ -190,7 +190,8 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         Ok(right)
     }
 
-    /// Takes all entries of the next leaf, `right`, and frees it; there is room.
+    /// Takes over all entries of the next leaf, `right`, and frees it. All of them must
+    /// fit.
     pub(super) fn absorb(&mut self, tx: &mut WriteTx<'_>, right: Self) -> Result<()> {
         let are_neighbours = self.next == right.offset && right.prev == self.offset;
         if !are_neighbours || self.offset == right.offset {
@@ -208,7 +209,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         right.free(tx)
     }
 
-    /// Takes the leaf out of the row of leaves and frees it; it is empty.
+    /// Unlinks this leaf, which must be empty, from its neighbours and frees it.
     pub(super) fn unlink(self, tx: &mut WriteTx<'_>) -> Result<()> {
         if self.prev != 0 {
             let mut before = Self::open(tx, self.prev)?;
@@ -237,7 +238,7 @@ impl<K: Persist, P: Payload> LeafAt<K, P> {
         Ok(())
     }
 
-    /// Makes the next leaf, which named `before` as the one before it, name this.
+    /// Makes the next leaf, whose predecessor must be `before`, name this one instead.
     fn tell_next(self, tx: &mut WriteTx<'_>, before: u64) -> Result<()> {
         if self.next == 0 { Ok(()) } else { self.tell(tx, self.next, (before, self.offset)) }
     }
@@ -269,7 +270,7 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         Row { region, at: Inner::<K, P>::child_at(0), item_bytes: 8 }
     }
 
-    /// An inner node with one child.
+    /// Allocates an inner node with one child.
     pub(super) fn alloc(tx: &mut WriteTx<'_>, level: u64, child: u64) -> Result<Self> {
         let mut inner = Self::new(tx.alloc_block::<Inner<K, P>>()?.offset(), level);
         let region = inner.region(tx)?;
@@ -284,8 +285,8 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         tx.free_block(self.block())
     }
 
-    /// Writes a child before the one at `index`, which is not 0, and the key that
-    /// separates it from the one before; there is room.
+    /// Writes a child before the one at `index`, which must not be 0, and the key that
+    /// separates it from the child before. The node must not be full.
     pub(super) fn insert(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -301,8 +302,8 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         put_len(tx, region, self.len)
     }
 
-    /// Drops the link to child `index`, and the key before it (of the first child:
-    /// the one behind it). The node may be empty then.
+    /// Removes the link to child `index` and the key before it (for the first child, the
+    /// key after it). May leave the node empty.
     pub(super) fn remove(&mut self, tx: &mut WriteTx<'_>, index: u64) -> Result<()> {
         let region = self.region(tx)?;
         Self::keys(region).close_gap(tx, index.saturating_sub(1), self.len - 1)?;
@@ -316,8 +317,8 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         tx.put_in(region, Inner::<K, P>::key_at(index), key)
     }
 
-    /// Moves the children from `at` on, which is not 0 or the end, to a new node;
-    /// returns it, and the key that separates the two.
+    /// Moves the children from `at` on to a new node; returns the node, and the key that
+    /// separates the two. `at` must be neither 0 nor the end.
     pub(super) fn split(&mut self, tx: &mut WriteTx<'_>, at: u64) -> Result<(K, Self)> {
         let first = self.child(tx, at)?;
         let mut right = Self::alloc(tx, self.level, first)?;
@@ -333,8 +334,8 @@ impl<K: Persist, P: Payload> InnerAt<K, P> {
         Ok((between, right))
     }
 
-    /// Takes all children of the node beside it, `right`, and frees it; `between`
-    /// separates the two; there is room.
+    /// Takes over all children of the next node, `right`, and frees it. `between` separates
+    /// the two; all children must fit.
     pub(super) fn absorb(&mut self, tx: &mut WriteTx<'_>, between: K, right: Self) -> Result<()> {
         if self.offset == right.offset {
             return Err(damaged(right.offset, "two different children side by side", "one twice"));

@@ -1,5 +1,4 @@
-//! Changing a tree: splits on the way up of an insertion, merges on that of a
-//! removal.
+//! Changes a tree: an insertion splits nodes on the way up, a removal merges them.
 
 use crate::error::{ErrorKind, Result};
 use crate::persist::Persist;
@@ -9,19 +8,19 @@ use super::layout::{Inner, Leaf, MAX_LEVELS};
 use super::node::{InnerAt, LeafAt, Path, Tree, damaged};
 use super::value::Payload;
 
-/// Two neighbours become one node when three quarters of its room are enough:
-/// the next insertions must not split it again at once.
+/// Two neighbours merge if they fill at most three quarters of one node; otherwise
+/// the next insertions would split it again at once.
 pub(super) const fn is_few(len: u64, capacity: u64) -> bool {
     len <= capacity - capacity / 4
 }
 
-/// Where a full node is split.
+/// Where to split a full node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
-    /// Keys come in descending order: the new entry's node has room in front.
+    /// Keys come in descending order: the new entry's node keeps its free space in front.
     First,
     Half,
-    /// Keys come in ascending order: the node stays full.
+    /// Keys come in ascending order: the full node stays full.
     Last,
 }
 
@@ -42,8 +41,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         ErrorKind::corrupt("length of a B-tree (its root)", self.root, expected, self.len)
     }
 
-    /// Writes an entry where `path` says that its key is missing. Returns where
-    /// the value is.
+    /// Inserts an entry where `path` found its key missing. Returns the location of the
+    /// value.
     #[inline]
     pub(super) fn insert_at(
         &mut self,
@@ -96,7 +95,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(found)
     }
 
-    /// Adds a node behind the leaf of `path` to the nodes above.
+    /// Adds a node after the leaf of `path` to the levels above.
     fn add_child(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -112,7 +111,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
                 return left.insert(tx, index, child);
             }
             if cut == Cut::Last && index == left.len {
-                // The separator goes up instead of the one between two halves.
+                // The new node has only this child, so the child's separator goes up unchanged.
                 child.1 = InnerAt::<K, P>::alloc(tx, level, child.1)?.offset;
                 continue;
             }
@@ -141,8 +140,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(())
     }
 
-    /// After the first key of a leaf was replaced: the copy that separates the
-    /// leaf from the one before must not outlive what it is a copy of.
+    /// Renews the separator after the first key of a leaf was replaced: it is a copy of
+    /// that key and must not outlive it.
     fn renew_keys(&self, tx: &mut WriteTx<'_>, path: &Path<K, P>, is_due: bool) -> Result<()> {
         if !K::OWNS || !is_due {
             return Ok(());
@@ -157,8 +156,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(())
     }
 
-    /// Copies the first key behind child `index`, which is not the first, to where
-    /// it separates the child from the one before.
+    /// Copies the first key below child `index`, which must not be the first child, to the
+    /// separator before that child.
     pub(super) fn renew_key(
         &self,
         tx: &mut WriteTx<'_>,
@@ -174,7 +173,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         inner.set_key(tx, index - 1, key)
     }
 
-    /// Takes the entry out that `path` leads to.
+    /// Removes the entry that `path` leads to.
     pub(super) fn remove_at(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -186,8 +185,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(entry)
     }
 
-    /// Brings the tree in order after entries were taken out of the leaf of
-    /// `path`, its first one among them if the index is 0.
+    /// Restores the invariants after entries were removed from the leaf of `path`. Index 0
+    /// means that the leaf's first key was among them.
     fn after_removal(&mut self, tx: &mut WriteTx<'_>, path: &mut Path<K, P>) -> Result<()> {
         if path.leaf.len == 0 {
             return self.remove_leaf(tx, path);
@@ -199,7 +198,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         self.merge_up(tx, path, 0, path.leaf.len)
     }
 
-    /// Removes the empty leaf of `path`, and the nodes above that this empties.
+    /// Removes the empty leaf of `path`, and the nodes above that become empty.
     fn remove_leaf(&mut self, tx: &mut WriteTx<'_>, path: &Path<K, P>) -> Result<()> {
         path.leaf.unlink(tx)?;
         for level in 1..=self.height {
@@ -210,8 +209,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
                 continue;
             }
             inner.remove(tx, step.index)?;
-            // Where the first child went, the next one's first key is new to the
-            // nodes above.
+            // After the first child was removed, the levels above still hold a copy of its first
+            // key.
             if step.index == 0 {
                 self.renew_above(tx, path, level)?;
             }
@@ -221,7 +220,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         if self.len == 0 { Ok(()) } else { Err(self.miscounted("0, as no entry is left")) }
     }
 
-    /// As `renew_keys`, for the steps above `level`.
+    /// Same as `renew_keys`, for the steps above `level`.
     fn renew_above(&self, tx: &mut WriteTx<'_>, path: &Path<K, P>, level: u64) -> Result<()> {
         let mut above = Path { ..*path };
         for step in above.steps.iter_mut().take(level as usize) {
@@ -230,8 +229,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         self.renew_keys(tx, &above, true)
     }
 
-    /// After the node of `path` at `level` was left with `len` entries or children:
-    /// merges it, and those above, as far as that goes on.
+    /// Merges the node of `path` at `level`, which was left with `len` entries or children,
+    /// and continues upwards as long as nodes merge.
     fn merge_up(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -250,7 +249,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         self.lower(tx)
     }
 
-    /// Replaces a root of one child by the child.
+    /// Replaces a root that has a single child by that child.
     pub(super) fn lower(&mut self, tx: &mut WriteTx<'_>) -> Result<()> {
         while self.height > 0 {
             let root = InnerAt::<K, P>::open(tx, self.root, self.height)?;
@@ -267,8 +266,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(())
     }
 
-    /// Merges the children before and at `index` of `parent`, which then has one
-    /// less; there is room. Returns the node that stays.
+    /// Merges the children before and at `index` of `parent`, which then has one child
+    /// less. All of their items must fit. Returns the node that stays.
     pub(super) fn merge(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -288,7 +287,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(left)
     }
 
-    /// The length of a node that is at a level.
+    /// Returns the length of a node at a level.
     fn len_of(tx: &WriteTx<'_>, offset: u64, level: u64) -> Result<u64> {
         if level == 0 {
             return Ok(LeafAt::<K, P>::open(tx, offset)?.len);
@@ -296,8 +295,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(InnerAt::<K, P>::open(tx, offset, level)?.len)
     }
 
-    /// Merges child `index` of `parent`, which has lost something and has `len`
-    /// left, with one beside it, if both are few; whether it did.
+    /// Merges child `index` of `parent`, which shrank to `len`, with a neighbour if both
+    /// are small enough; returns whether it did.
     fn merge_beside(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -322,7 +321,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(false)
     }
 
-    /// Entries or children that a node at a level has room for.
+    /// Returns the capacity of a node at a level, in entries or children.
     pub(super) fn capacity(level: u64) -> u64 {
         if level == 0 { Leaf::<K, P>::CAPACITY } else { Inner::<K, P>::CAPACITY }
     }

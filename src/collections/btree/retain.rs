@@ -1,5 +1,5 @@
-//! Dropping entries all over a tree, and freeing the nodes of one whose entries
-//! have moved: both walk all nodes.
+//! Removes entries throughout a tree, and frees the nodes of a tree whose entries
+//! have moved. Both walk all nodes.
 
 use crate::error::Result;
 use crate::persist::Persist;
@@ -11,12 +11,12 @@ use super::value::Payload;
 
 /// A walk over all leaves in order.
 ///
-/// Each leaf must name the one before it. So none comes twice, however the links
-/// between nodes are damaged, and the walk ends.
+/// Each leaf must name its predecessor. No leaf therefore comes twice, however
+/// damaged the links between nodes are, and the walk ends.
 struct Walk {
-    /// The leaf that came last.
+    /// The leaf visited last.
     last: u64,
-    /// Which entries stay.
+    /// For each entry, whether it stays.
     answers: std::vec::IntoIter<bool>,
 }
 
@@ -31,9 +31,8 @@ impl Walk {
 }
 
 impl<K: Persist, P: Payload> Tree<K, P> {
-    /// Keeps the entries for which `keep` says yes, and releases the others. It is
-    /// asked about all of them before any goes, so that a panic of it leaves the
-    /// tree whole.
+    /// Keeps the entries for which `keep` returns true, and releases the others. Asks about
+    /// all entries before it removes any, so a panic in `keep` leaves the tree intact.
     pub(super) fn retain(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -57,8 +56,8 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         if self.len == 0 { Ok(()) } else { Err(self.miscounted("0, as no entry is left")) }
     }
 
-    /// `retain` at and below the node at an offset and a level: entries or
-    /// children that are left in it; if there are none it was freed.
+    /// Does the work of `retain` at and below the node at an offset and a level. Returns
+    /// how many entries or children are left in the node; if none are, the node was freed.
     fn retain_below(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -136,12 +135,12 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(kept)
     }
 
-    /// Frees all nodes, but nothing that entries own: these were taken out.
+    /// Frees all nodes, but nothing that entries own: the entries have moved.
     pub(super) fn free_nodes(self, tx: &mut WriteTx<'_>) -> Result<()> {
         if self.root == 0 {
             return Ok(());
         }
-        // A node that comes twice is no live node the second time.
+        // A node that damage makes come twice is no longer live the second time, so this ends.
         let mut nodes = vec![(self.root, self.height)];
         while let Some((offset, level)) = nodes.pop() {
             if level == 0 {

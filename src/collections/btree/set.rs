@@ -1,4 +1,4 @@
-//! Sets in the order of their keys: trees without values.
+//! Sorted sets: trees without values.
 
 use std::borrow::Borrow;
 
@@ -14,11 +14,11 @@ use super::node::Tree;
 use super::value::Nothing;
 use crate::collections::key::{OrdKey, SortedKey};
 
-/// A set in the order of its keys, as `std::collections::BTreeSet`, whose keys
-/// lie in the store.
+/// A sorted set like `std::collections::BTreeSet`, whose keys live in the store.
 ///
-/// What only reads is here; what changes is on [`Link<BTreeSet<K>>`](Link). Keys
-/// are looked up as in a [`BTreeMap`](super::BTreeMap).
+/// Methods that only read are here; methods that modify are on
+/// [`Link<BTreeSet<K>>`](Link). Keys are looked up as in a
+/// [`BTreeMap`](super::BTreeMap).
 ///
 /// ```
 /// use flagstone::{Store, collections::BTreeSet};
@@ -38,19 +38,19 @@ use crate::collections::key::{OrdKey, SortedKey};
 ///
 /// | `std` | reason, and what to use instead |
 /// | --- | --- |
-/// | `Clone`, `PartialEq`, `Ord`, `Hash`, `BitOr` and the like | they need the transaction; use [`iter`](Self::iter) and [`union`](Self::union) |
-/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail, and have no transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
-/// | `IntoIterator` | [`pop_first`](Link::pop_first) until it is empty |
+/// | `Clone`, `PartialEq`, `Ord`, `Hash`, `BitOr` and similar | they need the transaction; use [`iter`](Self::iter) and [`union`](Self::union) |
+/// | `FromIterator`, `From<[_; N]>`, `Extend` | they cannot fail and do not take a transaction; use [`from_sorted`](Self::from_sorted) and [`extend`](Link::extend) |
+/// | `IntoIterator` | [`pop_first`](Link::pop_first) until the set is empty |
 /// | `replace`, `get_or_insert_with`, `entry` | [`take`](Link::take), [`insert`](Link::insert), then [`get`](Self::get) |
 /// | `extract_if` | [`retain`](Link::retain), or `take` for the keys found |
-/// | cursors (`lower_bound` and the like) | [`range`](Self::range) from the key on |
-/// | `ExactSizeIterator`; unions from the back | the length is a number in a file; [`iter`](Self::iter) goes both ways |
+/// | cursors (`lower_bound` and similar) | [`range`](Self::range) from the key on |
+/// | `ExactSizeIterator`; unions from the back | the length is a number in a file and may be wrong; [`iter`](Self::iter) runs in both directions |
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct BTreeSet<K: Persist> {
     root: Block<Node<K, Nothing>>,
     len: u64,
-    /// The level of the root; leaves are at 0.
+    /// Level of the root; leaves have level 0.
     height: u64,
 }
 
@@ -71,12 +71,12 @@ impl<K: Persist> BTreeSet<K> {
         Self::of(Tree::empty())
     }
 
-    /// A set of keys that come in ascending order, in nodes that are filled: what
-    /// takes least time and memory.
+    /// Builds a set from keys in ascending order, and fills its nodes: the fastest and most
+    /// compact way.
     ///
     /// # Errors
     ///
-    /// A key that is not above the one before; then nothing was changed. Or the
+    /// Fails if a key is not above the one before it, and then changes nothing; or if the
     /// file cannot grow.
     pub fn from_sorted<Q: ?Sized, B: Borrow<Q>>(
         tx: &mut WriteTx<'_>,
@@ -117,8 +117,8 @@ impl<K: Persist> BTreeSet<K> {
         self.len == 0
     }
 
-    /// The stored key that is equal to `key`. Logarithmic time, as all that looks
-    /// for a key.
+    /// Returns the stored key that equals `key`. Takes logarithmic time, as every lookup
+    /// does.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl<K: Persist> BTreeSet<K> {
         found.map(|(leaf, index)| tx.at(leaf.key_link(index))).transpose()
     }
 
-    /// Whether `key` is in the set.
+    /// Returns whether `key` is in the set.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl<K: Persist> BTreeSet<K> {
         Ok(self.tree()?.find(tx, &|tx, stored| stored.order(tx, key))?.is_some())
     }
 
-    /// The least key.
+    /// Returns the least key.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl<K: Persist> BTreeSet<K> {
         path.map(|path| tx.at(path.leaf.key_link(path.index))).transpose()
     }
 
-    /// The greatest key.
+    /// Returns the greatest key.
     ///
     /// # Errors
     ///
@@ -164,22 +164,22 @@ impl<K: Persist> BTreeSet<K> {
         path.map(|path| tx.at(path.leaf.key_link(path.index))).transpose()
     }
 
-    /// All keys in their order, from both ends.
+    /// Returns an iterator over all keys in order, from both ends.
     ///
     /// # Errors
     ///
-    /// The set is damaged. An item is an error where a node or a key is; no more
-    /// come after it.
+    /// Fails if the set is damaged. An item is an error if a node or a key is damaged; no
+    /// items follow it.
     pub fn iter<'a>(&self, tx: &'a Image) -> Result<SetIter<'a, K>> {
         Ok(SetIter(self.tree()?.entries(tx)?))
     }
 
-    /// The keys in a range, in their order, from both ends; as
+    /// Returns an iterator over the keys in a range, in order, from both ends; see
     /// [`BTreeMap::range`](super::BTreeMap::range).
     ///
     /// # Errors
     ///
-    /// As [`iter`](Self::iter).
+    /// Same as [`iter`](Self::iter).
     pub fn range<'a, Q: ?Sized>(
         &self,
         tx: &'a Image,
@@ -202,12 +202,12 @@ impl<K: Persist> Link<BTreeSet<K>> {
         tx.put_header(self, BTreeSet::of(tree))
     }
 
-    /// Adds a key; whether it was not there. One that is there stays as it is
+    /// Inserts a key, and returns whether it was missing. An existing key stays as it is
     /// stored.
     ///
     /// # Errors
     ///
-    /// The set or a key is damaged, or the file cannot grow.
+    /// Fails if the set or a key is damaged, or the file cannot grow.
     pub fn insert<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<bool>
     where
         K: OrdKey<Q>,
@@ -237,11 +237,11 @@ impl<K: Persist> Link<BTreeSet<K>> {
         Ok(true)
     }
 
-    /// Takes a key out; the stored one is the caller's then.
+    /// Removes a key, and returns the stored one to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn take<Q: ?Sized>(self, tx: &mut WriteTx<'_>, key: &Q) -> Result<Option<K>>
     where
         K: OrdKey<Q>,
@@ -255,20 +255,20 @@ impl<K: Persist> Link<BTreeSet<K>> {
         Ok(Some(key))
     }
 
-    /// Takes the least key out; it is the caller's then.
+    /// Removes the least key, and returns it to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn pop_first(self, tx: &mut WriteTx<'_>) -> Result<Option<K>> {
         self.pop_end(tx, false)
     }
 
-    /// Takes the greatest key out; it is the caller's then.
+    /// Removes the greatest key, and returns it to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn pop_last(self, tx: &mut WriteTx<'_>) -> Result<Option<K>> {
         self.pop_end(tx, true)
     }
@@ -280,7 +280,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
         Ok(Some(key))
     }
 
-    /// Adds the keys of an iterator, in any order.
+    /// Inserts the keys of an iterator, in any order.
     ///
     /// # Errors
     ///
@@ -307,12 +307,12 @@ impl<K: Persist> Link<BTreeSet<K>> {
         self.set_tree(tx, tree)
     }
 
-    /// Moves all keys of `other` here, which is empty then. A key that both have
-    /// is released once.
+    /// Moves all keys of `other` into this set and leaves `other` empty. Where both have a
+    /// key, one copy is released.
     ///
     /// # Errors
     ///
-    /// One of the sets is damaged, or the file cannot grow.
+    /// Fails if one of the sets is damaged, or the file cannot grow.
     pub fn append(self, tx: &mut WriteTx<'_>, other: Self) -> Result<()>
     where
         K: SortedKey,
@@ -326,8 +326,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
         self.set_tree(tx, tree)
     }
 
-    /// Moves the keys from `key` on, itself included, to a new set, which is the
-    /// caller's.
+    /// Moves the keys from `key` on, including `key`, to a new set, which the caller owns.
     ///
     /// # Errors
     ///
@@ -342,11 +341,11 @@ impl<K: Persist> Link<BTreeSet<K>> {
         Ok(BTreeSet::of(right))
     }
 
-    /// Releases all keys, and frees all nodes.
+    /// Releases all keys and frees all nodes.
     ///
     /// # Errors
     ///
-    /// As [`retain`](Self::retain).
+    /// Same as [`retain`](Self::retain).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let tree = self.tree(tx)?;
         self.set_tree(tx, Tree::empty())?;
@@ -354,7 +353,7 @@ impl<K: Persist> Link<BTreeSet<K>> {
     }
 }
 
-/// Keys of a [`BTreeSet`] in order, from both ends.
+/// Iterator over the keys of a [`BTreeSet`] in order, from both ends.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct SetIter<'a, K>(Entries<'a, K, Nothing>);
 

@@ -1,4 +1,4 @@
-//! Two sets at once: what both have, or one of them.
+//! Set operations: union, intersection and differences of two sets.
 
 use std::cmp::Ordering;
 
@@ -9,8 +9,8 @@ use crate::persist::Persist;
 use super::set::{BTreeSet, SetIter};
 use crate::collections::key::SortedKey;
 
-/// Keys of two [`BTreeSet`]s that lie in the same store, in order: a union, an
-/// intersection or a difference.
+/// Iterator over the keys of two [`BTreeSet`]s of the same store, in order: a
+/// union, an intersection or a difference.
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 pub struct SetPair<'a, K> {
     tx: &'a Image,
@@ -19,13 +19,13 @@ pub struct SetPair<'a, K> {
     wants: Wants,
 }
 
-/// One of the sets, and its key that was not compared yet.
+/// One of the sets, and its next key to compare.
 struct Side<'a, K> {
     keys: SetIter<'a, K>,
     next: Option<&'a K>,
 }
 
-/// Which keys are wanted.
+/// Selects the keys to yield.
 #[derive(Clone, Copy)]
 struct Wants {
     left: bool,
@@ -43,8 +43,8 @@ impl<K: Persist> Side<'_, K> {
 }
 
 impl<'a, K: SortedKey> SetPair<'a, K> {
-    /// The next key that is wanted. Each turn uses up a key of one side at least,
-    /// whatever the order says.
+    /// Returns the next selected key. Each iteration consumes at least one key of one side,
+    /// whatever the comparison returns.
     fn step(&mut self) -> Result<Option<&'a K>> {
         loop {
             self.left.fill()?;
@@ -78,7 +78,7 @@ impl<'a, K: SortedKey> Iterator for SetPair<'a, K> {
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            // After an error nothing more comes.
+            // Makes the iterator yield nothing more after an error.
             (self.left.next, self.right.next) = (None, None);
             self.wants = Wants { left: false, both: false, right: false };
         }
@@ -93,12 +93,12 @@ impl<K: SortedKey> BTreeSet<K> {
         Ok(SetPair { tx, left: side(self)?, right: side(other)?, wants })
     }
 
-    /// The keys of this set, of `other`, or of both, in order. Of equal ones it is
-    /// this set's that comes.
+    /// Returns the keys of this set, of `other`, or of both, in order. Of two equal keys it
+    /// yields the one of this set.
     ///
     /// # Errors
     ///
-    /// One of the sets is damaged; and so for the items.
+    /// Fails if one of the sets is damaged; the same holds for each item.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -117,29 +117,29 @@ impl<K: SortedKey> BTreeSet<K> {
         self.pair(tx, other, Wants { left: true, both: true, right: true })
     }
 
-    /// The keys of this set that `other` has too, in order.
+    /// Returns the keys of this set that `other` also has, in order.
     ///
     /// # Errors
     ///
-    /// As [`union`](Self::union).
+    /// Same as [`union`](Self::union).
     pub fn intersection<'a>(&self, tx: &'a Image, other: &Self) -> Result<SetPair<'a, K>> {
         self.pair(tx, other, Wants { left: false, both: true, right: false })
     }
 
-    /// The keys of this set that `other` does not have, in order.
+    /// Returns the keys of this set that `other` does not have, in order.
     ///
     /// # Errors
     ///
-    /// As [`union`](Self::union).
+    /// Same as [`union`](Self::union).
     pub fn difference<'a>(&self, tx: &'a Image, other: &Self) -> Result<SetPair<'a, K>> {
         self.pair(tx, other, Wants { left: true, both: false, right: false })
     }
 
-    /// The keys that exactly one of the sets has, in order.
+    /// Returns the keys that exactly one of the sets has, in order.
     ///
     /// # Errors
     ///
-    /// As [`union`](Self::union).
+    /// Same as [`union`](Self::union).
     pub fn symmetric_difference<'a>(&self, tx: &'a Image, other: &Self) -> Result<SetPair<'a, K>> {
         self.pair(tx, other, Wants { left: true, both: false, right: true })
     }
@@ -148,25 +148,25 @@ impl<K: SortedKey> BTreeSet<K> {
     ///
     /// # Errors
     ///
-    /// As [`union`](Self::union).
+    /// Same as [`union`](Self::union).
     pub fn is_disjoint(&self, tx: &Image, other: &Self) -> Result<bool> {
         Ok(self.intersection(tx, other)?.next().transpose()?.is_none())
     }
 
-    /// Whether `other` has all keys of this set.
+    /// Returns whether `other` has all keys of this set.
     ///
     /// # Errors
     ///
-    /// As [`union`](Self::union).
+    /// Same as [`union`](Self::union).
     pub fn is_subset(&self, tx: &Image, other: &Self) -> Result<bool> {
         Ok(self.difference(tx, other)?.next().transpose()?.is_none())
     }
 
-    /// Whether this set has all keys of `other`.
+    /// Returns whether this set has all keys of `other`.
     ///
     /// # Errors
     ///
-    /// As [`union`](Self::union).
+    /// Same as [`union`](Self::union).
     pub fn is_superset(&self, tx: &Image, other: &Self) -> Result<bool> {
         other.is_subset(tx, self)
     }

@@ -1,4 +1,4 @@
-//! The invariants of the nodes, after each of many changes.
+//! Checks the invariants of the nodes after each of many changes.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use crate::image::Image;
 use crate::persist::{Element, Link, Persist};
 use crate::store::{Store, WriteTx};
 
-/// What a look at all nodes found.
+/// The results of a walk over all nodes.
 #[derive(Default)]
 struct Seen {
     entries: u64,
@@ -25,7 +25,7 @@ fn is_zero(tx: &Image, node: u64, from: u64, to: u64) -> bool {
     tx.bytes("slots", node + from, to - from).unwrap().iter().all(|byte| *byte == 0)
 }
 
-/// Tests B1 to B4 at and below a node; returns the place of its first key.
+/// Checks B1 to B4 at and below a node; returns the link to its first key.
 fn look<K: SortedKey, P: Payload>(
     tx: &Image,
     (offset, level): (u64, u64),
@@ -88,7 +88,7 @@ fn expect_sound<K: SortedKey, P: Payload>(tx: &Image, tree: &Tree<K, P>) -> Seen
     seen
 }
 
-/// Numbers of a fixed seed (SplitMix64).
+/// Returns random numbers from a fixed seed (SplitMix64).
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -111,7 +111,7 @@ where
     };
     let mut seed = 1;
     for step in 0..6000u64 {
-        // Growing, then about the same, then shrinking.
+        // First growing, then steady, then shrinking.
         let key = key(random(&mut seed) % range);
         if random(&mut seed) % 10 < 7 - step / 1500 {
             map.insert(&mut tx, &key, value(step)).unwrap();
@@ -155,7 +155,7 @@ where
 fn nodes_are_sound_after_each_change() {
     hold_through_changes::<u64, [u64; 40], _>(Box::new, |n| [n; 40], 900);
     hold_through_changes::<u64, u64, _>(Box::new, |n| n, 4000);
-    // Inner nodes of four children, whose keys own nothing, and long values.
+    // Inner nodes of four children with keys that own nothing, and long values.
     hold_through_changes::<[u8; 600], [u64; 200], _>(
         |n| {
             let mut key = [0; 600];

@@ -1,6 +1,6 @@
-//! What lies beside a key in a leaf: a map's value, or nothing in a set.
+//! The payload of a key in a leaf: the value of a map, or nothing in a set.
 //!
-//! A persisted type has at least one byte, so nothing is not one; maps and sets
+//! A persisted type has at least one byte, so nothing cannot be one. Maps and sets
 //! share their trees through this trait.
 
 use crate::error::Result;
@@ -14,27 +14,27 @@ pub(super) trait Payload: Sized + 'static {
     const ALIGN_BYTES: u64;
     const OWNS: bool;
 
-    /// `count` of them from `offset` on.
+    /// Returns the `count` payloads from `offset` on.
     fn items(tx: &Image, offset: u64, count: u64) -> Result<&[Self]>;
 
-    /// A copy of the one at `offset`.
+    /// Returns a copy of the payload at `offset`.
     fn take(tx: &Image, offset: u64) -> Result<Self>;
 
-    /// Moves it to a place in an area.
+    /// Writes it to a place in a region.
     fn put(self, tx: &mut WriteTx<'_>, region: Region, at: u64) -> Result<()>;
 
-    /// Frees what it owns.
+    /// Releases everything that it owns.
     fn release(self, tx: &mut WriteTx<'_>) -> Result<()>;
 
-    /// Its name in the registry.
+    /// Returns its name in the registry.
     fn name() -> String;
 
-    /// What it adds to the arguments in a node's name.
+    /// Returns what it adds to the type arguments in a node's name.
     fn argument() -> String;
 
     fn reach(reach: &mut Reach);
 
-    /// Tells `owned` what those that consist of `bytes` own.
+    /// Adds what the payloads in `bytes` own to `owned`.
     fn owned(bytes: &[u8], owned: &mut Owned);
 }
 
@@ -82,11 +82,11 @@ impl<V: Persist> Payload for V {
     }
 }
 
-/// What a set holds beside a key.
+/// The payload of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Nothing;
 
-/// As many as a leaf can have keys; of no bytes.
+/// As many as a leaf can have keys; they take no bytes.
 static NOTHINGS: [Nothing; 1 << 16] = [Nothing; 1 << 16];
 
 impl Payload for Nothing {

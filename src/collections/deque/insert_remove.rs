@@ -55,7 +55,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn swap_remove_front(self, tx: &mut WriteTx<'_>, index: u64) -> Result<Option<T>> {
         if index >= self.header(tx)?.len {
             return Ok(None);
@@ -69,7 +69,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn swap_remove_back(self, tx: &mut WriteTx<'_>, index: u64) -> Result<Option<T>> {
         let len = self.header(tx)?.len;
         if index >= len {

@@ -271,7 +271,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`remove`](Self::remove).
+    /// Same as [`remove`](Self::remove).
     pub fn swap_remove(self, tx: &mut WriteTx<'_>, index: u64) -> Result<T> {
         let (mut vec, value) = self.taken(tx, index)?;
         let region = vec.region(tx)?;
