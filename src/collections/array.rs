@@ -1,7 +1,7 @@
-//! What vectors and deques share: places of elements, ranges, growth, release.
+//! Code that vectors and deques share: element offsets, ranges, growth, release.
 //!
-//! Offsets, lengths and capacities come from the file. Nothing here trusts
-//! them: sums saturate, and whoever uses the result compares it with an area.
+//! Offsets, lengths and capacities come from the file. Nothing here trusts them:
+//! sums saturate, and callers check the result against a region.
 
 use std::ops::{Bound, Range, RangeBounds};
 
@@ -10,22 +10,22 @@ use crate::image::Image;
 use crate::persist::{Owned, Persist, expect_range};
 use crate::store::WriteTx;
 
-/// Elements that the first allocation has room for.
+/// Capacity of the first allocation, in elements.
 const FEWEST: u64 = 4;
 
-/// The capacity to move to when there is no room for `needed` elements: twice
-/// the old one, so that each element is moved a constant number of times.
+/// Returns the capacity to grow to for `needed` elements: at least twice the old
+/// one, so that each element moves an amortised constant number of times.
 pub(super) fn grown(capacity: u64, needed: u64) -> u64 {
     needed.max(capacity.saturating_mul(2)).max(FEWEST)
 }
 
-/// Bytes before element `index`.
+/// Returns the offset of element `index`.
 #[inline]
 pub(super) const fn at<T>(index: u64) -> u64 {
     index.saturating_mul(size_of::<T>() as u64)
 }
 
-/// Refuses a header whose numbers contradict each other.
+/// Returns an error if the header's numbers contradict each other.
 #[inline]
 pub(super) fn expect_header(
     what: &'static str,
@@ -44,7 +44,7 @@ fn damaged(what: &'static str, offset: u64, len: u64, capacity: u64) -> crate::e
     ErrorKind::corrupt(what, offset, "elements within the capacity", found)
 }
 
-/// The range as numbers, if it lies within `len` elements.
+/// Returns the range as numbers, or an error if it is not within `len` elements.
 pub(super) fn within<C: Persist>(range: impl RangeBounds<u64>, len: u64) -> Result<Range<u64>> {
     let start = match range.start_bound() {
         Bound::Included(start) => Some(*start),
@@ -61,21 +61,22 @@ pub(super) fn within<C: Persist>(range: impl RangeBounds<u64>, len: u64) -> Resu
     Ok(range)
 }
 
-/// An index of collection `C` that should have been below `limit`.
+/// Builds the error for an index of collection `C` that is not below `limit`.
 #[cold]
 pub(super) fn out_of_range<C: Persist>(index: u64, limit: u64, len: u64) -> crate::error::Error {
     ErrorKind::IndexOutOfRange { type_name: C::type_name(), index, limit, len }.into()
 }
 
-/// Releases what the element at `offset` owns, and leaves its bytes as they are.
+/// Releases everything that the element at `offset` owns, and leaves its bytes as
+/// they are.
 pub(super) fn release_element<T: Persist>(tx: &mut WriteTx<'_>, offset: u64) -> Result<()> {
     let mut owned = Owned::default();
     T::owned(tx.bytes("element of a collection", offset, at::<T>(1))?, &mut owned);
     tx.release_all(owned)
 }
 
-/// What `test` says of each element. It is asked about all of them before
-/// anything changes, so that a panic or an error of it changes nothing.
+/// Returns the result of `test` for each element. Asks about all of them before
+/// anything changes, so a panic or an error of `test` changes nothing.
 pub(super) fn answers<'a, T: 'a>(
     tx: &'a Image,
     elements: impl Iterator<Item = &'a T>,
@@ -84,15 +85,16 @@ pub(super) fn answers<'a, T: 'a>(
     elements.map(|element| test(tx, element)).collect()
 }
 
-/// The order that sorts `keys`: the place that each element of the result comes
-/// from. Equal keys keep their order.
+/// Returns the stable order that sorts `keys`: for each position in the result, the
+/// index that the element comes from.
 pub(super) fn sorted_order<K: Ord>(keys: &[K]) -> std::vec::Vec<u64> {
     let mut order: std::vec::Vec<u64> = (0..keys.len() as u64).collect();
     order.sort_by(|a, b| keys[*a as usize].cmp(&keys[*b as usize]));
     order
 }
 
-/// Finds a place among `len` sorted elements; `compare` looks at one of them.
+/// Binary search among `len` sorted elements; `compare` gets the index of one of
+/// them.
 pub(super) fn search(
     len: u64,
     mut compare: impl FnMut(u64) -> Result<std::cmp::Ordering>,

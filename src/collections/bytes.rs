@@ -1,4 +1,4 @@
-//! Strings of bytes: short ones inline, long ones in the heap.
+//! Byte strings: short ones inline, long ones in the heap.
 
 use std::ops::Range;
 
@@ -7,35 +7,35 @@ use crate::image::Image;
 use crate::persist::{Blocks, Link, Owned, bytes_of};
 use crate::store::WriteTx;
 
-/// The most bytes that lie inline.
+/// Maximum number of inline bytes.
 const MAX_INLINE: usize = 23;
-/// In place of the length: the bytes lie in the heap.
+/// Value of the length byte if the bytes lie in the heap.
 const IN_HEAP: u8 = 255;
 const OFFSET: Range<usize> = 0..8;
 const LEN: Range<usize> = 8..16;
 const TAG: usize = 23;
 
-/// Bytes of any number, as `Box<[u8]>`: up to 23 of them lie in the struct
+/// A byte string of any length, like `Box<[u8]>`: up to 23 bytes lie in the struct
 /// itself, more in an allocation that it owns.
 ///
-/// It has no room to grow: what changes its length takes time in proportion to
-/// it. Collect bytes in memory, or in a [`Vec<u8>`](super::Vec).
+/// It has no spare capacity: changing its length takes time in proportion to its
+/// length. Collect bytes in memory, or in a [`Vec<u8>`](super::Vec).
 ///
 /// # What std has that this lacks
 ///
-/// - All that only reads: call it on [`as_bytes`](Self::as_bytes). What keeps the
-///   length (`reverse`, `sort`, `fill`, `copy_from_slice`): on
-///   [`as_mut_bytes`](Link::as_mut_bytes).
-/// - What changes the length, but for `extend_from_slice` and `clear`: call it in
-///   [`change`](Link::change).
-/// - `==`, `Hash`, indexing: they have no place for the transaction. `Clone` is
+/// - Everything that only reads: call it on [`as_bytes`](Self::as_bytes).
+///   Everything that keeps the length (`reverse`, `sort`, `fill`,
+///   `copy_from_slice`): call it on [`as_mut_bytes`](Link::as_mut_bytes).
+/// - Everything that changes the length, except `extend_from_slice` and `clear`:
+///   call it in [`change`](Link::change).
+/// - `==`, `Hash`, indexing: they cannot take the transaction. `Clone` is
 ///   [`duplicate`](Link::duplicate).
-/// - `capacity`, `reserve`: there is no room to spare.
+/// - `capacity`, `reserve`: there is no spare capacity.
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 #[derive(Debug)]
 pub struct Bytes {
-    /// Bytes, in fact; as words they keep a link that is among them aligned.
+    /// The bytes, as words to keep the link among them aligned.
     words: [u64; 3],
 }
 
@@ -48,7 +48,7 @@ crate::persist::persist_own!(
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Bytes>() == 24 && align_of::<Bytes>() == 8);
 
-/// What a `Bytes` says of itself.
+/// Where the bytes lie, as the struct says.
 enum Place {
     Inline(usize),
     Heap { offset: u64, len: u64 },
@@ -61,12 +61,12 @@ impl Default for Bytes {
 }
 
 impl Bytes {
-    /// No bytes.
+    /// Returns an empty byte string.
     pub const fn empty() -> Self {
         Self { words: [0; 3] }
     }
 
-    /// A copy of `bytes`; in the heap if there are more than 23.
+    /// Stores a copy of `bytes`, in the heap if there are more than 23.
     ///
     /// # Errors
     ///
@@ -104,11 +104,11 @@ impl Bytes {
         (len <= MAX_INLINE).then_some(Place::Inline(len))
     }
 
-    /// Number of bytes.
+    /// Returns the number of bytes.
     ///
     /// # Errors
     ///
-    /// The struct is damaged.
+    /// Fails if the struct is damaged.
     pub fn len(&self) -> Result<u64> {
         match Self::place(bytes_of(&self.words)) {
             Some(Place::Inline(len)) => Ok(len as u64),
@@ -117,7 +117,7 @@ impl Bytes {
         }
     }
 
-    /// Bytes that lie in an allocation of their own.
+    /// Returns the number of bytes that lie in a separate allocation.
     pub(super) fn heap_bytes(&self) -> u64 {
         match Self::place(bytes_of(&self.words)) {
             Some(Place::Heap { len, .. }) => len,
@@ -125,20 +125,20 @@ impl Bytes {
         }
     }
 
-    /// Whether there are no bytes.
+    /// Returns whether there are no bytes.
     ///
     /// # Errors
     ///
-    /// The struct is damaged.
+    /// Fails if the struct is damaged.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
     }
 
-    /// The bytes, where they lie.
+    /// Returns the bytes in place.
     ///
     /// # Errors
     ///
-    /// The struct is damaged.
+    /// Fails if the struct is damaged.
     #[inline]
     pub fn as_bytes<'a>(&'a self, tx: &'a Image) -> Result<&'a [u8]> {
         match Self::place(bytes_of(&self.words)) {
@@ -174,17 +174,17 @@ impl Link<Bytes> {
     ///
     /// # Errors
     ///
-    /// The struct is damaged, or the file cannot grow.
+    /// Fails if the struct is damaged or the file cannot grow.
     pub fn set(self, tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<()> {
         let old = self.replace(tx, bytes)?;
         tx.release(old)
     }
 
-    /// Replaces the bytes, and returns the old ones, which are the caller's.
+    /// Replaces the bytes, and returns the old ones to the caller, who then owns them.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn replace(self, tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<Bytes> {
         let old = self.header(tx)?;
         let new = Bytes::new(tx, bytes)?;
@@ -192,21 +192,21 @@ impl Link<Bytes> {
         Ok(old)
     }
 
-    /// No bytes; frees those that there are.
+    /// Frees the bytes, and leaves an empty byte string.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.set(tx, &[])
     }
 
-    /// Changes a copy in memory, which then takes the place of the bytes: all
-    /// that `std`'s vector of bytes can do.
+    /// Applies `change` to a copy in memory, which then replaces the bytes. This offers
+    /// everything that `std`'s vector of bytes can do.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn change<R>(
         self,
         tx: &mut WriteTx<'_>,
@@ -218,20 +218,20 @@ impl Link<Bytes> {
         Ok(answer)
     }
 
-    /// Appends bytes. Takes time in proportion to all of them.
+    /// Appends bytes. Takes time in proportion to the whole length.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn extend_from_slice(self, tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<()> {
         self.change(tx, |all| all.extend_from_slice(bytes))
     }
 
-    /// The bytes, to change them where they lie.
+    /// Returns the bytes for modification in place.
     ///
     /// # Errors
     ///
-    /// The struct is damaged.
+    /// Fails if the struct is damaged.
     pub fn as_mut_bytes<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut [u8]> {
         let header = self.header(tx)?;
         match Bytes::place(bytes_of(&header.words)) {
@@ -246,11 +246,11 @@ impl Link<Bytes> {
         }
     }
 
-    /// A copy with an allocation of its own: what `clone` is in `std`.
+    /// Returns a copy with its own allocation, like `clone` in `std`.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn duplicate(self, tx: &mut WriteTx<'_>) -> Result<Bytes> {
         let bytes = self.header(tx)?.as_bytes(tx)?.to_vec();
         Bytes::new(tx, &bytes)

@@ -1,8 +1,9 @@
 //! Keys: how they are hashed, compared and stored.
 //!
-//! Keys are hashed by their bytes with SipHash-1-3 under the store's own random
-//! key: a file means the same to every compiler, and whoever chooses the keys
-//! cannot make long chains of them. `std::hash::Hash` promises no stable bytes.
+//! A key is hashed by its bytes with SipHash-1-3 under the store's own random key.
+//! A file therefore means the same to every compiler, and nobody who chooses the
+//! keys can make many of them collide. `std::hash::Hash` does not promise stable
+//! bytes.
 
 use std::cmp::Ordering;
 use std::hash::Hasher;
@@ -16,10 +17,10 @@ use crate::store::WriteTx;
 
 use super::{Bytes, Text};
 
-/// The hash of a key, being made.
+/// The state of a key's hash.
 pub struct KeyHasher(SipHasher13);
 
-/// The store's hash key, taken apart once for many hashes.
+/// The store's hash key, decoded once for many hashes.
 #[derive(Clone, Copy)]
 pub(crate) struct HashSeed {
     keys: [u64; 2],
@@ -51,14 +52,14 @@ impl KeyHasher {
         self.0.finish()
     }
 
-    /// A part of fixed length.
+    /// Adds a part of fixed length.
     #[inline]
     fn fixed(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
     }
 
-    /// A part of any length: its end is marked, so that the parts of a pair
-    /// cannot be cut in two ways. 255 is in no text.
+    /// Adds a part of any length. Marks its end, so that two different pairs never feed the
+    /// same bytes. No text contains 255.
     #[inline]
     fn open(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
@@ -69,7 +70,7 @@ impl KeyHasher {
 mod sealed {
     use super::{Bytes, Pair, Persist, StoredKey, Text};
 
-    /// What is a key.
+    /// Seals the set of key types.
     pub trait Sealed {}
     impl<T: Persist + Copy> Sealed for T {}
     impl Sealed for Bytes {}
@@ -77,12 +78,12 @@ mod sealed {
     impl<A: StoredKey, B: StoredKey> Sealed for Pair<A, B> {}
 }
 
-/// A key as it lies in the store: a `Copy` type, which is hashed and compared
-/// by its bytes, [`Text`], [`Bytes`], or a [`Pair`] of keys. There are no others: whoever has
-/// the file alone, as `check` has, must know how keys are hashed.
+/// A key as it is stored: a `Copy` type, which is hashed and compared by its bytes,
+/// [`Text`], [`Bytes`], or a [`Pair`] of keys. There are no others: code that has
+/// only the file, such as `check`, must know how keys are hashed.
 ///
-/// Two floats are the same key exactly if their bits are: `-0.0` and `0.0` are
-/// two keys, and a NaN is equal to itself.
+/// Two floats are the same key if and only if their bits are the same: `-0.0` and
+/// `0.0` are two keys, and a NaN equals itself.
 pub trait StoredKey: Persist + sealed::Sealed {
     /// Adds the key to a hash.
     ///
@@ -91,25 +92,25 @@ pub trait StoredKey: Persist + sealed::Sealed {
     /// Fails if the key is damaged.
     fn hash(&self, tx: &Image, hasher: &mut KeyHasher) -> Result<()>;
 
-    /// Bytes of the key that lie in memory of their own: what hashing it costs beside the
-    /// key itself.
+    /// Returns the number of the key's bytes that lie in other allocations: the cost of
+    /// hashing it beyond the key itself.
     fn outside_bytes(&self) -> u64;
 }
 
 /// A stored key that can be looked up by a `Q`: a `u64` by `&u64`, a [`Text`] by
 /// `&str`, [`Bytes`] by `&[u8]`, a [`Pair`] by a tuple `(&a, &b)`.
 pub trait Key<Q: ?Sized = Self>: StoredKey {
-    /// Adds `query` to a hash, as `StoredKey::hash` of an equal key does.
+    /// Adds `query` to a hash, exactly as `StoredKey::hash` adds an equal key.
     fn hash_query(query: &Q, hasher: &mut KeyHasher);
 
-    /// Whether this is the key that `query` asks for.
+    /// Returns whether this key equals `query`.
     ///
     /// # Errors
     ///
     /// Fails if the key is damaged.
     fn is(&self, tx: &Image, query: &Q) -> Result<bool>;
 
-    /// The key to store for `query`.
+    /// Creates the key to store for `query`.
     ///
     /// # Errors
     ///
@@ -117,24 +118,24 @@ pub trait Key<Q: ?Sized = Self>: StoredKey {
     fn store(tx: &mut WriteTx<'_>, query: &Q) -> Result<Self>;
 }
 
-/// A stored key with an order among its like: that of [`OrdKey`].
+/// A stored key with an order among keys of its type, which is that of [`OrdKey`].
 pub trait SortedKey: StoredKey {
-    /// How this key stands to another one of the same store.
+    /// Compares this key with another one of the same store.
     ///
     /// # Errors
     ///
-    /// A key is damaged.
+    /// Fails if a key is damaged.
     fn compare(&self, tx: &Image, other: &Self) -> Result<Ordering>;
 }
 
-/// A key with an order: `Ord` for a `Copy` type, that of the bytes for [`Text`]
-/// and [`Bytes`] (which for text is that of `str`), that of the first part and
-/// then of the second for a [`Pair`].
+/// A key with an order: `Ord` for a `Copy` type; the order of the bytes for
+/// [`Text`] and [`Bytes`] (for text, that is the order of `str`); first by the
+/// first part, then by the second, for a [`Pair`].
 ///
-/// An `Ord` that contradicts itself, or another one than the file was made
-/// with, gives wrong answers; it never gives an endless loop.
+/// An inconsistent `Ord`, or a different one from the one that the file was built
+/// with, leads to wrong answers but never to an endless loop.
 pub trait OrdKey<Q: ?Sized = Self>: Key<Q> + SortedKey {
-    /// How this key stands to `query`.
+    /// Compares this key with `query`.
     ///
     /// # Errors
     ///
@@ -264,10 +265,10 @@ impl OrdKey<str> for Text {
     }
 }
 
-/// Two keys as one, for what would be a tuple: looked up by `(&a, &b)`.
+/// Two keys as one, in place of a tuple: looked up by `(&a, &b)`.
 ///
-/// Its layout is that of a struct: parts that would leave padding do not
-/// compile (`Pair<u32, u64>`; use `Pair<u64, u64>`, or a struct of your own).
+/// It has the layout of a struct. Parts that would leave padding do not compile
+/// (`Pair<u32, u64>`; use `Pair<u64, u64>`, or your own struct).
 #[repr(C)]
 #[derive(Debug)]
 pub struct Pair<A: Persist, B: Persist> {

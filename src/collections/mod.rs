@@ -1,16 +1,16 @@
-//! Counterparts of the collections of the standard library that lie in a store.
+//! The collections of the standard library, in a store.
 //!
-//! **Owns** how vectors, texts, hash tables and trees lie in the heap. **Must
-//! not know** pages, logs or files: all of it is safe code on top of
-//! transactions, and no module here has unsafe code of its own.
+//! **Owns** the layout of vectors, texts, hash tables and trees in the heap. **Must
+//! not know** pages, logs or files: all of it is safe code on top of transactions,
+//! and no module here contains unsafe code.
 //!
-//! # How they are used
+//! # Usage
 //!
-//! A collection is a small plain struct. It can be a root, a field, or an
-//! element of another collection. What only reads is called on the struct, with
-//! any transaction; what changes is called on the [`Link`](crate::Link) to it,
-//! with the write transaction. `link.field(field!(User, numbers))` is the link
-//! to a collection that is a field.
+//! A collection is a small plain struct. It can be a root, a field, or an element
+//! of another collection. Methods that only read are on the struct and take any
+//! transaction. Methods that modify are on the [`Link`](crate::Link) to it and take
+//! the write transaction. `link.field(field!(User, numbers))` is the link to a
+//! collection that is a field.
 //!
 //! ```
 //! use flagstone::{Store, collections::Vec};
@@ -28,30 +28,31 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # Who owns what
+//! # Ownership
 //!
-//! A collection owns its memory and its elements, and these own what they own
-//! in turn. A [`Link`](crate::Link) never owns anything. So:
+//! A collection owns its memory and its elements, and these in turn own what they
+//! hold. A [`Link`](crate::Link) never owns anything. Therefore:
 //!
-//! - A value that is given to a collection belongs to it. A value that a method
-//!   returns (`pop`, `remove`, the old value of `insert`) belongs to the caller,
-//!   who stores it elsewhere or calls [`WriteTx::release`](crate::WriteTx::release).
-//! - What a method drops (`clear`, `truncate`, `retain`) it releases, as deep as
-//!   it goes. [`WriteTx::free_deep`](crate::WriteTx::free_deep) releases an
-//!   object with all it owns.
-//! - Nothing is released by Rust's own drop: a collection as a value is only a
-//!   few numbers. One that is overwritten through `&mut`, or forgotten, leaks its
-//!   memory; [`Store::check`](crate::Store::check) lists what no root reaches. The
-//!   compiler warns where a text or a collection that a method returned is dropped, but
-//!   not where it is in an `Option`, a pair or a struct (`pop`, `remove`, the old value of
-//!   `insert`): release what is in there.
+//! - A value given to a collection belongs to it. A value that a method returns
+//!   (`pop`, `remove`, the old value of `insert`) belongs to the caller, who stores
+//!   it elsewhere or calls [`WriteTx::release`](crate::WriteTx::release).
+//! - A method that discards values (`clear`, `truncate`, `retain`) releases them
+//!   with everything that they own.
+//!   [`WriteTx::free_deep`](crate::WriteTx::free_deep) releases an object with
+//!   everything that it owns.
+//! - Rust's drop releases nothing: a collection as a value is only a few numbers.
+//!   If it is overwritten through `&mut`, or forgotten, its memory leaks;
+//!   [`Store::check`](crate::Store::check) lists the blocks that no root reaches.
+//!   The compiler warns if a returned text or collection is dropped, but not if it
+//!   is inside an `Option`, a pair or a struct (`pop`, `remove`, the old value of
+//!   `insert`): release it.
 //!
 //! # Errors
 //!
-//! Each method returns an error for a struct, a node or a length that is
-//! damaged, instead of trusting it. A change that failed with such an error, or
-//! because the file could not grow, may be half done: roll the transaction back.
-//! The same holds for an `Ord` that panicked while trees were joined.
+//! Every method returns an error for a damaged struct, node or length instead of
+//! trusting it. A change that failed with such an error, or because the file could
+//! not grow, may be half done: roll the transaction back. The same holds for an
+//! `Ord` that panicked while trees were joined.
 
 #![deny(unsafe_code)]
 

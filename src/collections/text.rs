@@ -7,11 +7,11 @@ use crate::store::WriteTx;
 
 use super::Bytes;
 
-/// Text of any length, as `Box<str>`: up to 23 bytes lie in the struct itself,
+/// Text of any length, like `Box<str>`: up to 23 bytes lie in the struct itself,
 /// more in an allocation that it owns.
 ///
-/// It has no room to grow: what changes it takes time in proportion to it. Build
-/// a text in memory and store it whole.
+/// It has no spare capacity: changing it takes time in proportion to its length.
+/// Build a text in memory and store it whole.
 ///
 /// ```
 /// # fn main() -> Result<(), flagstone::Error> {
@@ -26,14 +26,15 @@ use super::Bytes;
 ///
 /// # What std has that this lacks
 ///
-/// - All that only reads `str` or `String`: call it on [`as_str`](Self::as_str).
-/// - What changes a `String`, but for `push`, `push_str` and `clear`: call it in
-///   [`change`](Link::change).
-/// - `==`, `Ord`, `Hash`, `Display`, `+`: they have no place for the transaction.
-///   `Clone` is [`duplicate`](Link::duplicate).
-/// - `capacity`, `reserve`: there is no room to spare.
-/// - `as_mut_str`, `as_bytes_mut`, `from_utf8_unchecked`: unsafe, or too little
-///   to be worth it.
+/// - Everything that only reads a `str` or `String`: call it on
+///   [`as_str`](Self::as_str).
+/// - Everything that changes a `String`, except `push`, `push_str` and `clear`:
+///   call it in [`change`](Link::change).
+/// - `==`, `Ord`, `Hash`, `Display`, `+`: they cannot take the transaction. `Clone`
+///   is [`duplicate`](Link::duplicate).
+/// - `capacity`, `reserve`: there is no spare capacity.
+/// - `as_mut_str`, `as_bytes_mut`, `from_utf8_unchecked`: unsafe, or of too little
+///   use.
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 #[derive(Debug, Default)]
@@ -44,12 +45,12 @@ pub struct Text {
 crate::persist::persist_own!(Text as "flagstone::Text" { bytes });
 
 impl Text {
-    /// No text.
+    /// Returns an empty text.
     pub const fn empty() -> Self {
         Self { bytes: Bytes::empty() }
     }
 
-    /// A copy of `text`; in the heap if it has more than 23 bytes.
+    /// Stores a copy of `text`, in the heap if it has more than 23 bytes.
     ///
     /// # Errors
     ///
@@ -58,44 +59,44 @@ impl Text {
         Ok(Self { bytes: Bytes::new(tx, text.as_bytes())? })
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     ///
     /// # Errors
     ///
-    /// The struct is damaged.
+    /// Fails if the struct is damaged.
     pub fn len(&self) -> Result<u64> {
         self.bytes.len()
     }
 
-    /// Bytes that lie in an allocation of their own.
+    /// Returns the number of bytes that lie in a separate allocation.
     pub(super) fn heap_bytes(&self) -> u64 {
         self.bytes.heap_bytes()
     }
 
-    /// Whether there is no text.
+    /// Returns whether the text is empty.
     ///
     /// # Errors
     ///
-    /// The struct is damaged.
+    /// Fails if the struct is damaged.
     pub fn is_empty(&self) -> Result<bool> {
         self.bytes.is_empty()
     }
 
-    /// The bytes, where they lie; they are not tested for UTF-8.
+    /// Returns the bytes in place, without validating that they are UTF-8.
     ///
     /// # Errors
     ///
-    /// The struct is damaged.
+    /// Fails if the struct is damaged.
     #[inline]
     pub fn as_bytes<'a>(&'a self, tx: &'a Image) -> Result<&'a [u8]> {
         self.bytes.as_bytes(tx)
     }
 
-    /// The text, where it lies. Tests that it is UTF-8, at the speed of reading.
+    /// Returns the text in place. Validates that it is UTF-8, at the speed of reading.
     ///
     /// # Errors
     ///
-    /// The struct is damaged, or the bytes are not UTF-8.
+    /// Fails if the struct is damaged or the bytes are not UTF-8.
     #[inline]
     pub fn as_str<'a>(&'a self, tx: &'a Image) -> Result<&'a str> {
         let bytes = self.as_bytes(tx)?;
@@ -114,31 +115,31 @@ impl Link<Text> {
     ///
     /// # Errors
     ///
-    /// The struct is damaged, or the file cannot grow.
+    /// Fails if the struct is damaged or the file cannot grow.
     pub fn set(self, tx: &mut WriteTx<'_>, text: &str) -> Result<()> {
         self.bytes().set(tx, text.as_bytes())
     }
 
-    /// Replaces the text, and returns the old one, which is the caller's.
+    /// Replaces the text, and returns the old one to the caller, who then owns it.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn replace(self, tx: &mut WriteTx<'_>, text: &str) -> Result<Text> {
         Ok(Text { bytes: self.bytes().replace(tx, text.as_bytes())? })
     }
 
-    /// No text; frees the one that there is.
+    /// Frees the text, and leaves an empty one.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.bytes().clear(tx)
     }
 
-    /// Changes a copy in memory, which then takes the place of the text: all
-    /// that `std`'s `String` can do.
+    /// Applies `change` to a copy in memory, which then replaces the text. This offers
+    /// everything that `std`'s `String` can do.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -155,7 +156,7 @@ impl Link<Text> {
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set), and bytes that are not UTF-8.
+    /// Same as [`set`](Self::set); also fails if the bytes are not UTF-8.
     pub fn change<R>(
         self,
         tx: &mut WriteTx<'_>,
@@ -171,7 +172,7 @@ impl Link<Text> {
     ///
     /// # Errors
     ///
-    /// As [`change`](Self::change).
+    /// Same as [`change`](Self::change).
     pub fn push(self, tx: &mut WriteTx<'_>, character: char) -> Result<()> {
         self.change(tx, |text| text.push(character))
     }
@@ -180,16 +181,16 @@ impl Link<Text> {
     ///
     /// # Errors
     ///
-    /// As [`change`](Self::change).
+    /// Same as [`change`](Self::change).
     pub fn push_str(self, tx: &mut WriteTx<'_>, more: &str) -> Result<()> {
         self.change(tx, |text| text.push_str(more))
     }
 
-    /// A copy with an allocation of its own: what `clone` is in `std`.
+    /// Returns a copy with its own allocation, like `clone` in `std`.
     ///
     /// # Errors
     ///
-    /// As [`set`](Self::set).
+    /// Same as [`set`](Self::set).
     pub fn duplicate(self, tx: &mut WriteTx<'_>) -> Result<Text> {
         Ok(Text { bytes: self.bytes().duplicate(tx)? })
     }

@@ -78,7 +78,7 @@ impl<K: Persist, V: Persist> Default for BTreeMap<K, V> {
 }
 
 impl<K: Persist, V: Persist> BTreeMap<K, V> {
-    /// Returns an empty one without an allocation.
+    /// Returns an empty map without an allocation.
     pub fn new() -> Self {
         Self::of(Tree::empty())
     }

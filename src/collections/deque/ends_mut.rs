@@ -1,4 +1,4 @@
-//! What changes a deque at its ends, single elements, and its room.
+//! Changes a deque at its ends, single elements, and its capacity.
 
 use crate::error::{ErrorKind, Result};
 use crate::persist::{Link, Persist};
@@ -26,7 +26,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// # Errors
     ///
-    /// The deque is damaged, or the file cannot grow.
+    /// Fails if the deque is damaged or the file cannot grow.
     pub fn push_back(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
         tx.expect_owned(&value)?;
         let mut deque = self.header(tx)?;
@@ -37,11 +37,11 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(self, deque)
     }
 
-    /// Puts an element before the first one. Amortised constant time.
+    /// Inserts an element before the first one. Amortised constant time.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back).
+    /// Same as [`push_back`](Self::push_back).
     pub fn push_front(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
         tx.expect_owned(&value)?;
         let mut deque = self.header(tx)?;
@@ -53,11 +53,11 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(self, deque)
     }
 
-    /// Takes the first element out. Constant time.
+    /// Removes the first element, and returns it. Constant time.
     ///
     /// # Errors
     ///
-    /// The deque or the element is damaged.
+    /// Fails if the deque or the element is damaged.
     pub fn pop_front(self, tx: &mut WriteTx<'_>) -> Result<Option<T>> {
         let mut deque = self.header(tx)?;
         let Some(first) = deque.link(0) else {
@@ -72,11 +72,11 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(Some(value))
     }
 
-    /// Takes the last element out. Constant time.
+    /// Removes the last element, and returns it. Constant time.
     ///
     /// # Errors
     ///
-    /// As [`pop_front`](Self::pop_front).
+    /// Same as [`pop_front`](Self::pop_front).
     pub fn pop_back(self, tx: &mut WriteTx<'_>) -> Result<Option<T>> {
         let mut deque = self.header(tx)?;
         let Some(index) = deque.len.checked_sub(1) else {
@@ -93,12 +93,12 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(Some(value))
     }
 
-    /// The element at `index`, to change it. What it owns is not released when
-    /// it is overwritten: see [`replace`](Self::replace).
+    /// Returns the element at `index` for modification. Overwriting it does not release
+    /// what it owns: see [`replace`](Self::replace).
     ///
     /// # Errors
     ///
-    /// The deque or the element is damaged.
+    /// Fails if the deque or the element is damaged.
     pub fn get_mut<'a>(self, tx: &'a mut WriteTx<'_>, index: u64) -> Result<Option<&'a mut T>> {
         let deque = self.header(tx)?;
         if index >= deque.len {
@@ -108,7 +108,7 @@ impl<T: Persist> Link<Deque<T>> {
         tx.value_in_mut(region, at::<T>(deque.slot(index))).map(Some)
     }
 
-    /// The first element, to change it.
+    /// Returns the first element for modification.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl<T: Persist> Link<Deque<T>> {
         self.get_mut(tx, 0)
     }
 
-    /// The last element, to change it.
+    /// Returns the last element for modification.
     ///
     /// # Errors
     ///
@@ -127,11 +127,11 @@ impl<T: Persist> Link<Deque<T>> {
         self.get_mut(tx, last)
     }
 
-    /// Puts `value` in the place of the element at `index`, which it returns.
+    /// Replaces the element at `index` by `value`, and returns the old one.
     ///
     /// # Errors
     ///
-    /// The deque or the element is damaged, or there is none at `index`.
+    /// Fails if the deque or the element is damaged, or there is no element at `index`.
     pub fn replace(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<T> {
         tx.expect_owned(&value)?;
         let (deque, old) = self.taken(tx, index)?;
@@ -140,11 +140,11 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(old)
     }
 
-    /// Exchanges two elements.
+    /// Swaps two elements.
     ///
     /// # Errors
     ///
-    /// The deque is damaged, or there is no such element.
+    /// Fails if the deque is damaged or has no such element.
     pub fn swap(self, tx: &mut WriteTx<'_>, a: u64, b: u64) -> Result<()> {
         let (deque, first) = self.taken(tx, a)?;
         let (_, second) = self.taken(tx, b)?;
@@ -166,18 +166,18 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back).
+    /// Same as [`push_back`](Self::push_back).
     pub fn extend(self, tx: &mut WriteTx<'_>, values: impl IntoIterator<Item = T>) -> Result<()> {
         let mut deque = self.header(tx)?;
         deque.take_in(tx, values, Some(self))
     }
 
-    /// Moves all elements of `other` to the back of this one.
+    /// Moves all elements of `other` to the back of this deque.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back), for both; and a deque that is to be
-    /// appended to itself.
+    /// Same as [`push_back`](Self::push_back), for both deques; also fails if they are the
+    /// same one.
     pub fn append(self, tx: &mut WriteTx<'_>, other: Link<Deque<T>>) -> Result<()> {
         let (mut deque, mut rest) = (self.header(tx)?, other.header(tx)?);
         if self == other {
@@ -187,10 +187,10 @@ impl<T: Persist> Link<Deque<T>> {
         if rest.is_empty() {
             return Ok(());
         }
-        // Tested before this one grows for its sake.
+        // Validated before this one grows for its elements.
         rest.region(tx)?;
         deque.make_room(tx, rest.len)?;
-        // In one piece, so that the copy has one seam to mind.
+        // Makes the source contiguous, so that the copy crosses only the target's seam.
         if rest.capacity() - rest.head < rest.len {
             let capacity = rest.capacity();
             rest.move_to(tx, capacity)?;
@@ -210,22 +210,22 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(other, rest)
     }
 
-    /// Makes room for `more` elements, and then some.
+    /// Reserves capacity for at least `more` elements.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back).
+    /// Same as [`push_back`](Self::push_back).
     pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         let mut deque = self.header(tx)?;
         deque.make_room(tx, more)?;
         tx.put_header(self, deque)
     }
 
-    /// Makes room for `more` elements and for no others.
+    /// Reserves capacity for exactly `more` elements.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back).
+    /// Same as [`push_back`](Self::push_back).
     pub fn reserve_exact(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         let mut deque = self.header(tx)?;
         let needed = deque.len.saturating_add(more);
@@ -236,20 +236,20 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(self, deque)
     }
 
-    /// Gives back room that no element uses.
+    /// Releases capacity that no element uses.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back).
+    /// Same as [`push_back`](Self::push_back).
     pub fn shrink_to_fit(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.shrink_to(tx, 0)
     }
 
-    /// Gives back room that no element uses, but for that of `least` elements.
+    /// Releases capacity that no element uses, but keeps enough for `least` elements.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back).
+    /// Same as [`push_back`](Self::push_back).
     pub fn shrink_to(self, tx: &mut WriteTx<'_>, least: u64) -> Result<()> {
         let mut deque = self.header(tx)?;
         let capacity = deque.len.max(least);
@@ -263,13 +263,13 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(self, deque)
     }
 
-    /// All elements side by side, to change them. They move to a new place if
-    /// they go round the end of the old one. All of them count as changed until
-    /// the commit compares.
+    /// Returns all elements as one slice for modification. Moves them to a new allocation
+    /// if they wrap around the end of the old one. All of them count as changed until the
+    /// commit compares them.
     ///
     /// # Errors
     ///
-    /// The deque or an element is damaged, or the file cannot grow.
+    /// Fails if the deque or an element is damaged, or the file cannot grow.
     pub fn make_contiguous<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut [T]> {
         let mut deque = self.header(tx)?;
         if deque.is_empty() {

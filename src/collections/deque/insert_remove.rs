@@ -1,4 +1,4 @@
-//! What changes a deque in its middle, or its length.
+//! Changes a deque in its middle, or its length.
 
 use std::ops::RangeBounds;
 
@@ -11,12 +11,12 @@ use super::super::array::{self, at};
 use super::Deque;
 
 impl<T: Persist> Link<Deque<T>> {
-    /// Inserts an element before the one at `index`, which may be the end. Moves
-    /// the elements of the shorter side.
+    /// Inserts an element before the one at `index`, which may be the end. Moves the
+    /// elements of the shorter side.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back), and an index past the end.
+    /// Same as [`push_back`](Self::push_back); also fails if the index is past the end.
     pub fn insert(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<()> {
         tx.expect_owned(&value)?;
         let mut deque = self.header(tx)?;
@@ -37,12 +37,12 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(self, deque)
     }
 
-    /// Takes out the element at `index`, if there is one. Moves the elements of
-    /// the shorter side.
+    /// Removes the element at `index`, if there is one. Moves the elements of the shorter
+    /// side.
     ///
     /// # Errors
     ///
-    /// The deque or the element is damaged.
+    /// Fails if the deque or the element is damaged.
     pub fn remove(self, tx: &mut WriteTx<'_>, index: u64) -> Result<Option<T>> {
         if index >= self.header(tx)?.len {
             return Ok(None);
@@ -50,8 +50,8 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(self.drain(tx, index..=index)?.pop())
     }
 
-    /// Takes out the element at `index`, if there is one; the first one takes
-    /// its place.
+    /// Removes the element at `index`, if there is one, and moves the first one into its
+    /// slot.
     ///
     /// # Errors
     ///
@@ -64,8 +64,8 @@ impl<T: Persist> Link<Deque<T>> {
         self.pop_front(tx)
     }
 
-    /// Takes out the element at `index`, if there is one; the last one takes its
-    /// place.
+    /// Removes the element at `index`, if there is one, and moves the last one into its
+    /// slot.
     ///
     /// # Errors
     ///
@@ -79,12 +79,12 @@ impl<T: Persist> Link<Deque<T>> {
         self.pop_back(tx)
     }
 
-    /// Takes out the elements of a range, which become the caller's. All of them
-    /// are in memory at once.
+    /// Removes the elements of a range, and returns them to the caller, who then owns them.
+    /// Holds all of them in memory at once.
     ///
     /// # Errors
     ///
-    /// The deque or an element is damaged, or the range is not within.
+    /// Fails if the deque or an element is damaged, or the range is out of bounds.
     pub fn drain(
         self,
         tx: &mut WriteTx<'_>,
@@ -113,11 +113,11 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(taken)
     }
 
-    /// Takes the elements from `index` on out, as a deque that is the caller's.
+    /// Moves the elements from `index` on to a new deque, which the caller owns.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back), and an index past the end.
+    /// Same as [`push_back`](Self::push_back); also fails if the index is past the end.
     pub fn split_off(self, tx: &mut WriteTx<'_>, index: u64) -> Result<Deque<T>> {
         let taken = self.drain(tx, index..)?;
         Deque::from_iter(tx, taken)
@@ -127,7 +127,7 @@ impl<T: Persist> Link<Deque<T>> {
     ///
     /// # Errors
     ///
-    /// The deque, or what an element owns, is damaged.
+    /// Fails if the deque, or anything that an element owns, is damaged.
     pub fn truncate(self, tx: &mut WriteTx<'_>, len: u64) -> Result<()> {
         let mut deque = self.header(tx)?;
         if len >= deque.len {
@@ -157,23 +157,23 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(())
     }
 
-    /// Releases all elements, and gives the allocation back.
+    /// Releases all elements and the allocation.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate).
+    /// Same as [`truncate`](Self::truncate).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let deque = self.header(tx)?;
         tx.put_header(self, Deque::new())?;
         tx.release(deque)
     }
 
-    /// Makes the deque `len` elements long: releases those behind, or appends
-    /// copies of `value`.
+    /// Changes the length to `len`: releases the elements past it, or appends copies of
+    /// `value`.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back).
+    /// Same as [`push_back`](Self::push_back).
     pub fn resize(self, tx: &mut WriteTx<'_>, len: u64, value: T) -> Result<()>
     where
         T: Copy,
@@ -181,12 +181,12 @@ impl<T: Persist> Link<Deque<T>> {
         self.resize_with(tx, len, |_| Ok(value))
     }
 
-    /// Makes the deque `len` elements long: releases those behind, or appends
-    /// what `make` returns.
+    /// Changes the length to `len`: releases the elements past it, or appends results of
+    /// `make`.
     ///
     /// # Errors
     ///
-    /// As [`push_back`](Self::push_back), and an error of `make`.
+    /// Same as [`push_back`](Self::push_back), plus any error of `make`.
     pub fn resize_with(
         self,
         tx: &mut WriteTx<'_>,
@@ -205,22 +205,22 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(())
     }
 
-    /// Keeps the elements that `keep` says yes to, in order, and releases the
-    /// others. It is asked about all of them before anything changes.
+    /// Keeps the elements for which `keep` returns true, in order, and releases the others.
+    /// Asks about all of them before it changes anything.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate).
+    /// Same as [`truncate`](Self::truncate).
     pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&T) -> bool) -> Result<()> {
         self.retain_with(tx, |_, element| Ok(keep(element)))
     }
 
-    /// As [`retain`](Self::retain), with a test that can read what elements
-    /// own or link to.
+    /// Same as [`retain`](Self::retain), with a test that can read what elements own or
+    /// link to.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate), and an error of `keep`.
+    /// Same as [`truncate`](Self::truncate), plus any error of `keep`.
     pub fn retain_with(
         self,
         tx: &mut WriteTx<'_>,
@@ -246,12 +246,12 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(self, deque)
     }
 
-    /// Moves the first `count` elements behind the others. Takes time in
-    /// proportion to `count` or to the number of the others, whichever is less.
+    /// Moves the first `count` elements to the back. Takes time in proportion to `count` or
+    /// to the number of the others, whichever is less.
     ///
     /// # Errors
     ///
-    /// The deque is damaged, or a count past the end.
+    /// Fails if the deque is damaged or `count` is past the end.
     pub fn rotate_left(self, tx: &mut WriteTx<'_>, count: u64) -> Result<()> {
         let mut deque = self.header(tx)?;
         let len = deque.len;
@@ -262,7 +262,7 @@ impl<T: Persist> Link<Deque<T>> {
             return Ok(());
         }
         let region = deque.region(tx)?;
-        // In a full ring, the place behind the last element is the first one's.
+        // In a full ring, the slot after the last element is the slot of the first.
         let is_full = len == deque.capacity();
         for _ in 0..count.min(rest) {
             let last = deque.slot(len - 1);
@@ -282,11 +282,11 @@ impl<T: Persist> Link<Deque<T>> {
         tx.put_header(self, deque)
     }
 
-    /// Moves the last `count` elements before the others.
+    /// Moves the last `count` elements to the front.
     ///
     /// # Errors
     ///
-    /// As [`rotate_left`](Self::rotate_left).
+    /// Same as [`rotate_left`](Self::rotate_left).
     pub fn rotate_right(self, tx: &mut WriteTx<'_>, count: u64) -> Result<()> {
         let len = self.header(tx)?.len;
         let Some(rest) = len.checked_sub(count) else {

@@ -1,10 +1,10 @@
-//! The elements of a deque in order.
+//! Iterates over the elements of a deque in order.
 
 use std::iter::FusedIterator;
 use std::slice::Iter;
 
-/// The elements of a [`Deque`](super::Deque), from both ends; made by
-/// [`iter`](super::Deque::iter) and [`range`](super::Deque::range).
+/// Iterator over the elements of a [`Deque`](super::Deque), from both ends;
+/// returned by [`iter`](super::Deque::iter) and [`range`](super::Deque::range).
 #[must_use = "iterators are lazy and do nothing unless consumed"]
 #[derive(Debug)]
 pub struct DequeIter<'a, T> {
@@ -30,7 +30,7 @@ impl<'a, T> Iterator for DequeIter<'a, T> {
     #[inline]
     fn next(&mut self) -> Option<&'a T> {
         self.front.next().or_else(|| {
-            // From now on the loop goes over one slice, as it did before.
+            // From here on the loop runs over a single slice again.
             self.front = std::mem::take(&mut self.back);
             self.front.next()
         })

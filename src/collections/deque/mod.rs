@@ -18,12 +18,12 @@ use super::array;
 
 pub use iter::DequeIter;
 
-/// A queue with two ends, as `std::collections::VecDeque`, whose elements lie in
+/// A double-ended queue like `std::collections::VecDeque`, whose elements live in
 /// the store.
 ///
-/// What only reads is here; what changes is on [`Link<Deque<T>>`](Link). Indices
-/// are `u64` and count from the front. An index that `std` would panic for is an
-/// error.
+/// Methods that only read are here; methods that modify are on
+/// [`Link<Deque<T>>`](Link). Indices are `u64` and count from the front. Where
+/// `std` panics for an index, this returns an error.
 ///
 /// ```
 /// use flagstone::{Store, collections::Deque};
@@ -41,22 +41,22 @@ pub use iter::DequeIter;
 ///
 /// # What std has that this lacks
 ///
-/// - `as_mut_slices`, `iter_mut`, `range_mut`, and sorting: they are called on
-///   the slice that [`make_contiguous`](Link::make_contiguous) returns.
+/// - `as_mut_slices`, `iter_mut`, `range_mut`, and sorting: call them on the slice
+///   that [`make_contiguous`](Link::make_contiguous) returns.
 /// - `deque[i]`, `==`, `for x in &deque`, `Extend`, `FromIterator`, `Hash`: these
-///   traits have no place for the transaction, nor for an error. Use `get`,
+///   traits can neither take the transaction nor return an error. Use `get`,
 ///   `iter`, `extend`, `from_iter`.
-/// - `Clone`, and `resize` of elements that are not `Copy`: a copy of an element
+/// - `Clone`, and `resize` for elements that are not `Copy`: a copy of an element
 ///   that owns memory would own the same memory.
 /// - `retain_mut`, `extract_if`, a `drain` that is an iterator: they would hold
 ///   the transaction while your code runs. `drain` returns the elements;
 ///   [`retain_with`](Link::retain_with) lends the transaction for reading.
-/// - `pop_front_if`, `pop_back_if`: look at `front` or `back` first.
-/// - `into_iter`, `From<Vec<T>>`: `drain(&mut tx, ..)` takes the elements, and
+/// - `pop_front_if`, `pop_back_if`: check `front` or `back` first.
+/// - `into_iter`, `From<Vec<T>>`: `drain(&mut tx, ..)` takes the elements out, and
 ///   `extend` of the other collection stores them.
 /// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
-// Slots without an element are zero: whoever walks over the file by the types'
-// descriptions finds no links in them that lead nowhere.
+// Slots without an element are zero, so a walk over the file by type descriptions
+// finds no stale links in them.
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct Deque<T: Persist> {
@@ -64,7 +64,7 @@ pub struct Deque<T: Persist> {
     slots: Blocks<T>,
     /// The slot of the first element.
     head: u64,
-    /// Elements from there on; behind the last slot comes the first one.
+    /// Number of elements from there on; the first slot follows the last one.
     len: u64,
 }
 
@@ -76,7 +76,7 @@ impl<T: Persist> Default for Deque<T> {
     }
 }
 
-/// Where the elements lie; they themselves need a transaction.
+/// Prints where the elements lie; reading them needs a transaction.
 impl<T: Persist> fmt::Debug for Deque<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { slots, head, len } = self;
@@ -85,12 +85,12 @@ impl<T: Persist> fmt::Debug for Deque<T> {
 }
 
 impl<T: Persist> Deque<T> {
-    /// No elements, and no allocation.
+    /// Returns an empty deque without an allocation.
     pub fn new() -> Self {
         Self { slots: Blocks::null(), head: 0, len: 0 }
     }
 
-    /// No elements, with room for `capacity` of them.
+    /// Returns an empty deque with capacity for `capacity` elements.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl<T: Persist> Deque<T> {
         Ok(deque)
     }
 
-    /// The values of an iterator.
+    /// Stores the values of an iterator.
     ///
     /// # Errors
     ///
@@ -114,50 +114,50 @@ impl<T: Persist> Deque<T> {
         Ok(deque)
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     #[inline]
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Elements that there is room for before it moves.
+    /// Returns how many elements fit before the allocation must move.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.slots.count()
     }
 
-    /// The elements in order, in two pieces: the second one is empty unless they
-    /// go round the end of the allocation.
+    /// Returns the elements in order, as two slices. The second is empty unless the
+    /// elements wrap around the end of the allocation.
     ///
     /// # Errors
     ///
-    /// The deque or an element is damaged.
+    /// Fails if the deque or an element is damaged.
     pub fn as_slices<'a>(&self, tx: &'a Image) -> Result<(&'a [T], &'a [T])> {
         self.expect_sound()?;
         self.slices(tx, 0, self.len)
     }
 
-    /// The element at `index`, or `None` past the end. Constant time.
+    /// Returns the element at `index`, or `None` past the end. Constant time.
     ///
     /// # Errors
     ///
-    /// The deque or the element is damaged.
+    /// Fails if the deque or the element is damaged.
     #[inline]
     pub fn get<'a>(&self, tx: &'a Image, index: u64) -> Result<Option<&'a T>> {
         self.expect_sound()?;
         self.link(index).map(|link| tx.at(link)).transpose()
     }
 
-    /// The link to the element at `index`, or `None` past the end. It is good
-    /// until the deque changes its length.
+    /// Returns the link to the element at `index`, or `None` past the end. The link is
+    /// valid until the deque's length changes.
     #[inline]
     #[must_use]
     pub fn link(&self, index: u64) -> Option<Link<T>> {
@@ -167,7 +167,7 @@ impl<T: Persist> Deque<T> {
         self.all_slots().index(self.slot(index))
     }
 
-    /// The first element.
+    /// Returns the first element.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl<T: Persist> Deque<T> {
         self.get(tx, 0)
     }
 
-    /// The last element.
+    /// Returns the last element.
     ///
     /// # Errors
     ///
@@ -185,21 +185,21 @@ impl<T: Persist> Deque<T> {
         self.get(tx, self.len.wrapping_sub(1))
     }
 
-    /// The elements in order, from both ends.
+    /// Returns an iterator over the elements in order, from both ends.
     ///
     /// # Errors
     ///
-    /// As [`as_slices`](Self::as_slices).
+    /// Same as [`as_slices`](Self::as_slices).
     pub fn iter<'a>(&self, tx: &'a Image) -> Result<DequeIter<'a, T>> {
         self.as_slices(tx).map(DequeIter::of)
     }
 
-    /// The elements of a range in order.
+    /// Returns an iterator over the elements of a range, in order.
     ///
     /// # Errors
     ///
-    /// The deque or one of these elements is damaged, or the range is not
-    /// within.
+    /// Fails if the deque or one of these elements is damaged, or the range is out of
+    /// bounds.
     pub fn range<'a>(
         &self,
         tx: &'a Image,
@@ -210,11 +210,11 @@ impl<T: Persist> Deque<T> {
         self.slices(tx, range.start, range.end - range.start).map(DequeIter::of)
     }
 
-    /// Whether an element is equal to `value`. Looks at one after the other.
+    /// Returns whether an element equals `value`. Linear search.
     ///
     /// # Errors
     ///
-    /// As [`as_slices`](Self::as_slices).
+    /// Same as [`as_slices`](Self::as_slices).
     pub fn contains(&self, tx: &Image, value: &T) -> Result<bool>
     where
         T: PartialEq,
@@ -223,7 +223,8 @@ impl<T: Persist> Deque<T> {
         Ok(front.contains(value) || back.contains(value))
     }
 
-    /// Finds an element in a sorted deque: its index, or where it would go.
+    /// Finds an element in a sorted deque: returns its index, or where it would be
+    /// inserted.
     ///
     /// # Errors
     ///
@@ -235,7 +236,7 @@ impl<T: Persist> Deque<T> {
         self.binary_search_by(tx, |probe| probe.cmp(value))
     }
 
-    /// As [`binary_search`](Self::binary_search), by a comparison.
+    /// Same as [`binary_search`](Self::binary_search), with a comparison function.
     ///
     /// # Errors
     ///
@@ -248,24 +249,24 @@ impl<T: Persist> Deque<T> {
         self.binary_search_with(tx, |_, probe| Ok(compare(probe)))
     }
 
-    /// As [`binary_search`](Self::binary_search), by a comparison that can read
-    /// what elements own or link to.
+    /// Same as [`binary_search`](Self::binary_search), with a comparison function that can
+    /// read what elements own or link to.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and an error of `compare`.
+    /// Same as [`get`](Self::get), plus any error of `compare`.
     pub fn binary_search_with(
         &self,
         tx: &Image,
         mut compare: impl FnMut(&Image, &T) -> Result<Ordering>,
     ) -> Result<std::result::Result<u64, u64>> {
         array::search(self.len, |index| {
-            // `search` asks only below the length.
+            // `search` only asks below the length.
             self.get(tx, index)?.map_or(Ok(Ordering::Greater), |probe| compare(tx, probe))
         })
     }
 
-    /// As [`binary_search`](Self::binary_search), by a key.
+    /// Same as [`binary_search`](Self::binary_search), by a key.
     ///
     /// # Errors
     ///
@@ -279,8 +280,8 @@ impl<T: Persist> Deque<T> {
         self.binary_search_by(tx, |probe| key_of(probe).cmp(key))
     }
 
-    /// The number of elements at the front for which `is_before` holds, if it
-    /// holds for none behind them.
+    /// Returns how many elements at the front satisfy `is_before`, provided that none after
+    /// them does.
     ///
     /// # Errors
     ///
@@ -296,8 +297,8 @@ impl<T: Persist> Deque<T> {
 
     fn own(bytes: &[u8], owned: &mut Owned) {
         if let Some([offset, capacity, head, len]) = words(bytes) {
-            // Either the elements go round the end, or they stop here. What lies
-            // before them is zero, and a value of zeros owns nothing.
+            // The elements either wrap around the end or stop here. Everything before them is zero,
+            // and a value of zeros owns nothing.
             owned.array(Blocks::<T>::new(offset, capacity), head.saturating_add(len));
         }
     }

@@ -1,8 +1,9 @@
-//! The ring: which slot an element has, and moving and zeroing across the seam.
+//! The ring: maps elements to slots, and moves and zeroes elements across the seam,
+//! where the ring wraps around.
 //!
-//! Every number of the header comes from the file. `expect_sound` comes first;
-//! then the arithmetic here cannot leave the capacity, and the area that is
-//! changed is tested to be one whole allocation of that capacity.
+//! Every number in the header comes from the file. `expect_sound` comes first;
+//! after it the arithmetic here stays within the capacity. Opening the region for a
+//! change validates that it is one whole allocation of that capacity.
 
 use crate::error::Result;
 use crate::image::Image;
@@ -13,7 +14,7 @@ use super::super::array::{self, at};
 use super::Deque;
 
 impl<T: Persist> Deque<T> {
-    /// Refuses a header whose numbers contradict each other.
+    /// Returns an error if the header's numbers contradict each other.
     #[inline]
     pub(super) fn expect_sound(&self) -> Result<()> {
         let capacity = self.capacity();
@@ -25,14 +26,14 @@ impl<T: Persist> Deque<T> {
         )
     }
 
-    /// The slot of element `index`, which is at most the capacity.
+    /// Returns the slot of element `index`, which must be at most the capacity.
     #[inline]
     pub(super) fn slot(&self, index: u64) -> u64 {
         let before_seam = self.capacity() - self.head;
         if index < before_seam { self.head + index } else { index - before_seam }
     }
 
-    /// The slot before the first element, round the end.
+    /// Returns the slot before the first element, wrapping around.
     pub(super) fn slot_before(&self) -> u64 {
         self.head.checked_sub(1).unwrap_or_else(|| self.capacity().saturating_sub(1))
     }
@@ -41,13 +42,13 @@ impl<T: Persist> Deque<T> {
         Link::from_parts(self.slots.offset(), self.capacity())
     }
 
-    /// The same numbers, for the two places that hold them during a change.
+    /// Copies the header, which exists both in memory and in the file during a change.
     pub(super) fn same(&self) -> Self {
         Self { slots: self.slots, head: self.head, len: self.len }
     }
 
-    /// The pieces in which `count` elements from `index` on lie: first slot and
-    /// number of each.
+    /// Splits `count` elements from `index` on at the seam: returns the first slot and the
+    /// number of each piece.
     fn pieces(&self, index: u64, count: u64) -> [(u64, u64); 2] {
         let slot = self.slot(index);
         let before_seam = count.min(self.capacity() - slot);
@@ -71,15 +72,15 @@ impl<T: Persist> Deque<T> {
         Ok((slice(first)?, slice(second)?))
     }
 
-    /// The allocation, which is tested to be one; there must be one.
+    /// Opens the allocation, after validating it; there must be one.
     pub(super) fn region(&self, tx: &mut WriteTx<'_>) -> Result<Region> {
         tx.region_of(self.slots)
     }
 
-    /// Moves the elements to an allocation for `capacity`, which is not 0.
+    /// Moves the elements to an allocation for `capacity` elements, which must not be 0.
     pub(super) fn move_to(&mut self, tx: &mut WriteTx<'_>, capacity: u64) -> Result<()> {
         let old = self.slots;
-        // A damaged length must not make the file grow.
+        // Validated first: a damaged length must not make the file grow.
         let from = (!old.is_null()).then(|| tx.region_of(old)).transpose()?;
         let new: Blocks<T> = tx.alloc_blocks(capacity)?;
         if let Some(from) = from {
@@ -101,8 +102,8 @@ impl<T: Persist> Deque<T> {
         self.move_to(tx, array::grown(self.capacity(), needed))
     }
 
-    /// Appends values. `home` is where the header lies: it is kept true while
-    /// the iterator runs, which may panic.
+    /// Appends values. Keeps the header at `home` correct while the iterator runs, because
+    /// the iterator may panic.
     pub(super) fn take_in(
         &mut self,
         tx: &mut WriteTx<'_>,
@@ -122,13 +123,14 @@ impl<T: Persist> Deque<T> {
             region = Some(place);
             tx.put_in(place, at::<T>(self.slot(self.len)), value)?;
             self.len += 1;
-            // Each time, since slots without an element are to be zero.
+            // Stored after every value: if the iterator panics, slots past the stored length must
+            // be zero.
             home.map_or(Ok(()), |home| tx.put_header(home, self.same()))?;
         }
         Ok(())
     }
 
-    /// Makes the slots of `count` elements from `index` on zero.
+    /// Zeroes the slots of `count` elements from `index` on.
     pub(super) fn zero(
         &self,
         tx: &mut WriteTx<'_>,
@@ -142,8 +144,8 @@ impl<T: Persist> Deque<T> {
         Ok(())
     }
 
-    /// Copies `count` elements from place `from` to place `to`, as `copy_within`:
-    /// both stretches lie within the capacity and may overlap.
+    /// Copies `count` elements from index `from` to index `to`, like `copy_within`: both
+    /// ranges must lie within the capacity, and may overlap.
     pub(super) fn shift(
         &self,
         tx: &mut WriteTx<'_>,
@@ -154,8 +156,8 @@ impl<T: Persist> Deque<T> {
         let mut left = count;
         while left > 0 {
             let done = count - left;
-            // As long as neither stretch comes to the seam; from the end that no
-            // copy has overwritten.
+            // Each piece stops where either range reaches the seam, and pieces start from the end
+            // that no copy has overwritten.
             let (source, target, piece) = if to < from {
                 let (source, target) = (self.slot(from + done), self.slot(to + done));
                 let seam = self.capacity() - source.max(target);

@@ -100,7 +100,7 @@ impl<K: Persist, V: Persist> Element for HashEntry<K, V> {
 }
 
 impl<K: Persist, V: Persist> Table<K, V> {
-    /// Returns an empty one without an allocation.
+    /// Returns an empty table without an allocation.
     pub(super) fn new() -> Self {
         Self { directory: Link::null(), shards: 0, len: 0 }
     }

@@ -82,7 +82,7 @@ impl<K: Persist, V: Persist> Default for HashMap<K, V> {
 }
 
 impl<K: Persist, V: Persist> HashMap<K, V> {
-    /// Returns an empty one without an allocation.
+    /// Returns an empty map without an allocation.
     pub fn new() -> Self {
         Self { table: Table::new() }
     }

@@ -1,4 +1,4 @@
-//! What changes the elements that a vector has.
+//! Changes the elements that a vector has.
 
 use std::ops::RangeBounds;
 
@@ -27,7 +27,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// The vector is damaged, or the file cannot grow.
+    /// Fails if the vector is damaged or the file cannot grow.
     pub fn push(self, tx: &mut WriteTx<'_>, value: T) -> Result<()> {
         tx.expect_owned(&value)?;
         let mut vec = self.header(tx)?;
@@ -38,11 +38,11 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_header(self, vec)
     }
 
-    /// Takes the last element out.
+    /// Removes the last element, and returns it.
     ///
     /// # Errors
     ///
-    /// The vector or the element is damaged.
+    /// Fails if the vector or the element is damaged.
     pub fn pop(self, tx: &mut WriteTx<'_>) -> Result<Option<T>> {
         let mut vec = self.header(tx)?;
         let Some(last) = vec.len().checked_sub(1).and_then(|index| vec.link(index)) else {
@@ -54,22 +54,22 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(Some(value))
     }
 
-    /// As [`pop`](Self::pop), if `test` says yes to the last element.
+    /// Same as [`pop`](Self::pop), but only if `test` returns true for the last element.
     ///
     /// # Errors
     ///
-    /// As [`pop`](Self::pop).
+    /// Same as [`pop`](Self::pop).
     pub fn pop_if(self, tx: &mut WriteTx<'_>, test: impl FnOnce(&T) -> bool) -> Result<Option<T>> {
         let is_meant = self.header(tx)?.last(tx)?.is_some_and(test);
         if is_meant { self.pop(tx) } else { Ok(None) }
     }
 
-    /// The element at `index`, to change it. What it owns is not released when
-    /// it is overwritten: see [`replace`](Self::replace).
+    /// Returns the element at `index` for modification. Overwriting it does not release
+    /// what it owns: see [`replace`](Self::replace).
     ///
     /// # Errors
     ///
-    /// The vector or the element is damaged.
+    /// Fails if the vector or the element is damaged.
     pub fn get_mut<'a>(self, tx: &'a mut WriteTx<'_>, index: u64) -> Result<Option<&'a mut T>> {
         let vec = self.header(tx)?;
         if index >= vec.len() {
@@ -79,7 +79,7 @@ impl<T: Persist> Link<Vec<T>> {
         tx.value_in_mut(region, at::<T>(index)).map(Some)
     }
 
-    /// The first element, to change it.
+    /// Returns the first element for modification.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl<T: Persist> Link<Vec<T>> {
         self.get_mut(tx, 0)
     }
 
-    /// The last element, to change it.
+    /// Returns the last element for modification.
     ///
     /// # Errors
     ///
@@ -98,11 +98,11 @@ impl<T: Persist> Link<Vec<T>> {
         self.get_mut(tx, last)
     }
 
-    /// Several elements at once, to change them.
+    /// Returns several elements at once for modification.
     ///
     /// # Errors
     ///
-    /// The vector or an element is damaged; an index is past the end, or there
+    /// Fails if the vector or an element is damaged, or an index is past the end or occurs
     /// twice.
     pub fn get_disjoint_mut<'a, const N: usize>(
         self,
@@ -118,12 +118,12 @@ impl<T: Persist> Link<Vec<T>> {
         tx.get_disjoint_mut(links)
     }
 
-    /// All elements, to change them. All of them count as changed until the
-    /// commit compares.
+    /// Returns all elements for modification. All of them count as changed until the commit
+    /// compares them.
     ///
     /// # Errors
     ///
-    /// The vector or an element is damaged.
+    /// Fails if the vector or an element is damaged.
     pub fn as_mut_slice<'a>(self, tx: &'a mut WriteTx<'_>) -> Result<&'a mut [T]> {
         let vec = self.header(tx)?;
         if vec.is_empty() {
@@ -132,11 +132,11 @@ impl<T: Persist> Link<Vec<T>> {
         tx.at_mut(vec.items)
     }
 
-    /// Puts `value` in the place of the element at `index`, which it returns.
+    /// Replaces the element at `index` by `value`, and returns the old one.
     ///
     /// # Errors
     ///
-    /// The vector or the element is damaged, or there is none at `index`.
+    /// Fails if the vector or the element is damaged, or there is no element at `index`.
     pub fn replace(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<T> {
         tx.expect_owned(&value)?;
         let (vec, old) = self.taken(tx, index)?;
@@ -149,7 +149,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn extend(self, tx: &mut WriteTx<'_>, values: impl IntoIterator<Item = T>) -> Result<()> {
         self.header(tx)?.take_in(tx, values, Some(self))
     }
@@ -158,7 +158,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn extend_from_slice(self, tx: &mut WriteTx<'_>, values: &[T]) -> Result<()>
     where
         T: Copy,
@@ -170,7 +170,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and a range that is not within.
+    /// Same as [`push`](Self::push); also fails if the range is out of bounds.
     pub fn extend_from_within(
         self,
         tx: &mut WriteTx<'_>,
@@ -193,12 +193,11 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_header(self, vec)
     }
 
-    /// Moves all elements of `other` to the end of this one.
+    /// Moves all elements of `other` to the end of this vector.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), for both; and a vector that is to be appended to
-    /// itself.
+    /// Same as [`push`](Self::push), for both vectors; also fails if they are the same one.
     pub fn append(self, tx: &mut WriteTx<'_>, other: Link<Vec<T>>) -> Result<()> {
         let (mut vec, mut rest) = (self.header(tx)?, other.header(tx)?);
         if self == other {
@@ -208,7 +207,7 @@ impl<T: Persist> Link<Vec<T>> {
         if rest.is_empty() {
             return Ok(());
         }
-        // Tested before this one grows for its sake.
+        // Validated before this one grows for its elements.
         rest.region(tx)?;
         vec.make_room(tx, rest.len())?;
         let (from, to) = (rest.region(tx)?, vec.region(tx)?);
@@ -219,11 +218,11 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_header(other, rest)
     }
 
-    /// Takes the elements from `index` on out, as a vector that is the caller's.
+    /// Moves the elements from `index` on to a new vector, which the caller owns.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and an index past the end.
+    /// Same as [`push`](Self::push); also fails if the index is past the end.
     pub fn split_off(self, tx: &mut WriteTx<'_>, index: u64) -> Result<Vec<T>> {
         let mut vec = self.header(tx)?;
         let len = vec.len();
@@ -247,16 +246,16 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and an index past the end.
+    /// Same as [`push`](Self::push); also fails if the index is past the end.
     pub fn insert(self, tx: &mut WriteTx<'_>, index: u64, value: T) -> Result<()> {
         self.splice(tx, index..index, [value]).map(drop)
     }
 
-    /// Takes out the element at `index`; those behind it move up.
+    /// Removes the element at `index`, and moves those after it down.
     ///
     /// # Errors
     ///
-    /// The vector or the element is damaged, or there is none at `index`.
+    /// Fails if the vector or the element is damaged, or there is no element at `index`.
     pub fn remove(self, tx: &mut WriteTx<'_>, index: u64) -> Result<T> {
         let (mut vec, value) = self.taken(tx, index)?;
         let region = vec.region(tx)?;
@@ -267,7 +266,7 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(value)
     }
 
-    /// Takes out the element at `index`; the last one takes its place.
+    /// Removes the element at `index`, and moves the last one into its slot.
     ///
     /// # Errors
     ///
@@ -291,12 +290,12 @@ impl<T: Persist> Link<Vec<T>> {
         Ok((vec, value))
     }
 
-    /// Takes out the elements of a range, which become the caller's; those
-    /// behind move up. All of them are in memory at once.
+    /// Removes the elements of a range, and returns them to the caller, who then owns them;
+    /// moves those after it down. Holds all of them in memory at once.
     ///
     /// # Errors
     ///
-    /// The vector or an element is damaged, or the range is not within.
+    /// Fails if the vector or an element is damaged, or the range is out of bounds.
     pub fn drain(
         self,
         tx: &mut WriteTx<'_>,
@@ -305,12 +304,12 @@ impl<T: Persist> Link<Vec<T>> {
         self.splice(tx, range, [])
     }
 
-    /// Puts `values` in the place of the elements of a range, which become the
-    /// caller's. All of both are in memory at once.
+    /// Replaces the elements of a range by `values`, and returns the old ones to the
+    /// caller, who then owns them. Holds all old and new ones in memory at once.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and a range that is not within.
+    /// Same as [`push`](Self::push); also fails if the range is out of bounds.
     pub fn splice(
         self,
         tx: &mut WriteTx<'_>,
@@ -326,7 +325,7 @@ impl<T: Persist> Link<Vec<T>> {
             return Ok(std::vec::Vec::new());
         }
         if gone > 0 {
-            // Before a damaged length makes it read the whole heap.
+            // Without this validation, a damaged length could make it read the whole heap.
             vec.region(tx)?;
         }
         let links = range.clone().filter_map(|index| vec.link(index));
@@ -343,11 +342,11 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(taken)
     }
 
-    /// Exchanges two elements.
+    /// Swaps two elements.
     ///
     /// # Errors
     ///
-    /// The vector is damaged, or there is no such element.
+    /// Fails if the vector is damaged or has no such element.
     pub fn swap(self, tx: &mut WriteTx<'_>, a: u64, b: u64) -> Result<()> {
         let (vec, first) = self.taken(tx, a)?;
         let (_, second) = self.taken(tx, b)?;
@@ -356,11 +355,11 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_in(region, at::<T>(b), first)
     }
 
-    /// Copies the elements of a range to `to`, over those that are there.
+    /// Copies the elements of a range to `to`, over the elements there.
     ///
     /// # Errors
     ///
-    /// The vector is damaged, or one of the ranges is not within.
+    /// Fails if the vector is damaged, or one of the ranges is out of bounds.
     pub fn copy_within(
         self,
         tx: &mut WriteTx<'_>,
@@ -381,7 +380,7 @@ impl<T: Persist> Link<Vec<T>> {
         tx.copy_in((region, at::<T>(range.start)), (region, at::<T>(to)), at::<T>(count))
     }
 
-    /// What `test` says of each element; nothing changes while it is asked.
+    /// Returns the result of `test` for each element; nothing changes meanwhile.
     pub(super) fn answers(
         self,
         tx: &WriteTx<'_>,

@@ -1,4 +1,4 @@
-//! Vectors: elements side by side, which move to a larger place as they grow.
+//! Vectors: contiguous elements, which move to a larger allocation as they grow.
 
 mod elements_mut;
 mod resize;
@@ -15,10 +15,11 @@ use crate::store::{Region, WriteTx};
 
 use super::array::{self, at};
 
-/// A vector, as `std::vec::Vec`, whose elements lie in the store.
+/// A vector like `std::vec::Vec`, whose elements live in the store.
 ///
-/// What only reads is here; what changes is on [`Link<Vec<T>>`](Link). Indices
-/// are `u64`. An index that `std` would panic for is an error.
+/// Methods that only read are here; methods that modify are on
+/// [`Link<Vec<T>>`](Link). Indices are `u64`. Where `std` panics for an index, this
+/// returns an error.
 ///
 /// ```
 /// use flagstone::{Store, collections::Vec};
@@ -36,35 +37,35 @@ use super::array::{self, at};
 ///
 /// # What std has that this lacks
 ///
-/// - All that only reads a slice (`windows`, `chunks`, `split`, `starts_with`,
-///   `concat`, `to_vec`, `is_sorted`, `select…`): call it on
-///   [`as_slice`](Self::as_slice). All that changes elements in place
-///   (`iter_mut`, `chunks_mut`, `split_at_mut`, `select_nth_unstable`): on
+/// - Everything that only reads a slice (`windows`, `chunks`, `split`,
+///   `starts_with`, `concat`, `to_vec`, `is_sorted`, `select…`): call it on
+///   [`as_slice`](Self::as_slice). Everything that modifies elements in place
+///   (`iter_mut`, `chunks_mut`, `split_at_mut`, `select_nth_unstable`): call it on
 ///   [`as_mut_slice`](Link::as_mut_slice).
 /// - `vec[i]`, `==`, `for x in &vec`, `Extend`, `FromIterator`, `Hash`: these
-///   traits have no place for the transaction, nor for an error. Use `get`,
+///   traits can neither take the transaction nor return an error. Use `get`,
 ///   `as_slice`, `extend`, `from_iter`.
-/// - `Clone`, and `extend_from_slice`, `resize`, `fill` of elements that are not
+/// - `Clone`, and `extend_from_slice`, `resize`, `fill` for elements that are not
 ///   `Copy`: a copy of an element that owns memory would own the same memory.
-///   [`resize_with`](Link::resize_with) makes each element anew; where they are
-///   `Copy`, [`duplicate`](Link::duplicate) is `clone`.
+///   [`resize_with`](Link::resize_with) makes each element anew; for `Copy`
+///   elements, [`duplicate`](Link::duplicate) is `clone`.
 /// - `retain_mut`, `dedup_by` with `&mut`, `extract_if`, a `drain` that is an
-///   iterator: they would hold the transaction while your code runs. `drain`,
+///   iterator: they would hold the transaction while your code runs. `drain` and
 ///   `splice` return the elements; [`retain_with`](Link::retain_with) lends the
 ///   transaction for reading.
-/// - `into_iter`, `into_boxed_slice`, `into_flattened`: a collection does not
-///   leave the store; `drain(&mut tx, ..)` takes its elements.
+/// - `into_iter`, `into_boxed_slice`, `into_flattened`: a collection does not leave
+///   the store; `drain(&mut tx, ..)` takes its elements out.
 /// - `as_ptr`, `set_len`, `from_raw_parts`, `spare_capacity_mut`, `leak`: unsafe,
-///   or about memory that is not there.
+///   or about memory that does not exist here.
 /// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
 /// - `push_within_capacity`, `insert_mut`, `push_mut`: compare `len` with
-///   `capacity`; call `get_mut` after it.
+///   `capacity`; call `get_mut` afterwards.
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
 #[repr(C)]
 pub struct Vec<T: Persist> {
-    /// The elements that there are; a link like any other, for tools.
+    /// The elements, as an ordinary link, which tools can follow.
     items: Link<[T]>,
-    /// Elements that the allocation has room for.
+    /// Number of elements that the allocation can hold.
     capacity: u64,
 }
 
@@ -76,7 +77,7 @@ impl<T: Persist> Default for Vec<T> {
     }
 }
 
-/// Where the elements lie; they themselves need a transaction.
+/// Prints where the elements lie; reading them needs a transaction.
 impl<T: Persist> fmt::Debug for Vec<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Vec({:?} of {})", self.items, self.capacity)
@@ -84,12 +85,12 @@ impl<T: Persist> fmt::Debug for Vec<T> {
 }
 
 impl<T: Persist> Vec<T> {
-    /// No elements, and no allocation.
+    /// Returns an empty vector without an allocation.
     pub fn new() -> Self {
         Self { items: Link::null(), capacity: 0 }
     }
 
-    /// No elements, with room for `capacity` of them.
+    /// Returns an empty vector with capacity for `capacity` elements.
     ///
     /// # Errors
     ///
@@ -102,7 +103,7 @@ impl<T: Persist> Vec<T> {
         Ok(vec)
     }
 
-    /// The values of an iterator.
+    /// Stores the values of an iterator.
     ///
     /// # Errors
     ///
@@ -113,32 +114,32 @@ impl<T: Persist> Vec<T> {
         Ok(vec)
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     #[inline]
     #[must_use]
     pub fn len(&self) -> u64 {
         self.items.len()
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     #[inline]
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Elements that there is room for before it moves.
+    /// Returns how many elements fit before the allocation must move.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// All elements. Where not every bit pattern is a value, all of them are
-    /// tested: `get` tests one, [`get_range`](Self::get_range) those of it.
+    /// Returns all elements. Validates each of them if not every bit pattern is a value;
+    /// `get` validates only one, [`get_range`](Self::get_range) only those in the range.
     ///
     /// # Errors
     ///
-    /// The vector or an element is damaged.
+    /// Fails if the vector or an element is damaged.
     #[inline]
     pub fn as_slice<'a>(&self, tx: &'a Image) -> Result<&'a [T]> {
         if self.is_empty() {
@@ -147,22 +148,22 @@ impl<T: Persist> Vec<T> {
         tx.at(self.items)
     }
 
-    /// The element at `index`, or `None` past the end. Constant time.
+    /// Returns the element at `index`, or `None` past the end. Constant time.
     ///
     /// # Errors
     ///
-    /// The vector or the element is damaged.
+    /// Fails if the vector or the element is damaged.
     #[inline]
     pub fn get<'a>(&self, tx: &'a Image, index: u64) -> Result<Option<&'a T>> {
         self.items.index(index).map(|link| tx.at(link)).transpose()
     }
 
-    /// The elements of a range, or `None` if it is not within: `get` of a slice
+    /// Returns the elements of a range, or `None` if it is out of bounds: `get` of a slice
     /// with a range.
     ///
     /// # Errors
     ///
-    /// The vector or one of these elements is damaged.
+    /// Fails if the vector or one of these elements is damaged.
     pub fn get_range<'a>(
         &self,
         tx: &'a Image,
@@ -177,15 +178,15 @@ impl<T: Persist> Vec<T> {
         tx.at(Link::from_parts(first.offset(), range.end - range.start)).map(Some)
     }
 
-    /// The link to the element at `index`, or `None` past the end. It is good
-    /// until the vector changes its length.
+    /// Returns the link to the element at `index`, or `None` past the end. The link is
+    /// valid until the vector's length changes.
     #[inline]
     #[must_use]
     pub fn link(&self, index: u64) -> Option<Link<T>> {
         self.items.index(index)
     }
 
-    /// The first element.
+    /// Returns the first element.
     ///
     /// # Errors
     ///
@@ -194,7 +195,7 @@ impl<T: Persist> Vec<T> {
         self.get(tx, 0)
     }
 
-    /// The last element.
+    /// Returns the last element.
     ///
     /// # Errors
     ///
@@ -203,20 +204,20 @@ impl<T: Persist> Vec<T> {
         self.get(tx, self.len().wrapping_sub(1))
     }
 
-    /// The elements in order.
+    /// Returns an iterator over the elements in order.
     ///
     /// # Errors
     ///
-    /// As [`as_slice`](Self::as_slice).
+    /// Same as [`as_slice`](Self::as_slice).
     pub fn iter<'a>(&self, tx: &'a Image) -> Result<std::slice::Iter<'a, T>> {
         Ok(self.as_slice(tx)?.iter())
     }
 
-    /// Whether an element is equal to `value`. Looks at one after the other.
+    /// Returns whether an element equals `value`. Linear search.
     ///
     /// # Errors
     ///
-    /// As [`as_slice`](Self::as_slice).
+    /// Same as [`as_slice`](Self::as_slice).
     pub fn contains(&self, tx: &Image, value: &T) -> Result<bool>
     where
         T: PartialEq,
@@ -224,7 +225,8 @@ impl<T: Persist> Vec<T> {
         Ok(self.as_slice(tx)?.contains(value))
     }
 
-    /// Finds an element in a sorted vector: its index, or where it would go.
+    /// Finds an element in a sorted vector: returns its index, or where it would be
+    /// inserted.
     ///
     /// # Errors
     ///
@@ -236,7 +238,7 @@ impl<T: Persist> Vec<T> {
         self.binary_search_by(tx, |probe| probe.cmp(value))
     }
 
-    /// As [`binary_search`](Self::binary_search), by a comparison.
+    /// Same as [`binary_search`](Self::binary_search), with a comparison function.
     ///
     /// # Errors
     ///
@@ -249,24 +251,24 @@ impl<T: Persist> Vec<T> {
         self.binary_search_with(tx, |_, probe| Ok(compare(probe)))
     }
 
-    /// As [`binary_search`](Self::binary_search), by a comparison that can read
-    /// what elements own or link to.
+    /// Same as [`binary_search`](Self::binary_search), with a comparison function that can
+    /// read what elements own or link to.
     ///
     /// # Errors
     ///
-    /// As [`get`](Self::get), and an error of `compare`.
+    /// Same as [`get`](Self::get), plus any error of `compare`.
     pub fn binary_search_with(
         &self,
         tx: &Image,
         mut compare: impl FnMut(&Image, &T) -> Result<Ordering>,
     ) -> Result<std::result::Result<u64, u64>> {
         array::search(self.len(), |index| {
-            // `search` asks only below the length.
+            // `search` only asks below the length.
             self.get(tx, index)?.map_or(Ok(Ordering::Greater), |probe| compare(tx, probe))
         })
     }
 
-    /// As [`binary_search`](Self::binary_search), by a key.
+    /// Same as [`binary_search`](Self::binary_search), by a key.
     ///
     /// # Errors
     ///
@@ -280,8 +282,8 @@ impl<T: Persist> Vec<T> {
         self.binary_search_by(tx, |probe| key_of(probe).cmp(key))
     }
 
-    /// The number of elements at the front for which `is_before` holds, if it
-    /// holds for none behind them.
+    /// Returns how many elements at the front satisfy `is_before`, provided that none after
+    /// them does.
     ///
     /// # Errors
     ///
@@ -303,27 +305,27 @@ impl<T: Persist> Vec<T> {
         self.items = Link::from_parts(self.items.offset(), len);
     }
 
-    /// The same numbers, for the two places that hold them during a change.
+    /// Copies the header, which exists both in memory and in the file during a change.
     fn same(&self) -> Self {
         Self { items: self.items, capacity: self.capacity }
     }
 
-    /// Refuses lengths that contradict each other.
+    /// Returns an error if the lengths contradict each other.
     fn tested(self) -> Result<Self> {
         let numbers = [self.items.offset(), self.len(), self.capacity];
         array::expect_header("flagstone::Vec", numbers, true)?;
         Ok(self)
     }
 
-    /// The allocation, which is tested to be one; there must be one.
+    /// Opens the allocation, after validating it; there must be one.
     fn region(&self, tx: &mut WriteTx<'_>) -> Result<Region> {
         tx.region_of(self.blocks())
     }
 
-    /// Moves the elements to an allocation for `capacity`, which is not 0.
+    /// Moves the elements to an allocation for `capacity` elements, which must not be 0.
     fn move_to(&mut self, tx: &mut WriteTx<'_>, capacity: u64) -> Result<()> {
         let (old, len) = (self.blocks(), self.len());
-        // A damaged length must not make the file grow.
+        // Validated first: a damaged length must not make the file grow.
         let from = (!old.is_null()).then(|| tx.region_of(old)).transpose()?;
         let new: Blocks<T> = tx.alloc_blocks(capacity)?;
         if let Some(from) = from {
@@ -344,8 +346,8 @@ impl<T: Persist> Vec<T> {
         self.move_to(tx, array::grown(self.capacity, needed))
     }
 
-    /// Appends values. `home` is where the header lies: it is kept true while
-    /// the iterator runs, which may panic.
+    /// Appends values. Keeps the header at `home` correct while the iterator runs, because
+    /// the iterator may panic.
     fn take_in(
         &mut self,
         tx: &mut WriteTx<'_>,

@@ -1,4 +1,4 @@
-//! What changes a vector's room, or which elements stay.
+//! Changes a vector's capacity, or which elements stay.
 
 use crate::error::Result;
 use crate::image::Image;
@@ -9,22 +9,22 @@ use super::super::array::{self, at};
 use super::Vec;
 
 impl<T: Persist> Link<Vec<T>> {
-    /// Makes room for `more` elements, and then some.
+    /// Reserves capacity for at least `more` elements.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn reserve(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         let mut vec = self.header(tx)?;
         vec.make_room(tx, more)?;
         tx.put_header(self, vec)
     }
 
-    /// Makes room for `more` elements and for no others.
+    /// Reserves capacity for exactly `more` elements.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn reserve_exact(self, tx: &mut WriteTx<'_>, more: u64) -> Result<()> {
         let mut vec = self.header(tx)?;
         let needed = vec.len().saturating_add(more);
@@ -35,20 +35,20 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_header(self, vec)
     }
 
-    /// Gives back room that no element uses.
+    /// Releases capacity that no element uses.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn shrink_to_fit(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.shrink_to(tx, 0)
     }
 
-    /// Gives back room that no element uses, but for that of `least` elements.
+    /// Releases capacity that no element uses, but keeps enough for `least` elements.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn shrink_to(self, tx: &mut WriteTx<'_>, least: u64) -> Result<()> {
         let mut vec = self.header(tx)?;
         let capacity = vec.len().max(least);
@@ -62,11 +62,11 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_header(self, vec)
     }
 
-    /// Releases all elements, and gives the allocation back.
+    /// Releases all elements and the allocation.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate).
+    /// Same as [`truncate`](Self::truncate).
     pub fn clear(self, tx: &mut WriteTx<'_>) -> Result<()> {
         let vec = self.header(tx)?;
         tx.put_header(self, Vec::new())?;
@@ -77,7 +77,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// The vector, or what an element owns, is damaged.
+    /// Fails if the vector, or anything that an element owns, is damaged.
     pub fn truncate(self, tx: &mut WriteTx<'_>, len: u64) -> Result<()> {
         let mut vec = self.header(tx)?;
         if len >= vec.len() {
@@ -93,12 +93,12 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_header(self, vec)
     }
 
-    /// Makes the vector `len` elements long: releases those behind, or appends
-    /// copies of `value`.
+    /// Changes the length to `len`: releases the elements past it, or appends copies of
+    /// `value`.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn resize(self, tx: &mut WriteTx<'_>, len: u64, value: T) -> Result<()>
     where
         T: Copy,
@@ -107,17 +107,17 @@ impl<T: Persist> Link<Vec<T>> {
         let Some(more) = len.checked_sub(old) else {
             return self.truncate(tx, len);
         };
-        // The iterator's own hint stops at what a `usize` holds.
+        // Reserved up front, because the iterator's own hint stops at what a `usize` holds.
         self.reserve(tx, more)?;
         self.extend(tx, (0..more).map(|_| value))
     }
 
-    /// Makes the vector `len` elements long: releases those behind, or appends
-    /// what `make` returns.
+    /// Changes the length to `len`: releases the elements past it, or appends results of
+    /// `make`.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and an error of `make`.
+    /// Same as [`push`](Self::push), plus any error of `make`.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -148,22 +148,22 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Keeps the elements that `keep` says yes to, in order, and releases the
-    /// others. It is asked about all of them before anything changes.
+    /// Keeps the elements for which `keep` returns true, in order, and releases the others.
+    /// Asks about all of them before it changes anything.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate).
+    /// Same as [`truncate`](Self::truncate).
     pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&T) -> bool) -> Result<()> {
         self.retain_with(tx, |_, element| Ok(keep(element)))
     }
 
-    /// As [`retain`](Self::retain), with a test that can read what elements
-    /// own or link to.
+    /// Same as [`retain`](Self::retain), with a test that can read what elements own or
+    /// link to.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate), and an error of `keep`.
+    /// Same as [`truncate`](Self::truncate), plus any error of `keep`.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -189,11 +189,11 @@ impl<T: Persist> Link<Vec<T>> {
         self.keep(tx, &kept)
     }
 
-    /// Releases each element that is equal to the one before it.
+    /// Releases each element that equals the one before it.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate).
+    /// Same as [`truncate`](Self::truncate).
     pub fn dedup(self, tx: &mut WriteTx<'_>) -> Result<()>
     where
         T: PartialEq,
@@ -201,11 +201,11 @@ impl<T: Persist> Link<Vec<T>> {
         self.dedup_by(tx, |element, before| element == before)
     }
 
-    /// As [`dedup`](Self::dedup), by a key.
+    /// Same as [`dedup`](Self::dedup), by a key.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate).
+    /// Same as [`truncate`](Self::truncate).
     pub fn dedup_by_key<K: PartialEq>(
         self,
         tx: &mut WriteTx<'_>,
@@ -214,12 +214,12 @@ impl<T: Persist> Link<Vec<T>> {
         self.dedup_by(tx, |element, before| key(element) == key(before))
     }
 
-    /// As [`dedup`](Self::dedup), by a test that gets an element and the last
-    /// one before it that stays.
+    /// Same as [`dedup`](Self::dedup), by a test that gets an element and the last element
+    /// kept before it.
     ///
     /// # Errors
     ///
-    /// As [`truncate`](Self::truncate).
+    /// Same as [`truncate`](Self::truncate).
     pub fn dedup_by(
         self,
         tx: &mut WriteTx<'_>,
@@ -238,7 +238,7 @@ impl<T: Persist> Link<Vec<T>> {
         self.keep(tx, &kept)
     }
 
-    /// Keeps the elements that are marked, and releases the others.
+    /// Keeps the elements whose entry in `kept` is true, and releases the others.
     fn keep(self, tx: &mut WriteTx<'_>, kept: &[bool]) -> Result<()> {
         let mut vec = self.header(tx)?;
         if kept.iter().all(|is_kept| *is_kept) {
@@ -262,12 +262,11 @@ impl<T: Persist> Link<Vec<T>> {
         tx.put_header(self, vec)
     }
 
-    /// A vector of its own with copies of the elements: what `clone` is in
-    /// `std`.
+    /// Returns a separate vector with copies of the elements, like `clone` in `std`.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push).
+    /// Same as [`push`](Self::push).
     pub fn duplicate(self, tx: &mut WriteTx<'_>) -> Result<Vec<T>>
     where
         T: Copy,

@@ -1,4 +1,4 @@
-//! What changes the order of a vector's elements, or all of them at once.
+//! Reorders or overwrites a vector's elements.
 
 use std::cmp::Ordering;
 
@@ -15,12 +15,12 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     ///
     /// # Panics
     ///
-    /// As in `std`, an order that contradicts itself may panic, here and in the
-    /// other ways to sort. The elements are all there still.
+    /// As in `std`, an inconsistent order may cause a panic, here and in the other sorting
+    /// methods. No element is lost then.
     pub fn sort(self, tx: &mut WriteTx<'_>) -> Result<()>
     where
         T: Ord,
@@ -29,11 +29,11 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// As [`sort`](Self::sort), by a comparison.
+    /// Same as [`sort`](Self::sort), with a comparison function.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     pub fn sort_by(
         self,
         tx: &mut WriteTx<'_>,
@@ -43,22 +43,22 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// As [`sort`](Self::sort), by a key.
+    /// Same as [`sort`](Self::sort), by a key.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     pub fn sort_by_key<K: Ord>(self, tx: &mut WriteTx<'_>, key: impl FnMut(&T) -> K) -> Result<()> {
         self.as_mut_slice(tx)?.sort_by_key(key);
         Ok(())
     }
 
-    /// As [`sort`](Self::sort), by a key that may be read from what elements
-    /// own or link to. Keys and elements are in memory at once.
+    /// Same as [`sort`](Self::sort), by a key that may be read from what elements own or
+    /// link to. Holds all keys and elements in memory at once.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice), and an error of `key`.
+    /// Same as [`as_mut_slice`](Self::as_mut_slice), plus any error of `key`.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -95,11 +95,11 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// As [`sort`](Self::sort), faster; equal elements may change their order.
+    /// Same as [`sort`](Self::sort), but faster; equal elements may change their order.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     pub fn sort_unstable(self, tx: &mut WriteTx<'_>) -> Result<()>
     where
         T: Ord,
@@ -108,12 +108,12 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// As [`sort_by`](Self::sort_by), faster; equal elements may change their
+    /// Same as [`sort_by`](Self::sort_by), but faster; equal elements may change their
     /// order.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     pub fn sort_unstable_by(
         self,
         tx: &mut WriteTx<'_>,
@@ -123,12 +123,12 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// As [`sort_by_key`](Self::sort_by_key), faster; equal elements may change
+    /// Same as [`sort_by_key`](Self::sort_by_key), but faster; equal elements may change
     /// their order.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     pub fn sort_unstable_by_key<K: Ord>(
         self,
         tx: &mut WriteTx<'_>,
@@ -138,21 +138,21 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Turns the order round.
+    /// Reverses the order of the elements.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     pub fn reverse(self, tx: &mut WriteTx<'_>) -> Result<()> {
         self.as_mut_slice(tx)?.reverse();
         Ok(())
     }
 
-    /// Moves the first `count` elements behind the others.
+    /// Moves the first `count` elements to the end.
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice), and a count past the end.
+    /// Same as [`as_mut_slice`](Self::as_mut_slice); also fails if `count` is past the end.
     pub fn rotate_left(self, tx: &mut WriteTx<'_>, count: u64) -> Result<()> {
         let len = self.header(tx)?.len();
         if count > len {
@@ -162,11 +162,11 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Moves the last `count` elements before the others.
+    /// Moves the last `count` elements to the front.
     ///
     /// # Errors
     ///
-    /// As [`rotate_left`](Self::rotate_left).
+    /// Same as [`rotate_left`](Self::rotate_left).
     pub fn rotate_right(self, tx: &mut WriteTx<'_>, count: u64) -> Result<()> {
         let len = self.header(tx)?.len();
         let Some(rest) = len.checked_sub(count) else {
@@ -179,7 +179,7 @@ impl<T: Persist> Link<Vec<T>> {
     ///
     /// # Errors
     ///
-    /// As [`as_mut_slice`](Self::as_mut_slice).
+    /// Same as [`as_mut_slice`](Self::as_mut_slice).
     pub fn fill(self, tx: &mut WriteTx<'_>, value: T) -> Result<()>
     where
         T: Copy,
