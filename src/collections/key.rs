@@ -1,4 +1,4 @@
-//! Keys: how they are hashed, compared and stored.
+//! Hashes, compares and stores keys.
 //!
 //! A key is hashed by its bytes with SipHash-1-3 under the store's own random key.
 //! A file therefore means the same to every compiler, and nobody who chooses the
@@ -58,7 +58,7 @@ impl KeyHasher {
         self.0.write(bytes);
     }
 
-    /// Adds a part of any length. Marks its end, so that two different pairs never feed the
+    /// Adds a part of any length. Terminates it, so that two different pairs never hash the
     /// same bytes. No text contains 255.
     #[inline]
     fn open(&mut self, bytes: &[u8]) {

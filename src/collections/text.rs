@@ -1,4 +1,4 @@
-//! UTF-8 text: short ones inline, long ones in the heap.
+//! UTF-8 texts: short ones inline, long ones in the heap.
 
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;

@@ -227,8 +227,8 @@ impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, 
         leaf.value_mut(tx, index)
     }
 
-    /// Same as [`insert`](Self::insert), but returns the link to the value, valid until an
-    /// entry is inserted or removed.
+    /// Inserts like [`insert`](Self::insert), and returns the link to the value, valid
+    /// until an entry is inserted or removed.
     ///
     /// # Errors
     ///

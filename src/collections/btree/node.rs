@@ -302,7 +302,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         Ok(offset)
     }
 
-    /// Same as `leaf`, but records the path. The index is still 0.
+    /// Descends like `leaf`, and records the path. The index is still 0.
     #[inline]
     pub(super) fn path(
         &self,

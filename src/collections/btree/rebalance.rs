@@ -220,7 +220,7 @@ impl<K: Persist, P: Payload> Tree<K, P> {
         if self.len == 0 { Ok(()) } else { Err(self.miscounted("0, as no entry is left")) }
     }
 
-    /// Same as `renew_keys`, for the steps above `level`.
+    /// Renews the separator like `renew_keys`, for the steps above `level`.
     fn renew_above(&self, tx: &mut WriteTx<'_>, path: &Path<K, P>, level: u64) -> Result<()> {
         let mut above = Path { ..*path };
         for step in above.steps.iter_mut().take(level as usize) {

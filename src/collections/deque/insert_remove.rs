@@ -215,8 +215,8 @@ impl<T: Persist> Link<Deque<T>> {
         self.retain_with(tx, |_, element| Ok(keep(element)))
     }
 
-    /// Same as [`retain`](Self::retain), with a test that can read what elements own or
-    /// link to.
+    /// Filters like [`retain`](Self::retain), with a test that can read what elements own
+    /// or link to.
     ///
     /// # Errors
     ///

@@ -54,7 +54,7 @@ pub use iter::DequeIter;
 /// - `pop_front_if`, `pop_back_if`: check `front` or `back` first.
 /// - `into_iter`, `From<Vec<T>>`: `drain(&mut tx, ..)` takes the elements out, and
 ///   `extend` of the other collection stores them.
-/// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
+/// - `try_reserve`: [`reserve`](Link::reserve) already returns an error.
 // Slots without an element are zero, so a walk over the file by type descriptions
 // finds no stale links in them.
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
@@ -236,7 +236,7 @@ impl<T: Persist> Deque<T> {
         self.binary_search_by(tx, |probe| probe.cmp(value))
     }
 
-    /// Same as [`binary_search`](Self::binary_search), with a comparison function.
+    /// Searches like [`binary_search`](Self::binary_search), with a comparison function.
     ///
     /// # Errors
     ///
@@ -249,8 +249,8 @@ impl<T: Persist> Deque<T> {
         self.binary_search_with(tx, |_, probe| Ok(compare(probe)))
     }
 
-    /// Same as [`binary_search`](Self::binary_search), with a comparison function that can
-    /// read what elements own or link to.
+    /// Searches like [`binary_search`](Self::binary_search), with a comparison function
+    /// that can read what elements own or link to.
     ///
     /// # Errors
     ///
@@ -266,7 +266,7 @@ impl<T: Persist> Deque<T> {
         })
     }
 
-    /// Same as [`binary_search`](Self::binary_search), by a key.
+    /// Searches like [`binary_search`](Self::binary_search), by a key.
     ///
     /// # Errors
     ///

@@ -61,7 +61,8 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         }
     }
 
-    /// Does the same with a value that `make` returns, called only if the entry is vacant.
+    /// Returns the value for modification, after inserting the result of `make` if the
+    /// entry is vacant.
     ///
     /// # Errors
     ///
@@ -73,7 +74,8 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         }
     }
 
-    /// Does the same with a value that `make` creates in the transaction, such as a
+    /// Returns the value for modification, after inserting the result of `make` if the
+    /// entry is vacant. `make` gets the transaction, to create a value such as a
     /// [`Text`](crate::Text).
     ///
     /// # Errors
@@ -94,7 +96,8 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         }
     }
 
-    /// Does the same with the type's default value.
+    /// Returns the value for modification, after inserting the default if the entry is
+    /// vacant.
     ///
     /// # Errors
     ///
@@ -153,8 +156,8 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
         slot.value_mut::<K, V>(self.tx)
     }
 
-    /// Does the same, and returns the link to the value, valid until the map's next insert
-    /// or removal.
+    /// Inserts the key with `value`, and returns the link to the value, valid until the
+    /// map's next insert or removal.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use super::control::{self, EMPTY, GROUP};
 use super::layout::{HashEntry, SEGMENT, Segment, Shard, Table};
 use crate::collections::key::{HashSeed, Key};
 
-/// A table with a validated header and its directory resolved.
+/// A table with a validated header and a resolved directory.
 pub(super) struct Reader<'a, K: Persist, V: Persist> {
     pub(super) tx: &'a Image,
     directory: &'a [Segment<K, V>],
@@ -136,7 +136,7 @@ impl<'a, K: Persist, V: Persist> Reader<'a, K, V> {
         self.find_hashed(self.hash_of(query), query)
     }
 
-    /// Does the same for a query whose hash is known.
+    /// Finds the entry for `query`, whose hash is known.
     #[inline(always)]
     pub(super) fn find_hashed<Q: ?Sized>(
         &self,

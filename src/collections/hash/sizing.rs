@@ -47,8 +47,9 @@ pub(super) fn capacity_for(needed: u64, entry_bytes: u64) -> u64 {
     parts_for(needed, entry_bytes).iter().sum()
 }
 
-/// Returns the same slots as up to three allocations. Each but the last takes a
-/// power of two of pages, so that another shard can reuse what one frees.
+/// Returns the slots for a shard of `needed` entries as up to three allocations.
+/// Each but the last takes a power of two of pages, so that another shard can reuse
+/// what one frees.
 pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
     if needed <= GROUP {
         let first = (256 / entry_bytes).clamp(1, 8);

@@ -108,8 +108,8 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         }
         let mut index = table.shard_of(hash);
         let mut shard = table.shard(tx, index)?.open(tx)?;
-        // Not both: a full shard grows now and the split waits, which bounds the entries that
-        // one insert moves.
+        // Not both: if the shard is full, it grows and the split waits. This bounds the entries
+        // that one insert moves.
         if table.needs_split(table.len) && !shard.is_full() {
             table.split(tx, &mut KeyWorkLimit::new(tx))?;
             index = table.shard_of(hash);
@@ -143,7 +143,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         Ok(())
     }
 
-    /// Does the same, but neither merges nor shrinks shards.
+    /// Removes an entry, but neither merges nor shrinks shards.
     fn erase(self, tx: &mut WriteTx<'_>, place: &Location<K, V>) -> Result<()> {
         let Some(len) = self.header(tx)?.len.checked_sub(1) else {
             return Err(ErrorKind::corrupt("flagstone::HashTable", self.offset(), "entries", 0));

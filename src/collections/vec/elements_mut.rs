@@ -54,7 +54,8 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(Some(value))
     }
 
-    /// Same as [`pop`](Self::pop), but only if `test` returns true for the last element.
+    /// Removes the last element like [`pop`](Self::pop), but only if `test` returns true
+    /// for it.
     ///
     /// # Errors
     ///

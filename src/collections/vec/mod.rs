@@ -57,7 +57,7 @@ use super::array::{self, at};
 ///   the store; `drain(&mut tx, ..)` takes its elements out.
 /// - `as_ptr`, `set_len`, `from_raw_parts`, `spare_capacity_mut`, `leak`: unsafe,
 ///   or about memory that does not exist here.
-/// - `try_reserve`: [`reserve`](Link::reserve) returns an error already.
+/// - `try_reserve`: [`reserve`](Link::reserve) already returns an error.
 /// - `push_within_capacity`, `insert_mut`, `push_mut`: compare `len` with
 ///   `capacity`; call `get_mut` afterwards.
 #[must_use = "what it owns is not given back by dropping it: store it, or give it to `WriteTx::release`"]
@@ -238,7 +238,7 @@ impl<T: Persist> Vec<T> {
         self.binary_search_by(tx, |probe| probe.cmp(value))
     }
 
-    /// Same as [`binary_search`](Self::binary_search), with a comparison function.
+    /// Searches like [`binary_search`](Self::binary_search), with a comparison function.
     ///
     /// # Errors
     ///
@@ -251,8 +251,8 @@ impl<T: Persist> Vec<T> {
         self.binary_search_with(tx, |_, probe| Ok(compare(probe)))
     }
 
-    /// Same as [`binary_search`](Self::binary_search), with a comparison function that can
-    /// read what elements own or link to.
+    /// Searches like [`binary_search`](Self::binary_search), with a comparison function
+    /// that can read what elements own or link to.
     ///
     /// # Errors
     ///
@@ -268,7 +268,7 @@ impl<T: Persist> Vec<T> {
         })
     }
 
-    /// Same as [`binary_search`](Self::binary_search), by a key.
+    /// Searches like [`binary_search`](Self::binary_search), by a key.
     ///
     /// # Errors
     ///

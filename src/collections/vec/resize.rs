@@ -158,8 +158,8 @@ impl<T: Persist> Link<Vec<T>> {
         self.retain_with(tx, |_, element| Ok(keep(element)))
     }
 
-    /// Same as [`retain`](Self::retain), with a test that can read what elements own or
-    /// link to.
+    /// Filters like [`retain`](Self::retain), with a test that can read what elements own
+    /// or link to.
     ///
     /// # Errors
     ///
@@ -201,7 +201,7 @@ impl<T: Persist> Link<Vec<T>> {
         self.dedup_by(tx, |element, before| element == before)
     }
 
-    /// Same as [`dedup`](Self::dedup), by a key.
+    /// Removes duplicates like [`dedup`](Self::dedup), by a key.
     ///
     /// # Errors
     ///
@@ -214,8 +214,8 @@ impl<T: Persist> Link<Vec<T>> {
         self.dedup_by(tx, |element, before| key(element) == key(before))
     }
 
-    /// Same as [`dedup`](Self::dedup), by a test that gets an element and the last element
-    /// kept before it.
+    /// Removes duplicates like [`dedup`](Self::dedup), by a test that gets an element and
+    /// the last element kept before it.
     ///
     /// # Errors
     ///

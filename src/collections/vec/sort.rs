@@ -29,7 +29,7 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Same as [`sort`](Self::sort), with a comparison function.
+    /// Sorts like [`sort`](Self::sort), with a comparison function.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Same as [`sort`](Self::sort), by a key.
+    /// Sorts like [`sort`](Self::sort), by a key.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Same as [`sort`](Self::sort), by a key that may be read from what elements own or
+    /// Sorts like [`sort`](Self::sort), by a key that may be read from what elements own or
     /// link to. Holds all keys and elements in memory at once.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Same as [`sort`](Self::sort), but faster; equal elements may change their order.
+    /// Sorts like [`sort`](Self::sort), but faster; equal elements may change their order.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Same as [`sort_by`](Self::sort_by), but faster; equal elements may change their
+    /// Sorts like [`sort_by`](Self::sort_by), but faster; equal elements may change their
     /// order.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl<T: Persist> Link<Vec<T>> {
         Ok(())
     }
 
-    /// Same as [`sort_by_key`](Self::sort_by_key), but faster; equal elements may change
+    /// Sorts like [`sort_by_key`](Self::sort_by_key), but faster; equal elements may change
     /// their order.
     ///
     /// # Errors
