@@ -1,7 +1,6 @@
-//! Finding one's way in the heap: header, chunks, descriptors, allocations.
+//! Reads the allocator's structures in an image: header, chunks, descriptors, allocations.
 //!
-//! Nothing here trusts what it reads: an offset that comes from the file is
-//! tested like a link.
+//! Nothing here trusts what it reads: an offset that comes from the file is checked like a link.
 
 use std::hint::black_box;
 
@@ -25,9 +24,9 @@ pub(crate) struct Allocation {
     pub(crate) offset: u64,
     /// Bytes of the slot, or of the object in a run.
     pub(crate) len_bytes: u64,
-    /// Registry number of its type.
+    /// The registry number of its type.
     pub(crate) owner: u32,
-    /// Whether it is an array, or a slot for small ones, and no single object.
+    /// Whether it holds an array, or is a slot for small arrays, rather than a single object.
     pub(crate) is_array: bool,
     /// Whether it is a run of pages.
     pub(crate) is_run: bool,
@@ -38,18 +37,18 @@ impl Image {
         self.pod("heap header", 0)
     }
 
-    /// The registry of types.
+    /// Returns the registry of types.
     #[inline]
     pub(crate) fn registry(&self) -> Result<ArrayRef> {
         expect_entries("registry of types", self.header()?.registry)
     }
 
-    /// The directory of roots.
+    /// Returns the directory of roots.
     pub(crate) fn roots(&self) -> Result<ArrayRef> {
         expect_entries("directory of roots", self.header()?.roots)
     }
 
-    /// Takes the log regions from the header, also while records are applied to it.
+    /// Reads the log regions from the header, even while records are being applied to it.
     pub(crate) fn refresh_holes(&mut self) -> Result<()> {
         const REGIONS: u64 = std::mem::offset_of!(HeapHeader, log) as u64;
         let bytes = self.map.peek::<{ size_of::<[RegionRef; 2]>() }>(REGIONS);
@@ -62,12 +61,12 @@ impl Image {
         Ok(())
     }
 
-    /// Makes all that is mapped usable, until `refresh_view`.
+    /// Makes all mapped bytes usable, until `refresh_view`.
     pub(crate) fn widen_view(&mut self) {
         self.map.set_view(self.map.len_bytes(), [Excluded::default(); 2]);
     }
 
-    /// Takes bounds and log regions from the header.
+    /// Reads the bounds and the log regions from the header.
     pub(crate) fn refresh_view(&mut self) -> Result<()> {
         self.map.set_view(PAGE_BYTES, [Excluded::default(); 2]);
         let header = self.header()?;
@@ -81,12 +80,12 @@ impl Image {
         Ok(())
     }
 
-    /// Pages of the heap in this image.
+    /// Returns the number of heap pages in this image.
     pub(crate) fn heap_pages(&self) -> u64 {
         self.heap_bytes() / PAGE_BYTES
     }
 
-    /// Where the chunk of a segment begins.
+    /// Returns the offset of a segment's chunk.
     #[inline]
     pub(crate) fn chunk_offset(&self, segment: u64) -> Result<u64> {
         let header = self.header()?;
@@ -106,14 +105,14 @@ impl Image {
         }
     }
 
-    /// Where the descriptor of a page lies.
+    /// Returns the offset of a page's descriptor.
     #[inline]
     pub(crate) fn descriptor_offset(&self, page: u64) -> Result<u64> {
         let chunk = self.chunk_offset(page / PAGES_PER_SEGMENT)?;
         Ok(chunk + page % PAGES_PER_SEGMENT * LINE_BYTES)
     }
 
-    /// Where the sum of a page lies.
+    /// Returns the offset of a page's checksum.
     #[inline]
     pub(crate) fn sum_offset(&self, page: u64) -> Result<u64> {
         let chunk = self.chunk_offset(page / PAGES_PER_SEGMENT)?;
@@ -125,9 +124,9 @@ impl Image {
         self.pod("page descriptor", self.descriptor_offset(page)?)
     }
 
-    /// Has memory bring all lines of an allocation and its page's descriptor at
-    /// once, before it is known which of them will be needed: otherwise each waits
-    /// for the one before. Nothing is tested.
+    /// Loads all lines of an allocation and its page's descriptor at once, before the caller
+    /// knows which of them it needs. Otherwise each load waits for the one before. Checks
+    /// nothing.
     #[inline]
     pub(crate) fn fetch(&self, offset: u64, len_bytes: u64) {
         const WORDS: usize = LINE_BYTES as usize / 8;
@@ -139,7 +138,7 @@ impl Image {
         }
     }
 
-    /// What a page is used for; past the heap's end it is free.
+    /// Returns the use of a page; a page past the heap's end is free.
     pub(crate) fn page_kind(&self, page: u64) -> Result<PageKind> {
         if page >= self.heap_pages() {
             return Ok(PageKind::Free);
@@ -151,7 +150,7 @@ impl Image {
         })
     }
 
-    /// The live allocation around `offset`, or what lies there instead.
+    /// Returns the live allocation around `offset`, or a description of what lies there.
     pub(crate) fn allocation(&self, offset: u64) -> Result<Allocation, &'static str> {
         let page = offset / PAGE_BYTES;
         if page >= self.heap_pages() {
@@ -183,7 +182,7 @@ impl Image {
         Ok(run(head, first))
     }
 
-    /// Refuses a link that does not lie in one live allocation of the user's.
+    /// Refuses a link that does not lie in a single live allocation of the user.
     #[inline]
     pub(crate) fn expect_live<P: Pointee + ?Sized>(&self, link: Link<P>) -> Result<()> {
         let len_bytes = link.count().saturating_mul(size_of::<P::Item>() as u64);

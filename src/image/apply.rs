@@ -1,4 +1,4 @@
-//! Following the log: applying records to an image.
+//! Applies log records to an image.
 
 use zerocopy::IntoBytes;
 
@@ -12,11 +12,11 @@ use super::page_ranges::PageRanges;
 use super::{Image, PageSet, io_error};
 
 impl Image {
-    /// Applies the records from the image's position up to `target`; notes the
-    /// pages that they touch in `touched`, but for those written in place.
+    /// Applies the records from the image's position up to `target`. Adds the pages that they
+    /// touch to `touched`, except for pages written in place.
     ///
-    /// After an error the image is still at its old position, and applying the
-    /// same records again repairs it.
+    /// After an error the image is still at its old position, and applying the same records
+    /// again repairs it.
     pub(crate) fn advance(
         &mut self,
         source: &LogSource,
@@ -34,10 +34,10 @@ impl Image {
         Ok(())
     }
 
-    /// After the last record: from here on the heap's header tells the bounds.
+    /// Takes the bounds from the heap's header. Called after the last record.
     ///
-    /// Not before, because a heap that a checkpoint was writing when it was cut
-    /// off shows the header of a later state until the last record is applied.
+    /// Not before, because a heap whose checkpoint was cut off shows the header of a later
+    /// state until the last record is applied.
     pub(crate) fn finish_replay(&mut self, heap_bytes: u64) -> Result<()> {
         self.forget_ranges();
         self.refresh_view()?;
@@ -48,14 +48,14 @@ impl Image {
         Err(ErrorKind::corrupt("heap length in the heap's header", 0, heap_bytes, found))
     }
 
-    /// What is known of pages holds only while records are applied one after the other.
+    /// Forgets what is known of pages, which holds only while records are applied in sequence.
     fn forget_ranges(&mut self) {
         self.zeroed = PageRanges::default();
         self.in_file = PageRanges::default();
     }
 
-    /// Applies one record; returns the heap's length after it. The caller calls
-    /// `settle` after the last one.
+    /// Applies one record and returns the heap's length after it. The caller calls
+    /// `finish_replay` after the last one.
     pub(crate) fn apply(
         &mut self,
         disk: &dyn Disk,
@@ -69,8 +69,7 @@ impl Image {
         let heap_bytes = header.heap_bytes.get();
         if heap_bytes > self.map.limit() {
             self.cover(disk, heap_bytes)?;
-            // No record may touch a log region: the checkpoint would write it
-            // there.
+            // No record may touch a log region: the checkpoint would write it there.
             self.map.set_view(heap_bytes, self.map.holes());
         }
         let mut changes_header = false;
@@ -85,7 +84,7 @@ impl Image {
         Ok(Some(heap_bytes))
     }
 
-    /// Maps at least `heap_bytes`, which the file must have.
+    /// Maps at least `heap_bytes`. Fails if the file does not have them.
     fn cover(&mut self, disk: &dyn Disk, heap_bytes: u64) -> Result<()> {
         if heap_bytes <= self.map.len_bytes() {
             return Ok(());
@@ -99,12 +98,12 @@ impl Image {
         uninterrupted(|| self.map.resize(room)).map_err(io_error("map the heap", disk))
     }
 
-    /// Makes at least `heap_bytes` mapped and usable, for the writer's image.
+    /// Maps at least `heap_bytes` and makes them usable, for the writer's image.
     pub(crate) fn extend(&mut self, disk: &dyn Disk, heap_bytes: u64) -> Result<()> {
         self.cover(disk, heap_bytes)
     }
 
-    /// Applies one entry; returns the first page that it touches.
+    /// Applies one entry and returns the first page that it touches.
     fn apply_entry(
         &mut self,
         disk: &dyn Disk,
@@ -133,12 +132,12 @@ impl Image {
         }
     }
 
-    /// Makes pages zero that are not.
+    /// Zeroes those of the pages that are not zero yet.
     ///
-    /// A few bytes of log can name a whole heap, and many records the same one,
-    /// so a page is looked at before it is written, which would make it private,
-    /// and not once more while the records at hand leave it alone. A hole of the
-    /// file then costs no memory, and naming it again no time.
+    /// A few bytes of log can name a whole heap, and many records can name the same one.
+    /// Writing a page makes it private, so each page is read first. A page is not read again as
+    /// long as the records at hand leave it alone. So a hole in the file costs no memory, and
+    /// naming it again costs no time.
     fn apply_zero(
         &mut self,
         header: &RecordHeader,
@@ -172,8 +171,8 @@ impl Image {
         stored.map_err(|_| bad_record(header, "lines within the heap"))
     }
 
-    /// Pages that were written in place are seen through the mapping, and read
-    /// where the image is a copy; not once more while the records at hand leave them alone.
+    /// Takes over pages that were written in place. A mapping shows them; a copy reads them. Does
+    /// neither again as long as the records at hand leave the pages alone.
     fn take_bulk(
         &mut self,
         disk: &dyn Disk,
@@ -181,7 +180,7 @@ impl Image {
         page: u64,
         count: u64,
     ) -> Result<()> {
-        // Else zeroing them and dropping them again could go on for a whole log.
+        // Otherwise, zeroing them and dropping them again could go on for a whole log.
         if self.zeroed.contains_any(page, count) {
             return Err(bad_record(header, "bulk pages past all heaps before"));
         }
@@ -199,12 +198,11 @@ impl Image {
     ) -> Result<()> {
         let offset = HEAP_START_BYTES.saturating_add(page.saturating_mul(PAGE_BYTES));
         if !self.map.is_copy() {
-            // A page of the image's own may be left from when the heap was longer;
-            // it would hide the file's.
+            // A private page may be left from when the heap was longer; it would hide the file's.
             if self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES).is_ok() {
                 return Ok(());
             }
-            // A program that locks its memory (`mlockall`) gives none back: it gets a copy.
+            // A program that locks its memory (`mlockall`) releases none: it gets a copy.
         }
         let mut bytes = [0; PAGE_BYTES as usize];
         for (index, page) in (page..page + count).enumerate() {
@@ -226,7 +224,7 @@ impl Image {
         stored.map_err(|_| no_pages(header))
     }
 
-    /// Drops private pages that equal the file's, all but those in `keep`.
+    /// Drops private pages that equal the file's, except those in `keep`.
     pub(crate) fn release_memory(&mut self, keep: &PageSet) -> std::io::Result<()> {
         for (page, count) in self.touched.runs(u64::MAX) {
             let free = (page..page + count).filter(|page| !keep.contains(*page));
@@ -245,7 +243,7 @@ impl Image {
             .try_for_each(|(offset, bytes)| uninterrupted(|| self.map.freeze(offset, bytes)))
     }
 
-    /// The bytes of pages, to be written to the file.
+    /// Returns the bytes of pages, to be written to the file.
     pub(crate) fn pages(&self, page: u64, count: u64) -> Result<&[u8]> {
         self.bytes("pages of the heap", page * PAGE_BYTES, count * PAGE_BYTES)
     }
@@ -295,7 +293,7 @@ mod tests {
         assert_eq!(image.private_bytes(), PAGE_BYTES);
         assert_eq!(touched.len(), PAGES - 1, "a checkpoint writes them all");
         assert_eq!(image.pages(7, 1).unwrap(), [0; PAGE_BYTES as usize]);
-        // Another line, after the page was seen to be zero.
+        // Writes another line after the page was found to be zero.
         push_line(&mut body, 8 * LINES_PER_PAGE, &[0; 64], &[1; 64]);
         push_pages(&mut body, 8, 1, OP_ZERO);
         apply(&mut image, &body, &mut touched).unwrap();

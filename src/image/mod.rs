@@ -2,15 +2,15 @@
 //!
 //! **Owns** the private mapping of the heap together with the log position up
 //! to which records were applied to it, and the pool from which readers take
-//! snapshots. **Must not know** how records come about or who writes the heap's
+//! snapshots. **Must not know** how records are built or who writes the heap's
 //! pages to the file.
 //!
 //! # Invariants
 //!
-//! `I1` The bytes of an image at position P are those of the heap after all
-//! records up to P, for every page in use then. `I2` Every page that a record
-//! between the checkpoint an image began from and its own position touches is
-//! private in it. `I3` An image that a reader holds does not change.
+//! `I1` For every page in use at position P, an image at P holds the bytes of the heap
+//! after all records up to P. `I2` An image begins from a checkpoint. Every page touched by
+//! a record between that checkpoint and the image's own position is private in the image.
+//! `I3` An image that a reader holds does not change.
 
 use std::io;
 
@@ -35,7 +35,7 @@ pub(crate) use reader::ReaderReport;
 pub(crate) use view::ImageTraits;
 pub use view::LinkChecks;
 
-/// There is no address space, or the file system has given up: that is no damage.
+/// Reports a lack of address space or a failure of the file system, neither of which is damage.
 #[cold]
 fn io_error(action: &'static str, disk: &dyn Disk) -> impl FnOnce(io::Error) -> Error {
     move |source| ErrorKind::Io { action, path: disk.path().to_path_buf(), source }.into()

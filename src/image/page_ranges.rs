@@ -1,17 +1,17 @@
-//! Pages as ranges: a few bytes of log can name a whole heap, any number of times.
+//! Sets of pages as ranges. A few bytes of log can name a whole heap, any number of times.
 
 use std::collections::BTreeMap;
 
-/// A set of page numbers, as ranges that neither touch nor overlap. What it costs to add or
-/// to take out a range is logarithmic, but for ranges that go: each of those came with a call.
+/// A set of page numbers, as ranges that neither touch nor overlap. Adding or removing a range
+/// costs logarithmic time, plus the ranges that it replaces: each of those came with a call.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageRanges {
-    /// The end of each range, by its first page.
+    /// The end of each range, keyed by its first page.
     ends: BTreeMap<u64, u64>,
 }
 
 impl PageRanges {
-    /// Adds `count` pages from `first` on; the runs of those that were new, as
+    /// Adds `count` pages from `first` on. Returns the runs of those that were new, as
     /// `(first, count)`.
     pub(crate) fn insert(&mut self, first: u64, count: u64) -> Vec<(u64, u64)> {
         let end = first.saturating_add(count);
@@ -36,8 +36,8 @@ impl PageRanges {
         new
     }
 
-    /// Takes out `count` pages from `first` on. Mostly there are none: each line of a record
-    /// asks for its page.
+    /// Removes `count` pages from `first` on. Usually none of them is in the set: each line of a
+    /// record asks for its page.
     pub(crate) fn remove(&mut self, first: u64, count: u64) {
         if !self.contains_any(first, count) {
             return;
@@ -57,14 +57,14 @@ impl PageRanges {
         }
     }
 
-    /// Whether one of `count` pages from `first` on is in the set.
+    /// Returns whether any of the `count` pages from `first` on is in the set.
     pub(crate) fn contains_any(&self, first: u64, count: u64) -> bool {
         let end = first.saturating_add(count);
         let before = self.ends.range(..end).next_back();
         first < end && before.is_some_and(|(_, known_end)| *known_end > first)
     }
 
-    /// The ranges that overlap or touch `first..end`.
+    /// Returns the ranges that overlap or touch `first..end`.
     fn touching(&self, first: u64, end: u64) -> Vec<(u64, u64)> {
         let ranges = self.ends.range(..=end).rev().map(|(start, end)| (*start, *end));
         let mut touching: Vec<_> = ranges.take_while(|(_, end)| *end >= first).collect();
@@ -79,7 +79,7 @@ mod tests {
 
     const PAGES: u64 = 40;
 
-    /// A small generator of numbers, as the tests have one.
+    /// A small random number generator, like the one in the tests.
     fn next(state: &mut u64) -> u64 {
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         *state >> 33

@@ -1,6 +1,6 @@
 //! A set of page numbers.
 
-/// A bitmap that grows with the largest page in it.
+/// A bitmap that grows with its largest page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageSet {
     words: Vec<u64>,
@@ -8,7 +8,7 @@ pub(crate) struct PageSet {
 }
 
 impl PageSet {
-    /// Adds a page; whether it was new.
+    /// Adds a page. Returns whether it was new.
     pub(crate) fn insert(&mut self, page: u64) -> bool {
         let (index, bit) = ((page / 64) as usize, 1 << (page % 64));
         if index >= self.words.len() {
@@ -41,7 +41,7 @@ impl PageSet {
         self.words.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 == 1)
     }
 
-    /// Number of pages.
+    /// Returns the number of pages.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
@@ -55,7 +55,7 @@ impl PageSet {
         }
     }
 
-    /// The pages in rising order.
+    /// Returns the pages in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
         (0..).zip(&self.words).flat_map(|(index, word)| {
             let mut rest = *word;
@@ -67,7 +67,7 @@ impl PageSet {
         })
     }
 
-    /// Neighbouring pages as `(first, count)`, at most `most` at a time.
+    /// Returns runs of adjacent pages as `(first, count)`, each of at most `most` pages.
     pub(crate) fn runs(&self, most: u64) -> Vec<(u64, u64)> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
         for page in self.iter() {

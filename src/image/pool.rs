@@ -1,8 +1,8 @@
-//! The images that readers take.
+//! The images that readers pin.
 //!
-//! The current image serves readers. To move it forward, it is changed in
-//! place if nobody holds it; else an idle image catches up and takes its
-//! place, and the old one turns idle when its last reader leaves.
+//! The current image serves readers. To advance it, the pool changes it in place if no reader
+//! holds it. Otherwise an idle image catches up and replaces it, and the old image becomes
+//! idle when its last reader leaves.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -18,39 +18,38 @@ use crate::map::Excluded;
 use super::reader::{LongReader, ReaderPin};
 use super::{Image, ImageTraits, PageSet, io_error};
 
-/// Idle images that are kept: one for the readers and one to catch up is what
-/// short transactions need.
+/// The number of idle images to keep. Short transactions need two: one for the readers and one to
+/// catch up.
 const MAX_IDLE: usize = 2;
 
-/// Images for readers, under one lock.
+/// The images of all readers, under one lock.
 pub(crate) struct Pool {
     /// The image that the next reader gets.
     current: Option<Arc<Image>>,
-    /// Who took it first, of those who may hold it now.
+    /// The first of the readers that may hold it now.
     hold: Option<ReaderPin>,
-    /// Images that were current; readers may hold them.
+    /// Retired images; readers may still hold them.
     earlier: Vec<RetiredImage>,
     idle: Vec<Image>,
-    /// Readers that have left earlier images since these were looked through.
+    /// Readers that have left retired images since the last scan of these.
     left: usize,
     checkpoint: Checkpointed,
-    /// The log before this position is gone: an image behind it can follow no
-    /// more.
+    /// The start of the log. Earlier records are gone, so an image behind it cannot catch up.
     log_start: u64,
     traits: ImageTraits,
 }
 
-/// An image that was current.
+/// An image that was once current.
 struct RetiredImage {
     image: Arc<Image>,
     hold: ReaderPin,
     is_reported: bool,
-    /// Pages that checkpoints gave it while readers held it.
+    /// Pages that checkpoints froze in it while readers held it.
     frozen: PageSet,
 }
 
 impl RetiredImage {
-    /// Gives it pages of its own, before the file's are written.
+    /// Makes `pages` private before the checkpoint writes the file's.
     fn freeze(&mut self, pages: &PageSet) -> std::io::Result<()> {
         self.image.freeze(pages)?;
         for page in pages.iter() {
@@ -67,23 +66,23 @@ impl RetiredImage {
     }
 }
 
-/// The state that the heap in the file is complete up to.
+/// The state up to which the heap in the file is complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Checkpointed {
-    /// Its log position.
+    /// The state's log position.
     pub(crate) position: u64,
-    /// The heap's length there.
+    /// The heap's length in that state.
     pub(crate) heap_bytes: u64,
 }
 
 impl Checkpointed {
-    /// What a superblock names.
+    /// Returns the state that a superblock names.
     pub(crate) fn of(block: &Superblock) -> Self {
         Self { position: block.position.get(), heap_bytes: block.heap_bytes.get() }
     }
 }
 
-/// What `stats` says of the images.
+/// The pool's part of `stats`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolStats {
     pub(crate) held: usize,
@@ -107,8 +106,8 @@ impl Pool {
         }
     }
 
-    /// An image at `visible`, for a reader to hold that begins at `begun_at`; no
-    /// more than `max_held` are held at once.
+    /// Returns an image at `visible` for a reader that began at `begun_at`. Fails if readers
+    /// already hold `max_held` images and this would be one more.
     #[inline]
     pub(crate) fn take(
         &mut self,
@@ -121,7 +120,7 @@ impl Pool {
             && current.position >= visible
         {
             let image = Arc::clone(current);
-            // Nobody held it, so it is one more that is held.
+            // No reader held it, so it counts as one more.
             if Arc::strong_count(&image) == 2 {
                 if self.earlier.len() >= max_held {
                     drop(image);
@@ -138,7 +137,7 @@ impl Pool {
         Ok(image)
     }
 
-    /// Refuses one more image where readers hold as many as they may.
+    /// Fails if readers already hold `max_held` images.
     fn expect_room(&mut self, max_held: usize) -> Result<()> {
         self.reclaim_idle();
         let held = self.held().len();
@@ -150,7 +149,7 @@ impl Pool {
         Err(ErrorKind::TooManySnapshots { held, age, begun_at }.into())
     }
 
-    /// The first readers of the images that readers hold.
+    /// Returns the first reader of each image that readers hold.
     fn held(&self) -> Vec<LongReader> {
         let current = self.current.iter().filter(|image| Arc::strong_count(image) > 1);
         let current = current.zip(self.hold).map(|(image, hold)| old_reader(image, hold));
@@ -161,8 +160,8 @@ impl Pool {
         self.held().into_iter().max_by_key(|reader| reader.age)
     }
 
-    /// Readers that hold an image for longer than `age`, each once: those whose image
-    /// a commit has made old, since the others cost nothing.
+    /// Returns the readers that have held an image for longer than `age`, each only once. Covers
+    /// only images that a commit has made old, since the others cost nothing.
     pub(crate) fn take_old_readers(&mut self, age: Duration) -> Vec<LongReader> {
         self.reclaim_idle();
         let is_new =
@@ -176,7 +175,7 @@ impl Pool {
 
     /// Takes the current image out of use.
     fn retire_current(&mut self) {
-        // An image that nobody has taken yet is held by nobody.
+        // No reader holds an image that nobody has taken yet.
         let hold = self.hold.take().unwrap_or_else(|| ReaderPin::begin(Location::caller()));
         let retired = self.current.take().inspect(|image| image.set_retired(true));
         self.earlier.extend(retired.map(|image| RetiredImage {
@@ -187,12 +186,12 @@ impl Pool {
         }));
     }
 
-    /// Makes the current image one at `visible`.
+    /// Brings the current image to `visible`.
     fn advance(&mut self, source: &LogSource, visible: u64) -> Result<&Arc<Image>> {
         self.reclaim_idle();
         let mut touched = PageSet::default();
-        // `get_mut` and not `strong_count`: it has the acquire that makes the
-        // last reader's reads happen before the change.
+        // `get_mut` and not `strong_count`: its acquire ordering makes the last reader's reads
+        // happen before the change.
         let unheld = self.current.as_mut().and_then(Arc::get_mut);
         if let Some(image) = unheld {
             image.advance(source, visible, &mut touched)?;
@@ -212,14 +211,14 @@ impl Pool {
         drop(self.reap());
     }
 
-    /// After a reader has left an earlier image: returns those that are one too many. To look
-    /// through all of them each time would take quadratic time for many that leave at once.
+    /// Notes that a reader has left a retired image. Returns images that are no longer kept.
+    /// Scanning all of them each time would take quadratic time when many readers leave at once.
     pub(crate) fn reader_left(&mut self) -> Vec<Image> {
         self.left += 1;
         if self.left > self.earlier.len() / 4 { self.reap() } else { Vec::new() }
     }
 
-    /// Moves images that readers have left to the idle ones, and returns those that are not kept.
+    /// Moves images that readers have left to the idle ones. Returns those that are not kept.
     fn reap(&mut self) -> Vec<Image> {
         self.left = 0;
         for earlier in std::mem::take(&mut self.earlier) {
@@ -232,16 +231,16 @@ impl Pool {
                 Err(image) => self.earlier.push(RetiredImage { image, ..earlier }),
             }
         }
-        // The one with the least to catch up is taken first; the rest is not kept.
+        // Idle images are taken from the end, so the one with the least to catch up goes first.
         self.idle.sort_by_key(|image| image.position);
         let behind = self.idle.partition_point(|image| image.position < self.log_start);
         let surplus = self.idle.len().saturating_sub(MAX_IDLE);
         self.idle.drain(..surplus.max(behind)).collect()
     }
 
-    /// Before the checkpoint writes `pages`, which changed up to `position`:
-    /// no new reader gets an image behind `position`, and those that readers
-    /// hold get pages of their own.
+    /// Prepares for the checkpoint to write `pages`, which changed up to `position`: from now on,
+    /// no new reader gets an image behind `position`, and `pages` are frozen in those that
+    /// readers hold.
     pub(crate) fn prepare_checkpoint(
         &mut self,
         source: &LogSource,
@@ -258,8 +257,8 @@ impl Pool {
         Ok(behind.try_for_each(|earlier| earlier.freeze(pages)))
     }
 
-    /// After a checkpoint: images begin from `position`, and the log before
-    /// `start` is gone.
+    /// Notes a finished checkpoint: images begin from `checkpoint`, and the log before `start`
+    /// is gone.
     pub(crate) fn checkpointed(&mut self, checkpoint: Checkpointed, start: u64) {
         self.checkpoint = checkpoint;
         self.log_start = start;
@@ -269,7 +268,7 @@ impl Pool {
         }
     }
 
-    /// Whether a reader of `visible` needs an image that is not there yet.
+    /// Returns whether a reader of `visible` needs an image that does not exist yet.
     pub(crate) fn needs_image(&mut self, visible: u64) -> bool {
         if self.current.as_ref().is_some_and(|image| image.position >= visible) {
             return false;
@@ -278,24 +277,24 @@ impl Pool {
         self.idle.is_empty() && self.current.as_mut().and_then(Arc::get_mut).is_none()
     }
 
-    /// New images begin from `checkpoint`.
+    /// Makes new images begin from `checkpoint`.
     pub(crate) fn rebase(&mut self, checkpoint: Checkpointed) {
         self.checkpoint = checkpoint;
     }
 
-    /// Nothing that follows the log needs what is before `position`.
+    /// Notes that the log before `position` is gone.
     pub(crate) fn forget_before(&mut self, position: u64) {
         self.log_start = self.log_start.max(position);
         self.reclaim_idle();
     }
 
-    /// The current image was made of what another process was writing over.
+    /// Drops the current image, which was built from bytes that another process was overwriting.
     pub(crate) fn forget_current(&mut self) {
         self.current = None;
         self.hold = None;
     }
 
-    /// Forgets all images that no reader holds; whether none is left.
+    /// Drops all images that no reader holds. Returns whether none is left.
     pub(crate) fn forget_all(&mut self) -> bool {
         self.retire_current();
         self.reclaim_idle();
@@ -303,16 +302,16 @@ impl Pool {
         self.earlier.is_empty()
     }
 
-    /// The largest length of the heap in any image.
+    /// Returns the largest length of the heap in any image.
     pub(crate) fn longest_heap_bytes(&self) -> u64 {
         let earlier = self.earlier.iter().map(|earlier| &earlier.image);
         let held = earlier.chain(&self.current).map(|image| image.heap_bytes());
         held.chain(self.idle.iter().map(Image::heap_bytes)).max().unwrap_or(0)
     }
 
-    /// Gives back memory beyond `budget_bytes` in images that nobody holds: the
-    /// file is complete up to the checkpoint, so an image that is there needs
-    /// no page of its own, and another one is dropped.
+    /// Releases memory beyond `budget_bytes` in images that no reader holds. The file is
+    /// complete up to the checkpoint, so an image at that position needs no private pages. Any
+    /// other image is dropped.
     pub(crate) fn release_memory(&mut self, budget_bytes: u64) {
         let checkpoint = self.checkpoint.position;
         self.idle.retain(|image| image.private_bytes() <= budget_bytes);
@@ -320,7 +319,7 @@ impl Pool {
             return;
         };
         if image.private_bytes() > budget_bytes && image.position == checkpoint {
-            // A page that cannot be given back stays private, which is right too.
+            // A page that cannot be released stays private, which is also correct.
             let _ = image.release_memory(&PageSet::default());
         } else if image.private_bytes() > budget_bytes {
             self.current = None;
@@ -355,8 +354,8 @@ fn old_reader(image: &Image, hold: ReaderPin) -> LongReader {
     }
 }
 
-/// A new image of the heap as the file holds it. Its bounds are right once
-/// records were applied and `settle` was called.
+/// Opens a new image of the heap as the file holds it. Its bounds are right once records have
+/// been applied and `finish_replay` was called.
 pub(crate) fn open_image(
     disk: &dyn Disk,
     checkpoint: Checkpointed,

@@ -1,4 +1,4 @@
-//! Since when, and from where, a snapshot is held.
+//! Records when and where a snapshot was taken.
 
 use std::fmt;
 use std::panic::Location;
@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// The first of the readers that hold an image without a break.
+/// The first of the readers that hold an image without a gap.
 ///
-/// The time is that of the coarse clock: a few nanoseconds to ask for, right to a few
-/// milliseconds. Whoever joins a reader that is there already is not noted, so with
-/// readers that overlap on an image that nobody changes, this is the first of a chain.
+/// The time is that of the coarse clock: a few nanoseconds to read, accurate to a few
+/// milliseconds. Readers that join an existing reader are not recorded. If readers overlap on an
+/// image that nobody changes, this is the first of the whole sequence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReaderPin {
     since: Timespec,
@@ -30,22 +30,22 @@ impl ReaderPin {
     }
 }
 
-/// A reader that holds an old snapshot: what it costs, and where it was begun.
+/// A reader that holds an old snapshot: its cost, and where it began.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LongReader {
-    /// How long the snapshot has been held. Right to a few milliseconds.
+    /// How long the snapshot has been held, accurate to a few milliseconds.
     pub age: Duration,
-    /// The call of [`Store::read`](crate::Store::read) that began it, or the first of
-    /// several that share the snapshot.
+    /// The call of [`Store::read`](crate::Store::read) that began it, or the first of several
+    /// that share the snapshot.
     pub begun_at: &'static Location<'static>,
     /// The log position of the snapshot.
     pub position: u64,
-    /// Memory that the snapshot may hold for itself, at most: pages that changed.
+    /// The most memory that the snapshot may hold for itself: pages that changed.
     pub private_bytes: u64,
 }
 
-/// Whom to tell of readers older than `age`.
+/// The callback for readers older than `age`.
 #[derive(Clone)]
 pub(crate) struct ReaderReport {
     pub(crate) age: Duration,

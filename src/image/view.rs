@@ -1,4 +1,4 @@
-//! An image, and following links in it.
+//! An image, and access to it through links.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -13,21 +13,20 @@ use crate::persist::{Link, Persist, Pointee};
 use super::PageSet;
 use super::page_ranges::PageRanges;
 
-/// How much is tested when a link is followed for reading.
+/// The checks made when a link is followed for reading.
 ///
-/// The default is `Live` where flagstone is built with debug assertions, as `cargo build` and
-/// `cargo test` do, and `Bounds` elsewhere. [`OpenOptions::link_checks`] sets either:
-/// `Live` costs about as much again as following the link, once for each.
+/// The default is `Live` if flagstone is built with debug assertions, as `cargo build` and
+/// `cargo test` do, and `Bounds` otherwise. [`OpenOptions::link_checks`] sets either. `Live` costs
+/// about as much again as following the link, each time.
 ///
 /// [`OpenOptions::link_checks`]: crate::OpenOptions::link_checks
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkChecks {
-    /// Bounds, alignment, bit validity. What the link leads to may have been
-    /// freed since; then its bytes are those of the last object there, or of
-    /// a later one.
+    /// Checks bounds, alignment and bit validity. The target may have been freed since; then its
+    /// bytes are those of the last object there, or of a later one.
     Bounds,
-    /// As well: the link lies in one live allocation of the user's. Costs a
-    /// look at the page's descriptor for each link.
+    /// Also checks that the link lies in one live allocation of the user. Each link costs a look
+    /// at the page's descriptor.
     Live,
 }
 
@@ -39,23 +38,23 @@ impl Default for LinkChecks {
 
 /// The heap as one transaction sees it; transactions deref to it.
 ///
-/// Following a link costs a comparison of its offset with the image's bounds,
-/// constant time. References borrow the transaction.
+/// Following a link compares its offset with the image's bounds, in constant time. References
+/// borrow the transaction.
 pub struct Image {
     pub(super) map: PrivateMap,
     pub(super) position: u64,
-    /// Pages that may be private, since the last time they were given back.
+    /// Pages that may have become private since their memory was last released.
     pub(super) touched: PageSet,
-    /// Pages that the records being applied have made zero, and not changed since.
+    /// Pages that the records being applied have zeroed and not changed since.
     pub(super) zeroed: PageRanges,
-    /// Pages that they say to be as the file has them, and that they left alone since.
+    /// Pages that these records take from the file as they are, and have left alone since.
     pub(super) in_file: PageRanges,
     traits: ImageTraits,
-    /// Whether it is the pool's current image no more, and readers may hold it still.
+    /// Whether the pool has retired this image. Readers may still hold it.
     is_retired: AtomicBool,
 }
 
-/// What all images of a store have in common.
+/// Settings that all images of a store share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ImageTraits {
     pub(crate) tests: LinkChecks,
@@ -69,7 +68,7 @@ impl HasMap for Image {
 }
 
 impl Image {
-    /// An image of a mapping that holds the heap's state at `position`.
+    /// Makes an image of a mapping that holds the heap's state at `position`.
     pub(crate) fn new(mut map: PrivateMap, position: u64, traits: ImageTraits) -> Self {
         if traits.tests == LinkChecks::Bounds {
             map.enable_fast_path(HEAD_PAGES * PAGE_BYTES);
@@ -79,7 +78,7 @@ impl Image {
         Self { map, position, touched, zeroed, in_file, traits, is_retired }
     }
 
-    /// Whether the pool is to be told when a reader leaves this image.
+    /// Returns whether the pool must be told when a reader leaves this image.
     #[inline]
     pub(crate) fn is_retired(&self) -> bool {
         self.is_retired.load(Relaxed)
@@ -89,26 +88,26 @@ impl Image {
         self.is_retired.store(is_retired, Relaxed);
     }
 
-    /// The log position up to which this image follows the log: a later commit
-    /// has a larger one.
+    /// Returns the log position up to which this image follows the log. A later commit has a
+    /// larger one.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The random key of the store's hash tables, chosen when it was created.
+    /// Returns the random key of the store's hash tables, chosen when the store was created.
     #[inline]
     #[must_use]
     pub fn hash_key(&self) -> [u8; 16] {
         self.traits.hash_key
     }
 
-    /// The target of `link`, or `None` for a null link.
+    /// Returns the target of `link`, or `None` for a null link.
     ///
     /// # Errors
     ///
-    /// A link that is out of bounds or misaligned, or bytes that are not a
-    /// value of the type: see [`ErrorKind`]'s `Link…` variants.
+    /// Fails if the link is out of bounds or misaligned, or if the bytes are not a value of the
+    /// type: see [`ErrorKind`]'s `Link…` variants.
     ///
     /// ```
     /// # fn main() -> Result<(), flagstone::Error> {
@@ -130,7 +129,7 @@ impl Image {
         }
     }
 
-    /// The target of `link`, where null is an error.
+    /// Returns the target of `link`; a null link is an error.
     ///
     /// # Errors
     ///
@@ -143,15 +142,15 @@ impl Image {
         }
     }
 
-    /// The target of `link` if two comparisons can tell that it may be followed;
-    /// `None` if [`at`](Self::at) has to be asked. Takes a few instructions where
-    /// `at` has the careful tests beside it.
+    /// Returns the target of `link` if two comparisons can tell that it may be followed, or
+    /// `None` if the caller must ask [`at`](Self::at). Compiles to a few instructions, where
+    /// `at` includes the slow path.
     #[inline(always)]
     pub(crate) fn fast<P: Pointee + ?Sized>(&self, link: Link<P>) -> Option<&P> {
         self.map.fast_items::<P::Item>(link.offset(), link.count()).map(P::from_items)
     }
 
-    /// A copy of the target of `link`, for types that are `Copy`.
+    /// Returns a copy of the target of `link`, for types that are `Copy`.
     ///
     /// # Errors
     ///
@@ -161,11 +160,11 @@ impl Image {
         self.at(link).copied()
     }
 
-    /// The target of a link that is not null, if all tests allow it.
+    /// Returns the target of a link that is not null, if all checks pass.
     ///
-    /// Both ways are inlined, and a refusal is told apart from them: a call that
-    /// could also answer with a target would keep a loop that follows links
-    /// from holding the bounds in registers, which costs a third of its speed.
+    /// Both paths are inlined, and the error is built outside of them: a call that could also
+    /// return a target would keep a loop that follows links from holding the bounds in
+    /// registers, which costs a third of its speed.
     #[inline(always)]
     fn follow<P: Pointee + ?Sized>(&self, link: Link<P>) -> Option<&P> {
         let (offset, count) = (link.offset(), link.count());
@@ -177,13 +176,13 @@ impl Image {
         Some(P::from_items(items))
     }
 
-    /// Whether a stricter test than that of bounds refuses the link.
+    /// Returns whether a check stricter than the bounds check refuses the link.
     #[inline(always)]
     pub(crate) fn is_refused<P: Pointee + ?Sized>(&self, link: Link<P>) -> bool {
         self.traits.tests == LinkChecks::Live && self.expect_live(link).is_err()
     }
 
-    /// Why a link was refused.
+    /// Returns the reason why a link was refused.
     #[cold]
     #[inline(never)]
     pub(crate) fn refusal<P: Pointee + ?Sized>(&self, link: Link<P>) -> Error {
@@ -199,11 +198,11 @@ impl Image {
         self.misfit(link, items.err().unwrap_or(AccessError::OutOfBounds))
     }
 
-    /// As `at`, exclusively. The caller has marked the lines.
+    /// Like `at`, exclusively. The caller has marked the lines dirty.
     #[inline]
     pub(crate) fn at_mut<P: Pointee + ?Sized>(&mut self, link: Link<P>) -> Result<&mut P> {
-        // Asked twice, because an error that borrows `self` cannot be built
-        // while the exclusive reference is alive.
+        // Checked twice, because an error that borrows `self` cannot be built while the exclusive
+        // reference is alive.
         if let Err(misfit) = self.map.items::<P::Item>(link.offset(), link.count()) {
             return Err(self.misfit(link, misfit));
         }
@@ -211,14 +210,14 @@ impl Image {
         items.map(P::from_items_mut).map_err(|_| null_link::<P>())
     }
 
-    /// Moves a value to `link`. The caller has marked the lines.
+    /// Moves a value to `link`. The caller has marked the lines dirty.
     #[inline]
     pub(crate) fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         let put = self.map.put(link.offset(), value);
         put.map_err(|misfit| self.misfit(link, misfit))
     }
 
-    /// A copy of the value at `link`, whatever its type: see `PrivateMap::value`.
+    /// Returns a copy of the value at `link`, whatever its type: see `PrivateMap::value`.
     #[inline]
     pub(crate) fn value<T: Persist>(&self, link: Link<T>) -> Result<T> {
         if self.is_refused(link) {
@@ -227,14 +226,14 @@ impl Image {
         self.map.value(link.offset()).map_err(|misfit| self.misfit(link, misfit))
     }
 
-    /// Copies bytes within the heap. The caller has marked the lines.
+    /// Copies bytes within the heap. The caller has marked the lines dirty.
     #[inline]
     pub(crate) fn copy(&mut self, from: u64, to: u64, len_bytes: u64) -> Result<()> {
         let limit = self.map.limit();
         self.map.copy(from, to, len_bytes).map_err(|_| outside("bytes to copy", from, limit))
     }
 
-    /// Tests bounds and alignment of a link, not the bytes behind it.
+    /// Checks the bounds and alignment of a link, not the bytes behind it.
     pub(crate) fn expect_place<T: Persist>(&self, link: Link<T>) -> Result<()> {
         let bytes = self.map.items::<u8>(link.offset(), size_of::<T>() as u64);
         if bytes.is_err() {
@@ -246,8 +245,8 @@ impl Image {
         Ok(())
     }
 
-    /// One value at each link, exclusively and at once. The caller has marked
-    /// the lines.
+    /// Returns one value at each link, exclusively and at once. The caller has marked the lines
+    /// dirty.
     pub(crate) fn disjoint_mut<T: Persist, const N: usize>(
         &mut self,
         links: [Link<T>; N],
@@ -257,7 +256,7 @@ impl Image {
             AccessError::Overlap(first, second) => {
                 ErrorKind::LinksOverlap { first, second, offset: links[second].offset() }.into()
             }
-            // The caller has tested each link before marking it.
+            // The caller has checked each link before marking its lines dirty.
             _ => out_of_bounds::<T>(links[0].offset(), 1, limit),
         })
     }
@@ -277,7 +276,7 @@ impl Image {
         }
     }
 
-    /// One of flagstone's own structs.
+    /// Returns one of flagstone's own structs.
     #[inline]
     pub(crate) fn pod<T>(&self, what: &'static str, offset: u64) -> Result<&T>
     where
@@ -287,14 +286,14 @@ impl Image {
         T::ref_from_bytes(bytes).map_err(|_| outside(what, offset, self.map.limit()))
     }
 
-    /// Bytes of flagstone's own.
+    /// Returns bytes that belong to flagstone itself.
     #[inline]
     pub(crate) fn bytes(&self, what: &'static str, offset: u64, len_bytes: u64) -> Result<&[u8]> {
         let bytes = self.map.items::<u8>(offset, len_bytes);
         bytes.map_err(|_| outside(what, offset, self.map.limit()))
     }
 
-    /// As `bytes`, exclusively. The caller has marked the lines.
+    /// Like `bytes`, exclusively. The caller has marked the lines dirty.
     #[inline]
     pub(crate) fn bytes_mut(
         &mut self,
@@ -306,19 +305,19 @@ impl Image {
         self.map.items_mut::<u8>(offset, len_bytes).map_err(|_| outside(what, offset, limit))
     }
 
-    /// The line at `offset`, as an array.
+    /// Returns the line with the number `line`, as an array.
     #[inline]
     pub(crate) fn line(&self, line: u64) -> Result<&[u8; 64]> {
         let lines = self.map.items::<[u8; 64]>(line.saturating_mul(64), 1);
         lines.map(|lines| &lines[0]).map_err(|_| outside("line", line, self.map.limit()))
     }
 
-    /// The heap's length in this image.
+    /// Returns the heap's length in this image.
     pub(crate) fn heap_bytes(&self) -> u64 {
         self.map.limit()
     }
 
-    /// The position of the writer's image, which is at the log's end by itself.
+    /// Sets the position of the writer's image, which is at the log's end without applying records.
     pub(crate) fn set_position(&mut self, position: u64) {
         self.position = position;
     }
@@ -329,7 +328,7 @@ impl Image {
         self.touched.insert(page);
     }
 
-    /// Bytes of memory that this image may hold for itself.
+    /// Returns the bytes of memory that this image may hold for itself.
     pub(crate) fn private_bytes(&self) -> u64 {
         self.touched.len() * PAGE_BYTES
     }

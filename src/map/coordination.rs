@@ -1,4 +1,4 @@
-//! The coordination page, in memory that processes share.
+//! Maps the coordination page, which the processes of a store share.
 
 use std::fs::File;
 use std::io;
@@ -11,11 +11,11 @@ use super::sigbus::{Guard, no_block};
 use crate::format::coordination::CoordinationPage;
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 
-/// The page of a file, guarded. It stays where it is as long as this lives.
+/// A guarded mapping of a file's coordination page. Its address does not change while this lives.
 ///
-/// The kernel writes it as well, for positioned writes: the mark of a file half-made, before
-/// anybody can have opened that, and zeros for the first process that shares it. That is no
-/// access of Rust's, and what it leaves are values of atomics too.
+/// The kernel also writes the page, on behalf of positioned writes: the mark of an unfinished
+/// file, before anybody can have opened that file, and zeros for the first process that shares
+/// it. These are not accesses by Rust code, and the bytes they leave are valid atomics.
 pub(crate) struct CoordinationMap {
     /// Dropped before the mapping.
     guard: Guard,
@@ -24,7 +24,7 @@ pub(crate) struct CoordinationMap {
 }
 
 impl CoordinationMap {
-    /// Maps the page of `file`, which must be long enough to have one.
+    /// Maps the coordination page of `file`. Fails if the file is too short to hold it.
     pub(crate) fn new(file: &File) -> io::Result<Self> {
         if file.metadata()?.len() < COORDINATION_BYTES + PAGE_BYTES {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -37,8 +37,8 @@ impl CoordinationMap {
         Ok(Self { guard, map: Some(map), birth: ForkGuard::here() })
     }
 
-    /// Refuses a page that is not the file's any more: what this process stored to it before
-    /// this is asked may have reached nobody, and what it loaded may be zeros.
+    /// Fails if the mapping no longer shows the file's page. In that case, other processes may not
+    /// have seen what this process stored before the call, and what it loaded may be zeros.
     #[inline]
     pub(crate) fn expect_shared(&self) -> io::Result<()> {
         if self.guard.is_hit() { Err(no_block()) } else { Ok(()) }
@@ -51,14 +51,14 @@ impl Deref for CoordinationMap {
     fn deref(&self) -> &CoordinationPage {
         let map = self.map.as_ref().expect("it is taken away only when it is dropped");
         // SAFETY: the page is mapped for as long as `self` lives (M1), in the file (M5), aligned,
-        // and long enough (asserted in `format`). Any bytes are values of atomics, and through
-        // these alone, each always as a whole, does Rust code of any process get at it (M8).
+        // and long enough (asserted in `format`). Any bytes are valid atomics, and Rust code of any
+        // process accesses the page only through these atomics, each always as a whole (M8).
         unsafe { &*map.as_ptr().cast() }
     }
 }
 
 impl Drop for CoordinationMap {
-    /// In a forked child there is nothing to unmap (M7).
+    /// Forgets the mapping in a forked child, which has nothing to unmap (M7).
     fn drop(&mut self) {
         if !self.birth.is_same_process() {
             std::mem::forget(self.map.take());

@@ -1,6 +1,6 @@
-//! The quick way to an object: two comparisons, on bounds held by value.
+//! The fast path to an object: two comparisons against bounds held by value.
 //!
-//! Types whose bits have to be tested take the careful way.
+//! Types whose bits must be validated take the slow path.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use std::sync::Arc;
 use super::PrivateMap;
 use crate::persist::{Persist, assert_object};
 
-/// Where a map begins.
+/// The start address of a map.
 #[derive(Clone, Copy)]
 pub(super) struct Base(pub(super) *mut u8);
 
-// SAFETY: an address, which is tied to no thread; whoever turns it into references argues
-// where that happens that nothing else may touch the bytes (M1, M3).
+// SAFETY: an address is not tied to a thread. The code that turns it into references argues there
+// that nothing else may touch the bytes (M1, M3).
 unsafe impl Send for Base {}
 
-// SAFETY: as for `Send`; through `&PrivateMap` the bytes are only read, and `madvise` with
+// SAFETY: as for `Send`. Through `&PrivateMap` the bytes are only read, and `madvise` with
 // MADV_POPULATE_WRITE changes none.
 unsafe impl Sync for Base {}
 
-/// Where objects may lie without further tests: `[start, start + bytes)` from
-/// `base`, within the view and clear of holes. It never holds offset 0.
+/// The range where objects need no further bounds check: `[start, start + bytes)` from `base`,
+/// within the view and clear of excluded ranges. It never contains offset 0.
 #[derive(Clone, Copy)]
 pub(super) struct FastBounds {
     pub(super) base: Base,
@@ -30,62 +30,62 @@ pub(super) struct FastBounds {
 }
 
 impl FastBounds {
-    /// Whether `count` values may begin at `offset`, as far as bounds and
-    /// alignment go; false if this window cannot tell, also for offset 0.
+    /// Returns whether `count` values may begin at `offset`, judged by bounds and alignment alone.
+    /// Returns false if these bounds cannot tell, and always for offset 0.
     #[inline]
     pub(super) fn holds<T: Persist>(&self, offset: u64, count: u64) -> bool {
         const { assert_object::<T>() };
         let Some(bytes) = (size_of::<T>() as u64).checked_mul(count) else { return false };
-        // One more than the last place where they fit; 0 if they fit nowhere.
+        // The number of offsets at which they fit; 0 if they fit nowhere.
         let places = (self.bytes + 1).saturating_sub(bytes);
         offset.wrapping_sub(self.start) < places
             && self.bytes != 0
             && offset.is_multiple_of(align_of::<T>() as u64)
     }
 
-    /// `count` values at `offset`.
+    /// Returns the `count` values at `offset`.
     ///
     /// # Safety
     ///
-    /// Bounds, alignment and bits were tested, and the map that the window was
+    /// The caller has checked bounds, alignment and bits, and the map that these bounds were
     /// taken from is neither changed nor dropped during `'a`.
     #[inline]
     pub(super) unsafe fn items<'a, T: Persist>(self, offset: u64, count: u64) -> &'a [T] {
         let address = self.base.0.wrapping_add(offset as usize).cast();
-        // SAFETY: bounds (M1, M2, M5), alignment (`base` is aligned to a page,
-        // no type asks for more: P4) and bits (P2, P3) are the caller's promise,
-        // as is that nothing changes them during `'a` (M3, M4).
+        // SAFETY: the caller promises the bounds (M1, M2, M5), the alignment (`base` is aligned
+        // to a page, no type asks for more: P4) and the bits (P2, P3), and that nothing changes
+        // the bytes during `'a` (M3, M4).
         unsafe { std::slice::from_raw_parts(address, count as usize) }
     }
 }
 
-/// What has a map that does not change while it is shared.
+/// A holder of a map that does not change while the holder is shared.
 pub(crate) trait HasMap {
-    /// The map; the same one at each call.
+    /// Returns the map; the same one at each call.
     fn map(&self) -> &PrivateMap;
 }
 
-/// A shared map, or what has one, with its window by value: a loop that follows
-/// links keeps the bounds in registers, which behind the `Arc` it could not.
+/// A shared holder of a map, with the map's fast bounds by value. A loop that follows links can
+/// then keep the bounds in registers, which it could not if they were behind the `Arc`.
 pub(crate) struct PinnedMap<T> {
     owner: Arc<T>,
     fast_path: FastBounds,
 }
 
 impl<T: HasMap> PinnedMap<T> {
-    /// Holds `owner` with a window of its map.
+    /// Pins `owner` together with the fast bounds of its map.
     #[inline]
     pub(crate) fn new(owner: Arc<T>) -> Self {
         let fast_path = owner.map().fast();
         Self { owner, fast_path }
     }
 
-    /// `count` values at `offset`, if the tests allow it: `allows` is asked as
-    /// well where the window cannot tell.
+    /// Returns the `count` values at `offset` if the checks pass. Also asks `allows` where the
+    /// fast bounds cannot tell.
     ///
-    /// The careful way is a call that answers yes or no, and both ways go on to
-    /// the same address: a loop that follows links stays short enough for its
-    /// bounds to lie in registers.
+    /// The slow path is a call that answers yes or no, and both paths continue at the same
+    /// address. This keeps a loop that follows links short enough to hold the bounds in
+    /// registers.
     #[inline]
     pub(crate) fn items<P: Persist>(
         &self,
@@ -97,8 +97,8 @@ impl<T: HasMap> PinnedMap<T> {
         if !is_quick && !self.is_allowed::<P>(offset, count, allows) {
             return None;
         }
-        // SAFETY: the window or the map's own tests have passed. M6, for as long
-        // as `self` is borrowed.
+        // SAFETY: the fast bounds or the map's own checks have passed, and they stay true (M6)
+        // for as long as `self` is borrowed.
         Some(unsafe { self.fast_path.items(offset, count) })
     }
 

@@ -1,9 +1,9 @@
 //! The shared mapping of a log region.
 //!
-//! No reference into it ever exists, and each access is a relaxed load or store of one aligned
-//! word, an atomic one: so another process that appends to the same log, or a reader that looks
-//! at what is being written over and throws it away afterwards, is no data race. Which words belong
-//! together is told by positions, which are published, and by checksums.
+//! No reference to its bytes as plain data ever exists. Each access is a relaxed atomic load or
+//! store of one aligned word. So there is no data race with another process that appends to the
+//! same log, nor with a reader that loads bytes while they are overwritten and then discards
+//! them. Published positions and checksums tell which words belong together.
 
 use std::fs::File;
 use std::io;
@@ -16,17 +16,17 @@ use super::sigbus::{Guard, no_block};
 
 const WORD: usize = size_of::<u64>();
 
-/// A log region, mapped shared and writable, and guarded.
+/// A guarded log region, mapped shared and writable.
 pub(crate) struct LogMap {
     /// Dropped before the mapping.
     guard: Guard,
-    /// There until it is dropped.
+    /// `Some` until it is dropped.
     map: Option<MmapRaw>,
     birth: ForkGuard,
 }
 
 impl Drop for LogMap {
-    /// In a forked child there is nothing to unmap (M7).
+    /// Forgets the mapping in a forked child, which has nothing to unmap (M7).
     fn drop(&mut self) {
         if !self.birth.is_same_process() {
             std::mem::forget(self.map.take());
@@ -44,15 +44,15 @@ impl LogMap {
         Ok(Self { guard, map: Some(map), birth: ForkGuard::here() })
     }
 
-    /// Whether a page of it could not be had, and is not the file's any more. What was
-    /// loaded before this was asked may be zeros then.
+    /// Returns whether the file could not provide a page, so that the mapping no longer shows the
+    /// file there. In that case, what was loaded before this call may be zeros.
     #[inline]
     pub(crate) fn is_lost(&self) -> bool {
         self.guard.is_hit()
     }
 
-    /// Copies `bytes`, which are whole words, to `at` bytes from the region's start. After an error
-    /// any part of them may be there.
+    /// Copies `bytes`, which must be whole words, to `at` bytes from the region's start. After an
+    /// error, any part of them may have been stored.
     pub(crate) fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let (words, rest) = bytes.as_chunks::<WORD>();
         if !rest.is_empty() || !at.is_multiple_of(WORD as u64) {
@@ -92,7 +92,7 @@ impl LogMap {
         self.words(at, len_bytes as usize)?;
         let Some(map) = &self.map else { return Ok(()) };
         map.flush_range(at as usize, len_bytes as usize)?;
-        // Memory of this process in the place of a page is passed over.
+        // `msync` passes over private memory that has replaced a page.
         self.expect_whole()
     }
 
@@ -100,7 +100,7 @@ impl LogMap {
         if self.is_lost() { Err(no_block()) } else { Ok(()) }
     }
 
-    /// The words that hold `len` bytes from `at` on, which is a multiple of 8.
+    /// Returns the words that hold `len` bytes from `at` on. `at` is a multiple of 8.
     fn words(&self, at: u64, len: usize) -> io::Result<&[AtomicU64]> {
         let start = usize::try_from(at).unwrap_or(usize::MAX);
         let end = start.checked_add(len).and_then(|end| end.checked_next_multiple_of(WORD));
@@ -108,9 +108,9 @@ impl LogMap {
             Some(map) if end.is_some_and(|end| end <= map.len()) => {
                 let first = map.as_mut_ptr().wrapping_add(start).cast();
                 // SAFETY: the words lie in the mapping, which lives as long as `self` (M1) and
-                // begins at a page; any bytes are values of atomics. The log's bytes are never
-                // anything else in any process (M4: no image makes references into it), but for
-                // what the kernel does to them in the name of positioned reads and writes.
+                // begins at a page; any bytes are valid atomics. Every process accesses the log's
+                // bytes as atomics only (M4: no image makes references into it), except for what
+                // the kernel does to them on behalf of positioned reads and writes.
                 Ok(unsafe { std::slice::from_raw_parts(first, len.div_ceil(WORD)) })
             }
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the log region")),

@@ -1,4 +1,4 @@
-//! A private mapping of the heap, or plain memory in its place.
+//! The heap as one image sees it: a copy-on-write mapping of the file, or plain memory.
 
 use std::fs::File;
 use std::io;
@@ -15,22 +15,22 @@ use crate::persist::{Persist, assert_object};
 #[repr(C, align(4096))]
 struct MemoryPage([u8; PAGE_BYTES as usize]);
 
-/// What keeps the bytes alive.
+/// The owner of a map's bytes.
 enum Owner {
     /// A copy-on-write mapping of the file.
     File(MmapRaw),
-    /// Memory; the vector is never borrowed after `base` was taken from it.
+    /// Plain memory. The vector is never borrowed after `base` was taken from it.
     Memory(#[allow(dead_code, reason = "kept for its drop")] Vec<MemoryPage>),
 }
 
-/// A part of the heap that no reference may touch; empty if `start == end`.
+/// A range of the heap that no reference may touch; empty if `start == end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Excluded {
     pub(crate) start: u64,
     pub(crate) end: u64,
 }
 
-/// Why an offset cannot become a reference.
+/// The reason why an offset cannot become a reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AccessError {
     OutOfBounds,
@@ -40,20 +40,18 @@ pub(crate) enum AccessError {
     Overlap(usize, usize),
 }
 
-/// The heap in memory that belongs to one image alone.
+/// The private memory of one image's heap.
 pub(crate) struct PrivateMap {
     base: Base,
     /// Bytes from `base` on that may be borrowed, outside of `holes`.
     limit: u64,
-    /// Where objects may lie without further tests: the longest stretch below
-    /// `limit` that no hole touches. Empty where links are to be tested more
-    /// strictly. It never holds offset 0, so that following a link through it
-    /// needs no test for null.
+    /// The fast range, where objects need no further bounds check: the longest stretch below
+    /// `limit` that no excluded range touches. Empty where links need stricter checks. It
+    /// never contains offset 0, so following a link through it needs no check for null.
     fast_begin: u64,
     fast_bytes: u64,
-    /// The first offset that objects may have, if there is to be such a stretch.
-    /// What lies before it would spend a small store's stretch on pages that no
-    /// user's link leads to.
+    /// The lowest offset of the fast range, if the fast path is enabled. No user's link leads
+    /// to the pages before it; in a small store, they would use up the fast range.
     fast_start: Option<u64>,
     holes: [Excluded; 2],
     len_bytes: u64,
@@ -62,7 +60,7 @@ pub(crate) struct PrivateMap {
 }
 
 impl Drop for PrivateMap {
-    /// In a forked child there is nothing to unmap (M7).
+    /// Forgets the mapping in a forked child, which has nothing to unmap (M7).
     fn drop(&mut self) {
         if !self.birth.is_same_process() {
             std::mem::forget(std::mem::replace(&mut self.owner, Owner::Memory(Vec::new())));
@@ -76,11 +74,11 @@ impl PrivateMap {
         let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
         let mut options = MmapOptions::new();
         options.offset(HEAP_START_BYTES).len(len).no_reserve_swap();
-        // SAFETY: M4 and M5: nothing but flagstone changes the file, and flagstone keeps the two.
-        // Of a file with a name, the opener of the store promised it. A file in memory that has
-        // none can be reached by this process alone; but for somebody who looks for its
-        // descriptor in `/proc` (as for the process's memory itself), from which its mode keeps
-        // all but root.
+        // SAFETY: M4 and M5: nothing but flagstone changes the file, and flagstone keeps both. For
+        // a file with a name, the opener of the store has promised this. A nameless file in memory
+        // can be reached by this process alone, unless somebody looks for its descriptor in
+        // `/proc` (as for the process's memory itself), and the file's mode keeps all but root
+        // from that.
         let map = MmapRaw::from(unsafe { options.map_copy(file) }?);
         if len > 0 {
             map.advise(Advice::DontFork)?;
@@ -88,7 +86,7 @@ impl PrivateMap {
         Ok(Self::new(Owner::File(map), len_bytes))
     }
 
-    /// `len_bytes` of zeroed memory.
+    /// Allocates `len_bytes` of zeroed memory.
     pub(crate) fn of_memory(len_bytes: u64) -> io::Result<Self> {
         let pages = usize::try_from(len_bytes / PAGE_BYTES).map_err(io::Error::other)?;
         let mut memory = Vec::new();
@@ -116,28 +114,27 @@ impl PrivateMap {
         }
     }
 
-    /// Bytes that are mapped.
+    /// Returns the number of mapped bytes.
     pub(crate) fn len_bytes(&self) -> u64 {
         self.len_bytes
     }
 
-    /// Bytes that may be borrowed.
+    /// Returns the number of bytes that may be borrowed.
     pub(crate) fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// The parts that no reference may touch.
+    /// Returns the ranges that no reference may touch.
     pub(crate) fn holes(&self) -> [Excluded; 2] {
         self.holes
     }
 
-    /// Whether the bytes are a copy, which does not see what is written to the
-    /// file later.
+    /// Returns whether the bytes are a copy, which does not show later writes to the file.
     pub(crate) fn is_copy(&self) -> bool {
         matches!(self.owner, Owner::Memory(_))
     }
 
-    /// Says which bytes may be borrowed; more than are mapped are not.
+    /// Sets the bytes that may be borrowed. The limit is capped at the mapped length.
     pub(crate) fn set_view(&mut self, limit: u64, holes: [Excluded; 2]) {
         self.limit = limit.min(self.len_bytes);
         self.holes = holes;
@@ -146,16 +143,16 @@ impl PrivateMap {
         (self.fast_begin, self.fast_bytes) = (gap.start, gap.end - gap.start);
     }
 
-    /// Maps more or less of the file. Bytes that stay keep their contents,
-    /// private ones too; the address may change.
+    /// Maps more or less of the file. The bytes that remain keep their contents, private ones
+    /// too; the address may change.
     pub(crate) fn resize(&mut self, len_bytes: u64) -> io::Result<()> {
         let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
         let Owner::File(map) = &mut self.owner else {
             return self.resize_memory(len_bytes);
         };
         let options = RemapOptions::new().may_move(true);
-        // SAFETY: M1, M3: `&mut self` proves that no reference into the map is
-        // alive, and `base` is renewed right below.
+        // SAFETY: M1, M3: `&mut self` proves that no reference into the map is alive, and `base`
+        // is renewed right below.
         unsafe { map.remap(len, options) }?;
         self.base = Base(map.as_mut_ptr());
         self.len_bytes = len_bytes;
@@ -178,29 +175,29 @@ impl PrivateMap {
         Ok(())
     }
 
-    /// Lets `fast_items` answer for objects at `first` or later.
+    /// Enables `fast_items` for objects at `first` or later.
     pub(crate) fn enable_fast_path(&mut self, first: u64) {
         self.fast_start = Some(first);
         self.set_view(self.limit, self.holes);
     }
 
-    /// As `items`, but refuses also what a window cannot tell.
+    /// Like `items`, but also refuses what the fast bounds cannot decide.
     #[inline]
     pub(crate) fn fast_items<T: Persist>(&self, offset: u64, count: u64) -> Option<&[T]> {
         if !self.fast().holds::<T>(offset, count) || self.valid::<T>(offset, count).is_err() {
             return None;
         }
-        // SAFETY: `holds` and `valid` have tested it, the window is this map's,
-        // and `self` is borrowed as long as what is returned (M3).
+        // SAFETY: `holds` and `valid` have passed, the bounds are this map's, and `self` is
+        // borrowed for as long as the result (M3).
         Some(unsafe { self.fast().items(offset, count) })
     }
 
-    /// What `fast_items` goes by.
+    /// Returns the bounds that `fast_items` checks against.
     pub(super) fn fast(&self) -> FastBounds {
         FastBounds { base: self.base, start: self.fast_begin, bytes: self.fast_bytes }
     }
 
-    /// Whether `bytes` from `offset` on may be borrowed.
+    /// Returns whether `bytes` from `offset` on may be borrowed.
     #[inline]
     fn in_view(&self, offset: u64, bytes: u64) -> bool {
         let Some(end) = offset.checked_add(bytes) else { return false };
@@ -209,7 +206,7 @@ impl PrivateMap {
         end <= self.limit && self.holes.iter().all(clear)
     }
 
-    /// The tests that turn an offset into an address: bounds, alignment.
+    /// Turns an offset into an address after checking bounds and alignment.
     #[inline]
     pub(super) fn address<T: Persist>(
         &self,
@@ -227,7 +224,7 @@ impl PrivateMap {
         Ok(self.base.0.wrapping_add(offset as usize).cast())
     }
 
-    /// Whether the bytes are `count` values of `T`.
+    /// Checks that the bytes are `count` valid values of `T`.
     #[inline]
     fn valid<T: Persist>(&self, offset: u64, count: u64) -> Result<(), AccessError> {
         if T::ANY_BITS {
@@ -238,19 +235,18 @@ impl PrivateMap {
         if valid { Ok(()) } else { Err(AccessError::Invalid) }
     }
 
-    /// `count` values of `T` at `offset`.
+    /// Returns the `count` values of `T` at `offset`.
     #[inline]
     pub(crate) fn items<T: Persist>(&self, offset: u64, count: u64) -> Result<&[T], AccessError> {
         let address = self.address::<T>(offset, count)?;
         self.valid::<T>(offset, count)?;
-        // SAFETY: `address` proved bounds (below `limit`: M1, M2, M5) and
-        // alignment (`base` is aligned to a page, no type asks for more: P4);
-        // `valid` proved the values (P2, P3). M3, M4: nothing changes them for
-        // as long as `self` is borrowed.
+        // SAFETY: `address` proved bounds (below `limit`: M1, M2, M5) and alignment (`base` is
+        // aligned to a page, no type asks for more: P4); `valid` proved the values (P2, P3).
+        // Nothing changes them for as long as `self` is borrowed (M3, M4).
         Ok(unsafe { std::slice::from_raw_parts(address, count as usize) })
     }
 
-    /// `count` values of `T` at `offset`, exclusively.
+    /// Returns the `count` values of `T` at `offset`, exclusively.
     #[inline]
     pub(crate) fn items_mut<T: Persist>(
         &mut self,
@@ -259,8 +255,8 @@ impl PrivateMap {
     ) -> Result<&mut [T], AccessError> {
         let address = self.address::<T>(offset, count)?;
         self.valid::<T>(offset, count)?;
-        // SAFETY: as in `items`; `&mut self` makes it the only reference (M3),
-        // and every value that can be stored is initialised bytes (P1, M2).
+        // SAFETY: as in `items`; `&mut self` makes it the only reference (M3), and every value
+        // that can be stored is initialised bytes (P1, M2).
         Ok(unsafe { std::slice::from_raw_parts_mut(address, count as usize) })
     }
 
@@ -268,36 +264,36 @@ impl PrivateMap {
     #[inline]
     pub(crate) fn put<T: Persist>(&mut self, offset: u64, value: T) -> Result<(), AccessError> {
         let address = self.address::<T>(offset, 1)?;
-        // SAFETY: `address` proved bounds and alignment, `&mut self` that no
-        // reference is alive (M3); the old bytes need no drop (P4).
+        // SAFETY: `address` proved bounds and alignment, `&mut self` that no reference is alive
+        // (M3); the old bytes need no drop (P4).
         unsafe { address.write(value) };
         Ok(())
     }
 
-    /// A copy of the value at `offset`. Values are plain bytes: that two of them
-    /// are the same matters to whoever owns something by it, not to memory.
+    /// Returns a copy of the value at `offset`. Values are plain bytes: that two of them are the
+    /// same matters to the code that owns something by its value, not to memory safety.
     #[inline]
     pub(crate) fn value<T: Persist>(&self, offset: u64) -> Result<T, AccessError> {
         let address = self.address::<T>(offset, 1)?;
         self.valid::<T>(offset, 1)?;
-        // SAFETY: as in `items`; the value needs no drop (P4) and shares nothing
-        // that may change behind it (P5).
+        // SAFETY: as in `items`; the value needs no drop (P4) and shares nothing that may change
+        // behind it (P5).
         Ok(unsafe { address.read() })
     }
 
-    /// Copies bytes to another place in the heap, which may overlap.
+    /// Copies bytes within the heap; the two ranges may overlap.
     #[inline]
     pub(crate) fn copy(&mut self, from: u64, to: u64, bytes: u64) -> Result<(), AccessError> {
         let source = self.address::<u8>(from, bytes)?;
         let target = self.address::<u8>(to, bytes)?;
-        // SAFETY: `address` proved the bounds of both, `&mut self` that no
-        // reference is alive (M3); bytes have no alignment and no bad values, and
-        // those of the source are initialised (M2).
+        // SAFETY: `address` proved the bounds of both, `&mut self` that no reference is alive
+        // (M3); bytes have no alignment and no invalid values, and those of the source are
+        // initialised (M2).
         unsafe { target.copy_from(source, bytes as usize) };
         Ok(())
     }
 
-    /// One value of `T` at each of the offsets, exclusively and at once.
+    /// Returns one value of `T` at each of the offsets, exclusively and at once.
     pub(crate) fn disjoint_mut<T: Persist, const N: usize>(
         &mut self,
         offsets: [u64; N],
@@ -311,13 +307,12 @@ impl PrivateMap {
                 return Err(AccessError::Overlap(other, i));
             }
         }
-        // SAFETY: as in `items_mut`, for each; the loop proved that no two of
-        // them share a byte.
+        // SAFETY: as in `items_mut`, for each; the loop proved that no two of them share a byte.
         Ok(addresses.map(|address: *mut T| unsafe { &mut *address }))
     }
 
-    /// Gives pages of their own to the map, with the bytes that they show now,
-    /// so that what is written to the file later stays unseen.
+    /// Gives the map private pages that hold the bytes it shows now. Later writes to the file
+    /// stay unseen.
     pub(crate) fn freeze(&self, offset: u64, bytes: u64) -> io::Result<()> {
         let Owner::File(map) = &self.owner else {
             return Ok(());
@@ -329,7 +324,7 @@ impl PrivateMap {
         map.advise_range(Advice::PopulateWrite, offset as usize, (end - offset) as usize)
     }
 
-    /// Has the kernel find the pages: what it would answer with SIGBUS later is an error here.
+    /// Makes the kernel load the pages, so that a later SIGBUS becomes an error here.
     pub(crate) fn look_at(&self, offset: u64, bytes: u64) -> io::Result<()> {
         let Owner::File(map) = &self.owner else {
             return Ok(());
@@ -341,7 +336,7 @@ impl PrivateMap {
         }
     }
 
-    /// Drops private pages: the file's bytes are seen again.
+    /// Drops private pages; the map shows the file's bytes again.
     pub(crate) fn release_memory(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
         let Owner::File(map) = &self.owner else {
             return Ok(());
@@ -351,13 +346,13 @@ impl PrivateMap {
             return Ok(());
         }
         let advice = UncheckedAdvice::DontNeed;
-        // SAFETY: `&mut self` proves that no reference is alive (M3); the bytes
-        // that are seen next are the file's, initialised as well (M2).
+        // SAFETY: `&mut self` proves that no reference is alive (M3); the bytes that the map shows
+        // next are the file's, which are initialised as well (M2).
         unsafe { map.unchecked_advise_range(advice, offset as usize, (end - offset) as usize) }
     }
 }
 
-/// The longest stretch from `first` up to `limit` that no hole touches.
+/// Returns the longest stretch from `first` up to `limit` that no excluded range touches.
 fn widest_gap(first: u64, limit: u64, mut holes: [Excluded; 2]) -> Excluded {
     holes.sort_by_key(|hole| hole.start);
     let mut widest = Excluded::default();

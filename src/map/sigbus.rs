@@ -1,26 +1,26 @@
-//! A page of a file that memory cannot have: an error where the kernel sends SIGBUS.
+//! Turns SIGBUS in a guarded mapping into an error.
 //!
-//! A store to a shared mapping needs a block of the disk where the file has a hole, or shares the
-//! block with a copy of itself (reflink), which anybody may have made a moment ago. If the disk
-//! is full then, the kernel has no other answer than SIGBUS; nor has it where the file was cut or
-//! a sector cannot be read. A system call before each store would cost more than the store. So
-//! the process has a handler: in a mapping that is guarded, it puts memory of this process alone
-//! in the place of the page and notes that it did. The store ends there, and whoever made it
-//! looks at the note.
+//! A store to a shared mapping needs a block of the disk where the file has a hole, or where the
+//! file shares the block with a copy of itself (reflink), which anybody may have made a moment
+//! ago. If the disk is full then, SIGBUS is the only answer the kernel has. It has no other one
+//! either where the file was cut or a sector cannot be read. A system call before each store
+//! would cost more than the store. So the process has a handler: in a guarded mapping, it
+//! replaces the page with memory of this process alone and sets a flag. The store completes
+//! there, and the code that made it checks the flag.
 //!
-//! A SIGBUS anywhere else goes to whoever had the signal before, or kills as before. Two things
-//! take the guard away: a handler of another library that is installed later and does not hand
-//! on, and a thread that blocks the signal. Then the process ends, as it would without.
+//! A SIGBUS anywhere else goes to the previous handler, or kills the process as before. Two
+//! things defeat the guard: another library installs a handler later that does not forward the
+//! signal, or a thread blocks the signal. Then the process ends, as it would without the guard.
 //!
-//! # What the handler rests on
+//! # Why the handler is sound
 //!
-//! It makes loads and stores of atomics and one system call: nothing that could not be
-//! interrupted. An entry's range is one word, so no two halves are ever of different ranges. A
-//! range stands there before the mapping is first used, and until after the last use: a fault in
-//! it finds it. A fault elsewhere finds no range around it: the kernel gives the address of a
-//! mapping to another one only after it was unmapped, and the range was taken away before that.
-//! In a forked child, which has the table and not the mappings, the birth of each entry is
-//! another one.
+//! It makes loads and stores of atomics and one system call, which may interrupt any code. An
+//! entry's range is one word, so its two halves always belong to the same range. The range is
+//! published before the mapping is first used, and removed after the last use, so a fault in the
+//! mapping finds it. A fault elsewhere finds no range around it: the kernel gives the address of
+//! a mapping to another one only after it was unmapped, and the range was removed before that. A
+//! forked child has the table but not the mappings; there, the fork guard of each entry names
+//! another process.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -35,27 +35,28 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use super::ForkGuard;
 use crate::format::PAGE_BYTES;
 
-/// A page of memory: machines with other pages than the file's are refused before anything is mapped.
+/// The machine's page size. Machines whose pages differ from the file's are refused before
+/// anything is mapped.
 const MACHINE_PAGE_BYTES: usize = PAGE_BYTES as usize;
 
-/// Entries that lie together.
+/// Entries in a chunk.
 const CHUNK: usize = 64;
-/// Bits of a packed range that hold the number of its pages.
+/// Bits of a packed range that hold its number of pages.
 const COUNT_BITS: u32 = 20;
-/// No range: what a free entry has.
+/// The range of a free entry.
 const FREE: u64 = 0;
-/// A range that is about to be written down: no page, so nothing lies in it.
+/// The range of an entry that is about to be filled in. It has no pages, so it contains nothing.
 const CLAIMED: u64 = 1 << COUNT_BITS;
 
-/// A guarded range, or room for one.
+/// A guarded range, or a free slot for one.
 struct Entry {
-    /// Its first page and how many there are, in one word.
+    /// First page and number of pages, packed into one word.
     range: AtomicU64,
     birth: AtomicU64,
     is_hit: AtomicBool,
 }
 
-/// Entries, and more of them. None is ever taken away, since a handler may be looking.
+/// A chunk of the table, and the next one. Chunks are never freed, since a handler may be reading.
 struct Chunk {
     entries: [Entry; CHUNK],
     next: OnceLock<Box<Chunk>>,
@@ -63,19 +64,19 @@ struct Chunk {
 
 static FIRST: Chunk = Chunk::new();
 
-/// What SIGBUS did before. Not there yet while the handler is being installed.
+/// The previous SIGBUS action. Unset while the handler is being installed.
 static PREVIOUS: OnceLock<Result<SigAction, i32>> = OnceLock::new();
 
-/// Whether `PREVIOUS`, which was to be called once (SA_RESETHAND), was.
+/// Whether `PREVIOUS`, if it was to be called only once (SA_RESETHAND), has been called.
 static IS_SPENT: AtomicBool = AtomicBool::new(false);
 
-/// A guarded mapping. Dropped before the mapping is.
+/// A guarded mapping. Dropped before the mapping.
 pub(super) struct Guard {
     entry: &'static Entry,
 }
 
 impl Guard {
-    /// Guards the `len_bytes` that are mapped at `start`, and that nobody has used yet.
+    /// Guards the `len_bytes` mapped at `start`, which nobody has used yet.
     pub(super) fn new(start: *const u8, len_bytes: usize) -> io::Result<Self> {
         install()?;
         let range = pack(start.addr(), len_bytes)?;
@@ -86,16 +87,16 @@ impl Guard {
         Ok(Self { entry })
     }
 
-    /// Whether a page of the mapping is not the file's any more, so that what was just stored
-    /// there, or loaded, was not. It stays so.
+    /// Returns whether a page of the mapping is no longer the file's, so that a store or load
+    /// just made there missed the file. Once true, it stays true.
     ///
-    /// Asked after the access, by the thread that made it, or one that is told of it: a
-    /// handler runs between two instructions of its thread, and the kernel shows a changed
-    /// mapping to other threads after what the handler had written before.
+    /// Must be called after the access, by the thread that made it or by one that was told of
+    /// it: a handler runs between two instructions of its thread, and the kernel shows a changed
+    /// mapping to other threads after what the handler wrote before.
     #[inline]
     pub(super) fn is_hit(&self) -> bool {
         compiler_fence(SeqCst);
-        // Loads before it stay before it; what was stored is this thread's own.
+        // Loads before this check stay before it; the stores in question are this thread's own.
         fence(Acquire);
         self.entry.is_hit.load(Relaxed)
     }
@@ -107,7 +108,7 @@ impl Drop for Guard {
     }
 }
 
-/// What is told where a guarded page could not be had.
+/// Returns the error for a guarded page that the file could not provide.
 #[cold]
 pub(super) fn no_block() -> io::Error {
     let why = "a page of the file could not be had through its mapping (SIGBUS), where a block \
@@ -117,7 +118,7 @@ pub(super) fn no_block() -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, why)
 }
 
-/// The pages from `start` on, as one word.
+/// Packs the pages from `start` on into one word.
 fn pack(start: usize, len_bytes: usize) -> io::Result<u64> {
     let (first, count) = (start / MACHINE_PAGE_BYTES, len_bytes.div_ceil(MACHINE_PAGE_BYTES));
     let fits = (first as u64) < 1 << (64 - COUNT_BITS) && (count as u64) < 1 << COUNT_BITS;
@@ -148,7 +149,7 @@ impl Chunk {
         Self { entries: [const { Entry::free() }; CHUNK], next: OnceLock::new() }
     }
 
-    /// An entry that was free.
+    /// Claims a free entry.
     fn claim() -> &'static Entry {
         let mut chunk = &FIRST;
         loop {
@@ -159,7 +160,7 @@ impl Chunk {
         }
     }
 
-    /// The entry around a page; called by the handler.
+    /// Returns the entry whose range contains `page`. Called by the handler.
     fn around(page: u64) -> Option<&'static Entry> {
         let mut chunk = Some(&FIRST);
         while let Some(some) = chunk {
@@ -172,13 +173,13 @@ impl Chunk {
     }
 }
 
-/// Installs the handler, the first time.
+/// Installs the handler on the first call.
 fn install() -> io::Result<()> {
     let previous = PREVIOUS.get_or_init(|| {
         let flags = SaFlags::SA_ONSTACK;
         let ours = SigAction::new(SigHandler::SigAction(on_sigbus), flags, SigSet::empty());
-        // SAFETY: `on_sigbus` does what a handler may (the head says what that is), and hands on
-        // what is not its own.
+        // SAFETY: `on_sigbus` does only what a handler may do (see the module head), and forwards
+        // signals that are not its own.
         unsafe { sigaction(Signal::SIGBUS, &ours) }.map_err(|error| error as i32)
     });
     match previous {
@@ -188,9 +189,9 @@ fn install() -> io::Result<()> {
 }
 
 extern "C" fn on_sigbus(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: the kernel gives a handler with SA_SIGINFO what it knows of the signal.
+    // SAFETY: the kernel passes a valid `siginfo_t` to a handler with SA_SIGINFO.
     let found = unsafe { &*info };
-    // Else it is not the kernel's answer to an access, and there is no address.
+    // Otherwise no access caused the signal, and there is no address.
     let is_fault = [BUS_ADRERR, BUS_MCEERR_AR].contains(&found.si_code);
     if is_fault {
         // SAFETY: the code says that the kernel has filled in the address.
@@ -202,33 +203,33 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     hand_on(signal, info, context, found.si_code > 0);
 }
 
-/// Puts memory of this process in the place of a page of a guarded mapping.
+/// Replaces a page of a guarded mapping with memory of this process.
 fn replace_page(page: usize) -> bool {
     let Some(entry) = Chunk::around(page as u64) else { return false };
-    // Before the page is there: whoever sees it sees this.
+    // Set before the page is replaced, so that a thread that sees the new page sees the flag.
     entry.is_hit.store(true, SeqCst);
     let address = std::ptr::without_provenance_mut::<c_void>(page * MACHINE_PAGE_BYTES);
     let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::FIXED);
     // SAFETY: the page belongs to a guarded mapping of this process, which is used through
-    // atomics and raw copies alone, to which any bytes will do: no reference says what they are.
-    // It is unmapped with the mapping around it.
+    // atomics and raw copies alone. Any bytes are valid for these: no reference says what they
+    // are. The page is unmapped together with the mapping around it.
     unsafe { mmap_anonymous(address, MACHINE_PAGE_BYTES, access, flags) }.is_ok()
 }
 
-/// Does what would have been done without this handler. `is_repeated` if it comes again once
-/// the handler returns.
+/// Does what would have happened without this handler. `is_repeated` tells whether the signal
+/// comes again once the handler returns.
 fn hand_on(signal: c_int, info: *mut siginfo_t, context: *mut c_void, is_repeated: bool) {
-    // While it is being installed: it comes again, or was sent in the one moment when
-    // nobody knows to whom.
+    // The handler is still being installed. Either the signal comes again, or it was sent in the
+    // one moment when its receiver is unknown.
     let Some(Ok(previous)) = PREVIOUS.get() else { return };
     let is_once = previous.flags().contains(SaFlags::SA_RESETHAND);
     let is_spent = is_once && IS_SPENT.swap(true, SeqCst);
-    // What the kernel would have blocked for it; it is as before when this handler returns.
+    // Block what the kernel would have blocked for it. Returning from this handler undoes that.
     let _ = previous.mask().thread_block();
     match previous.handler() {
         SigHandler::SigAction(handler) if !is_spent => handler(signal, info, context),
         SigHandler::Handler(handler) if !is_spent => handler(signal),
-        // To ignore the answer to an access is not possible: the kernel kills.
+        // A fault cannot be ignored: the kernel kills the process.
         SigHandler::SigIgn if !is_repeated => {}
         _ => die(is_repeated),
     }
@@ -239,7 +240,7 @@ fn die(is_repeated: bool) {
     // SAFETY: no handler is called any more.
     let _ = unsafe { sigaction(Signal::SIGBUS, &default) };
     if !is_repeated {
-        // It is blocked until the handler returns.
+        // The signal is blocked until the handler returns.
         let _ = raise(Signal::SIGBUS);
     }
 }
@@ -257,7 +258,7 @@ mod tests {
     const CHILD: &str = "FLAGSTONE_SIGBUS";
     const LEN: usize = 16384;
 
-    /// A file of four pages, which is then cut to one.
+    /// Passes a file of four pages to `use_it`, then cuts it to one page.
     fn cut_after(use_it: impl FnOnce(&File)) -> File {
         let file = tempfile::tempfile().unwrap();
         file.set_len(LEN as u64).unwrap();
@@ -281,7 +282,7 @@ mod tests {
         assert!(map.store(8, &[8; 16]).is_err(), "nothing more is stored");
         assert_eq!(file.metadata().unwrap().len(), 4096);
         drop(map);
-        // Its place in the table is free for another one, which begins unharmed.
+        // Its entry in the table is free again, and the next mapping begins unharmed.
         let mut map = None;
         let _file = cut_after(|file| map = Some(LogMap::new(file, 0, LEN as u64).unwrap()));
         let map = map.unwrap();
@@ -314,7 +315,7 @@ mod tests {
         assert!(!last.is_lost());
     }
 
-    /// Runs this test alone in a child, which is to do `what`.
+    /// Runs this test alone in a child process, which does `what`.
     fn run_child(test: &str, what: &str) -> ExitStatus {
         let test = format!("map::sigbus::tests::{test}");
         let mut child = Command::new(std::env::current_exe().unwrap());
@@ -336,18 +337,18 @@ mod tests {
 
     fn set(handler: SigHandler, flags: SaFlags) {
         let action = SigAction::new(handler, flags, SigSet::empty());
-        // SAFETY: the handlers above do what a handler may.
+        // SAFETY: the handlers above do only what a handler may.
         unsafe { sigaction(Signal::SIGBUS, &action) }.unwrap();
     }
 
-    /// What a child does: the program's own handler, a guarded map, and a SIGBUS of its own.
+    /// Runs in a child: sets the program's own handler, guards a map, and causes a foreign SIGBUS.
     fn meet_a_foreign_sigbus(what: &str) {
         match what {
             "own handler" => set(SigHandler::SigAction(end_with_42), SaFlags::SA_SIGINFO),
             "simple handler" => set(SigHandler::Handler(end_with_44), SaFlags::empty()),
             "ignored" => set(SigHandler::SigIgn, SaFlags::empty()),
             "default" | "killed" => set(SigHandler::SigDfl, SaFlags::empty()),
-            // The one of Rust's standard library.
+            // Keep the handler of Rust's standard library.
             _ => {}
         }
         let file = tempfile::tempfile().unwrap();
@@ -361,7 +362,7 @@ mod tests {
         }
         let own = own.unwrap();
         let address = own.as_mut_ptr().wrapping_add(8192);
-        // SAFETY: none: this is what ends the child, or calls its handler.
+        // SAFETY: none: this is the access that ends the child, or calls its handler.
         unsafe { address.write_volatile(1) };
         drop((guarded, own));
         panic!("it goes on, and the page is not there");
