@@ -1,5 +1,4 @@
-//! A file without a name, in memory: what stands in for a store's file where none is to
-//! be mapped, or written.
+//! A nameless file in memory. It replaces a store's file where that must not be mapped or written.
 
 use std::fs::File;
 use std::io;
@@ -10,22 +9,23 @@ use rustix::fs::{MemfdFlags, Mode};
 use super::lock::LockedFile;
 use super::{Disk, FileDisk};
 
-/// Bytes that are copied at a time.
+/// Bytes copied at a time.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// An empty file in memory. It is gone with the last of its mappings. `path` is for
+/// Makes an empty file in memory, which vanishes with the last of its mappings. `path` is for
 /// messages.
 pub(crate) fn anonymous(path: &Path) -> io::Result<FileDisk> {
     let file = File::from(rustix::fs::memfd_create("flagstone", MemfdFlags::CLOEXEC)?);
-    // Whoever finds the descriptor in `/proc` is not to open it by mistake.
+    // Keep other programs that find the descriptor in `/proc` from opening it by mistake.
     rustix::fs::fchmod(&file, Mode::empty())?;
-    // Memory has no write errors that one description could take from the other.
+    // One description suffices: memory has no write errors that one user could take from the
+    // other.
     let log = file.try_clone()?;
     let heap = LockedFile::exclusive(file, path).map_err(io::Error::other)?;
     Ok(FileDisk::of(heap, log, path))
 }
 
-/// An anonymous file with the bytes of `from`. Takes memory for all that is not zero.
+/// Makes an anonymous file with the bytes of `from`. Takes memory for everything that is not zero.
 pub(crate) fn copy_of(from: &dyn Disk) -> io::Result<FileDisk> {
     let copy = anonymous(from.path())?;
     let len_bytes = from.len_bytes()?;

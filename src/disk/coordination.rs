@@ -1,9 +1,9 @@
-//! How processes that share a store's file meet: locks that the kernel drops when a
-//! process dies, and a page of memory that all of them see.
+//! Coordination of the processes that share a store's file: locks that the kernel releases when
+//! a process dies, and a shared page of memory.
 //!
-//! The locks are on bytes far behind the end of any file, and belong to the open file
-//! description (OFD locks): a process has them in one store and not in another, and closing
-//! some other descriptor of the file does not lose them, as it does with POSIX locks.
+//! The locks cover bytes far past the end of any file, and belong to the open file description
+//! (OFD locks): a process holds them in one store and not in another, and closing some other
+//! descriptor of the file does not lose them, as it would with POSIX locks.
 
 use std::fs::File;
 use std::io;
@@ -17,27 +17,27 @@ use super::system::uninterrupted;
 use crate::format::coordination::{CoordinationPage, SLOTS};
 use crate::map::{CoordinationMap, ForkGuard};
 
-/// Where the bytes are that stand for locks.
+/// The offset of the bytes that stand for locks.
 const LOCKS_AT: off_t = off_t::MAX / 2 + 1;
 
-/// What a lock is for. Each is had by one process, but for the two of modes.
+/// The purpose of a lock. One process at a time holds each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Lock {
     /// To open or close the store.
     Attach,
     /// To write: to append, to flush, to make a checkpoint.
     Write,
-    /// That the process of this slot lives.
+    /// To show that the process of this slot is alive.
     Slot(usize),
 }
 
-/// The kinds of openings that can share the file among themselves, and not with the other
-/// kind.
+/// The way in which the file is open. Openings in the same mode can share the file; openings in
+/// different modes cannot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     /// Reading a file that does not change.
     Reading,
-    /// Writing it by turns.
+    /// Writing, one process at a time.
     Sharing,
 }
 
@@ -67,25 +67,26 @@ impl Mode {
     }
 }
 
-/// A meeting place of processes.
+/// The means by which processes coordinate.
 pub(crate) trait Coordination: Send + Sync {
-    /// The page that all of them see.
+    /// Returns the page that all of them share.
     fn page(&self) -> &CoordinationPage;
 
-    /// Takes a lock, unless another process has it.
+    /// Takes a lock. Returns false if another process holds it.
     fn try_lock(&self, lock: Lock) -> io::Result<bool>;
 
-    /// Gives it back.
+    /// Releases a lock.
     fn unlock(&self, lock: Lock) -> io::Result<()>;
 
-    /// Whether another process has the lock.
+    /// Returns whether another process holds the lock.
     fn is_locked_by_other(&self, lock: Lock) -> io::Result<bool>;
 
-    /// Refuses where the page has become this process's own: then what it stored there before
-    /// this is asked may have reached nobody, and what it loaded may be zeros. It stays so.
+    /// Fails if the page has become private to this process. In that case, other processes may
+    /// not have seen what it stored there before the call, and what it loaded may be zeros. Once
+    /// this fails, it always fails.
     fn expect_shared(&self) -> io::Result<()>;
 
-    /// Whether any other process has a slot.
+    /// Returns whether any other process has a slot.
     fn is_shared(&self) -> io::Result<bool> {
         for slot in 0..SLOTS {
             if self.is_locked_by_other(Lock::Slot(slot))? {
@@ -96,15 +97,15 @@ pub(crate) trait Coordination: Send + Sync {
     }
 }
 
-/// A meeting place in a file: a description of it that nobody else has, and its page.
+/// Coordination through a file: a description of the file that nobody else has, and its page.
 struct FileCoordination {
     file: File,
     page: CoordinationMap,
     birth: ForkGuard,
 }
 
-/// The meeting place of all that have this file open. `file` is a description of its own,
-/// open to write.
+/// Opens the coordination of all processes that have this file open. `file` is a separate
+/// description, open for writing.
 pub(crate) fn open_coordination(file: File) -> io::Result<Box<dyn Coordination>> {
     let page = uninterrupted(|| CoordinationMap::new(&file))?;
     Ok(Box::new(FileCoordination { file, page, birth: ForkGuard::here() }))
@@ -137,8 +138,8 @@ impl Coordination for FileCoordination {
 }
 
 impl Drop for FileCoordination {
-    /// Gives the locks back at once, also if a forked child has a copy of the descriptor;
-    /// and not from such a child.
+    /// Releases the locks at once, even if a forked child has a copy of the descriptor. Does
+    /// nothing in such a child.
     fn drop(&mut self) {
         if self.birth.is_same_process() {
             let _ = unlock_all(&self.file);
@@ -146,15 +147,15 @@ impl Drop for FileCoordination {
     }
 }
 
-/// Says in which way `file` is open; `false` if somebody has it open in the other way.
+/// Declares the mode in which `file` is open. Returns false if it is open in the other mode.
 pub(super) fn lock_mode(file: &File, mode: Mode) -> io::Result<bool> {
-    // First come in, then look: of two that do so at once, at least one sees the other.
+    // Lock first, then check: of two openings that do so at once, at least one sees the other.
     let has_entered = set(file, F_RDLCK, mode.byte())?;
     let other = mode.other().byte();
     Ok(has_entered && !is_locked(file, other..other + 1)?)
 }
 
-/// Gives back all locks of the description.
+/// Releases all locks of the description.
 pub(super) fn unlock_all(file: &File) -> io::Result<()> {
     let all = describe(F_UNLCK, 0..Lock::Slot(SLOTS).byte());
     uninterrupted(|| fcntl(file, FcntlArg::F_OFD_SETLK(&all)).map(drop))
@@ -170,7 +171,7 @@ fn describe(kind: i32, bytes: Range<off_t>) -> flock {
     }
 }
 
-/// Whether it could be had.
+/// Sets a lock. Returns whether it was acquired.
 fn set(file: &File, kind: i32, byte: off_t) -> io::Result<bool> {
     let lock = describe(kind, byte..byte + 1);
     uninterrupted(|| match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {

@@ -1,8 +1,8 @@
-//! How a store's file comes about. ARCHITECTURE.md, "Creation", argues it step by step.
+//! Creates a store's file. ARCHITECTURE.md, "Creation", argues it step by step.
 //!
-//! A file is made whole, and only then gets its name. What made it is closed then, locks
-//! included, and whoever wants the store opens what the path names: where each name is a
-//! file of its own to the kernel, as on FUSE, the two are not the same.
+//! A file is completed before it gets its name. Then everything that made it is closed, locks
+//! included, and the caller opens the file that the path names. The two are not the same where the
+//! kernel treats each name as a separate file, as on FUSE.
 
 use std::fs::File;
 use std::io;
@@ -18,17 +18,17 @@ use super::lock::LockedFile;
 use super::system::uninterrupted;
 use crate::error::{ErrorKind, Result};
 
-/// The folder in which `path` lies.
+/// Returns the folder of `path`.
 pub(super) fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder.unwrap_or(Path::new("."))
 }
 
-/// The folder of a file that is being made.
+/// The folder of a file that is being created.
 struct Folder {
     path: PathBuf,
-    /// To be synced: opened before anything is made, so that what it may lack (a
-    /// descriptor) is lacking then. `None` if the folder may not be read.
+    /// The folder itself, for syncing. Opened before anything is made, so a shortage (of
+    /// descriptors) shows before that. `None` if the folder may not be read.
     file: Option<File>,
 }
 
@@ -49,7 +49,7 @@ impl Folder {
 
     /// Makes the name of a file in it durable, as far as the system can.
     ///
-    /// The file is synced once more: btrfs logs no file that has no name.
+    /// The file is synced once more: btrfs does not log a file without a name.
     fn sync(&self, file: &File, path: &Path) -> Result<()> {
         let unsure = |source| ErrorKind::CreationUnsure { path: path.to_path_buf(), source };
         file.sync_all().map_err(unsure)?;
@@ -68,18 +68,18 @@ impl Folder {
     }
 }
 
-/// Whether an error of a sync says that the system has no such thing, or not for us.
+/// Returns whether a sync failed because the system does not offer it, or denies it to us.
 fn is_inability(error: &io::Error) -> bool {
     let cannot = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS, Errno::ACCESS, Errno::PERM];
     error.raw_os_error().is_some_and(|code| cannot.contains(&Errno::from_raw_os_error(code)))
 }
 
-/// What became of an attempt to give a file its name.
+/// The result of an attempt to give a file its name.
 enum Naming {
     Done,
-    /// A file has the name already.
+    /// Another file already has the name.
     Taken,
-    /// This file cannot have it in this way.
+    /// The file cannot get the name in this way.
     Impossible,
 }
 
@@ -93,9 +93,9 @@ impl Naming {
     }
 }
 
-/// Sees to it that there is a file at `path`: one that `fill` has made whole, or one that
-/// was made by somebody else meanwhile; or, where a file cannot be given a name that may be
-/// taken, an empty one, which is filled like any other that is found empty.
+/// Makes sure that there is a file at `path`. `fill` has completed it, or somebody else has made
+/// it meanwhile. Where no file can be named without replacing another, an empty one is made, and
+/// the caller fills it like any other that it finds empty.
 pub(crate) fn create_file(path: &Path, fill: impl Fn(&FileDisk) -> io::Result<()>) -> Result<()> {
     if path.file_name().is_none() {
         let why = "the path has no file name; give the path of a file";
@@ -121,7 +121,7 @@ pub(crate) fn create_file(path: &Path, fill: impl Fn(&FileDisk) -> io::Result<()
     }
 }
 
-/// A name that leads nowhere is taken, and there is no file.
+/// Fails for a dangling symbolic link: its name is taken, but there is no file.
 fn expect_no_dead_link(path: &Path) -> Result<()> {
     if path.is_symlink() && !path.exists() {
         let why =
@@ -132,8 +132,7 @@ fn expect_no_dead_link(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fills a file that has no name, so that nothing is left of it whatever happens, and gives
-/// it one.
+/// Fills a nameless file, which leaves nothing behind whatever happens, and gives it a name.
 fn make_without_a_name(
     folder: &Folder,
     path: &Path,
@@ -141,7 +140,7 @@ fn make_without_a_name(
 ) -> Result<Naming> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let opened = uninterrupted(|| openat(CWD, &folder.path, flags, Mode::from_raw_mode(0o666)));
-    // Where it is for another reason, it is told when a draft cannot be made either.
+    // If it failed for another reason, creating a draft fails too and reports it.
     let Ok(file) = opened else { return Ok(Naming::Impossible) };
     let file = LockedFile::exclusive(File::from(file), path)?;
     let disk = filled(file, path, fill)?;
@@ -152,7 +151,8 @@ fn make_without_a_name(
     Ok(naming)
 }
 
-/// The first way needs a privilege on kernels before 6.10, the second one needs `/proc`.
+/// Names a nameless file. The first way needs a privilege on kernels before 6.10, the second one
+/// needs `/proc`.
 fn name_unnamed(file: &File, path: &Path) -> Naming {
     let direct = uninterrupted(|| linkat(file, c"", CWD, path, AtFlags::EMPTY_PATH));
     match Naming::of(direct) {
@@ -165,7 +165,7 @@ fn name_unnamed(file: &File, path: &Path) -> Naming {
     }
 }
 
-/// Fills a file with a name of its own in the same folder, and gives it the other one.
+/// Fills a draft in the same folder, and renames it.
 fn make_beside(
     folder: &Folder,
     path: &Path,
@@ -181,8 +181,9 @@ fn make_beside(
     Ok(naming)
 }
 
-/// A link fails where a name is taken; a renaming serves where there are no links, if it
-/// does so too. One that replaced a file would take a store from whoever has just opened it.
+/// Renames a draft without replacing a file, which would take a store from a process that has just
+/// opened it. A link fails if the name is taken. A rename serves where there are no links, if it
+/// also fails then.
 fn rename(draft: &Path, path: &Path) -> Naming {
     match Naming::of(uninterrupted(|| std::fs::hard_link(draft, path))) {
         Naming::Impossible => {
@@ -205,8 +206,8 @@ fn filled(
     Ok(disk)
 }
 
-/// Fills a file that has its name already. Others may have looked at it, and whoever opens
-/// it meanwhile finds it locked.
+/// Fills a file that already has its name. Others may have seen it, but any process that opens it
+/// meanwhile finds it locked.
 pub(crate) fn fill_in_place(
     disk: &FileDisk,
     path: &Path,

@@ -1,8 +1,8 @@
-//! Drafts: files that are being made beside the name that they are to have. They are used
+//! Drafts: files that are completed under a temporary name next to their final one. They are used
 //! where a file cannot be made without a name.
 //!
-//! Whoever makes one has it locked. A draft that nobody holds was left by a process that
-//! was killed.
+//! The process that makes a draft holds its lock. A draft that nobody has locked was left by a
+//! process that was killed.
 
 use std::fs::File;
 use std::io;
@@ -20,19 +20,18 @@ use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 
 const BEGIN: &str = ".flagstone.";
 const END: &str = ".new";
-/// Files of a folder that are looked at for drafts that were left.
+/// The number of files in a folder that are searched for abandoned drafts.
 const MAX_LOOKED_AT: usize = 100_000;
-/// How often a draft may be taken away while it is being made.
+/// The number of times that a draft may be removed while it is being made.
 const MAX_TRIES: usize = 16;
 
-/// A draft's name. It is removed when this is dropped, unless another name has taken its
-/// place.
+/// A draft's name. It is removed on drop, unless the draft was renamed.
 pub(super) struct Draft {
     path: PathBuf,
 }
 
 impl Draft {
-    /// Makes an empty draft in `folder`, and locks it.
+    /// Creates an empty draft in `folder`, and locks it.
     pub(super) fn new(folder: &Path, path: &Path) -> Result<(Self, LockedFile)> {
         for _ in 0..MAX_TRIES {
             let draft = Self { path: draft_path(folder).map_err(io_error("name a file", path))? };
@@ -52,7 +51,7 @@ impl Draft {
         &self.path
     }
 
-    /// Locks it; `None` if somebody took it for one that was left, before it was locked.
+    /// Locks it. Returns `None` if another process removed it as abandoned before it was locked.
     fn hold(&self, file: File) -> Result<Option<LockedFile>> {
         let file = match LockedFile::exclusive(file, &self.path) {
             Ok(file) => file,
@@ -72,7 +71,7 @@ impl Drop for Draft {
 
 fn draft_path(folder: &Path) -> io::Result<PathBuf> {
     let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
-    // Not made of the file's name, which may be as long as names can be.
+    // Not derived from the file's name, which may already have the maximum length.
     Ok(folder.join(format!("{BEGIN}{random:016x}{END}")))
 }
 
@@ -86,7 +85,7 @@ fn is_named(path: &Path, file: &File) -> io::Result<bool> {
     Ok(FileId::at(path)? == Some(FileId::of(file)?))
 }
 
-/// Removes the drafts in `folder` that nobody holds. What cannot be looked at stays.
+/// Removes the drafts in `folder` that nobody has locked. Drafts that cannot be examined stay.
 pub(super) fn remove_left(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.take(MAX_LOOKED_AT).flatten() {
@@ -105,7 +104,7 @@ fn remove_if_left(draft: &Path) -> Result<()> {
     let mut options = read_and_write();
     let file = options.custom_flags(flags.bits() as i32).open(draft).map_err(failed)?;
     if uninterrupted(|| file.metadata()).map_err(failed)?.nlink() > 1 {
-        // It has its name. To lock it would be to lock the store.
+        // It already has its final name. Locking it would lock the store.
         return uninterrupted(|| std::fs::remove_file(draft)).map_err(|error| failed(error).into());
     }
     let file = LockedFile::exclusive(file, draft)?;
@@ -115,7 +114,7 @@ fn remove_if_left(draft: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether it is a store that somebody has written to, under whatever name.
+/// Returns whether it is a store that has been written to, under whatever name.
 fn was_used(file: &File) -> bool {
     let mut page = [0; PAGE_BYTES as usize];
     SLOT_OFFSETS_BYTES.into_iter().any(|offset| {

@@ -1,4 +1,4 @@
-//! A store's file: how it is opened and locked, and [`FileDisk`].
+//! A store's file: opening it, locking it, and [`FileDisk`].
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io;
@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 use crate::map::{LogMap, PrivateMap};
 
-/// A file behind two descriptions of its own (D1).
+/// A file behind two separate descriptions (D1).
 pub(crate) struct FileDisk {
     heap: LockedFile,
     log: File,
@@ -23,14 +23,14 @@ pub(crate) struct FileDisk {
     path: PathBuf,
 }
 
-/// How often a path may name another file by the time that the one it named is locked.
+/// The number of times that a path may name another file by the time the first one is locked.
 const MAX_TRIES: usize = 16;
 
-/// What came of opening the file at a path.
+/// The result of opening the file at a path.
 pub(super) enum Opened<T> {
     Locked(T),
     Nothing,
-    /// The path names another file, or none, by now.
+    /// By now the path names another file, or none.
     Replaced,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn io_error<'a>(
     move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
 }
 
-/// Opens the store's file at `path` and locks it; `None` if there is none.
+/// Opens the store's file at `path` and locks it. Returns `None` if there is no file.
 pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
     until_it_stays(path, || {
         let heap = match open_locked(path, &read_and_write(), WRITING, LockedFile::exclusive)? {
@@ -57,7 +57,7 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
 }
 
 /// Opens the store's file at `path` for several processes, and once more for
-/// [`open_coordination`](super::open_coordination); `None` if there is none.
+/// [`open_coordination`](super::open_coordination). Returns `None` if there is no file.
 pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
     let opened = until_it_stays(path, || {
         let heap = match open_locked(path, &read_and_write(), WRITING, LockedFile::by_turns)? {
@@ -81,7 +81,7 @@ pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
 
 const WRITING: &str = "open the file for reading and writing";
 
-/// Opens a file until the one that was locked is the one that the path names.
+/// Opens a file until the locked file is the one that the path names.
 pub(super) fn until_it_stays<T>(
     path: &Path,
     mut open: impl FnMut() -> Result<Opened<T>>,
@@ -97,7 +97,7 @@ pub(super) fn until_it_stays<T>(
     Err(io_error("open the file", path)(moved).into())
 }
 
-/// Opens what must be a regular file, and locks it.
+/// Opens and locks a file, which must be a regular file.
 pub(super) fn open_locked(
     path: &Path,
     options: &OpenOptions,
@@ -105,7 +105,7 @@ pub(super) fn open_locked(
     lock: fn(File, &Path) -> Result<LockedFile>,
 ) -> Result<Opened<LockedFile>> {
     let look = |error| io_error("look at the file", path)(error);
-    // Judged before opening: opening a FIFO for both ways would succeed.
+    // Checked before opening, because opening a FIFO for reading and writing would succeed.
     match uninterrupted(|| std::fs::metadata(path)) {
         Ok(found) => refuse_special(path, found.file_type())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Nothing),
@@ -124,7 +124,7 @@ pub(super) fn open_locked(
     }
 }
 
-/// Options to read what may, for an instant, be no regular file.
+/// Returns options for reading a file that, for an instant, may not be a regular file.
 pub(super) fn to_read() -> OpenOptions {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
@@ -149,7 +149,7 @@ fn refuse_special(path: &Path, kind: FileType) -> Result<()> {
     Err(ErrorKind::NotAFile { path: path.to_path_buf(), found }.into())
 }
 
-/// Opens the file once more; `None` if the path names another one by now.
+/// Opens the file once more. Returns `None` if the path names another file by now.
 fn open_again(action: &'static str, first: &File, path: &Path) -> Result<Option<File>> {
     let again = match read_and_write().open(path) {
         Ok(again) => again,
@@ -161,7 +161,7 @@ fn open_again(action: &'static str, first: &File, path: &Path) -> Result<Option<
 }
 
 impl FileDisk {
-    /// Two descriptions of one file.
+    /// Makes a disk from two descriptions of one file.
     pub(super) fn of(heap: LockedFile, log: File, path: &Path) -> Self {
         Self { heap, log, path: path.to_path_buf() }
     }
@@ -170,12 +170,12 @@ impl FileDisk {
         &self.heap
     }
 
-    /// Sets the length of a file that takes no space of its own for it.
+    /// Sets the length of a file that needs no space allocated for it.
     pub(super) fn set_len(&self, len_bytes: u64) -> io::Result<()> {
         self.heap.set_len(len_bytes)
     }
 
-    /// A log region that is not mapped.
+    /// Opens a log region without mapping it.
     pub(super) fn open_positioned_log(&self, offset: u64) -> io::Result<Box<dyn LogRegion>> {
         Ok(Box::new(PositionedLog { file: uninterrupted(|| self.log.try_clone())?, start: offset }))
     }
@@ -206,20 +206,20 @@ impl Disk for FileDisk {
         self.heap.sync_data()
     }
 
-    /// A write that failed leaves pages in memory that the disk does not have. ext4
-    /// takes the block of such a page, if it was preallocated, for one that was written
-    /// once: the next write of the page, and its sync, would succeed, and the page be
-    /// zeros after a power cut, or when memory is short. (xfs and btrfs do not.)
+    /// A failed write leaves pages in memory that the disk does not have. If the block of such a
+    /// page was preallocated, ext4 then takes the block for written. The next write of the page
+    /// and its sync would succeed, and the page would be zeros after a power cut, or when memory
+    /// is short. (xfs and btrfs do not do this.)
     ///
-    /// Pages before the heap's end are no exception: a transaction can have taken them and
-    /// given them up, or the log's move have left a gap, and none of it was ever written.
+    /// Pages before the heap's end are no exception: a transaction may have taken them and given
+    /// them up, or a log move may have left a gap, and none of it was ever written.
     fn start_afresh(&self) -> io::Result<()> {
         self.sync()?;
         uninterrupted(|| fadvise(&*self.heap, 0, None, Advice::DontNeed))
     }
 
-    /// The heap is mapped for this process alone, so its holes matter only where looking at
-    /// them takes space.
+    /// The heap is mapped for this process alone, so its holes matter only where reading them
+    /// takes space.
     fn fill_holes(&self, log_offset: u64, log_bytes: u64) -> io::Result<()> {
         if !holes::may_have_holes(&self.heap)? {
             return Ok(());
@@ -240,7 +240,7 @@ impl Disk for FileDisk {
             other => other.map_err(io::Error::from),
         };
         if grown.is_err() {
-            // ext4 keeps the length and the blocks that it got as far as.
+            // ext4 keeps the length and the blocks that the failed call has reached.
             self.heap.set_len(from)?;
         }
         grown
@@ -275,16 +275,16 @@ pub(super) fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the file system is known to overwrite a block where it lies, so that stores to a
-/// mapping seldom need space. Of others, and of those that hide another one below them
-/// (overlayfs, FUSE), positioned writes tell each time.
+/// Returns whether the file system is known to overwrite blocks in place, so that stores to a
+/// mapping rarely need space. For other file systems, and for those on top of another one
+/// (overlayfs, FUSE), positioned writes report the error each time.
 fn overwrites_in_place(file: &File) -> io::Result<bool> {
     const EXT: i64 = 0xef53;
     const XFS: i64 = 0x5846_5342;
     Ok([EXT, XFS, holes::TMPFS].contains(&holes::kind(file)?))
 }
 
-/// Whether the file system never does.
+/// Returns whether the file system is known never to overwrite blocks in place.
 fn copies_on_write(file: &File) -> io::Result<bool> {
     const BTRFS: i64 = 0x9123_683e;
     const ZFS: i64 = 0x2fc1_2fc1;
@@ -305,8 +305,8 @@ impl LogRegion for MappedLog {
     fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let begun = (at.next_multiple_of(PAGE_BYTES) - at).min(bytes.len() as u64);
         let (rest_of_page, new_pages) = bytes.split_at(begun as usize);
-        // New pages first: a process that dies in between leaves the header of
-        // the record, which lies in the begun page, unwritten.
+        // New pages first: if the process dies in between, the header of the record, which lies
+        // in the begun page, stays unwritten.
         for (index, page) in (0..).zip(new_pages.chunks(PAGE_BYTES as usize)) {
             let offset = self.start + at + begun + index * PAGE_BYTES;
             write_page(&self.file, offset, page)?;
@@ -317,7 +317,7 @@ impl LogRegion for MappedLog {
     fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.map.load(at, buffer)?;
         match self.map.is_lost() {
-            // Asked after the load, part of which may have been of a page that was lost.
+            // Checked after the load, part of which may have read a lost page.
             true => self.file.read_exact_at(buffer, self.start + at),
             false => Ok(()),
         }
@@ -337,7 +337,7 @@ fn write_page(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(&page, offset)
 }
 
-/// Appends by positioned writes, which answer a full disk with an error.
+/// Appends by positioned writes, which report a full disk as an error.
 struct PositionedLog {
     file: File,
     start: u64,

@@ -1,4 +1,4 @@
-//! How long the file is, and how long it is for sure.
+//! Tracks the file's length, and how much of it is durable.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use super::Disk;
 use crate::error::{ErrorKind, Result};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, heap_room_bytes, round_up};
 
-/// The file grows by a sixteenth of itself, within these bounds.
+/// The bounds of a growth step, which is a sixteenth of the file.
 const STEP_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=64 * 1024 * 1024;
 
-/// Keeps the file long enough for the heap. Lengths are the heap's, without
-/// what lies before it in the file.
+/// Keeps the file long enough for the heap. Lengths are the heap's, without the bytes before it
+/// in the file.
 pub(crate) struct FileSize {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    /// Bytes of heap that the file has room for.
+    /// Bytes of heap that fit in the file.
     capacity_bytes: AtomicU64,
-    /// As much of that as is durable.
+    /// The durable part of the capacity.
     durable_bytes: AtomicU64,
 }
 
@@ -30,13 +30,13 @@ impl FileSize {
         Ok(Self { disk, path, capacity_bytes: room.into(), durable_bytes: room.into() })
     }
 
-    /// Bytes of heap that the file has room for.
+    /// Returns the number of heap bytes that fit in the file.
     pub(crate) fn capacity_bytes(&self) -> u64 {
         self.capacity_bytes.load(Relaxed)
     }
 
-    /// Makes room for a heap of `heap_bytes`, in a step that follows the file's
-    /// size. Called by the holder of the writer's lock alone.
+    /// Makes space for a heap of `heap_bytes`, in a step proportional to the file's size. Only
+    /// the holder of the write lock may call it.
     pub(crate) fn reserve(&self, heap_bytes: u64) -> Result<()> {
         let room = self.capacity_bytes();
         if heap_bytes <= room {
@@ -44,7 +44,7 @@ impl FileSize {
         }
         let step = (room / 16).clamp(*STEP_BYTES.start(), *STEP_BYTES.end());
         let wanted = round_up(heap_bytes.max(room + step), PAGE_BYTES).unwrap_or(heap_bytes);
-        // A disk too full for the step may have room for what is needed.
+        // A disk too full for the step may still have space for what is needed.
         let grown = self.grow_to(room, wanted).or_else(|_| self.grow_to(room, heap_bytes));
         let failed = |source| ErrorKind::NoSpace {
             path: self.path.clone(),
@@ -60,8 +60,8 @@ impl FileSize {
         Ok(())
     }
 
-    /// After another process may have made the file longer; `durable_bytes` of heap are
-    /// known to have a durable length.
+    /// Reads the length again, after another process may have grown the file. The length of
+    /// `durable_bytes` of heap is known to be durable.
     pub(crate) fn refresh(&self, durable_bytes: u64) -> io::Result<()> {
         let room = heap_room_bytes(self.disk.len_bytes()?);
         self.capacity_bytes.store(room, Relaxed);
@@ -69,12 +69,12 @@ impl FileSize {
         Ok(())
     }
 
-    /// Bytes of heap for which the file's length is durable.
+    /// Returns the number of heap bytes for which the file's length is durable.
     pub(crate) fn durable_bytes(&self) -> u64 {
         self.durable_bytes.load(Relaxed)
     }
 
-    /// Whether a heap of `heap_bytes` relies on a length that is not durable.
+    /// Returns whether a heap of `heap_bytes` relies on a length that is not durable.
     pub(crate) fn needs_sync(&self, heap_bytes: u64) -> bool {
         heap_bytes > self.durable_bytes.load(Relaxed)
     }

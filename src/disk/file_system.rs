@@ -1,4 +1,4 @@
-//! What kind of file system a file lies on.
+//! Identifies the file system that holds a file.
 
 use std::fs::File;
 use std::io;
@@ -7,13 +7,13 @@ use std::path::Path;
 use super::system::uninterrupted;
 use crate::error::{ErrorKind, Result};
 
-/// A kind of file system, by the number that `statfs` tells.
+/// A file system type, by its magic number from `statfs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileSystem(u32);
 
-/// Those that one machine has mounted, and no other: locks and memory are shared by all that
-/// can reach a file. An overlayfs is among them, since what lies below it must not change
-/// but through it.
+/// File systems that only one machine can have mounted. There, all processes that can reach a file
+/// share locks and memory. An overlayfs is among them, since its lower layers must not change
+/// except through it.
 const OF_ONE_MACHINE: [(u32, &str); 20] = [
     (0x0000_ef53, "ext2, ext3 or ext4"),
     (0x5846_5342, "xfs"),
@@ -37,7 +37,7 @@ const OF_ONE_MACHINE: [(u32, &str); 20] = [
     (0x0001_1954, "ufs"),
 ];
 
-/// Those that others may have mounted as well, to be named in a message.
+/// File systems that several machines may have mounted, named for messages.
 const OF_SEVERAL: [(u32, &str); 22] = [
     (0x0000_6969, "NFS"),
     (0xff53_4d42, "CIFS"),
@@ -65,11 +65,11 @@ const OF_SEVERAL: [(u32, &str); 22] = [
 
 impl FileSystem {
     pub(super) fn of(file: &File) -> io::Result<Self> {
-        // The type of the number differs from one machine to the other.
+        // The field's integer type differs between architectures.
         Ok(Self(uninterrupted(|| rustix::fs::fstatfs(file))?.f_type as u32))
     }
 
-    /// That of an existing folder or file.
+    /// Returns the type for an existing folder or file.
     fn at(path: &Path) -> io::Result<Self> {
         Ok(Self(uninterrupted(|| rustix::fs::statfs(path))?.f_type as u32))
     }
@@ -98,16 +98,16 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> ErrorKind + '_ {
     |source| ErrorKind::Io { action: "look at the file system", path: path.to_path_buf(), source }
 }
 
-/// Refuses a file that another machine may have open too, for all that is known.
+/// Refuses a file unless it is known that no other machine can have it open.
 pub(crate) fn expect_one_machine(file: &File, path: &Path) -> Result<()> {
     FileSystem::of(file).map_err(failed(path))?.expect_one_machine(path)
 }
 
-/// The same of a file that is not there yet.
+/// Does the same for a file that does not exist yet.
 pub(crate) fn expect_folder_of_one_machine(path: &Path) -> Result<()> {
     match FileSystem::at(super::create_file::folder_of(path)) {
         Ok(found) => found.expect_one_machine(path),
-        // Whoever makes the file will say it.
+        // Creating the file will report it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(path)(error).into()),
     }

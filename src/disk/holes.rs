@@ -1,5 +1,5 @@
-//! Holes of a file, as a sparse copy has them: space that it does not have yet, and that a
-//! mapping cannot be refused with an error.
+//! Holes of a file, such as a sparse copy has. Their space is not allocated yet, and a mapping
+//! cannot report a failed allocation as an error.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::file::write_zeros;
 
-/// The file system's type, as `statfs` has it.
+/// Returns the file system's type, as in `statfs`.
 pub(super) fn kind(file: &File) -> io::Result<i64> {
     Ok(rustix::fs::fstatfs(file)?.f_type as i64)
 }
@@ -19,20 +19,21 @@ pub(super) fn kind(file: &File) -> io::Result<i64> {
 pub(super) const TMPFS: i64 = 0x0102_1994;
 pub(super) const OVERLAYFS: i64 = 0x794c_7630;
 
-/// Whether the file may have holes. It takes one look at its inode: a file that has as
-/// many blocks as it is long has none, or so few that the blocks of its map hide them.
+/// Returns whether the file may have holes, from its inode alone. A file with as many blocks as
+/// its length needs has none, or so few that the blocks of its extent map hide them.
 pub(super) fn may_have_holes(file: &File) -> io::Result<bool> {
     let found = file.metadata()?;
-    // Without a name it is in memory that has no bound of its own.
+    // A nameless file is in memory that has no size limit.
     Ok(found.nlink() > 0 && found.blocks() * 512 < found.len())
 }
 
-/// Whether looking at a hole through a mapping takes space: on tmpfs, and where it may lie below.
+/// Returns whether reading a hole through a mapping takes space: on tmpfs, and on overlayfs, which
+/// may lie on top of one.
 pub(super) fn looking_takes_space(file: &File) -> io::Result<bool> {
     Ok([TMPFS, OVERLAYFS].contains(&kind(file)?))
 }
 
-/// Takes the space for all holes in `range`, which stay zeros.
+/// Allocates the space for all holes in `range`, which stay zeros.
 pub(super) fn fill(file: &File, range: Range<u64>) -> io::Result<()> {
     for hole in (Holes { file, range }) {
         let hole = hole?;
@@ -63,11 +64,11 @@ impl Iterator for Holes<'_> {
     }
 }
 
-/// The first hole in a range; an empty one at its end if there is none.
+/// Returns the first hole in a range, or an empty one at its end if the range has no hole.
 fn next_hole(file: &File, range: Range<u64>) -> io::Result<Range<u64>> {
     let start = seek(file, SeekFrom::Hole(range.start))?.min(range.end);
     let end = match seek(file, SeekFrom::Data(start)) {
-        // Past the last of its data.
+        // Past the last data of the file.
         Err(Errno::NXIO) => range.end,
         end => end?.min(range.end),
     };

@@ -1,4 +1,4 @@
-//! The lock that keeps two programs from one store.
+//! The lock that keeps two programs from opening the same store.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +12,7 @@ use super::file::io_error;
 use super::system::uninterrupted;
 use crate::error::{ErrorKind, Result};
 
-/// A file and its lock, which is advisory and belongs to the file, not its name.
+/// A file and its lock, which is advisory and belongs to the file, not to its name.
 pub(super) struct LockedFile {
     file: File,
     /// The process that took the lock.
@@ -20,17 +20,17 @@ pub(super) struct LockedFile {
 }
 
 impl LockedFile {
-    /// Nobody else has the store open.
+    /// Locks the file if nobody else has the store open.
     pub(super) fn exclusive(file: File, path: &Path) -> Result<Self> {
         Self::taken(FileExt::try_lock_exclusive, file, path)
     }
 
-    /// Nobody else has the store open to write.
+    /// Locks the file if nobody else has the store open for writing.
     pub(super) fn shared(file: File, path: &Path) -> Result<Self> {
         Self::in_mode(Mode::Reading, file, path)
     }
 
-    /// Everybody else who has the store open writes it by turns.
+    /// Locks the file if everybody else who has the store open shares it under the write lock.
     pub(super) fn by_turns(file: File, path: &Path) -> Result<Self> {
         Self::in_mode(Mode::Sharing, file, path)
     }
@@ -63,9 +63,8 @@ impl Deref for LockedFile {
 }
 
 impl Drop for LockedFile {
-    /// Gives the lock back at once. Closing the descriptor would do so only when
-    /// no child that was just forked holds a copy of it; and a child that drops
-    /// its copy must not give back its parent's lock.
+    /// Releases the lock at once. Closing the descriptor would do so only if no forked child
+    /// holds a copy of it. A child that drops its copy must not release its parent's lock.
     fn drop(&mut self) {
         if self.owner == std::process::id() {
             let _ = unlock_all(&self.file);

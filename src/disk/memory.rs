@@ -1,4 +1,4 @@
-//! Plain memory in the place of a file.
+//! Plain memory instead of a file.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,8 +7,8 @@ use super::{Disk, LogRegion};
 use crate::format::HEAP_START_BYTES;
 use crate::map::{Excluded, PrivateMap};
 
-/// A file that is a vector, and remembers nothing of how it came about. Images of it
-/// are copies. A copy of the disk is the same disk.
+/// A file that is a vector, without a history of its writes. Images of it are copies. A clone of
+/// the disk is the same disk.
 #[derive(Clone, Default)]
 pub struct MemoryDisk {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -20,14 +20,14 @@ struct MemoryLog {
 }
 
 impl MemoryDisk {
-    /// A file with these bytes.
+    /// Makes a file with these bytes.
     #[cfg(any(test, feature = "sim"))]
     #[must_use]
     pub fn of(bytes: Vec<u8>) -> Self {
         Self { bytes: Arc::new(Mutex::new(bytes)) }
     }
 
-    /// The file as it is now.
+    /// Returns a copy of the file's current bytes.
     #[cfg(feature = "sim")]
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -1,5 +1,4 @@
-//! A store's file that is never mapped: a copy in memory is, and what is written goes to
-//! both.
+//! A store's file that is never mapped. A copy in memory is mapped, and writes go to both.
 
 use std::io;
 use std::path::Path;
@@ -7,8 +6,8 @@ use std::path::Path;
 use super::{Disk, FileDisk, LogRegion, copy_of};
 use crate::map::PrivateMap;
 
-/// The file, and a copy of it that nobody else can reach. Whatever another program
-/// writes to the file in spite of the lock, it changes no byte behind a reference.
+/// The file, and a copy of it that nobody else can reach. If another program writes to the file in
+/// spite of the lock, no byte behind a reference changes.
 pub(crate) struct Mirror {
     file: FileDisk,
     copy: FileDisk,

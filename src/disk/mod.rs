@@ -1,15 +1,15 @@
-//! The seam under everything that writes.
+//! The interface to storage, which all writes go through.
 //!
 //! **Owns** the one trait through which each write, resize and sync of a
-//! store's file goes, the file behind it, and plain memory in its place.
+//! store's file goes, the file behind it, and plain memory as a replacement.
 //! **Must not know** what the bytes mean.
 //!
 //! # Invariants
 //!
-//! `D1` Log and heap are written and synced through descriptions of their own:
-//! the kernel reports a write error once per open file description, and one
-//! reader of the error must not rob the other. `D2` The length of the file
-//! changes in [`Disk::grow`] and [`Disk::truncate`] alone.
+//! `D1` Log and heap are written and synced through separate descriptions:
+//! the kernel reports a write error once per open file description, and a
+//! reader of the error must not take it from the other one. `D2` The length of
+//! the file changes in [`Disk::grow`] and [`Disk::truncate`] alone.
 
 use std::io;
 use std::path::Path;
@@ -44,73 +44,72 @@ pub(crate) use mirror::Mirror;
 pub(crate) use read_only::open_to_read;
 pub(crate) use system::uninterrupted;
 
-/// What a store without a file is called in messages.
+/// Returns the name that messages use for a store without a file.
 pub(crate) fn in_memory() -> &'static Path {
     Path::new("(in memory)")
 }
 
-/// A store's file, or what stands in for it.
+/// A store's file, or its replacement.
 ///
 /// Offsets count from the start of the file.
 pub(crate) trait Disk: Send + Sync {
-    /// What the file is called, for messages.
+    /// Returns the file's name, for messages.
     fn path(&self) -> &Path {
         in_memory()
     }
 
-    /// Length of the file.
+    /// Returns the length of the file.
     fn len_bytes(&self) -> io::Result<u64>;
 
-    /// The same, to judge by it whether the file is as long as `wanted_bytes`: where a length
-    /// may be told that is no longer true, a shorter one is asked for again, for a while.
+    /// Returns the length, to check whether the file has `wanted_bytes`. Where the system may
+    /// report a stale length, a shorter one is asked for again, for a while.
     fn settled_len_bytes(&self, _wanted_bytes: u64) -> io::Result<u64> {
         self.len_bytes()
     }
 
-    /// Fills `buffer` from `offset` on; a file that ends before is an error.
+    /// Fills `buffer` from `offset` on. Fails if the file ends before.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Writes `bytes` at `offset`. Durable after the next `sync`.
+    /// Writes `bytes` at `offset`. They are durable after the next `sync`.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes all that was written, and the length, durable.
+    /// Makes all written bytes, and the length, durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// After a process that did not close the file: makes durable what it has written,
-    /// and has the system forget what it keeps in memory of the file, so that it is read
-    /// from the disk, and written there as if for the first time.
+    /// Recovers from a process that did not close the file: makes its writes durable and drops
+    /// the system's cache of the file. The file is then read from the disk, and written as if
+    /// for the first time.
     fn start_afresh(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// Takes the space for holes that would be stored to through a mapping, in the log at `offset`
-    /// above all. No byte changes.
+    /// Allocates the space for holes that would be stored to through a mapping, above all in the
+    /// log at `log_offset`. Changes no byte.
     fn fill_holes(&self, _log_offset: u64, _log_bytes: u64) -> io::Result<()> {
         Ok(())
     }
 
-    /// Lengthens the file from `from` to `to` bytes, with the space taken from
-    /// the file system, so that no later write there can lack it. A failure
-    /// leaves the file as it was.
+    /// Grows the file from `from` to `to` bytes and allocates the space, so that no later write
+    /// there can fail for lack of it. A failure leaves the file as it was.
     fn grow(&self, from: u64, to: u64) -> io::Result<()>;
 
     /// Cuts the file to `len_bytes`.
     fn truncate(&self, len_bytes: u64) -> io::Result<()>;
 
-    /// The log region at `offset`.
+    /// Opens the log region at `offset`.
     fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>>;
 
-    /// Reads all that there is; where that fails, says where. Whoever does not
-    /// know the file does so before it is mapped: through a mapping, a sector that
-    /// cannot be read ends the process with SIGBUS.
+    /// Reads the whole file; on failure, returns where it failed. Needed for an unknown file
+    /// before it is mapped: through a mapping, a sector that cannot be read ends the process
+    /// with SIGBUS.
     fn read_through(&self) -> Result<(), (u64, io::Error)> {
         Ok(())
     }
 
-    /// A private image of `len_bytes` of the heap.
+    /// Maps `len_bytes` of the heap privately.
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
 
-    /// A number that nobody could have told before.
+    /// Returns an unpredictable number.
     fn random(&self) -> io::Result<u64> {
         getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
     }
@@ -118,8 +117,8 @@ pub(crate) trait Disk: Send + Sync {
 
 /// A log region of a [`Disk`]. Offsets count from the start of the region.
 pub(crate) trait LogRegion: Send + Sync {
-    /// Appends: `bytes` follow what was stored last, or begin a block. The rest
-    /// of the last block may become zero if the store begins that block.
+    /// Appends: `bytes` follow the last stored ones, or begin a block. The rest of the last
+    /// block may become zero if the store begins that block.
     fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Fills `buffer` from `at` on.

@@ -1,4 +1,4 @@
-//! A store's file that is only looked at.
+//! A store's file, opened for reading only.
 
 use std::fs::File;
 use std::io;
@@ -17,19 +17,18 @@ use super::{Disk, LogRegion, holes};
 use crate::format::HEAP_START_BYTES;
 use crate::map::PrivateMap;
 
-/// Bytes that are read at a time.
+/// Bytes read at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// A file that was opened for reading alone, under a shared lock. Images of it
-/// are private, so records can be applied to them; a write is refused, here and
-/// by the kernel.
+/// A file opened for reading only, under a shared lock. Images of it are private, so records can be
+/// applied to them. Writes are refused, here and by the kernel.
 pub(crate) struct ReadOnlyDisk {
     file: LockedFile,
     /// For messages.
     path: PathBuf,
 }
 
-/// Opens the store's file at `path` to look at it; `None` if there is none.
+/// Opens the store's file at `path` for reading. Returns `None` if there is no file.
 pub(crate) fn open_to_read(path: &Path) -> crate::error::Result<Option<ReadOnlyDisk>> {
     let action = "open the file for reading";
     let open = || open_locked(path, &to_read(), action, LockedFile::shared);
@@ -42,11 +41,11 @@ fn refused<T>() -> io::Result<T> {
 }
 
 impl ReadOnlyDisk {
-    /// The next part of the file from `at` on that is no hole.
+    /// Returns the next part of the file, from `at` on, that is not a hole.
     fn next_data(&self, at: u64) -> io::Result<Option<Range<u64>>> {
         uninterrupted(|| match seek(&*self.file, SeekFrom::Data(at)) {
             Ok(start) => Ok(Some(start..seek(&*self.file, SeekFrom::Hole(start))?)),
-            // What ENXIO says: there is none.
+            // ENXIO means that no data follows.
             Err(Errno::NXIO) => Ok(None),
             Err(error) => Err(error),
         })
@@ -128,7 +127,7 @@ fn no_room(error: io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, why)
 }
 
-/// A log that is read.
+/// A log that is only read.
 struct ReadOnlyLog {
     file: File,
     start: u64,

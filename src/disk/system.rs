@@ -1,5 +1,5 @@
-//! System calls as they have to be made here: tried again when a signal interrupts them,
-//! and asked anew where the kernel may remember what is no longer so.
+//! System calls with the retries they need: repeated when a signal interrupts them, and asked
+//! again where the kernel may have cached a stale answer.
 
 use std::fs::File;
 use std::io;
@@ -13,11 +13,11 @@ use rustix::io::Errno;
 
 use super::file_system::FileSystem;
 
-/// What is allocated at a time after a signal has interrupted that.
+/// The least to allocate at a time after a signal has interrupted the allocation.
 const LEAST_PIECE_BYTES: u64 = 64 * 1024;
 
-/// How long it waits before it looks again at a length that is too short, where another
-/// machine or process keeps the file.
+/// The pauses before a length that is too short is read again, where another machine or process
+/// keeps the file.
 const PAUSES: [Duration; 4] = [
     Duration::from_millis(1),
     Duration::from_millis(10),
@@ -25,7 +25,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(100),
 ];
 
-/// Makes a call until no signal interrupts it.
+/// Repeats a call until no signal interrupts it.
 pub(crate) fn uninterrupted<T, E: Into<io::Error>>(
     mut call: impl FnMut() -> Result<T, E>,
 ) -> io::Result<T> {
@@ -37,7 +37,7 @@ pub(crate) fn uninterrupted<T, E: Into<io::Error>>(
     }
 }
 
-/// Which file it is.
+/// The identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -49,7 +49,7 @@ impl FileId {
         Ok(Self::new(&uninterrupted(|| file.metadata())?))
     }
 
-    /// That of the file which `path` names now, if there is one.
+    /// Returns the identity of the file that `path` names now, if there is one.
     pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
         match uninterrupted(|| std::fs::metadata(path)) {
             Ok(found) => Ok(Some(Self::new(&found))),
@@ -63,8 +63,8 @@ impl FileId {
     }
 }
 
-/// The file's length, asked of whoever keeps the file: what the kernel remembers of one on
-/// FUSE or a network may be older, as 0 of a name that was just given.
+/// Returns the file's length, asked of the machine or process that keeps the file. The kernel's
+/// cached length of a file on FUSE or a network may be stale, such as 0 for a file just named.
 pub(super) fn length_of(file: &File) -> io::Result<u64> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
     match uninterrupted(|| statx(file, c"", flags, StatxFlags::SIZE)) {
@@ -74,8 +74,8 @@ pub(super) fn length_of(file: &File) -> io::Result<u64> {
     }
 }
 
-/// The same; of a file that is shorter than `wanted_bytes`, only after it was looked at for
-/// a while where it could be longer.
+/// Returns the file's length. If it is shorter than `wanted_bytes`, and the file could be longer,
+/// reads it again for a while.
 pub(super) fn settled_length_of(file: &File, wanted_bytes: u64) -> io::Result<u64> {
     let mut found = length_of(file)?;
     if found >= wanted_bytes || FileSystem::of(file).is_ok_and(FileSystem::is_of_one_machine) {
@@ -91,10 +91,10 @@ pub(super) fn settled_length_of(file: &File, wanted_bytes: u64) -> io::Result<u6
     Ok(found)
 }
 
-/// Takes space from the file system for the bytes from `from` to `to`.
+/// Allocates space in the file system for the bytes from `from` to `to`.
 ///
-/// A tmpfs gives back what an interrupted call had taken. Where signals come faster than
-/// such a call ends, shorter ones get on.
+/// A tmpfs releases everything that an interrupted call had allocated. Where signals come faster
+/// than such a call ends, shorter calls make progress.
 pub(super) fn allocate(file: &File, from: u64, to: u64) -> Result<(), Errno> {
     let mut piece_bytes = to.saturating_sub(from);
     let mut at = from;

@@ -1,10 +1,8 @@
-//! What the elements of an allocation are: a persisted type, or bytes that a
-//! collection lays out itself.
+//! The elements of an allocation: a persisted type, or bytes that a collection lays out itself.
 //!
-//! A node of a tree or the entry of a table, generic over key and value, cannot
-//! be a persisted struct: some keys and values would leave padding. Such a
-//! block has a name, a size and a description in the registry all the same, and
-//! its parts are reached one by one, each as a persisted type of its own.
+//! A tree node or a table entry, generic over key and value, cannot be a persisted struct: some
+//! keys and values would leave padding. Such a block still has a name, a size and a description
+//! in the registry. Its parts are accessed one at a time, each as a separate persisted type.
 
 use std::any::TypeId;
 use std::fmt;
@@ -13,23 +11,23 @@ use std::marker::PhantomData;
 use super::link::Raw;
 use super::{Owned, Persist, Reach};
 
-/// Names a kind of element.
+/// A kind of element.
 pub(crate) trait Element: 'static {
     /// Bytes from one element to the next.
     const SIZE_BYTES: u64;
-    /// The alignment of each, in bytes.
+    /// The alignment of each element, in bytes.
     const ALIGN_BYTES: u64;
 
-    /// The name in the registry.
+    /// Returns the name in the registry.
     fn element_name() -> String;
 
-    /// Tells `reach` its description and those behind it.
+    /// Adds its description, and those of the types it leads to, to `reach`.
     fn element_reach(reach: &mut Reach);
 
-    /// Tells `owned` what `bytes`, some of these elements, own.
+    /// Adds to `owned` what these elements own. `bytes` are one or more of them.
     fn element_owned(bytes: &[u8], owned: &mut Owned);
 
-    /// Whether they can own anything.
+    /// Whether these elements can own anything.
     const ELEMENT_OWNS: bool;
 }
 
@@ -52,7 +50,7 @@ impl<T: Persist> Element for T {
     const ELEMENT_OWNS: bool = T::OWNS;
 }
 
-/// An element's kind as a value.
+/// A kind of element, as a value.
 #[derive(Clone, Copy)]
 pub(crate) struct ElementRef {
     pub(crate) id: TypeId,
@@ -75,7 +73,7 @@ impl ElementRef {
     }
 }
 
-/// A link to blocks, as it lies in the file; null is offset 0.
+/// A link to blocks, in its stored form; null is offset 0.
 #[repr(transparent)]
 pub(crate) struct BlockLink<E, R: Raw> {
     raw: R,
@@ -108,13 +106,13 @@ impl<E: Element, R: Raw> BlockLink<E, R> {
         self.raw.offset()
     }
 
-    /// Blocks: 1 for a link to one.
+    /// Returns the number of blocks: 1 for a link to one.
     #[inline]
     pub(crate) fn count(self) -> u64 {
         self.raw.count()
     }
 
-    /// The bytes of all blocks; no number of a file makes it overflow.
+    /// Returns the bytes of all blocks. Saturates, so no number from a file can overflow it.
     #[inline]
     pub(crate) fn len_bytes(self) -> u64 {
         self.count().saturating_mul(E::SIZE_BYTES)
@@ -145,7 +143,7 @@ impl<E, R: Raw> fmt::Debug for BlockLink<E, R> {
 
 // SAFETY: P1: `repr(transparent)` over `u64` or `[u64; 2]`, with a `PhantomData`
 // of size 0. P2, P3: every bit pattern of those is a value. P4: 8 or 16 bytes,
-// `Copy`. P5: integers alone.
+// `Copy`. P5: only integers.
 unsafe impl<E: Element, R: Raw> Persist for BlockLink<E, R> {
     const ANY_BITS: bool = true;
     const CHECK: () = ();

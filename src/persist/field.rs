@@ -5,14 +5,14 @@ use std::marker::PhantomData;
 
 use super::{Link, Persist};
 
-/// A field of `S` that has type `F`, made by [`field!`](crate::field).
+/// A field of `S` with type `F`, made by [`field!`](crate::field).
 pub struct FieldOf<S, F> {
     offset_bytes: u64,
     types: PhantomData<fn(&S) -> &F>,
 }
 
 impl<S, F> FieldOf<S, F> {
-    /// What `field!` expands to; the function fixes the types.
+    /// Makes the expansion of `field!`. The function argument fixes the types.
     #[doc(hidden)]
     #[must_use]
     pub const fn new(offset_bytes: usize, _types: fn(&S) -> &F) -> Self {
@@ -35,7 +35,7 @@ impl<S, F> fmt::Debug for FieldOf<S, F> {
 }
 
 impl<S: Persist> Link<S> {
-    /// The link to a field of the target; null stays null.
+    /// Returns the link to a field of the target; null stays null.
     ///
     /// ```
     /// use flagstone::{Store, field, persist};

@@ -1,4 +1,4 @@
-//! Typed offsets: what a pointer becomes when the address may change.
+//! Typed offsets, which replace pointers where the address may change.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use super::{Persist, Reach};
 
-/// What a [`Link`] may point at: a `T` or a slice `[T]` of persisted values.
+/// The types that a [`Link`] can point at: a `T` or a slice `[T]` of persisted values.
 ///
 /// The trait is sealed; it exists so that one `Link` type serves both.
 #[diagnostic::on_unimplemented(
@@ -20,19 +20,19 @@ pub trait Pointee: sealed::Sealed + 'static {
     /// The value type: `T` for both `T` and `[T]`.
     type Item: Persist;
 
-    /// How the link lies in the file: an offset, or an offset and a count.
+    /// The stored form of the link: an offset, or an offset and a count.
     #[doc(hidden)]
     type Raw: Raw;
 
-    /// Picks the reference to `Self` out of a slice of `count` items.
+    /// Converts a slice of `count` items into a reference to `Self`.
     #[doc(hidden)]
     fn from_items(items: &[Self::Item]) -> &Self;
 
-    /// As `from_items`, exclusively.
+    /// Like `from_items`, exclusively.
     #[doc(hidden)]
     fn from_items_mut(items: &mut [Self::Item]) -> &mut Self;
 
-    /// The name of the target in a schema: `Node` or `[Node]`.
+    /// Returns the name of the target in a schema: `Node` or `[Node]`.
     #[doc(hidden)]
     fn target_name() -> String;
 }
@@ -121,8 +121,8 @@ impl<T: Persist> Pointee for [T] {
 /// a transaction follows it. Then bounds, alignment and bit validity are
 /// checked, so that a damaged link is an error and never undefined behaviour.
 ///
-/// The compiler warns where a link is dropped: an object to which nothing leads keeps its
-/// memory. `let _ =` says that something else leads there.
+/// The compiler warns when a link is dropped: an object that no link leads to keeps its
+/// memory. `let _ =` states that another link leads there.
 ///
 /// ```
 /// use flagstone::Link;
@@ -141,34 +141,34 @@ pub struct Link<P: Pointee + ?Sized> {
 }
 
 impl<P: Pointee + ?Sized> Link<P> {
-    /// The link to nothing.
+    /// Returns the null link.
     #[inline]
     pub fn null() -> Self {
         Self::from_parts(0, 0)
     }
 
-    /// Whether this link points at nothing.
+    /// Returns whether this link is null.
     #[inline]
     #[must_use]
     pub fn is_null(self) -> bool {
         self.raw.offset() == 0
     }
 
-    /// Bytes from the start of the heap to the target; 0 for null.
+    /// Returns the bytes from the start of the heap to the target; 0 for null.
     #[inline]
     #[must_use]
     pub fn offset(self) -> u64 {
         self.raw.offset()
     }
 
-    /// A link made of numbers, for tools and tests. It is checked like any
-    /// other when it is followed, so a wrong one is an error there.
+    /// Makes a link from numbers, for tools and tests. It is checked like any other link when
+    /// it is followed, so a wrong one is an error there.
     #[inline]
     pub fn from_parts(offset: u64, count: u64) -> Self {
         Self { raw: P::Raw::new(offset, count), target: PhantomData }
     }
 
-    /// Elements that the link spans: 1 for `Link<T>`.
+    /// Returns the number of elements that the link spans: 1 for `Link<T>`.
     #[inline]
     pub(crate) fn count(self) -> u64 {
         self.raw.count()
@@ -176,21 +176,21 @@ impl<P: Pointee + ?Sized> Link<P> {
 }
 
 impl<T: Persist> Link<[T]> {
-    /// Number of elements.
+    /// Returns the number of elements.
     #[inline]
     #[must_use]
     pub fn len(self) -> u64 {
         self.raw.count()
     }
 
-    /// Whether there are no elements.
+    /// Returns whether there are no elements.
     #[inline]
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The link to element `index`, or `None` at or past the end.
+    /// Returns the link to element `index`, or `None` at or past the end.
     #[inline]
     #[must_use]
     pub fn index(self, index: u64) -> Option<Link<T>> {
@@ -201,7 +201,7 @@ impl<T: Persist> Link<[T]> {
         Some(Link::from_parts(self.offset().checked_add(bytes)?, 1))
     }
 
-    /// The link to the first `count` elements, or `None` if there are fewer.
+    /// Returns the link to the first `count` elements, or `None` if there are fewer.
     #[inline]
     #[must_use]
     pub fn prefix(self, count: u64) -> Option<Link<[T]>> {
@@ -253,7 +253,7 @@ impl<P: Pointee + ?Sized> fmt::Debug for Link<P> {
 
 // SAFETY: P1: `repr(transparent)` over `u64` or `[u64; 2]`, which have no
 // padding, and a `PhantomData` of size 0. P2, P3: every bit pattern of those
-// is a value. P4: 8 or 16 bytes, alignment 8, `Copy`. P5: integers alone.
+// is a value. P4: 8 or 16 bytes, alignment 8, `Copy`. P5: only integers.
 unsafe impl<P: Pointee + ?Sized> Persist for Link<P> {
     const ANY_BITS: bool = true;
     const CHECK: () = ();

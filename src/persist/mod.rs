@@ -1,8 +1,8 @@
-//! What may live in a store: the [`Persist`] trait and the types that have it.
+//! The [`Persist`] trait, and the types that can live in a store.
 //!
-//! **Owns** the contract of plain old data, the link types, and the written
+//! **Owns** the contract of plain old data, the link types, and the textual
 //! description (schema) of a type. **Must not know** files, images or
-//! transactions: everything here is about bytes and types alone.
+//! transactions: this module deals with bytes and types alone.
 //!
 //! # Invariants
 //!
@@ -10,11 +10,11 @@
 //! initialised whenever the value is. `P2` [`Persist::is_valid`] accepts a
 //! byte string only if it is a value of the type. `P3` Every byte string of
 //! the right length is a value if [`Persist::ANY_BITS`]. `P4` The size is not
-//! zero, the alignment at most 4096, and dropping does nothing.
-//! `P5` There is no interior mutability: a shared reference means that the
+//! zero, the alignment is at most 4096, and dropping does nothing.
+//! `P5` There is no interior mutability: while a shared reference exists, the
 //! bytes do not change.
 //!
-//! The mapping module turns bytes into references on the strength of these.
+//! The mapping module relies on these when it turns bytes into references.
 
 #[doc(hidden)]
 pub mod derived;
@@ -36,14 +36,14 @@ pub(crate) use range::expect_range;
 pub(crate) use schema::Reached;
 pub use schema::{Field, Reach, Schema, Shape};
 
-/// Largest alignment that a type in a store may ask for, in bytes: a page's.
+/// The largest alignment of a type in a store, in bytes: a page.
 pub const MAX_ALIGN_BYTES: usize = 4096;
 
-/// Types whose values may lie in a store.
+/// Types whose values can be stored.
 ///
 /// Implement it with [`#[persist]`](macro@crate::persist) on a struct or a
-/// C-like enum. Integers of fixed width, floats, `bool`, arrays, [`Link`]s and
-/// zerocopy's byte-order types have it already.
+/// C-like enum. Fixed-width integers, floats, `bool`, arrays, [`Link`]s and
+/// zerocopy's byte-order types implement it already.
 ///
 /// # Safety
 ///
@@ -53,9 +53,9 @@ pub const MAX_ALIGN_BYTES: usize = 4096;
 /// - `is_valid` returns true only for bytes that are a value of `Self`, and
 ///   for every value's bytes;
 /// - with `ANY_BITS`, all byte strings of `size_of::<Self>()` are values;
-/// - `Self` has no drop glue; evaluating `CHECK` proves that at compile time,
-///   with the size and the alignment (fields of size 0 are allowed, a whole
-///   object of size 0 is refused by whoever stores it).
+/// - `Self` has no drop glue. Evaluating `CHECK` proves this at compile time, together
+///   with the size and the alignment (fields of size 0 are allowed; the code that stores
+///   an object refuses a whole object of size 0).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot lie in a flagstone store",
     label = "not `Persist`",
@@ -67,46 +67,45 @@ pub unsafe trait Persist: Sized + Send + Sync + 'static {
     /// Whether every bit pattern is a value, so that reading needs no check.
     const ANY_BITS: bool;
 
-    /// Fails to compile where the type breaks a rule of this trait.
+    /// Fails to compile if the type breaks a rule of this trait.
     const CHECK: ();
 
-    /// Whether `bytes` (exactly `size_of::<Self>()` of them) are a value.
+    /// Returns whether `bytes` (exactly `size_of::<Self>()` of them) are a value.
     fn is_valid(bytes: &[u8]) -> bool;
 
-    /// The name under which the store's registry keeps the type, with its
-    /// parameters: `Node<i64>`. It does not depend on the compiler.
+    /// Returns the type's name in the store's registry, with its parameters: `Node<i64>`. It
+    /// does not depend on the compiler.
     fn type_name() -> String;
 
-    /// Tells `reach` this type's description and those of all types that can
-    /// be reached from it, through fields and links.
+    /// Adds the descriptions of this type and of all types reachable from it, through fields
+    /// and links, to `reach`.
     fn reach(reach: &mut Reach);
 
     /// Whether a value can own allocations, as collections do.
     #[doc(hidden)]
     const OWNS: bool = false;
 
-    /// Tells `owned` what the value that consists of `bytes` owns. The bytes
-    /// come from a file: they need not be a value.
+    /// Adds to `owned` what the value with these bytes owns. The bytes come from a file, so
+    /// they need not be a valid value.
     #[doc(hidden)]
     fn owned(bytes: &[u8], owned: &mut Owned) {
         let _ = (bytes, owned);
     }
 }
 
-/// The bytes that a value consists of.
+/// Returns the bytes of a value.
 #[inline]
 pub(crate) fn bytes_of<T: Persist>(value: &T) -> &[u8] {
     const { assert_object::<T>() };
     let start = std::ptr::from_ref(value).cast();
-    // SAFETY: P1: each of the value's bytes is initialised. P5: they do not
-    // change while `value` is borrowed.
+    // SAFETY: P1: each of the value's bytes is initialised. P5: they do not change while
+    // `value` is borrowed.
     unsafe { std::slice::from_raw_parts(start, size_of::<T>()) }
 }
 
-/// Proves at compile time that `T` may be an object of its own.
+/// Proves at compile time that `T` can be stored as a whole object.
 ///
-/// Every access names this constant, so that an illegal type is an error of
-/// the build wherever it is first used.
+/// Every access evaluates this, so an illegal type fails the build wherever it is first used.
 pub(crate) const fn assert_object<T: Persist>() {
     let () = T::CHECK;
     assert!(

@@ -1,34 +1,33 @@
-//! What a value owns, found in its bytes.
+//! Finds what a value owns, from its bytes.
 //!
-//! A collection owns its allocations, and what lies in them may own more. Each
-//! type can tell from its bytes what it owns directly; whoever releases a value
-//! asks again for each allocation, from a list and not by recursion, so that a
-//! damaged cycle cannot overflow the stack.
+//! A collection owns its allocations, and their contents may own more. The bytes of each type
+//! tell what it owns directly. The code that releases a value repeats this for each allocation,
+//! from a list and not by recursion, so that a damaged cycle cannot overflow the stack.
 
 use super::{Block, Blocks, Element, ElementRef, Persist};
 
-/// A list of allocations that are owned.
+/// A list of owned allocations.
 #[derive(Default)]
 pub struct Owned {
     pieces: Vec<Piece>,
 }
 
-/// An allocation that is owned.
+/// An owned allocation.
 pub(crate) struct Piece {
     pub(crate) offset: u64,
     pub(crate) element: ElementRef,
-    /// Elements that it was allocated for; `None` for a single one.
+    /// The number of elements it was allocated for; `None` for a single one.
     pub(crate) count: Option<u64>,
-    /// Bytes of it that may own more.
+    /// The number of its bytes that may own more.
     pub(crate) used_bytes: u64,
-    /// Tells what elements own, of which these bytes are one or more.
+    /// Adds what elements own, given the bytes of one or more of them.
     pub(crate) look: fn(&[u8], &mut Owned),
-    /// Whether a part of it was looked at already.
+    /// Whether a part of it has been processed already.
     pub(crate) is_begun: bool,
 }
 
 impl Owned {
-    /// What the part of type `T` at `offset_bytes` of a value owns.
+    /// Adds what the part of type `T` at `offset_bytes` of a value owns.
     #[inline]
     pub(crate) fn part<T: Persist>(&mut self, bytes: &[u8], offset_bytes: usize) {
         if !T::OWNS {
@@ -40,14 +39,14 @@ impl Owned {
         }
     }
 
-    /// What values of `T` that lie side by side own.
+    /// Adds what adjacent values of `T` own.
     pub(crate) fn each<T: Persist>(&mut self, bytes: &[u8]) {
         if T::OWNS && size_of::<T>() != 0 {
             bytes.chunks_exact(size_of::<T>()).for_each(|bytes| T::owned(bytes, self));
         }
     }
 
-    /// An array of which the first `used` elements may own more.
+    /// Adds an array whose first `used` elements may own more.
     pub(crate) fn array<E: Element>(&mut self, blocks: Blocks<E>, used: u64) {
         if blocks.is_null() {
             return;
@@ -63,7 +62,7 @@ impl Owned {
         });
     }
 
-    /// A single block.
+    /// Adds a single block.
     pub(crate) fn block<E: Element>(&mut self, block: Block<E>) {
         if block.is_null() {
             return;
@@ -92,7 +91,7 @@ impl Owned {
     }
 }
 
-/// The first words of a value's bytes, in whatever state they are.
+/// Returns the first words of a value's bytes, which need not be valid.
 pub(crate) fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
     let mut words = [0; N];
     for (index, word) in words.iter_mut().enumerate() {

@@ -6,7 +6,7 @@ use zerocopy::byteorder;
 
 use super::{Owned, Persist, Reach};
 
-/// Types of which every bit pattern is a value, named in a schema by `$name`.
+/// Implements it for types of which every bit pattern is a value, named `$name` in a schema.
 macro_rules! any_bits {
     ($([$($generic:tt)*] $ty:ty => $name:expr;)*) => {$(
         // SAFETY: P1 to P3: an integer or float (or zerocopy's byte array of
@@ -32,7 +32,7 @@ macro_rules! any_bits {
     )*};
 }
 
-/// The schema's word for a byte order.
+/// The name of a byte order in a schema.
 trait OrderName: byteorder::ByteOrder + Send + Sync + 'static {
     const SUFFIX: &'static str;
 }
@@ -90,9 +90,9 @@ unsafe impl Persist for bool {
     }
 }
 
-// SAFETY: P1: an array lays its elements side by side, so it has no padding of
-// its own. P2, P3: it is a value exactly if each element is. P4: `T` has no
-// drop glue; whoever stores it refuses size 0. P5: as for `T`.
+// SAFETY: P1: an array stores its elements without gaps, so it adds no padding.
+// P2, P3: it is a value exactly if each element is. P4: `T` has no drop glue;
+// the code that stores an object refuses size 0. P5: as for `T`.
 unsafe impl<T: Persist, const N: usize> Persist for [T; N] {
     const ANY_BITS: bool = T::ANY_BITS;
     const CHECK: () = T::CHECK;
@@ -118,8 +118,8 @@ unsafe impl<T: Persist, const N: usize> Persist for [T; N] {
     }
 }
 
-// SAFETY: P1 to P3: no bytes at all. P4: no drop glue; an object of size 0 is
-// refused by whoever stores it, so it can only be a field. P5: nothing there.
+// SAFETY: P1 to P3: it has no bytes. P4: no drop glue; the code that stores an object refuses
+// size 0, so it can only be a field. P5: there are no bytes that could change.
 unsafe impl<T: Persist> Persist for PhantomData<T> {
     const ANY_BITS: bool = true;
     const CHECK: () = ();

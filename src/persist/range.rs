@@ -1,10 +1,10 @@
-//! Ranges of elements that a caller asks for.
+//! Checks ranges of elements that a caller asks for.
 
 use std::ops::Range;
 
 use crate::error::{ErrorKind, Result};
 
-/// Refuses a range that does not lie within `len` elements of a type.
+/// Fails if a range does not lie within `len` elements of a type.
 pub(crate) fn expect_range(
     type_name: impl FnOnce() -> String,
     Range { start, end }: Range<u64>,

@@ -1,8 +1,8 @@
-//! A type's description in words that a file can keep.
+//! A type's description as text, which a file can keep.
 //!
-//! The store's registry holds the text of [`Schema`] for each type, so that a
-//! tool can print objects without the program, and so that a program with
-//! another layout is refused with both layouts side by side.
+//! The store's registry holds the text of [`Schema`] for each type. A tool can then print objects
+//! without the program, and a program with another layout is refused with an error that shows
+//! both layouts.
 
 use std::any::{TypeId, type_name};
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use std::fmt;
 
 use super::{Element, ElementRef, Persist};
 
-/// One type as the registry describes it.
+/// The registry's description of one type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
     /// The type's name with its parameters.
@@ -19,21 +19,21 @@ pub struct Schema {
     pub size_bytes: usize,
     /// `align_of` the type, in bytes.
     pub align_bytes: usize,
-    /// What it consists of.
+    /// The parts of the type.
     pub shape: Shape,
 }
 
-/// What a type consists of.
+/// The parts of a type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// An integer, a float, `bool`, or an array: the name says all.
+    /// An integer, a float, `bool`, or an array; its name describes it fully.
     Primitive,
     /// A struct's fields in order of offset.
     Struct(Vec<Field>),
     /// A C-like enum's variants with their values.
     Enum(Vec<(String, i128)>),
-    /// 24 bytes that hold a short string of bytes themselves, or link to a long
-    /// one; FORMAT.md says how.
+    /// 24 bytes that either hold a short byte string or link to a long one; FORMAT.md
+    /// specifies the layout.
     Bytes,
 }
 
@@ -71,11 +71,11 @@ impl fmt::Display for Schema {
     }
 }
 
-/// Collects the descriptions of all types that can be reached from one.
+/// Collects the descriptions of all types reachable from one.
 ///
-/// A type that is met a second time is not entered again, so recursive types
-/// end. Types are told apart by what they are and not by their names: two types
-/// of one name are both described, and the store refuses them.
+/// A type that is met a second time is not entered again, so the walk ends for recursive types.
+/// Types are told apart by identity and not by name: two types with the same name are both
+/// described, and the store refuses them.
 #[derive(Default)]
 pub struct Reach {
     seen: HashSet<TypeId>,
@@ -85,35 +85,35 @@ pub struct Reach {
 /// A type that was reached.
 pub(crate) struct Reached {
     pub(crate) id: TypeId,
-    /// Where the program has it, for messages; no part of what it is in a file.
+    /// Its path in the program, for messages; not part of its identity in a file.
     pub(crate) path: &'static str,
     pub(crate) schema: Schema,
 }
 
 impl Reach {
-    /// All types that can be reached from `T`, `T` among them.
+    /// Returns all types reachable from `T`, including `T`.
     #[must_use]
     pub fn of<T: Persist>() -> Vec<Schema> {
         let reached = Self::of_element(&ElementRef::of::<T>());
         reached.into_iter().map(|reached| reached.schema).collect()
     }
 
-    /// As `of`, for what may lie in an allocation.
+    /// Like `of`, for elements of an allocation.
     pub(crate) fn of_element(element: &ElementRef) -> Vec<Reached> {
         let mut reach = Self::default();
         (element.reach)(&mut reach);
         reach.reached
     }
 
-    /// The description of `T` alone, without those of the types behind it.
+    /// Returns the description of `T` alone, without those of the types it leads to.
     #[must_use]
     pub fn schema_of<T: Persist>() -> Option<Schema> {
         let mut reached = Self::of_element(&ElementRef::of::<T>()).into_iter();
         reached.find(|reached| reached.id == TypeId::of::<T>()).map(|reached| reached.schema)
     }
 
-    /// As `enter` and `add`, for the elements of an allocation that no Rust
-    /// struct describes.
+    /// Like `enter` and `add`, for the elements of an allocation that no Rust struct describes.
+    /// Returns whether they are new here.
     pub(crate) fn block<E: Element>(&mut self, fields: impl FnOnce() -> Vec<Field>) -> bool {
         if !self.seen.insert(TypeId::of::<E>()) {
             return false;
@@ -131,14 +131,14 @@ impl Reach {
         true
     }
 
-    /// Notes a type whose name says all.
+    /// Adds a type whose name describes it fully.
     pub fn primitive<T: Persist>(&mut self) {
         if self.enter::<T>() {
             self.add::<T>(Shape::Primitive);
         }
     }
 
-    /// Whether `T` is new here; the caller then adds it and goes on inside.
+    /// Returns whether `T` is new here. If so, the caller adds it and visits its parts.
     pub fn enter<T: Persist>(&mut self) -> bool {
         self.seen.insert(TypeId::of::<T>())
     }

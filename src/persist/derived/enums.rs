@@ -1,11 +1,11 @@
-//! `Persist` for C-like enums, and what both kinds of types have in common.
+//! `Persist` for C-like enums, and the parts that enums and structs share.
 
 use std::mem::{Discriminant, ManuallyDrop};
 use std::ptr;
 
 use crate::persist::Shape;
 
-/// The implementation of `Persist` for a C-like enum.
+/// Implements `Persist` for a C-like enum.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __persist_enum {
@@ -18,10 +18,10 @@ macro_rules! __persist_enum {
         variants [$($variant:ident)*]
         diagnosis $diagnosis:block
     ) => {
-        // SAFETY: P1 and P2: `CHECK` reads all bytes of each variant while it is compiled,
-        // where bytes that are not initialised are an error, and `is_valid` accepts
-        // the bytes that were read. The variants are all there are (D3). P3 does not apply.
-        // P4 is what `CHECK` proves. P5: no variant has a field.
+        // SAFETY: P1 and P2: `CHECK` reads all bytes of each variant at compile time, where
+        // reading uninitialised bytes is an error, and `is_valid` accepts only the bytes that
+        // were read. The listed variants are all variants of the enum (D3). P3 does not apply.
+        // `CHECK` proves P4. P5: no variant has a field.
         #[automatically_derived]
         #[allow(deprecated, clippy::trait_duplication_in_bounds, clippy::use_self)]
         unsafe impl<$($($type)? $(const $const: $const_type)?),*> $crate::Persist
@@ -73,7 +73,7 @@ macro_rules! __persist_enum {
     };
 }
 
-/// What the implementations for structs and for enums have in common.
+/// The parts that the implementations for structs and for enums share.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __persist_common {
@@ -95,7 +95,7 @@ macro_rules! __persist_common {
             $($crate::persist::derived::constant($const))?
         ),*])
     };
-    // SAFETY: a block of `const` is evaluated while compiling.
+    // SAFETY: a `const` block is evaluated at compile time.
     (bits $variant:ident) => {
         const { unsafe { $crate::persist::derived::bits_of::<Self>(Self::$variant) } }
     };
@@ -105,8 +105,8 @@ macro_rules! __persist_common {
     (owns $owner:path) => {
         true
     };
-    // A type without parameters is checked where it is defined; the others are where they
-    // are used.
+    // A type without parameters is checked where it is defined, any other type where it is
+    // used.
     (eager $name:ident []) => {
         #[allow(deprecated)]
         const _: () = <$name as $crate::Persist>::CHECK;
@@ -114,7 +114,7 @@ macro_rules! __persist_common {
     (eager $name:ident [$($parameter:ident)+]) => {};
 }
 
-/// The description of an enum.
+/// Makes the description of an enum.
 #[must_use]
 pub fn enum_of<const N: usize>(variants: [(&str, i128); N]) -> Shape {
     let plain = variants.map(|(name, value)| (super::plain_name(name).to_string(), value));
@@ -128,9 +128,9 @@ pub const fn expect_equal<E>(bits: u64, discriminant: i128) {
     assert!(is_same, "a variant is not stored as its discriminant");
 }
 
-/// The bits of a variant, as an integer without sign.
+/// Returns the bits of a variant, as an unsigned integer.
 ///
-/// An enum may be as large as its `repr` says and still have padding: this has 7 bytes.
+/// An enum may be as large as its `repr` says and still have padding. This one has 7 bytes of it:
 ///
 /// ```compile_fail,E0080
 /// #[repr(align(8))]
@@ -141,7 +141,7 @@ pub const fn expect_equal<E>(bits: u64, discriminant: i128) {
 /// }
 /// ```
 ///
-/// And this has none:
+/// And this one has none:
 ///
 /// ```
 /// #[repr(u64)]
@@ -154,8 +154,8 @@ pub const fn expect_equal<E>(bits: u64, discriminant: i128) {
 ///
 /// # Safety
 ///
-/// The call is evaluated while compiling: should `E` have padding, the use of bytes that
-/// are not initialised is an error of the build.
+/// The call must be evaluated at compile time: if `E` has padding, the use of uninitialised bytes
+/// then fails the build.
 #[must_use]
 pub const unsafe fn bits_of<E>(variant: E) -> u64 {
     assert!(
@@ -165,8 +165,8 @@ pub const unsafe fn bits_of<E>(variant: E) -> u64 {
     );
     let variant = ManuallyDrop::new(variant);
     let mut bits = 0_u64;
-    // SAFETY: `bits` has room for all bytes of `variant`. Whether they are initialised, the
-    // compiler sees when it uses them.
+    // SAFETY: `bits` has space for all bytes of `variant`. If they are not initialised, the
+    // compiler detects it when it uses them.
     unsafe {
         ptr::copy_nonoverlapping(
             (&raw const variant).cast::<u8>(),
@@ -177,7 +177,7 @@ pub const unsafe fn bits_of<E>(variant: E) -> u64 {
     integer(bits.to_ne_bytes(), size_of::<E>())
 }
 
-/// Whether the bytes of a value, of as many as `E` has, are these bits.
+/// Returns whether the bytes of a value, which must be as many as `E` has, are these bits.
 #[must_use]
 #[inline]
 pub fn is_bits<E>(bytes: &[u8], bits: u64) -> bool {
@@ -190,7 +190,7 @@ pub fn is_bits<E>(bytes: &[u8], bits: u64) -> bool {
     integer(padded, size_of::<E>()) == bits
 }
 
-/// The integer that lies in the first bytes of `padded`, the others of which are zero.
+/// Returns the integer in the first bytes of `padded`, whose other bytes are zero.
 #[inline]
 const fn integer(padded: [u8; 8], size_bytes: usize) -> u64 {
     let bits = u64::from_ne_bytes(padded);

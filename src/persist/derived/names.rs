@@ -1,8 +1,8 @@
-//! Names, as a store knows them.
+//! Names in a store.
 
 use std::fmt::Debug;
 
-/// An identifier as the store knows it: `r#type` is `type`.
+/// Returns an identifier as the store knows it: `r#type` is `type`.
 #[must_use]
 pub const fn plain_name(identifier: &str) -> &str {
     match identifier.as_bytes() {
@@ -11,7 +11,7 @@ pub const fn plain_name(identifier: &str) -> &str {
     }
 }
 
-/// The name of a type with its parameters: `Node<i64, 4>`.
+/// Returns the name of a type with its parameters: `Node<i64, 4>`.
 #[must_use]
 pub fn full_name(base: &str, parameters: &[String]) -> String {
     if parameters.is_empty() {
@@ -20,17 +20,17 @@ pub fn full_name(base: &str, parameters: &[String]) -> String {
     format!("{base}<{}>", parameters.join(", "))
 }
 
-/// A constant parameter, as it is written in a program: a `char` may be one that ends a
-/// line.
+/// Returns a constant parameter as program text, in which a `char` that would end a line is
+/// escaped.
 #[must_use]
 pub fn constant(value: impl Debug) -> String {
     format!("{value:?}")
 }
 
-/// Refuses a name that stands for something else wherever types are described: whoever
-/// has the file alone could not tell the two apart.
+/// Refuses a name that means something else in descriptions of types: a reader that has only the
+/// file could not tell the two apart.
 ///
-/// `#[persist]` refuses them first, and can say where they stand.
+/// `#[persist]` refuses such names first, and can point at them in the source.
 pub const fn expect_own_name(name: &str, parameters: &str, is_flagstones: bool) {
     let bytes = name.as_bytes();
     assert!(is_one_word(bytes), "a type's name in a store breaks the lines of its description");
@@ -55,7 +55,7 @@ const fn begins_with(name: &[u8], prefix: &[u8]) -> bool {
     }
 }
 
-/// Whether a name has nothing in it that descriptions give a meaning.
+/// Returns whether a name contains nothing that has a meaning in descriptions.
 const fn is_one_word(mut name: &[u8]) -> bool {
     if name.is_empty() {
         return false;
@@ -70,7 +70,7 @@ const fn is_one_word(mut name: &[u8]) -> bool {
     true
 }
 
-/// Whether flagstone has a primitive type of this name.
+/// Returns whether flagstone has a primitive type of this name.
 const fn is_primitive(name: &[u8]) -> bool {
     let number = match name {
         [number @ .., b'l' | b'b', b'e'] => number,

@@ -1,11 +1,11 @@
-//! Fields, each known by its type alone; what the proofs ask of them.
+//! Fields, each known by its type alone, and the functions that the proofs apply to them.
 
 use std::marker::PhantomData;
 
 use crate::persist::{Field, MAX_ALIGN_BYTES, Owned, Persist, Reach, Shape};
 
-/// What a field's type says of itself. Only a type that is `Persist` has one, and only
-/// `part` makes it. With `CHECKED`, it was proved to be what it says.
+/// The properties of a field's type. Only a type that is `Persist` has them, and only `part` makes
+/// this. With `CHECKED`, the type's `CHECK` was evaluated.
 pub struct Part<F, const CHECKED: bool> {
     any_bits: bool,
     owns: bool,
@@ -17,7 +17,7 @@ pub struct Part<F, const CHECKED: bool> {
     field: PhantomData<fn(F) -> F>,
 }
 
-/// What the type of the field says to which `_get` leads.
+/// Returns the properties of the type of the field that `_get` leads to.
 #[must_use]
 #[inline(always)]
 pub const fn part<S, F: Persist, const CHECKED: bool>(
@@ -38,14 +38,14 @@ pub const fn part<S, F: Persist, const CHECKED: bool>(
     }
 }
 
-/// A function of its own, as a constant is evaluated wherever a function that names it is.
+/// A separate function, since a constant is evaluated wherever a function that names it is.
 const fn check<F: Persist>() {
     let () = F::CHECK;
 }
 
-/// Holds `part` to the type of the field to which `_get` leads.
+/// Forces `part` to have the type of the field that `_get` leads to.
 ///
-/// A raw pointer is not coerced to one to another type, so both are the same.
+/// A raw pointer does not coerce to a raw pointer to another type, so both types are the same.
 #[must_use]
 #[inline(always)]
 pub const fn of_field<S, F, const CHECKED: bool>(
@@ -55,20 +55,19 @@ pub const fn of_field<S, F, const CHECKED: bool>(
     part
 }
 
-/// `ANY_BITS` of a field.
+/// Returns `ANY_BITS` of a field.
 #[must_use]
 pub const fn any_bits<F>(part: &Part<F, false>) -> bool {
     part.any_bits
 }
 
-/// `OWNS` of a field.
+/// Returns `OWNS` of a field.
 #[must_use]
 pub const fn owns<F>(part: &Part<F, false>) -> bool {
     part.owns
 }
 
-/// Proves that a field begins at `end`, where the one before it ends; returns where it
-/// ends itself.
+/// Proves that a field begins at `end`, where the previous one ends. Returns where it ends.
 #[must_use]
 #[track_caller]
 pub const fn expect_adjacent<F>(
@@ -96,14 +95,14 @@ pub const fn expect_storable<S>(no_size: &str, align: &str, drop: &str) {
     assert!(!std::mem::needs_drop::<S>(), "{}", drop);
 }
 
-/// Whether the bytes of a field, among all those of a value, are a value of its type.
+/// Returns whether a field's bytes, within those of the whole value, are a value of its type.
 #[must_use]
 #[inline(always)]
 pub fn is_valid<F>(part: &Part<F, false>, offset_bytes: usize, bytes: &[u8]) -> bool {
     bytes.get(offset_bytes..offset_bytes + part.size_bytes).is_some_and(part.is_valid)
 }
 
-/// Tells `owned` what a field owns; `bytes` are those of the whole value.
+/// Adds what a field owns to `owned`; `bytes` are those of the whole value.
 pub fn owned<F>(part: &Part<F, false>, offset_bytes: usize, bytes: &[u8], owned: &mut Owned) {
     let range = offset_bytes..offset_bytes + part.size_bytes;
     if let (true, Some(bytes)) = (part.owns, bytes.get(range)) {
@@ -111,30 +110,30 @@ pub fn owned<F>(part: &Part<F, false>, offset_bytes: usize, bytes: &[u8], owned:
     }
 }
 
-/// The description of a field.
+/// Makes the description of a field.
 #[must_use]
 pub fn field<F>(part: &Part<F, false>, name: &str, offset_bytes: usize) -> Field {
     let name = super::plain_name(name).to_string();
     Field { name, offset_bytes, type_name: (part.type_name)() }
 }
 
-/// Describes what is behind a field.
+/// Adds the descriptions of the types behind a field.
 pub fn reach<F>(part: &Part<F, false>, reach: &mut Reach) {
     (part.reach)(reach);
 }
 
-/// The description of a struct.
+/// Makes the description of a struct.
 #[must_use]
 pub fn struct_of<const N: usize>(fields: [Field; N]) -> Shape {
     Shape::Struct(Vec::from(fields))
 }
 
-/// Whether `S` is new to `reach`.
+/// Returns whether `S` is new to `reach`.
 pub fn enter<S: Persist>(reach: &mut Reach) -> bool {
     reach.enter::<S>()
 }
 
-/// Describes `S`.
+/// Adds the description of `S`.
 pub fn add<S: Persist>(reach: &mut Reach, shape: Shape) {
     reach.add::<S>(shape);
 }

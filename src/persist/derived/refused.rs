@@ -1,10 +1,9 @@
-//! What stands in for the implementation that a type was refused.
+//! The placeholder implementation for a refused type.
 
-/// An implementation of `Persist` for a type that `#[persist]` has refused, so that its
-/// uses are no errors beside the one that matters.
+/// Implements `Persist` for a type that `#[persist]` has refused, so that its uses cause no errors
+/// besides the one that matters.
 ///
-/// The error and the implementation are of one macro, so that nobody can have the second
-/// alone.
+/// One macro expands to both the error and the implementation, so nobody can get the second alone.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __persist_refused {
@@ -20,7 +19,7 @@ macro_rules! __persist_refused {
     ) => {
         $crate::persist::derived::compile_error! { $message }
 
-        // SAFETY: with the error above no program has this implementation.
+        // SAFETY: because of the error above, no program has this implementation.
         #[automatically_derived]
         #[allow(deprecated, clippy::trait_duplication_in_bounds)]
         unsafe impl<$($($type)? $(const $const: $const_type)?),*> $crate::Persist

@@ -1,12 +1,12 @@
 //! `Persist` for structs.
 
-/// The implementation of `Persist` for a struct.
+/// Implements `Persist` for a struct.
 ///
 /// `$get` is `(|__flagstone_value: &Self| &raw const __flagstone_value.field)` for each
-/// field, and `__persist_field!` accepts nothing else. `$part` is what the field's type says
-/// of itself, whatever expression that is: there is one such value for a type, and none for
-/// one that is not `Persist`. `$diagnosis` proves nothing: it is there to fail first,
-/// with messages at the right places in the source.
+/// field, and `__persist_field!` accepts nothing else. `$part` gives the properties of the
+/// field's type. It may be any expression: each type has only one such value, and a type that is
+/// not `Persist` has none. `$diagnosis` proves nothing: it serves to fail first, with messages at
+/// the right places in the source.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __persist_struct {
@@ -21,7 +21,7 @@ macro_rules! __persist_struct {
         $(own $own:ident allow [$($($lint:ident)::+),*]
             $(owner $owner:path;)? $(shape $shape:expr;)?)?
     ) => {
-        // SAFETY: P1 and P4 are what `CHECK` proves, and whoever makes a value of bytes
+        // SAFETY: `CHECK` proves P1 and P4, and any code that makes a value from bytes
         // evaluates it. P2 and P3: the whole is a value exactly if its fields are, and
         // `is_valid` and `ANY_BITS` ask each of them (D2, D3). P5: every field is `Persist`.
         #[automatically_derived]
@@ -106,19 +106,19 @@ macro_rules! __persist_struct {
     };
 }
 
-/// What an access to a field says besides its type.
+/// Checks and describes a field by an access to it.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __persist_field {
     (all $((|__flagstone_value: &Self| &raw const __flagstone_value.$field:tt))*) => {
         let _: fn(&Self) = |Self { $($field: _),* }| ();
-        // The field of a union, or of a packed struct, is refused here.
+        // This refuses the field of a union, or of a packed struct.
         let _: fn(&Self) = |__flagstone_value| {
             $(let _ = &__flagstone_value.$field;)*
         };
     };
-    // In a constant of its own, as `$part` may be a macro that expands to `return true` where
-    // that would say that all bytes are a value.
+    // In a separate constant, as `$part` may be a macro that expands to `return true`, which
+    // could otherwise declare all bytes to be a value.
     (part $get:tt $part:expr) => {
         const { $crate::persist::derived::of_field($get, $part) }
     };
@@ -140,9 +140,9 @@ macro_rules! __persist_field {
     };
 }
 
-/// The implementation of `Persist` for a struct of flagstone's own, with what no other may
+/// Implements `Persist` for one of flagstone's own structs, with features that no other type may
 /// have: a name that begins with `flagstone::`, an `owner` that tells what a value owns
-/// besides what its fields own, a `shape` in place of the list of fields.
+/// besides what its fields own, a `shape` that replaces the list of fields.
 macro_rules! persist_own {
     (
         $name:ident $(<$($type:ident),*>)? as $known:literal { $($field:ident),* }
