@@ -1,4 +1,4 @@
-//! `#[persist]` on a C-like enum: an integer of which some values are allowed.
+//! `#[persist]` on a C-like enum: an integer with a fixed set of valid values.
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -8,7 +8,7 @@ use crate::implementation::{Parts, emit};
 use crate::options::Options;
 use crate::{refusal, repr};
 
-/// The enum with its implementation of `Persist`.
+/// Returns the enum with its implementation of `Persist`.
 pub(crate) fn expand(
     options: &Options,
     item: &DeriveInput,
@@ -26,7 +26,7 @@ pub(crate) fn expand(
     Ok(emit(options, item, parts))
 }
 
-/// Refuses what the syntax shows to be wrong.
+/// Refuses mistakes that the syntax shows.
 fn refuse(item: &DeriveInput, data: &DataEnum) -> Result<()> {
     let payloads = data.variants.iter().filter_map(refusal_of_payload);
     let conditions = data.variants.iter().flat_map(|variant| refusal::of_cfg(&variant.attrs));

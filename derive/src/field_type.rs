@@ -1,13 +1,12 @@
-//! Field types that are refused by their spelling, each with its remedy.
+//! Refuses field types by their spelling, each with its remedy.
 //!
-//! The bound `Persist` would refuse all of these too, and refuses what hides
-//! behind an alias; but only here can the message speak of the one type that
-//! was written.
+//! The bound `Persist` would refuse all of these too, and also refuses such a type behind an
+//! alias. But only here can the message refer to the type as it was written.
 
 use syn::{Error, GenericArgument, PathArguments, PathSegment, Type, TypePath};
 
-/// An error if the spelling of `ty`, the type of the field called `name`,
-/// shows that it cannot lie in a file.
+/// Returns an error if the spelling of `ty`, the type of the field called `name`, shows that it
+/// cannot be stored.
 pub(crate) fn refusal(name: &str, ty: &Type) -> Option<Error> {
     match ty {
         Type::Array(array) => refusal(name, &array.elem),
@@ -17,7 +16,7 @@ pub(crate) fn refusal(name: &str, ty: &Type) -> Option<Error> {
     }
 }
 
-/// Why `ty` cannot lie in a file, and what to use instead.
+/// Returns the reason why `ty` cannot be stored, and what to use instead.
 fn reason(ty: &Type) -> Option<String> {
     let reason = match ty {
         Type::Path(path) => return std_segment(path).and_then(path_reason),
@@ -41,13 +40,13 @@ fn reason(ty: &Type) -> Option<String> {
     Some(reason.to_string())
 }
 
-/// The last segment of a path that may well name a type of the standard
-/// library: `Vec<T>` and `std::vec::Vec<T>`, not `my::Vec<T>`.
+/// Returns the last segment of a path that probably names a type of the standard library:
+/// `Vec<T>` and `std::vec::Vec<T>`, not `my::Vec<T>`.
 fn std_segment(path: &TypePath) -> Option<&PathSegment> {
     let segments = &path.path.segments;
     let root = &segments.first()?.ident;
     let std = root == "std" || root == "core" || root == "alloc";
-    // `Vec` may well be flagstone's own; the bound tells the two apart.
+    // `Vec` may be flagstone's own; the bound tells the two apart.
     let by_itself = segments.len() == 1 && root != "Vec";
     let written_so = path.qself.is_none() && (std || by_itself);
     written_so.then(|| segments.last()).flatten()
@@ -91,7 +90,7 @@ fn changes_when_shared(name: &str) -> bool {
         )
 }
 
-/// Whether the segment is `Option` of something that a link stands for.
+/// Returns whether the segment is `Option` of something that a link can replace.
 fn holds_pointer(option: &PathSegment) -> bool {
     let PathArguments::AngleBracketed(arguments) = &option.arguments else {
         return false;

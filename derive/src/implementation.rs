@@ -1,4 +1,4 @@
-//! The call that implements `Persist`, around what structs and enums differ in.
+//! Emits the call that implements `Persist`, from the parts that differ for structs and enums.
 
 use std::iter;
 
@@ -16,15 +16,15 @@ use crate::options::{Options, located_at};
 pub(crate) struct Parts {
     /// The `repr` that the item lacks.
     pub(crate) repr: Option<Ident>,
-    /// The macro of flagstone's that implements `Persist`.
+    /// The flagstone macro that implements `Persist`.
     pub(crate) implementing: TokenStream,
-    /// What the type consists of, as that macro wants to be told.
+    /// The fields or variants, in the syntax of that macro.
     pub(crate) consists_of: TokenStream,
     /// Statements that fail where P1 does not hold.
     pub(crate) diagnosis: TokenStream,
 }
 
-/// The item, and the call that implements `Persist` for it.
+/// Returns the item, and the call that implements `Persist` for it.
 pub(crate) fn emit(options: &Options, item: &DeriveInput, parts: Parts) -> TokenStream {
     let Parts { repr, implementing, consists_of, diagnosis } = parts;
     let flagstone = &options.flagstone;
@@ -45,13 +45,13 @@ pub(crate) fn emit(options: &Options, item: &DeriveInput, parts: Parts) -> Token
     }
 }
 
-/// The item with its errors and with an implementation of which nothing can be used.
+/// Returns the item with its errors and with a placeholder implementation.
 ///
 /// Without one, every use of the type would be an error too, and hide the one
 /// that matters.
 pub(crate) fn stand_in(options: &Options, item: &DeriveInput, error: Error) -> TokenStream {
     if item.generics.lifetimes().next().is_some() {
-        // `Persist` asks for `'static`.
+        // `Persist` requires `'static`.
         let error = error.into_compile_error();
         return quote!(#item #error);
     }
@@ -59,7 +59,7 @@ pub(crate) fn stand_in(options: &Options, item: &DeriveInput, error: Error) -> T
     let heads = iter::once(head).chain(iter::repeat(TokenStream::new()));
     let errors = error.into_iter().zip(heads).map(|(error, head)| {
         let message = error.to_string();
-        // From its first token to its last, an error's own text spans what is wrong.
+        // An error's own text spans the mistake, from its first token to its last.
         let own = Vec::from_iter(error.into_compile_error());
         let start = emitted_at(own.first().map_or_else(Span::call_site, TokenTree::span));
         let mut body = Group::new(Delimiter::Brace, quote!(#message #head));
@@ -70,7 +70,7 @@ pub(crate) fn stand_in(options: &Options, item: &DeriveInput, error: Error) -> T
     quote!(#item #(#errors)*)
 }
 
-/// The type's name, parameters and bounds, in pieces of which each is one fragment.
+/// Returns the type's name, parameters and bounds, in pieces of one macro fragment each.
 fn head(item: &DeriveInput) -> TokenStream {
     let ident = &item.ident;
     let parameters = item.generics.params.iter().map(|parameter| match parameter {
@@ -92,7 +92,7 @@ fn head(item: &DeriveInput) -> TokenStream {
     quote!(#ident [#(#parameters)*] where [#(#inline)* #(#apart)*])
 }
 
-/// One bound of a type. `?Sized` says nothing: whatever is stored has a size.
+/// Returns one bound of a type. Omits `?Sized`, since every stored type has a size.
 fn bound(
     outer: Option<&BoundLifetimes>,
     bounded: &impl ToTokens,
@@ -109,18 +109,18 @@ fn bound(
     }
 }
 
-/// A span that shows errors at `place`, and yet marks code that the user did
-/// not write, so that the user's lints leave it alone.
+/// Returns a span that shows errors at `place`, but marks code that the user did not write, so
+/// that the user's lints leave it alone.
 pub(crate) fn emitted_at(place: Span) -> Span {
     Span::call_site().located_at(place)
 }
 
-/// An identifier as the store knows it: `r#type` is `type`.
+/// Returns an identifier as the store knows it: `r#type` is `type`.
 pub(crate) fn plain_name(ident: &Ident) -> String {
     ident.unraw().to_string()
 }
 
-/// A statement that fails, at the type's name, where P4 does not hold.
+/// Returns a statement that fails, at the type's name, where P4 does not hold.
 fn general_diagnosis(options: &Options, ident: &Ident) -> TokenStream {
     let span = emitted_at(ident.span());
     let derived = options.derived(span);
@@ -138,13 +138,13 @@ fn general_diagnosis(options: &Options, ident: &Ident) -> TokenStream {
     }
 }
 
-/// The name under which a store knows the type, without its parameters.
+/// Returns the type's name in a store, without its parameters.
 fn name(options: &Options, item: &DeriveInput) -> String {
     options.name.clone().unwrap_or_else(|| plain_name(&item.ident))
 }
 
-/// Refuses a name that stands for something else wherever types are described: whoever has
-/// the file alone could not tell the two apart.
+/// Refuses a name that means something else in descriptions of types: a reader that has only the
+/// file could not tell the two apart.
 pub(crate) fn expect_own_name(options: &Options, item: &DeriveInput) -> Result<()> {
     let base = name(options, item);
     let is_lifetime = |parameter: &GenericParam| matches!(parameter, GenericParam::Lifetime(_));
@@ -162,7 +162,7 @@ pub(crate) fn expect_own_name(options: &Options, item: &DeriveInput) -> Result<(
     Err(Error::new(item.ident.span(), why))
 }
 
-/// Whether flagstone has a primitive type of this name.
+/// Returns whether flagstone has a primitive type of this name.
 fn is_primitive(name: &str) -> bool {
     let number = name.strip_suffix("le").or_else(|| name.strip_suffix("be")).unwrap_or(name);
     let bits = number.strip_prefix(['u', 'i', 'f']);

@@ -1,15 +1,15 @@
 //! The `#[persist]` attribute of flagstone, a persistent heap.
 //!
 //! Depend on `flagstone`, which exports the attribute; this crate exists
-//! because a procedural macro needs a crate of its own.
+//! because a procedural macro needs a separate crate.
 //!
-//! **Owns** what may be written under the attribute, and the text of the
-//! `Persist` implementations that follow from it. **Must not know** how a
-//! store keeps values: what an implementation promises is P1 to P5 of
+//! **Owns** the syntax that the attribute accepts, and the text of the
+//! `Persist` implementations that it emits. **Must not know** how a
+//! store keeps values: an implementation promises P1 to P5 of
 //! `flagstone::persist`, and the emitted code argues for nothing else.
 //!
 //! `options` reads the attribute's arguments and `repr` the layout's;
-//! `refusal` and `field_type` refuse what the syntax alone shows to be wrong;
+//! `refusal` and `field_type` refuse mistakes that the syntax alone shows;
 //! `structs` and `enums` write the part of an implementation that differs
 //! between the two, and `implementation` the part that does not.
 
@@ -27,10 +27,10 @@ use syn::{Data, DeriveInput, Error, Result};
 
 use crate::options::Options;
 
-/// Lets a struct or a C-like enum live in a flagstone store.
+/// Allows a struct or a C-like enum to be stored in a flagstone store.
 ///
 /// The attribute fixes the type's layout (`#[repr(C)]` for a struct,
-/// `#[repr(u8)]` for an enum, unless the type has a fitting `repr` already) and
+/// `#[repr(u8)]` for an enum, unless the type already has a suitable `repr`) and
 /// implements `flagstone::Persist` for it. Write it **above** `#[derive(…)]`,
 /// so that the derives see the layout.
 ///
@@ -56,26 +56,26 @@ use crate::options::Options;
 /// assert!(Kind::is_valid(&[1]) && !Kind::is_valid(&[2]));
 /// ```
 ///
-/// # What a field may be
+/// # Allowed field types
 ///
-/// Integers of fixed width, floats, `bool`, arrays, `Link`s, zerocopy's
+/// Fixed-width integers, floats, `bool`, arrays, `Link`s, zerocopy's
 /// byte-order types, and types that have `#[persist]` themselves. A type
-/// parameter stands for one of these, so the implementation binds each by
-/// `Persist`. A type may hold links to itself.
+/// parameter stands for one of these, so the implementation adds a `Persist` bound
+/// to each. A type may hold links to itself.
 ///
-/// Everything else is an error that names the remedy, among it `usize`
+/// Everything else is an error that names the remedy, including `usize`
 /// (`u64`), references and boxes (`Link<T>`), `String` (`flagstone::Text`),
 /// `std::vec::Vec<T>` (`flagstone::collections::Vec<T>`), `char` (`u32`) and
-/// `Option` (a null link, or a flag beside the value). These names are known by
-/// their spelling: a type of your own that is called `Option` needs a path,
-/// such as `my::Option`.
+/// `Option` (a null link, or a flag next to the value). The attribute recognises these
+/// names by their spelling: if a type of your own is called `Option`, refer to it by a
+/// path, such as `my::Option`.
 ///
-/// # What is proved when the type is compiled
+/// # Compile-time checks
 ///
-/// There is no padding, so that each byte of a value is defined: order the
-/// fields by falling alignment, or write the padding as a field. The size is
+/// There is no padding, so each byte of a value is defined: order the fields by
+/// descending alignment, or write the padding as a field. The size is
 /// not 0, the alignment is at most 4096 bytes, and nothing implements `Drop`.
-/// For a generic type this is proved for each set of parameters in use.
+/// For a generic type this is checked for each set of parameters in use.
 ///
 /// ```compile_fail
 /// #[flagstone::persist]
@@ -85,21 +85,21 @@ use crate::options::Options;
 /// }
 /// ```
 ///
-/// # What is checked when bytes are read
+/// # Checks on read
 ///
-/// That they are a value of the type: a `bool` is 0 or 1, an enum has one of
-/// the listed discriminants. A rule that the type's own methods keep, such as
-/// `low <= high`, is not known to the store, and bytes of a damaged file may
-/// break it.
+/// The bytes must be a value of the type: a `bool` is 0 or 1, an enum has one of
+/// the listed discriminants. The store does not know invariants that the type's own
+/// methods keep, such as `low <= high`, and the bytes of a damaged file may break
+/// them.
 ///
 /// # Options
 ///
-/// - `#[persist(name = "…")]`: the name under which the store knows the type,
-///   instead of the one in the source. The parameters are appended to it. It
-///   keeps a store readable after a rename in the source, and tells two types
-///   of one name apart. `bool`, the names of number types, with parameters `Link`
-///   and `Phantom`, and names that begin with `flagstone::` are taken.
-/// - `#[persist(crate = path)]`: where flagstone is, if not at `::flagstone`.
+/// - `#[persist(name = "…")]`: the type's name in the store, instead of the one in the
+///   source. The parameters are appended to it. It keeps a store readable after a
+///   rename in the source, and tells two types with the same name apart. Reserved
+///   names are `bool`, the names of number types, `Link` and `Phantom` with
+///   parameters, and names that begin with `flagstone::`.
+/// - `#[persist(crate = path)]`: the path of flagstone, if not `::flagstone`.
 ///
 /// ```
 /// mod storage {
@@ -118,7 +118,7 @@ use crate::options::Options;
 pub fn persist(options: TokenStream, item: TokenStream) -> TokenStream {
     match syn::parse::<DeriveInput>(item.clone()) {
         Ok(item) => expand(options, &item).into(),
-        // A function, say, which stays for those who call it.
+        // For example a function, which stays so that its callers still compile.
         Err(error) => [item, error.into_compile_error().into()].into_iter().collect(),
     }
 }
@@ -127,7 +127,7 @@ fn expand(options: TokenStream, item: &DeriveInput) -> proc_macro2::TokenStream 
     match syn::parse::<Options>(options) {
         Ok(options) => implement(&options, item)
             .unwrap_or_else(|error| implementation::stand_in(&options, item, error)),
-        // Where flagstone is may be what was not understood.
+        // The path of flagstone may be the part that failed to parse.
         Err(error) => {
             let error = error.into_compile_error();
             quote!(#item #error)

@@ -6,24 +6,24 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Ident, LitStr, Path, Result, Token};
 
-/// What the attribute's arguments say.
+/// The attribute's arguments.
 pub(crate) struct Options {
-    /// The name that stands for the type's own in the store's registry.
+    /// The name that replaces the type's own in the store's registry.
     pub(crate) name: Option<String>,
     /// The path at which the emitted code finds flagstone.
     pub(crate) flagstone: Path,
 }
 
 impl Options {
-    /// Where flagstone keeps what emitted code needs, for an expression at `place`.
+    /// Returns the path to the module for emitted code, for an expression at `place`.
     pub(crate) fn derived(&self, place: Span) -> TokenStream {
         let flagstone = located_at(place, self.flagstone.to_token_stream());
         quote_spanned!(place=> #flagstone::persist::derived)
     }
 }
 
-/// The tokens of a path with their own meaning and another place in the source, so that
-/// an error of the expression that begins with them is shown there.
+/// Moves the tokens of a path to another place in the source without changing their meaning, so
+/// that an error of the expression that begins with them is shown there.
 pub(crate) fn located_at(place: Span, path: TokenStream) -> TokenStream {
     let moved = path.into_iter().map(|mut token| {
         token.set_span(token.span().located_at(place));
@@ -44,7 +44,7 @@ impl Parse for Options {
         let mut name = None;
         let mut flagstone = None;
         while !input.is_empty() {
-            // `crate` is a keyword, which an identifier's own parser refuses.
+            // `crate` is a keyword, which the parser of identifiers refuses.
             let option = Ident::parse_any(input)?;
             if option == "name" {
                 set(&mut name, &option, input, parse_name)?;
@@ -62,7 +62,7 @@ impl Parse for Options {
     }
 }
 
-/// Reads `= value` into `slot`, which an option may fill once.
+/// Reads `= value` into `slot`. Fails if the option was already given.
 fn set<T>(
     slot: &mut Option<T>,
     option: &Ident,
@@ -77,7 +77,7 @@ fn set<T>(
     Ok(())
 }
 
-/// A name must not break the lines, and the brackets, of a written schema.
+/// Parses a name, which must not break the lines, or the brackets, of a schema's text.
 fn parse_name(input: ParseStream<'_>) -> Result<String> {
     let literal = input.parse::<LitStr>()?;
     let name = literal.value();

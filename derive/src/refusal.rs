@@ -1,13 +1,13 @@
-//! Refusals that structs and enums share, and how refusals add up.
+//! Refusals that structs and enums share, and how errors are combined.
 //!
-//! Everything that refuses yields errors instead of stopping at the first, so
-//! that a build reports all mistakes of a type at once.
+//! Each check yields errors instead of stopping at the first, so that a build
+//! reports all mistakes of a type at once.
 
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, Generics, Meta, Result, Token};
 
-/// An error for each lifetime: what lies in a file outlives every borrow.
+/// Returns an error for each lifetime: a stored value outlives every borrow.
 pub(crate) fn of_lifetimes(generics: &Generics) -> impl Iterator<Item = Error> {
     generics.lifetimes().map(|parameter| {
         let lifetime = &parameter.lifetime;
@@ -21,11 +21,10 @@ pub(crate) fn of_lifetimes(generics: &Generics) -> impl Iterator<Item = Error> {
     })
 }
 
-/// An error for each `#[cfg]` on a field or variant: the file outlives the
-/// build.
+/// Returns an error for each `#[cfg]` on a field or variant: the file outlives the build.
 ///
 /// Such an attribute is also not evaluated yet when the macro sees it, so the
-/// macro could not tell which parts there are.
+/// macro could not tell which parts exist.
 pub(crate) fn of_cfg(attributes: &[Attribute]) -> impl Iterator<Item = Error> {
     let conditional = attributes.iter().filter(|x| is_cfg(&x.meta));
     conditional.map(|attribute| {
@@ -37,7 +36,7 @@ pub(crate) fn of_cfg(attributes: &[Attribute]) -> impl Iterator<Item = Error> {
     })
 }
 
-/// Whether this is `cfg`, or a `cfg_attr` that may become one.
+/// Returns whether this is `cfg`, or a `cfg_attr` that may become one.
 fn is_cfg(attribute: &Meta) -> bool {
     if attribute.path().is_ident("cfg") {
         return true;
@@ -48,7 +47,7 @@ fn is_cfg(attribute: &Meta) -> bool {
     parts.flatten().is_some_and(|parts| parts.iter().skip(1).any(is_cfg))
 }
 
-/// Success if there are no errors, otherwise one error that holds them all.
+/// Returns success if there are no errors, otherwise one error that holds them all.
 pub(crate) fn all(errors: impl Iterator<Item = Error>) -> Result<()> {
     let combined = errors.reduce(|mut all, error| {
         all.combine(error);

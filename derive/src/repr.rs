@@ -1,13 +1,13 @@
-//! `#[repr(…)]`: which ones fix a layout for good, and which one to add.
+//! `#[repr(…)]`: which ones fix a layout, and which one to add.
 
 use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Ident, Result};
 
-/// The integers that may stand for a C-like enum in a file.
+/// The integer types that can represent a C-like enum in a file.
 const ENUM_REPRS: [&str; 8] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"];
 
-/// The `repr` to add to a struct, if its own leaves the layout to the compiler.
+/// Returns the `repr` to add to a struct if its own leaves the layout to the compiler.
 pub(crate) fn missing_for_struct(attributes: &[Attribute]) -> Result<Option<Ident>> {
     let mut fixed = false;
     for_each_repr(attributes, |repr| {
@@ -29,8 +29,7 @@ pub(crate) fn missing_for_struct(attributes: &[Attribute]) -> Result<Option<Iden
     Ok((!fixed).then(|| Ident::new("C", Span::call_site())))
 }
 
-/// The integer that stands for a C-like enum, and whether the `repr` that says
-/// so must be added.
+/// Returns the integer type of a C-like enum, and whether its `repr` must be added.
 pub(crate) fn of_enum(attributes: &[Attribute]) -> Result<(Ident, bool)> {
     let mut own = None;
     for_each_repr(attributes, |repr| {
@@ -42,7 +41,7 @@ pub(crate) fn of_enum(attributes: &[Attribute]) -> Result<(Ident, bool)> {
                  `repr(u8)` to `repr(i64)`, or leave it out, and `#[persist]` adds `repr(u8)`",
             ));
         };
-        // Two of them are an error of the compiler's.
+        // The compiler reports two of them as an error.
         own = Some(integer.clone());
         Ok(())
     })?;
@@ -67,7 +66,7 @@ fn for_each_repr(
     Ok(())
 }
 
-/// Passes over the number in `align(8)`, which is the compiler's to read.
+/// Skips the number in `align(8)`, which the compiler reads.
 fn skip_argument(repr: &ParseNestedMeta<'_>) -> Result<()> {
     if repr.input.peek(syn::token::Paren) {
         let argument;

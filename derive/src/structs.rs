@@ -1,5 +1,5 @@
 //! `#[persist]` on a struct: a value is valid if each of its fields is, and
-//! has no padding if they lie side by side.
+//! has no padding if the fields lie next to each other.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -10,7 +10,7 @@ use crate::implementation::{Parts, emit, emitted_at, plain_name};
 use crate::options::Options;
 use crate::{field_type, refusal, repr};
 
-/// A field as the emitted code speaks of it.
+/// A field, as the emitted code refers to it.
 struct Field<'a> {
     member: Member,
     /// Its name in messages; the index for a tuple struct.
@@ -21,11 +21,11 @@ struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// The access from which flagstone learns the field's type, and in the second place
-    /// what that type says of itself.
+    /// Returns the access from which flagstone infers the field's type and, in a second use,
+    /// the properties of that type.
     ///
-    /// They stand at the type in the source, so that a type that is not `Persist` is one
-    /// error there, and not one for each use.
+    /// The tokens have the span of the type in the source, so a type that is not `Persist`
+    /// causes one error there, and not one for each use.
     fn get(&self) -> TokenStream {
         let (start, end) = ends(self.ty);
         let member = match &self.member {
@@ -40,14 +40,14 @@ impl Field<'_> {
         quote_spanned!(start=> (#get #member))
     }
 
-    /// What the field's type says of itself.
+    /// Returns the expression for the properties of the field's type.
     fn part(&self, options: &Options) -> TokenStream {
         let (span, _) = ends(self.ty);
         let (derived, get) = (options.derived(span), self.get());
         quote_spanned!(span=> #derived::part #get)
     }
 
-    /// How padding beside this field is written out.
+    /// Returns the syntax of explicit padding next to this field.
     fn pad(&self) -> &'static str {
         match self.member {
             Member::Named(_) => "_pad: [u8; N]",
@@ -56,14 +56,14 @@ impl Field<'_> {
     }
 }
 
-/// The first and the last place of a type in the source, for code that the macro wrote.
+/// Returns the first and the last span of a type in the source, for code that the macro wrote.
 fn ends(ty: &Type) -> (Span, Span) {
     let mut spans = ty.to_token_stream().into_iter().map(|token| token.span());
     let start = spans.next().unwrap_or_else(Span::call_site);
     (emitted_at(start), emitted_at(spans.last().unwrap_or(start)))
 }
 
-/// The struct with its implementation of `Persist`.
+/// Returns the struct with its implementation of `Persist`.
 pub(crate) fn expand(
     options: &Options,
     item: &DeriveInput,
@@ -102,7 +102,7 @@ fn fields(data: &DataStruct) -> Vec<Field<'_>> {
         .collect()
 }
 
-/// Refuses what the syntax shows to be wrong.
+/// Refuses mistakes that the syntax shows.
 fn refuse(item: &DeriveInput, data: &DataStruct, fields: &[Field<'_>]) -> Result<()> {
     let types = fields.iter().filter_map(|field| field_type::refusal(&field.name, field.ty));
     let conditions = data.fields.iter().flat_map(|field| refusal::of_cfg(&field.attrs));
@@ -115,7 +115,7 @@ fn refuse(item: &DeriveInput, data: &DataStruct, fields: &[Field<'_>]) -> Result
     refusal::all(lifetimes.chain(types).chain(conditions).chain(empty))
 }
 
-/// Statements that fail, at the field that is wrong, where P1 does not hold.
+/// Returns statements that fail, at the wrong field, where P1 does not hold.
 fn diagnosis(options: &Options, fields: &[Field<'_>]) -> TokenStream {
     let steps = fields.iter().map(|field| field_diagnosis(options, field));
     let end = end_diagnosis(options, fields);

@@ -1,28 +1,27 @@
-//! Checksums: of records and superblocks, and the sums of pages.
+//! Checksums of records and superblocks, and the sums of pages.
 //!
-//! The hash is XXH3 with 64 bits (crate `xxhash-rust`; the algorithm is
+//! The hash is 64-bit XXH3 (crate `xxhash-rust`; the algorithm is
 //! specified at <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>).
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::LINE_BYTES;
 
-/// Checksum of a superblock or of a text, without a seed.
+/// Returns the unseeded checksum of a superblock or of a text.
 pub(crate) fn plain(bytes: &[u8]) -> u64 {
     xxh3_64(bytes)
 }
 
-/// Checksum of a record, with its epoch as the seed, so that records of
-/// another epoch never check.
+/// Returns the checksum of a record. The epoch is the seed, so records of another epoch never
+/// match.
 pub(crate) fn of_record(epoch: u64, bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, epoch)
 }
 
-/// What one line adds to its page's sum; `line` counts from the heap's start.
+/// Returns the contribution of one line to its page's sum; `line` counts from the heap's start.
 ///
-/// A zero line adds 0, so that the sum of a page that was just taken into use
-/// is 0 without a pass over it. The line's number is the seed, so that two
-/// lines that change places are noticed.
+/// A zero line adds 0, so the sum of a freshly allocated page is 0 without a pass over it. The
+/// line's number is the seed, so swapping two lines changes the sum.
 pub(crate) fn of_line(line: u64, bytes: &[u8; LINE_BYTES as usize]) -> u64 {
     if is_zero(bytes) {
         return 0;
@@ -30,13 +29,13 @@ pub(crate) fn of_line(line: u64, bytes: &[u8; LINE_BYTES as usize]) -> u64 {
     xxh3_64_with_seed(bytes, line)
 }
 
-/// Sum over the lines of one page: their hashes, added modulo 2^64.
+/// Returns the sum of one page: the hashes of its lines, added modulo 2^64.
 pub(crate) fn of_page(first_line: u64, page: &[u8]) -> u64 {
     let (lines, _) = page.as_chunks::<{ LINE_BYTES as usize }>();
     (first_line..).zip(lines).fold(0, |sum, (line, bytes)| sum.wrapping_add(of_line(line, bytes)))
 }
 
-/// Whether all bytes of a line are 0.
+/// Returns whether all bytes of a line are 0.
 pub(crate) fn is_zero(bytes: &[u8; LINE_BYTES as usize]) -> bool {
     let (words, _) = bytes.as_chunks::<8>();
     words.iter().fold(0, |any, word| any | u64::from_ne_bytes(*word)) == 0

@@ -1,8 +1,8 @@
-//! The coordination page: what processes that share a store tell each other.
+//! The coordination page, through which the processes that share a store communicate.
 //!
-//! It means something only while one of them lives, and is made anew by the first one
-//! that opens the store: no byte of it has to survive anything. So it is in the
-//! machine's byte order, and changes from one version of flagstone to the next.
+//! It has a meaning only while one of them lives, and the first one that opens the store resets
+//! it: none of its bytes has to survive anything. So it uses the machine's byte order, and may
+//! change from one version of flagstone to the next.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
@@ -10,52 +10,52 @@ use zerocopy::FromZeros;
 
 use super::PAGE_BYTES;
 
-/// Processes that can share a store at one time.
+/// The number of processes that can share a store at one time.
 pub(crate) const SLOTS: usize = 64;
 
 /// The page, at [`COORDINATION_BYTES`](super::COORDINATION_BYTES) of the file.
 #[derive(FromZeros)]
 #[repr(C)]
 pub(crate) struct CoordinationPage {
-    /// One more than the slot of the process that is in its turn to write; 0 for none.
-    /// If its holder's lock is gone, that process died in its turn.
+    /// One more than the slot of the process that holds the write lock; 0 for none. If the
+    /// kernel's lock of that process is gone, it died while holding the write lock.
     pub(crate) lock_holder: AtomicU32,
-    /// Rung at the end of a turn.
+    /// Notified when the write lock is released.
     pub(crate) write_lock_event: Event,
-    /// Rung when there is more to see.
+    /// Notified when readers can see more.
     pub(crate) commit_event: Event,
-    /// Rung when a floor is announced.
+    /// Notified when a barrier is requested.
     pub(crate) barrier_event: Event,
-    /// Rung when a process has answered a floor.
+    /// Notified when a process has acknowledged a barrier.
     pub(crate) ack_event: Event,
     /// Not 0 if a write of any process failed.
     pub(crate) poisoned: AtomicU32,
-    /// How many turns there were: whoever had the last one knows the log's end.
+    /// Counts the holders of the write lock: the last one knows the log's end.
     pub(crate) turns: AtomicU64,
-    /// Readers see what lies before this log position.
+    /// Readers see everything before this log position.
     pub(crate) visible: AtomicU64,
-    /// The log before this position may be written over.
+    /// The log before this position may be overwritten.
     pub(crate) start: AtomicU64,
     /// A checkpoint is about to write pages that changed before this position.
     pub(crate) floor: AtomicU64,
-    /// How often a floor was announced.
+    /// Counts the requested barriers.
     pub(crate) barrier_seq: AtomicU64,
-    /// What the last turn left behind.
+    /// The end of the log, as the last holder of the write lock left it.
     pub(crate) end: LogEndWords,
     pub(crate) slots: [Slot; SLOTS],
 }
 
-/// Something to wait for, by futex.
+/// An event to wait for, by futex.
 #[derive(Default, FromZeros)]
 #[repr(C)]
 pub(crate) struct Event {
-    /// Changes when it is rung.
+    /// Changes with each notification.
     pub(crate) epoch: AtomicU32,
-    /// How many may wait; more than do, once one was killed that did.
+    /// The number of possible waiters; too high after a waiter was killed.
     pub(crate) waiting: AtomicU32,
 }
 
-/// The end of the log, as the process knew it that had the last turn.
+/// The end of the log, as the last holder of the write lock knew it.
 #[derive(Default, FromZeros)]
 #[repr(C)]
 pub(crate) struct LogEndWords {
@@ -63,29 +63,29 @@ pub(crate) struct LogEndWords {
     pub(crate) prev_checksum: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) heap_bytes: AtomicU64,
-    /// Where the last checkpoint was begun.
+    /// The position at which the last checkpoint began.
     pub(crate) checkpoint: AtomicU64,
-    /// The longest heaps since the last checkpoints, and whether one is on its way.
+    /// The longest heaps since the last checkpoints, and whether one is in progress.
     pub(crate) heap_ends: [AtomicU64; 3],
     pub(crate) is_checkpoint_pending: AtomicU64,
-    /// Number of the newest superblock.
+    /// The number of the newest superblock.
     pub(crate) generation: AtomicU64,
     /// Bytes of heap for which the file's length is durable.
     pub(crate) durable_room_bytes: AtomicU64,
 }
 
-/// What one process tells the others. It is in use while its process holds the lock of
-/// its number.
+/// The state that one process publishes to the others. The slot is in use while its process holds
+/// the lock with its number.
 #[derive(FromZeros)]
 #[repr(C)]
 pub(crate) struct Slot {
     /// For messages.
     pub(crate) process: AtomicU32,
-    /// Whether it waits for its turn to write.
+    /// Whether it waits for the write lock.
     pub(crate) wants_write_lock: AtomicU32,
-    /// The last floor that it answered: nothing of it needs the log before.
+    /// The position of the last barrier that it acknowledged: it needs no log before that.
     pub(crate) floor: AtomicU64,
-    /// The last question that it answered.
+    /// The last barrier that it acknowledged.
     pub(crate) barrier_acked: AtomicU64,
     /// The longest heap of its images.
     pub(crate) heap_bytes: AtomicU64,
@@ -102,7 +102,7 @@ const _: () = {
 };
 
 impl CoordinationPage {
-    /// Forgets all; only the first process does so, before there is another one.
+    /// Clears the page. Only the first process does so, before there is another one.
     pub(crate) fn reset(&self) {
         self.lock_holder.store(0, Relaxed);
         self.poisoned.store(0, Relaxed);
@@ -120,7 +120,7 @@ impl CoordinationPage {
 }
 
 impl Slot {
-    /// Begins with nothing answered.
+    /// Clears the slot for a process, which has acknowledged nothing yet.
     pub(crate) fn reset(&self, process: u32) {
         self.wants_write_lock.store(0, Relaxed);
         self.floor.store(0, Relaxed);

@@ -1,7 +1,7 @@
-//! The heap's own structs: header, page descriptors, registry, roots.
+//! The heap's metadata: header, page descriptors, registry, roots.
 //!
-//! They lie in the heap and change with transactions, through the log, like
-//! everything else in it.
+//! These structs lie in the heap. Like everything in it, they change in transactions, through the
+//! log.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -18,9 +18,9 @@ pub(crate) const CHUNK_PAGES: u64 = DESCRIPTOR_PAGES + 1;
 pub(crate) const HEAD_PAGES: u64 = CHUNK_PAGES + 2;
 /// Buckets of free runs by length.
 pub(crate) const BUCKETS: usize = 128;
-/// Slots that a slab has at most: the bits of a descriptor's bitmap.
+/// Maximum number of slots in a slab: the bits of a descriptor's bitmap.
 pub(crate) const MAX_SLOTS: u64 = 256;
-/// Largest object that goes into a slab.
+/// Size of the largest object that goes into a slab.
 pub(crate) const MAX_SLOT_BYTES: u64 = 2048;
 /// Slot sizes of small arrays: multiples of 16 that fill a page well.
 pub(crate) const ARRAY_CLASSES: [u16; 21] = [
@@ -29,31 +29,30 @@ pub(crate) const ARRAY_CLASSES: [u16; 21] = [
 ];
 /// Segments whose chunks one directory page names.
 pub(crate) const SEGMENTS_PER_DIRECTORY: u64 = PAGE_BYTES / 4;
-/// Directory pages that a heap has at most.
+/// Maximum number of directory pages in a heap.
 pub(crate) const DIRECTORY_PAGES: usize = 512;
-/// Pages that a heap has at most: 1 TiB.
+/// Maximum number of pages in a heap: 1 TiB.
 pub(crate) const MAX_PAGES: u64 =
     DIRECTORY_PAGES as u64 * SEGMENTS_PER_DIRECTORY * PAGES_PER_SEGMENT;
 
-/// Types that a store has at most, and roots.
+/// Maximum number of types in a store, and of roots.
 ///
-/// These limits are there so that whoever goes through what a file says of types
-/// and roots knows what it can cost.
+/// These limits bound the cost of reading what a file says about types and roots.
 pub(crate) const MAX_ENTRIES: u32 = 1 << 16;
-/// Bytes that the name of a root has at most, or of a type.
+/// Maximum length of the name of a root, or of a type.
 pub(crate) const MAX_NAME_BYTES: u64 = 4096;
-/// Bytes that the description of a type has at most.
+/// Maximum length of a type's description.
 pub(crate) const MAX_SCHEMA_BYTES: u64 = 1 << 20;
 
-/// Registry number of what belongs to flagstone itself.
+/// Registry number of flagstone's own allocations.
 pub(crate) const TYPE_SYSTEM: u32 = 0;
-/// Registry number of the first type of the user's.
+/// Registry number of the user's first type.
 pub(crate) const TYPE_FIRST_USER: u32 = 1;
 
-/// Registry number that no type has, as a store has fewer.
+/// Registry number that no type has, as a store has fewer types.
 pub(crate) const TYPE_NONE: u32 = u32::MAX;
 
-/// A run of pages that holds an array of flagstone's own.
+/// A run of pages that holds one of flagstone's own arrays.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct ArrayRef {
@@ -76,7 +75,7 @@ impl ArrayRef {
         }
     }
 
-    /// Bytes from the heap's start to the first element.
+    /// Returns the bytes from the heap's start to the first element.
     pub(crate) fn offset(&self) -> u64 {
         u64::from(self.page.get()) * PAGE_BYTES
     }
@@ -94,7 +93,7 @@ pub(crate) struct RegionRef {
     pub(crate) pages: U32,
 }
 
-/// Start of heap page 0.
+/// The start of heap page 0.
 #[derive(Clone, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct HeapHeader {
@@ -106,15 +105,14 @@ pub(crate) struct HeapHeader {
     pub(crate) registry: ArrayRef,
     /// [`RootEntry`]s, sorted by name.
     pub(crate) roots: ArrayRef,
-    /// Where the log is, and where it was or will be while it moves.
+    /// The log's region and, during a log move, its old or new region.
     pub(crate) log: [RegionRef; 2],
     reserved: [u8; 72],
-    /// Which buckets of free runs are not empty.
+    /// Bits of the nonempty buckets of free runs.
     pub(crate) bucket_mask: [U64; 2],
     /// First page of the first free run of each bucket; 0 for none.
     pub(crate) buckets: [U32; BUCKETS],
-    /// Pages that name, as `U32`s, the first page of each segment's chunk; 0 for
-    /// none.
+    /// Pages of `U32`s that name the first page of each segment's chunk; 0 for none.
     pub(crate) directory: [U32; DIRECTORY_PAGES],
 }
 
@@ -128,10 +126,10 @@ const _: () = {
     assert!(std::mem::offset_of!(HeapHeader, directory) == 656);
 };
 
-/// What a page is used for.
+/// The use of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageKind {
-    /// In no use; a free run's first and last page say its length.
+    /// Unused; a free run's first and last pages hold its length.
     Free,
     /// Slots of one type and size.
     Slab,
@@ -141,7 +139,7 @@ pub(crate) enum PageKind {
     RunBody,
     /// The header, and the descriptors of a chunk.
     Meta,
-    /// The sums of a chunk; it has none itself.
+    /// The sums of a chunk; this page itself has no sum.
     Sums,
     /// Part of a log region; images ignore it, and it has no sum.
     Log,
@@ -157,23 +155,23 @@ pub(crate) struct PageDescriptor {
     /// Of a free page: bit 0, first of its run; bit 1, last of its run.
     /// Of a slab: bit 0, its slots hold small arrays. Of a run: bit 0, it is one object.
     pub(crate) flags: u8,
-    /// Of a slab.
+    /// Of a slab: bytes of a slot.
     pub(crate) slot_bytes: U16,
     /// Slab and run: the type's number. Run body: the run's first page.
     pub(crate) owner: U32,
-    /// Of a slab: slots.
+    /// Of a slab: number of slots.
     pub(crate) slots: U16,
-    /// Of a slab: slots in use.
+    /// Of a slab: number of slots in use.
     pub(crate) used: U16,
-    /// Of a run's first page, and of a free run's first and last: its pages.
+    /// Of a run's first page, and of a free run's first and last: the run's number of pages.
     pub(crate) run_pages: U32,
-    /// Slab with room, free run: the next one in the list; 0 for none.
+    /// Slab with free slots, free run: the next one in the list; 0 for none.
     pub(crate) next: U32,
-    /// The one before.
+    /// The previous one in the list.
     pub(crate) prev: U32,
     /// Of a run: bytes of the object or array.
     pub(crate) object_bytes: U64,
-    /// Of a slab: which slots are in use.
+    /// Of a slab: bits of the slots in use.
     pub(crate) bitmap: [U64; 4],
 }
 
@@ -193,7 +191,7 @@ pub(crate) const FREE_FIRST: u8 = 1;
 pub(crate) const FREE_LAST: u8 = 2;
 /// Flag of a slab: small arrays.
 pub(crate) const SLAB_ARRAYS: u8 = 1;
-/// Flag of a run: one object, and no array, which could have one element.
+/// Flag of a run: a single object, not an array (which could have one element).
 pub(crate) const RUN_OBJECT: u8 = 1;
 
 impl PageDescriptor {
@@ -201,7 +199,7 @@ impl PageDescriptor {
         Self { kind: Self::code(kind), ..Self::default() }
     }
 
-    /// The kind, or `None` for a number that no kind has.
+    /// Returns the kind, or `None` for a number that no kind has.
     pub(crate) fn kind(&self) -> Option<PageKind> {
         Some(match self.kind {
             0 => PageKind::Free,
@@ -215,7 +213,7 @@ impl PageDescriptor {
         })
     }
 
-    /// The number of an unknown kind, for messages.
+    /// Returns the number of an unknown kind, for messages.
     pub(crate) fn kind_code(&self) -> u8 {
         self.kind
     }
@@ -232,7 +230,7 @@ impl PageDescriptor {
         }
     }
 
-    /// Whether slot `slot` is in use; false past the bitmap.
+    /// Returns whether slot `slot` is in use; false past the bitmap.
     pub(crate) fn slot_used(&self, slot: u64) -> bool {
         let word = self.bitmap.get((slot / 64) as usize);
         word.is_some_and(|word| word.get() >> (slot % 64) & 1 == 1)
@@ -246,7 +244,7 @@ impl PageDescriptor {
         word.set(if used { word.get() | bit } else { word.get() & !bit });
     }
 
-    /// The lowest slot below `slots` that is not in use.
+    /// Returns the lowest slot below `slots` that is not in use.
     pub(crate) fn free_slot(&self) -> Option<u64> {
         let words = (0..).zip(&self.bitmap);
         let mut free = words.filter(|(_, word)| word.get() != u64::MAX);
@@ -266,26 +264,26 @@ impl PageDescriptor {
 pub(crate) struct TypeEntry {
     /// Checksum of the schema's text.
     pub(crate) sum: U64,
-    /// Where the schema's text lies in the heap.
+    /// Offset of the schema's text in the heap.
     pub(crate) schema_offset: U64,
     pub(crate) schema_bytes: U32,
     pub(crate) size_bytes: U32,
     pub(crate) align_bytes: U32,
-    /// First slab of single objects with room; 0 for none.
+    /// First slab of single objects with free slots; 0 for none.
     pub(crate) objects: U32,
-    /// For each of `ARRAY_CLASSES`, the first slab of small arrays with room.
+    /// For each of `ARRAY_CLASSES`, the first slab of small arrays with free slots.
     pub(crate) arrays: [U32; ARRAY_CLASSES.len()],
     reserved: [u8; 12],
 }
 
-/// `count` of a root that is one object and no slice.
+/// The `count` of a root that is a single object and not a slice.
 pub(crate) const ROOT_SINGLE: u64 = u64::MAX;
 
 /// A named root.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct RootEntry {
-    /// Where the name lies in the heap.
+    /// Offset of the name in the heap.
     pub(crate) name_offset: U64,
     pub(crate) name_bytes: U32,
     /// The type's registry number.
@@ -297,14 +295,14 @@ pub(crate) struct RootEntry {
 }
 
 impl TypeEntry {
-    /// Whether bits are set that this version leaves zero.
+    /// Returns whether bits are set that this version leaves zero.
     pub(crate) fn has_unknown_bits(&self) -> bool {
         self.reserved != [0; 12]
     }
 }
 
 impl HeapHeader {
-    /// Whether bits are set that this version leaves zero.
+    /// Returns whether bits are set that this version leaves zero.
     pub(crate) fn has_unknown_bits(&self) -> bool {
         let arrays = [self.registry.reserved, self.roots.reserved];
         self.reserved != [0; 72] || arrays.iter().any(|reserved| reserved.get() != 0)
@@ -318,8 +316,8 @@ const _: () = {
     assert!(size_of::<RootEntry>() == 32);
 };
 
-/// The bucket of free runs of `pages` pages: one for each length up to 15, then
-/// four for each power of two.
+/// Returns the bucket of free runs of `pages` pages: one for each length up to 15, then four for
+/// each power of two.
 pub(crate) fn bucket_of(pages: u64) -> usize {
     if pages < 16 {
         return (pages.max(1) - 1) as usize;

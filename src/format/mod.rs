@@ -1,12 +1,12 @@
-//! The file's bytes: what FORMAT.md says, as types.
+//! The file's bytes, as FORMAT.md specifies them, as types.
 //!
 //! **Owns** every on-disk struct with its size and offsets (asserted at
 //! compile time), the constants of the layout, and the checksums. **Must not
-//! know** files, mappings or transactions: everything here works on bytes.
+//! know** files, mappings or transactions: this module works on bytes alone.
 //!
 //! Every multi-byte field is a zerocopy little-endian type of alignment 1, so
-//! any byte string of the right length can be looked at; whether it makes
-//! sense is checked where it is used.
+//! any byte string of the right length can be read as one. The code that uses a
+//! value checks whether it makes sense.
 
 pub(crate) mod checksum;
 pub(crate) mod coordination;
@@ -21,21 +21,21 @@ pub(crate) const LINE_BYTES: u64 = 64;
 /// Lines of a page; a page's changed lines are the bits of one `u64`.
 pub(crate) const LINES_PER_PAGE: u64 = PAGE_BYTES / LINE_BYTES;
 /// Bytes of a file before its heap: two superblocks, the coordination page and
-/// one page that is zero.
+/// one zero page.
 pub(crate) const HEAP_START_BYTES: u64 = 4 * PAGE_BYTES;
-/// Where the coordination page lies in the file.
+/// Offset of the coordination page in the file.
 pub(crate) const COORDINATION_BYTES: u64 = 2 * PAGE_BYTES;
-/// Version of this format. Another one is refused.
+/// Version of this format. Other versions are refused.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 const _: () = assert!(LINES_PER_PAGE == 64, "a page's lines are the bits of one u64");
 
-/// Bytes of heap that a file of `file_bytes` has room for: whole pages.
+/// Returns the bytes of heap that fit in a file of `file_bytes`: whole pages.
 pub(crate) fn heap_room_bytes(file_bytes: u64) -> u64 {
     file_bytes.saturating_sub(HEAP_START_BYTES) / PAGE_BYTES * PAGE_BYTES
 }
 
-/// Rounds up to a multiple of `unit`, or `None` past the end of the numbers.
+/// Rounds up to a multiple of `unit`, or returns `None` on overflow.
 pub(crate) fn round_up(value: u64, unit: u64) -> Option<u64> {
     value.checked_add(unit - 1).map(|x| x / unit * unit)
 }

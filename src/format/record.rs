@@ -1,8 +1,8 @@
 //! A record of the log: its header, and the words of its body.
 //!
-//! A body is a sequence of entries. A line entry is one word, the line's
-//! number from the heap's start shifted left by 8, with a mask of the changed
-//! 8-byte words in the low byte; the new words follow. A mask of 0 makes it a
+//! A body is a sequence of entries. A line entry starts with one word: the line's
+//! number from the heap's start, shifted left by 8, with a mask of the changed
+//! 8-byte words in the low byte. The new words follow. A mask of 0 makes it a
 //! page entry of two words: the first page, then a count and an operation.
 
 use zerocopy::little_endian::{U32, U64};
@@ -17,7 +17,7 @@ pub(crate) const HEADER_BYTES: u64 = 48;
 
 /// The body holds a transaction's changes.
 pub(crate) const KIND_COMMIT: u8 = 1;
-/// Nothing: the sequence goes on at the end of this record.
+/// The record holds nothing: the sequence continues at its end.
 pub(crate) const KIND_SKIP: u8 = 2;
 /// The body is a [`Spill`]: the changes lie elsewhere in the file.
 pub(crate) const KIND_SPILL: u8 = 3;
@@ -27,21 +27,21 @@ pub(crate) const OP_ZERO: u64 = 1;
 /// Page entry: these pages were written to the file as a whole.
 pub(crate) const OP_BULK: u64 = 2;
 
-/// What comes before a record's body.
+/// The header before a record's body.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct RecordHeader {
     pub(crate) magic: [u8; 3],
     pub(crate) kind: u8,
-    /// Length of the record with this header, a multiple of 8.
+    /// Length of the record including this header, a multiple of 8.
     pub(crate) len_bytes: U32,
     /// The log position at which the record begins.
     pub(crate) position: U64,
-    /// Over header (this field 0) and body, seeded by the epoch.
+    /// Checksum of header (with this field 0) and body, seeded by the epoch.
     pub(crate) checksum: U64,
-    /// The checksum of the record before.
+    /// The checksum of the previous record.
     pub(crate) prev_checksum: U64,
-    /// The log was durable up to here when the record was appended.
+    /// The position up to which the log was durable when the record was appended.
     pub(crate) durable: U64,
     /// Length of the heap after this record.
     pub(crate) heap_bytes: U64,
@@ -51,11 +51,11 @@ pub(crate) struct RecordHeader {
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub(crate) struct Spill {
-    /// Where the changes lie, from the heap's start; past its end.
+    /// Offset of the changes from the heap's start; past the heap's end.
     pub(crate) offset: U64,
-    /// How many bytes they are.
+    /// Length of the changes.
     pub(crate) len_bytes: U64,
-    /// Their checksum, seeded by the epoch.
+    /// Checksum of the changes, seeded by the epoch.
     pub(crate) checksum: U64,
 }
 
@@ -73,7 +73,7 @@ const _: () = {
 /// One entry of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry<'a> {
-    /// New words of a line; the bits of `mask` say which, `words` holds them.
+    /// New words of a line: the bits of `mask` select them, `words` holds them.
     Line { line: u64, mask: u8, words: &'a [[u8; 8]] },
     /// `count` pages from `page` on are zero.
     Zero { page: u64, count: u64 },
@@ -81,18 +81,17 @@ pub(crate) enum Entry<'a> {
     Bulk { page: u64, count: u64 },
 }
 
-/// Reads the entries of a body; ends with `Err` at the first one that is cut
-/// off or unknown.
+/// Reads the entries of a body. Ends with `Err` at the first one that is truncated or unknown.
 pub(crate) struct Entries<'a> {
     words: &'a [[u8; 8]],
 }
 
-/// A body that does not consist of whole, known entries.
+/// The error for a body that does not consist of whole, known entries.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct BadEntry;
 
 impl<'a> Entries<'a> {
-    /// `body` is cut at whole words; what is behind is padding.
+    /// Reads the whole words of `body`; the bytes after them are padding.
     pub(crate) fn new(body: &'a [u8]) -> Self {
         Self { words: body.as_chunks::<8>().0 }
     }
@@ -124,8 +123,8 @@ impl<'a> Iterator for Entries<'a> {
     type Item = Result<Entry<'a>, BadEntry>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // A word of 0 is padding behind the last entry: no entry begins with it,
-        // since page 0 is the heap's header and is never taken into use.
+        // A word of 0 is padding after the last entry. No entry begins with it, since page 0 is
+        // the heap's header and is never allocated.
         if self.words.first().is_none_or(|word| *word == [0; 8]) {
             return None;
         }
@@ -137,8 +136,8 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// Appends a line entry with the words in which `old` and `new` differ; returns
-/// whether there were any.
+/// Appends a line entry with the words in which `old` and `new` differ. Returns whether there were
+/// any.
 pub(crate) fn push_line(body: &mut Vec<u8>, line: u64, old: &[u8; 64], new: &[u8; 64]) -> bool {
     let (old, _) = old.as_chunks::<8>();
     let (new, _) = new.as_chunks::<8>();
@@ -159,7 +158,8 @@ pub(crate) fn push_pages(body: &mut Vec<u8>, page: u64, count: u64, operation: u
     body.extend_from_slice(&(count << 8 | operation).to_le_bytes());
 }
 
-/// Fills in magic and checksum of a record whose first bytes are for its header.
+/// Writes the header of a record, with magic and checksum, into its first bytes, which are reserved
+/// for it. Returns the checksum.
 pub(crate) fn seal(record: &mut [u8], mut header: RecordHeader, epoch: u64) -> u64 {
     header.magic = MAGIC;
     header.checksum = U64::new(0);
@@ -169,7 +169,7 @@ pub(crate) fn seal(record: &mut [u8], mut header: RecordHeader, epoch: u64) -> u
     sum
 }
 
-/// Whether a whole record's checksum is right for `epoch`.
+/// Returns whether a whole record's checksum is right for `epoch`.
 pub(crate) fn checks(record: &mut [u8], epoch: u64) -> bool {
     let mut stored = [0; 8];
     stored.copy_from_slice(&record[16..24]);

@@ -1,4 +1,4 @@
-//! The superblock: which log, from which position, and whose file.
+//! The superblock: identifies the store, and locates the log and its first position to replay.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -9,14 +9,14 @@ use super::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 
 /// First bytes of both superblocks.
 pub(crate) const MAGIC: [u8; 16] = *b"flagstone heap\r\n";
-/// First bytes of the coordination page while the file is being made.
+/// First bytes of the coordination page while the file is being created.
 pub(crate) const UNFINISHED: [u8; 16] = *b"flagstone begun\n";
-/// The two places of superblocks in the file.
+/// Offsets of the two superblocks in the file.
 pub(crate) const SLOT_OFFSETS_BYTES: [u64; 2] = [0, PAGE_BYTES];
-/// Flag: the store was closed in order and the log ends at `position`.
+/// Flag: the store was closed cleanly and the log ends at `position`.
 pub(crate) const FLAG_CLEAN: u32 = 1;
 
-/// Shortest and longest ring that any log has.
+/// Minimum and maximum length of a log's ring.
 pub(crate) const LOG_BYTES: std::ops::RangeInclusive<u64> = PAGE_BYTES * 8..=1 << 30;
 
 /// Reads as this number on a machine with the byte order that wrote the file.
@@ -49,7 +49,7 @@ pub(crate) struct Superblock {
     pub(crate) position: U64,
     /// Checksum of the record that ends at `position`.
     pub(crate) prev_checksum: U64,
-    /// Length of the heap at `position`: a hint, the heap's header rules.
+    /// Length of the heap at `position`: a hint, the heap's header is authoritative.
     pub(crate) heap_bytes: U64,
     reserved: [u8; 504 - 128],
     checksum: U64,
@@ -67,8 +67,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Superblock, checksum) == 504);
 };
 
-/// Whether a file that begins with `head` is one in which a store was being made, and nothing
-/// else ever was: it bears the mark, and its superblocks are at most torn ones of a new store.
+/// Returns whether a file that begins with `head` has only ever been an unfinished store: it bears
+/// the mark, and its superblocks are at most torn ones of a new store.
 pub(crate) fn is_half_made(head: &[u8]) -> bool {
     let begin = COORDINATION_BYTES as usize;
     let Some(behind) = head.get(begin..).and_then(|page| page.strip_prefix(&UNFINISHED)) else {
@@ -78,7 +78,7 @@ pub(crate) fn is_half_made(head: &[u8]) -> bool {
     behind.iter().all(|byte| *byte == 0) && slots.into_iter().all(may_be_of_new_store)
 }
 
-/// Whether a page may be what a power cut has left of a new store's superblock.
+/// Returns whether a page may be what a power cut has left of a new store's superblock.
 fn may_be_of_new_store(page: &[u8]) -> bool {
     let Ok((block, rest)) = Superblock::read_from_prefix(page) else { return false };
     let is_part = |found: &[u8], whole: &[u8]| {
@@ -91,7 +91,7 @@ fn may_be_of_new_store(page: &[u8]) -> bool {
         && rest.iter().chain(&block.reserved).all(|byte| *byte == 0)
 }
 
-/// Why a superblock cannot be used.
+/// The reason why a superblock cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unusable {
     #[error("no magic")]
@@ -108,7 +108,7 @@ pub(crate) enum Unusable {
     Nonsense(&'static str),
 }
 
-/// What a new store's superblocks say.
+/// The random values in a new store's superblocks.
 pub(crate) struct Identity {
     pub(crate) store_id: [u8; 16],
     pub(crate) hash_key: [u8; 16],
@@ -137,14 +137,14 @@ impl Superblock {
         }
     }
 
-    /// Whether nothing was ever written to the store: the first transaction has an epoch.
+    /// Returns whether the store was never written to: its first transaction sets an epoch.
     pub(crate) fn is_new(&self) -> bool {
         [self.epoch, self.log_base, self.position, self.prev_checksum]
             .iter()
             .all(|word| word.get() == 0)
     }
 
-    /// The bytes to write, checksum included, as one whole page.
+    /// Returns the bytes to write, including the checksum, as one whole page.
     pub(crate) fn to_page(&self) -> [u8; PAGE_BYTES as usize] {
         let mut page = [0; PAGE_BYTES as usize];
         page[..512].copy_from_slice(self.as_bytes());
@@ -152,17 +152,17 @@ impl Superblock {
         page
     }
 
-    /// Makes the checksum at the start of a page right.
+    /// Recomputes the checksum at the start of a page.
     pub(crate) fn seal(page: &mut [u8]) {
         let sum = checksum::plain(&page[..504]);
         page[504..512].copy_from_slice(&sum.to_le_bytes());
     }
 
-    /// Reads a superblock out of the start of its page.
+    /// Reads a superblock from the start of its page.
     ///
-    /// The version is judged before the checksum: a later format may lay out
-    /// everything behind it in another way. But where the checksum is wrong, one
-    /// superblock alone does not tell another version from damage.
+    /// The version is checked before the checksum, because a later format may lay out everything
+    /// after it differently. If the checksum is wrong, one superblock alone cannot tell another
+    /// version from damage.
     pub(crate) fn parse(page: &[u8]) -> Result<Self, Unusable> {
         let (block, _) = Self::read_from_prefix(page).map_err(|_| Unusable::Magic)?;
         if block.magic != MAGIC {
@@ -186,7 +186,7 @@ impl Superblock {
         self.flags.get() & FLAG_CLEAN != 0
     }
 
-    /// Whether bits are set that this version leaves zero.
+    /// Returns whether bits are set that this version leaves zero.
     pub(crate) fn has_unknown_bits(&self) -> bool {
         self.flags.get() & !FLAG_CLEAN != 0 || self.reserved != [0; 504 - 128]
     }
@@ -195,8 +195,8 @@ impl Superblock {
         (self.store_id, self.hash_key) == (other.store_id, other.hash_key)
     }
 
-    /// A checksum can be forged, so the numbers are checked as well: all sums
-    /// that later code forms of them stay within `u64`.
+    /// Checks the numbers too, since a checksum can be forged. All sums that later code forms
+    /// from them stay within `u64`.
     fn make_sense(&self) -> Result<(), Unusable> {
         let log_end = self.log_offset.get().checked_add(self.log_bytes.get());
         let limit = 1 << 62;
