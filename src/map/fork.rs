@@ -32,7 +32,7 @@ impl ForkGuard {
         })
     }
 
-    /// Returns the number that [`of`](Self::of) takes, to keep in an atomic.
+    /// Returns the number that `of` takes, to keep in an atomic.
     pub(super) fn number(self) -> u64 {
         self.0
     }

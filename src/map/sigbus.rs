@@ -14,13 +14,13 @@
 //!
 //! # Why the handler is sound
 //!
-//! It makes loads and stores of atomics and one system call, which may interrupt any code. An
-//! entry's range is one word, so its two halves always belong to the same range. The range is
-//! published before the mapping is first used, and removed after the last use, so a fault in the
-//! mapping finds it. A fault elsewhere finds no range around it: the kernel gives the address of
-//! a mapping to another one only after it was unmapped, and the range was removed before that. A
-//! forked child has the table but not the mappings; there, the fork guard of each entry names
-//! another process.
+//! To replace a page, it makes only atomic loads and stores and system calls, which are safe in
+//! code that may interrupt any other. An entry's range is one word, so its two halves always belong
+//! to the same range. The range is published before the mapping is first used, and removed after
+//! the last use, so a fault in the mapping finds it. A fault elsewhere finds no range around it:
+//! the kernel gives the address of a mapping to another one only after it was unmapped, and the
+//! range was removed before that. A forked child has the table but not the mappings; there, the
+//! fork guard of each entry names another process.
 
 use std::ffi::{c_int, c_void};
 use std::io;

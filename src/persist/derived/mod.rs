@@ -24,7 +24,7 @@
 //! `D4` Every lookup goes through `$crate`, to a function and not a method, and to an item
 //! of the trait, not of the type (`<Self as Persist>::…`).
 //! `D5` No ordinary name is bound: a constant of that name in the caller's scope
-//! would turn the binding into a pattern.
+//! would turn the binding into a constant pattern.
 //! `D6` An expression of the caller stands in a constant, so it cannot return from a
 //! function of the implementation. Each may be a macro that expands to something else
 //! at each mention.
