@@ -4,6 +4,7 @@
 //! [`ReadTx`] to use it, and [`persist`](macro@persist) to declare structs.
 
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("flagstone needs Linux: private pages are frozen with MADV_POPULATE_WRITE");
@@ -22,6 +23,7 @@ mod engine;
 mod error;
 mod format;
 #[cfg(feature = "harness")]
+#[cfg_attr(docsrs, doc(cfg(feature = "harness")))]
 pub mod harness;
 mod image;
 mod log;
@@ -29,6 +31,7 @@ mod map;
 mod mutation;
 pub mod persist;
 #[cfg(any(test, feature = "sim"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "sim")))]
 pub mod sim;
 mod store;
 mod sync;

@@ -146,3 +146,29 @@ fn files_have_a_head_and_one_subject() {
         assert!(is_list || lines <= MAX_LINES, "{}: {lines} lines", path.display());
     }
 }
+
+#[test]
+fn the_reading_trips_name_files_and_functions_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let lines = text.lines().count();
+    assert!(lines <= 150, "ARCHITECTURE.md is one page, and has {lines} lines");
+    let (_, rest) = text.split_once("\n## Four reading trips\n").expect("the reading trips");
+    let trips = rest.split("\n## ").next().unwrap_or_default();
+    let mut file: Option<(&str, String)> = None;
+    let mut functions = 0;
+    // Every second part lies between backticks: a file, or a function of the file before it.
+    for name in trips.split('`').skip(1).step_by(2) {
+        if name.starts_with("src/") && name.ends_with(".rs") {
+            let code = std::fs::read_to_string(root.join(name));
+            file = Some((name, code.unwrap_or_else(|error| panic!("{name}: {error}"))));
+            continue;
+        }
+        let Some((path, code)) = &file else { panic!("`{name}` follows no file") };
+        let is_it =
+            |rest: &str| rest.strip_prefix(name).is_some_and(|after| after.starts_with(['(', '<']));
+        assert!(code.split("fn ").skip(1).any(is_it), "{path} has no function `{name}`");
+        functions += 1;
+    }
+    assert!(functions >= 30, "{functions} functions: are these the reading trips?");
+}
