@@ -31,10 +31,7 @@ static ENDED: std::sync::Mutex<BTreeSet<u64>> = std::sync::Mutex::new(BTreeSet::
 
 thread_local! {
     /// Has no destructor, so that it stays accessible until the thread's very end.
-    static THREAD: Thread = const {
-        let (number, held) = (Cell::new(0), Cell::new(0));
-        Thread { number, held, is_watched: Cell::new(false), has_ended: Cell::new(false) }
-    };
+    static THREAD: Thread = const { Thread::new() };
     static LIFE: Life = const { Life };
 }
 
@@ -54,7 +51,8 @@ struct Life;
 
 impl Drop for Life {
     fn drop(&mut self) {
-        THREAD.with(|thread| {
+        // The checker of schedules runs destructors of its own for it.
+        let _ = THREAD.try_with(|thread| {
             thread.has_ended.set(true);
             if thread.held.get() > 0 {
                 ended().insert(thread.number());
@@ -64,6 +62,11 @@ impl Drop for Life {
 }
 
 impl Thread {
+    const fn new() -> Self {
+        let (number, held) = (Cell::new(0), Cell::new(0));
+        Self { number, held, is_watched: Cell::new(false), has_ended: Cell::new(false) }
+    }
+
     #[inline]
     fn number(&self) -> u64 {
         match self.number.get() {
