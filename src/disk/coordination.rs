@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, flock, off_t};
 
-use super::system::uninterrupted;
+use super::retry::uninterrupted;
 use crate::format::coordination::{CoordinationPage, SLOTS};
 use crate::map::{CoordinationMap, ForkGuard};
 

@@ -13,16 +13,11 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, rename
 use rustix::io::Errno;
 
 use super::draft::{self, Draft};
-use super::file::{FileDisk, io_error, read_and_write};
+use super::file::{FileDisk, read_and_write};
+use super::file_system::folder_of;
 use super::lock::LockedFile;
-use super::system::uninterrupted;
-use crate::error::{ErrorKind, Result};
-
-/// Returns the folder of `path`.
-pub(super) fn folder_of(path: &Path) -> &Path {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder.unwrap_or(Path::new("."))
-}
+use super::retry::uninterrupted;
+use crate::error::{ErrorKind, Result, io_error};
 
 /// The folder of a file that is being created.
 struct Folder {
@@ -42,7 +37,7 @@ impl Folder {
             }
             Err(error) => {
                 let action = "open the folder that is to hold the file (is there one?)";
-                Err(io_error(action, path)(error).into())
+                Err(io_error(action, path)(error))
             }
         }
     }
@@ -100,7 +95,7 @@ pub(crate) fn create_file(path: &Path, fill: impl Fn(&FileDisk) -> io::Result<()
     if path.file_name().is_none() {
         let why = "the path has no file name; give the path of a file";
         let error = io::Error::new(io::ErrorKind::InvalidInput, why);
-        return Err(io_error("name a new file", path)(error).into());
+        return Err(io_error("name a new file", path)(error));
     }
     let folder = Folder::of(path)?;
     draft::remove_left(&folder.path);
@@ -117,7 +112,7 @@ pub(crate) fn create_file(path: &Path, fill: impl Fn(&FileDisk) -> io::Result<()
     match read_and_write().create_new(true).open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => expect_no_dead_link(path),
-        Err(error) => Err(io_error("create the file", path)(error).into()),
+        Err(error) => Err(io_error("create the file", path)(error)),
     }
 }
 
@@ -127,7 +122,7 @@ fn expect_no_dead_link(path: &Path) -> Result<()> {
         let why =
             "a symbolic link lies there that leads nowhere; give the path where it should lead";
         let error = io::Error::new(io::ErrorKind::AlreadyExists, why);
-        return Err(io_error("give the new file its name", path)(error).into());
+        return Err(io_error("give the new file its name", path)(error));
     }
     Ok(())
 }

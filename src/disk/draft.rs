@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::file::{io_error, read_and_write};
+use super::file::read_and_write;
 use super::lock::LockedFile;
-use super::system::{FileId, uninterrupted};
-use crate::error::{ErrorKind, Result};
+use super::retry::uninterrupted;
+use super::system::FileId;
+use crate::error::{ErrorKind, Result, io_error};
 use crate::format::PAGE_BYTES;
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 

@@ -9,9 +9,10 @@ use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
 
 use super::lock::LockedFile;
-use super::system::{FileId, allocate, length_of, settled_length_of, uninterrupted};
+use super::retry::uninterrupted;
+use super::system::{FileId, allocate, length_of, settled_length_of, write_zeros};
 use super::{Disk, LogRegion, holes};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, io_error};
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 use crate::map::{LogMap, PrivateMap};
 
@@ -32,13 +33,6 @@ pub(super) enum Opened<T> {
     Nothing,
     /// By now the path names another file, or none.
     Replaced,
-}
-
-pub(super) fn io_error<'a>(
-    action: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> ErrorKind + 'a {
-    move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
 }
 
 /// Opens the store's file at `path` and locks it. Returns `None` if there is no file.
@@ -114,7 +108,7 @@ pub(super) fn open_locked(
     let file = match options.open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Replaced),
-        Err(error) => return Err(io_error(action, path)(error).into()),
+        Err(error) => return Err(io_error(action, path)(error)),
     };
     refuse_special(path, uninterrupted(|| file.metadata()).map_err(look)?.file_type())?;
     let file = lock(file, path)?;
@@ -154,7 +148,7 @@ fn open_again(action: &'static str, first: &File, path: &Path) -> Result<Option<
     let again = match read_and_write().open(path) {
         Ok(again) => again,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error(action, path)(error).into()),
+        Err(error) => return Err(io_error(action, path)(error)),
     };
     let look = |file: &File| FileId::of(file).map_err(io_error("look at the file", path));
     Ok((look(first)? == look(&again)?).then_some(again))
@@ -262,17 +256,6 @@ impl Disk for FileDisk {
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         uninterrupted(|| PrivateMap::of_file(&self.heap, len_bytes))
     }
-}
-
-pub(super) fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
-    let zeros = [0; 64 * 1024];
-    let mut at = from;
-    while at < to {
-        let len = (to - at).min(zeros.len() as u64);
-        file.write_all_at(&zeros[..len as usize], at)?;
-        at += len;
-    }
-    Ok(())
 }
 
 /// Returns whether the file system is known to overwrite blocks in place, so that stores to a

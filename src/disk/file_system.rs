@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::system::uninterrupted;
-use crate::error::{ErrorKind, Result};
+use super::retry::uninterrupted;
+use crate::error::{ErrorKind, Result, io_error};
+
+const LOOKING: &str = "look at the file system";
 
 /// A file system type, by its magic number from `statfs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,23 +96,25 @@ impl FileSystem {
     }
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> ErrorKind + '_ {
-    |source| ErrorKind::Io { action: "look at the file system", path: path.to_path_buf(), source }
-}
-
 /// Refuses a file unless it is known that no other machine can have it open.
 pub(crate) fn expect_one_machine(file: &File, path: &Path) -> Result<()> {
-    FileSystem::of(file).map_err(failed(path))?.expect_one_machine(path)
+    FileSystem::of(file).map_err(io_error(LOOKING, path))?.expect_one_machine(path)
 }
 
 /// Does the same for a file that does not exist yet.
 pub(crate) fn expect_folder_of_one_machine(path: &Path) -> Result<()> {
-    match FileSystem::at(super::create_file::folder_of(path)) {
+    match FileSystem::at(folder_of(path)) {
         Ok(found) => found.expect_one_machine(path),
         // Creating the file will report it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(path)(error).into()),
+        Err(error) => Err(io_error(LOOKING, path)(error)),
     }
+}
+
+/// Returns the folder of `path`.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
 use rustix::io::Errno;
 
-use super::file::write_zeros;
+use super::system::write_zeros;
 
 /// Returns the file system's type, as in `statfs`.
 pub(super) fn kind(file: &File) -> io::Result<i64> {

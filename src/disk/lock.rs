@@ -8,9 +8,8 @@ use std::path::Path;
 use fs2::FileExt;
 
 use super::coordination::{Mode, lock_mode, unlock_all};
-use super::file::io_error;
-use super::system::uninterrupted;
-use crate::error::{ErrorKind, Result};
+use super::retry::uninterrupted;
+use crate::error::{ErrorKind, Result, io_error};
 
 /// A file and its lock, which is advisory and belongs to the file, not to its name.
 pub(super) struct LockedFile {
@@ -49,7 +48,7 @@ impl LockedFile {
             Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
                 Err(ErrorKind::Locked { path: path.to_path_buf() }.into())
             }
-            Err(error) => Err(io_error("lock the file", path)(error).into()),
+            Err(error) => Err(io_error("lock the file", path)(error)),
         }
     }
 }

@@ -29,6 +29,7 @@ mod lock;
 mod memory;
 mod mirror;
 mod read_only;
+mod retry;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 mod system;
@@ -42,7 +43,7 @@ pub(crate) use file_system::{expect_folder_of_one_machine, expect_one_machine};
 pub use memory::MemoryDisk;
 pub(crate) use mirror::Mirror;
 pub(crate) use read_only::open_to_read;
-pub(crate) use system::uninterrupted;
+pub(crate) use retry::uninterrupted;
 
 /// Returns the name that messages use for a store without a file.
 pub(crate) fn in_memory() -> &'static Path {

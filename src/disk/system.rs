@@ -1,9 +1,9 @@
-//! System calls with the retries they need: repeated when a signal interrupts them, and asked
-//! again where the kernel may have cached a stale answer.
+//! What the system knows of a file: its identity, its length where the kernel may have cached a
+//! stale one, its space.
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FallocateFlags, StatxFlags, statx};
 use rustix::io::Errno;
 
 use super::file_system::FileSystem;
+use super::retry::uninterrupted;
 
 /// The least to allocate at a time after a signal has interrupted the allocation.
 const LEAST_PIECE_BYTES: u64 = 64 * 1024;
@@ -24,18 +25,6 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
 ];
-
-/// Repeats a call until no signal interrupts it.
-pub(crate) fn uninterrupted<T, E: Into<io::Error>>(
-    mut call: impl FnMut() -> Result<T, E>,
-) -> io::Result<T> {
-    loop {
-        match call().map_err(Into::into) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
-}
 
 /// The identity of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +94,18 @@ pub(super) fn allocate(file: &File, from: u64, to: u64) -> Result<(), Errno> {
             Err(Errno::INTR) => piece_bytes = (piece_bytes / 2).max(LEAST_PIECE_BYTES),
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+/// Writes zeros to `from..to`.
+pub(super) fn write_zeros(file: &File, from: u64, to: u64) -> io::Result<()> {
+    let zeros = [0; 64 * 1024];
+    let mut at = from;
+    while at < to {
+        let len = (to - at).min(zeros.len() as u64);
+        file.write_all_at(&zeros[..len as usize], at)?;
+        at += len;
     }
     Ok(())
 }

@@ -16,12 +16,12 @@ use zerocopy::little_endian::U64;
 
 use super::checkpoint::point_to;
 use super::format_store::clear_mark;
-use super::recovery::{self, Newest, OnDamage, Recovered, io_error, open_ring};
+use super::recovery::{self, Newest, OnDamage, Recovered, open_ring};
 use super::{
     Access, Checkpointer, Core, EndOfLog, LogState, ReplayHorizon, Settings, Writer, lock,
 };
 use crate::disk::{Disk, FileSize};
-use crate::error::Result;
+use crate::error::{Result, io_error};
 use crate::format::PAGE_BYTES;
 use crate::format::coordination::Event;
 use crate::format::superblock::Superblock;
@@ -52,7 +52,7 @@ impl Core {
             settings.mutation,
         )?;
         let growth = FileSize::new(disk, path)
-            .map_err(|source| io_error(path, "look at the file's length", source))?;
+            .map_err(|source| io_error("look at the file's length", path)(source))?;
         Self::assemble(recovered, Arc::new(growth), path, settings)
     }
 
@@ -90,7 +90,7 @@ impl Core {
         let from = Checkpointed::of(block);
         let image = open_image(&*disk, from, settings.image_traits(block))?;
         let ring = open_ring(&*disk, block, settings.mutation);
-        let ring = Arc::new(ring.map_err(|error| io_error(path, "map the log", error))?);
+        let ring = Arc::new(ring.map_err(|error| io_error("map the log", path)(error))?);
         let (position, prev_checksum) = (from.position, block.prev_checksum.get());
         let end = EndOfLog { position, prev_checksum, heap_bytes: from.heap_bytes };
         let source = LogSource { ring, disk };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::EndOfLog;
 use crate::disk::Disk;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, io_error};
 use crate::format::heap::{PageKind, RegionRef};
 use crate::format::superblock::{MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_half_made};
 use crate::format::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
@@ -72,7 +72,7 @@ impl Recovered {
         on_damage: OnDamage,
         mutation: ActiveMutation,
     ) -> Result<Self> {
-        let failed = |action| move |source| io_error(path, action, source);
+        let failed = |action| move |source| io_error(action, path)(source);
         let newest = choose(&*disk, path, mutation)?;
         if !newest.block.is_clean() {
             // Before any of the file is mapped.
@@ -188,7 +188,7 @@ pub(crate) fn expect_store(disk: &dyn Disk, path: &Path, mutation: ActiveMutatio
 
 fn settled_len_bytes(disk: &dyn Disk, path: &Path, wanted_bytes: u64) -> Result<u64> {
     let length = disk.settled_len_bytes(wanted_bytes);
-    length.map_err(|error| io_error(path, "look at the file's length", error))
+    length.map_err(|error| io_error("look at the file's length", path)(error))
 }
 
 /// Performs step 1: returns the newest usable superblock and the slot to write first.
@@ -241,7 +241,7 @@ pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
     }
     let len = file_bytes.min(HEAP_START_BYTES);
     let mut head = vec![0; len as usize];
-    disk.read_at(0, &mut head).map_err(|source| io_error(path, "read the superblocks", source))?;
+    disk.read_at(0, &mut head).map_err(|source| io_error("read the superblocks", path)(source))?;
     if len == HEAP_START_BYTES {
         return Ok(head);
     }
@@ -279,12 +279,4 @@ fn not_a_store(path: &Path, head: &[u8]) -> ErrorKind {
     let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let found = text(&head[..head.len().min(MAGIC.len())]);
     ErrorKind::NotAStore { path: path.to_path_buf(), expected: text(&MAGIC), found }
-}
-
-pub(super) fn io_error(
-    path: &Path,
-    action: &'static str,
-    source: std::io::Error,
-) -> crate::error::Error {
-    ErrorKind::Io { action, path: path.to_path_buf(), source }.into()
 }

@@ -10,6 +10,8 @@ mod damage;
 mod kind;
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 pub use kind::ErrorKind;
 
@@ -59,4 +61,9 @@ fn near(nearest: &[String], roots: u64) -> String {
         [] if roots == 0 => "the store has no roots".to_string(),
         _ => format!("of the store's {roots} root(s), the nearest are {nearest:?}"),
     }
+}
+
+/// Returns a function that turns the system's answer to `action` on `path` into an error.
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }.into()
 }

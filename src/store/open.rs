@@ -15,7 +15,7 @@ use crate::disk::{
     open_file, open_shared, open_to_read,
 };
 use crate::engine::{Access, Settings, create, create_in_place, expect_store};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, io_error};
 use crate::format::PAGE_BYTES;
 #[cfg(any(test, feature = "sim"))]
 use crate::format::superblock;
@@ -105,7 +105,7 @@ impl OpenOptions {
             }
         };
         let coordination =
-            open_coordination(meeting).map_err(failed("map the page of all processes", path))?;
+            open_coordination(meeting).map_err(io_error("map the page of all processes", path))?;
         self.start_shared(Arc::new(disk), coordination, path)
     }
 
@@ -155,7 +155,7 @@ impl OpenOptions {
     pub fn open_copy(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = path.as_ref();
         let mirror = Mirror::new(self.open_disk(path)?);
-        self.start(Arc::new(mirror.map_err(failed("copy the file into memory", path))?), path)
+        self.start(Arc::new(mirror.map_err(io_error("copy the file into memory", path))?), path)
     }
 
     /// Opens a private in-memory copy of the store at `path`: transactions, commits and snapshots
@@ -172,7 +172,7 @@ impl OpenOptions {
         expect_machine()?;
         let Some(file) = open_to_read(path)? else { return Err(no_such_file(path)) };
         expect_store(&file, path, self.mutation)?;
-        let copy = copy_of(&file).map_err(failed("copy the file into memory", path))?;
+        let copy = copy_of(&file).map_err(io_error("copy the file into memory", path))?;
         self.start(Arc::new(copy), path)
     }
 
@@ -240,11 +240,11 @@ impl OpenOptions {
         let disk: Arc<dyn Disk> = match cfg!(miri) {
             true => Arc::new(MemoryDisk::default()),
             false => {
-                Arc::new(anonymous(no_path).map_err(failed("make a file in memory", no_path))?)
+                Arc::new(anonymous(no_path).map_err(io_error("make a file in memory", no_path))?)
             }
         };
         create(&*disk, self.rounded_log_bytes()?, random()?)
-            .map_err(failed("make a store in memory", no_path))?;
+            .map_err(io_error("make a store in memory", no_path))?;
         self.start(disk, no_path)
     }
 
@@ -262,10 +262,6 @@ impl OpenOptions {
             source,
         })?)
     }
-}
-
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ErrorKind {
-    move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }
 }
 
 /// How long opening a shared store waits for a process that holds it exclusively.
@@ -287,7 +283,7 @@ fn no_such_file(path: &Path) -> crate::error::Error {
 
 fn comes_and_goes(path: &Path) -> crate::error::Error {
     let source = io::Error::other("another program makes and removes it, again and again");
-    failed("open the file", path)(source).into()
+    io_error("open the file", path)(source)
 }
 
 fn random() -> Result<[u64; 4]> {

@@ -11,9 +11,8 @@ use std::time::Instant;
 
 use super::{POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::{Coordination, Disk, FileSize, Lock};
-use crate::engine::recovery::io_error;
 use crate::engine::{Core, Settings, lock};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, io_error};
 use crate::format::coordination::SLOTS;
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 
@@ -27,7 +26,7 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         lock_door(&*coordination, path)?;
-        let failed = |error| io_error(path, "lock the file for several processes", error);
+        let failed = |error| io_error("lock the file for several processes", path)(error);
         match coordination.is_shared().map_err(failed)? {
             false => Self::open_first(disk, coordination, path, settings),
             true => Self::attach(disk, coordination, path, settings),
@@ -45,7 +44,7 @@ impl Core {
         // A copy of the file may have a hole there. On a full disk, a store through the mapping
         // would raise SIGBUS where a write returns an error.
         let written = core.disk.write_at(COORDINATION_BYTES, &[0; PAGE_BYTES as usize]);
-        written.map_err(|error| io_error(path, "write the page where processes meet", error))?;
+        written.map_err(|error| io_error("write the page where processes meet", path)(error))?;
         coordination.page().reset();
         let sharing = Sharing::new(coordination, 0);
         sharing.claim(path)?;
@@ -66,7 +65,7 @@ impl Core {
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        let failed = |error| io_error(path, "look at the file's length", error);
+        let failed = |error| io_error("look at the file's length", path)(error);
         let sharing = Sharing::claim_any(coordination, path)?;
         let growth = FileSize::new(Arc::clone(&disk), path).map_err(failed)?;
         let mut core = Self::attach_core(disk, Arc::new(growth), path, settings)?;
@@ -86,7 +85,7 @@ impl Core {
 /// Waits until no other process is opening or closing the store, and takes the attach lock.
 pub(super) fn lock_door(coordination: &dyn Coordination, path: &Path) -> Result<()> {
     let begun = Instant::now();
-    let failed = |error| io_error(path, "lock the file to open or close it", error);
+    let failed = |error| io_error("lock the file to open or close it", path)(error);
     while !coordination.try_lock(Lock::Attach).map_err(failed)? {
         if begun.elapsed() > 2 * TIMEOUT {
             return Err(ErrorKind::Locked { path: path.to_path_buf() }.into());
@@ -112,7 +111,7 @@ impl Sharing {
     /// Takes the slot if it is free; returns whether it was.
     fn claim(&self, path: &Path) -> Result<bool> {
         let taken = self.coordination.try_lock(Lock::Slot(self.slot));
-        let taken = taken.map_err(|error| io_error(path, "lock the file for a process", error))?;
+        let taken = taken.map_err(|error| io_error("lock the file for a process", path)(error))?;
         if taken {
             self.own().reset(std::process::id());
         }
