@@ -1,33 +1,33 @@
-//! Bitmap on a heap's bytes: a bit for each few of them.
+//! A sparse bitmap over a heap: one bit for every few bytes.
 //!
-//! **Owns** sparse bitmaps that find the next clear bit quickly however many
-//! set ones lie before it, so that ranges which overlap again and again are not
-//! gone through again and again. **Must not know** what is marked.
+//! **Owns** bitmaps that find the next clear bit quickly, however many set bits precede it, so
+//! ranges that overlap repeatedly are not scanned repeatedly. **Must not know** what the bits
+//! stand for.
 
-/// Bits of a part: three levels of words of 64, so that a full part is told by
-/// one word.
+/// Bits in a part: three levels of 64-bit words, so the single top word shows whether a part is
+/// full.
 const PART_BITS: u64 = 64 * 64 * 64;
 
-/// Bits that are clear at first; memory is taken where some are set.
+/// A bitmap, initially clear; allocates memory only for parts that have a set bit.
 pub(super) struct Bitmap {
     bytes_per_bit: u64,
     parts: Vec<Option<Box<Bits>>>,
-    /// Parts of which every bit is set.
+    /// Parts whose bits are all set.
     full: Bits,
 }
 
 impl Bitmap {
-    /// Bitmap for a heap of `heap_bytes`, one for each `bytes_per_bit` of it.
+    /// Returns a bitmap for a heap of `heap_bytes`, with one bit per `bytes_per_bit`.
     pub(super) fn new(heap_bytes: u64, bytes_per_bit: u64) -> Self {
         let parts = heap_bytes.div_ceil(bytes_per_bit).div_ceil(PART_BITS) as usize;
         Self { bytes_per_bit, parts: vec![None; parts], full: Bits::new(parts) }
     }
 
-    /// Bitmap each bit that has a byte of `[start, end)`.
+    /// Sets every bit that covers a byte of `[start, end)`.
     pub(super) fn set(&mut self, start: u64, end: u64) {
         for bit in start / self.bytes_per_bit..end.div_ceil(self.bytes_per_bit) {
             let (part, bit) = ((bit / PART_BITS) as usize, (bit % PART_BITS) as usize);
-            // The heap ends in the last part.
+            // The last part may end past the heap; beyond it there is nothing to set.
             let Some(bits) = self.parts.get_mut(part) else { return };
             let bits = bits.get_or_insert_with(|| Box::new(Bits::new(PART_BITS as usize)));
             bits.set(bit);
@@ -37,13 +37,13 @@ impl Bitmap {
         }
     }
 
-    /// Whether the bit of this byte is set.
+    /// Returns whether the bit of this byte is set.
     pub(super) fn is_set(&self, offset: u64) -> bool {
         self.next_clear(offset) > offset
     }
 
-    /// The first byte at or after `offset` whose bit is clear; past the heap's
-    /// end if there is none before.
+    /// Returns the first byte at or after `offset` whose bit is clear. The result lies past the
+    /// end of the heap if all bits up to the end are set.
     pub(super) fn next_clear(&self, offset: u64) -> u64 {
         let mut bit = offset / self.bytes_per_bit;
         while let Some(Some(bits)) = self.parts.get((bit / PART_BITS) as usize) {
@@ -59,11 +59,11 @@ impl Bitmap {
     }
 }
 
-/// A bitmap with bitmaps of its full words above it.
+/// Bits, with summary levels that say which words are full.
 #[derive(Clone)]
 struct Bits {
-    /// The bits first. Bit `i` of each further level says that word `i` of the
-    /// one below is full. The last level is one word.
+    /// Level 0 holds the bits. Bit `i` of each higher level says that word `i` of the level below
+    /// is full. The last level is one word.
     levels: Vec<Vec<u64>>,
 }
 
@@ -91,8 +91,8 @@ impl Bits {
         self.levels.last().is_some_and(|words| words.iter().all(|word| *word == u64::MAX))
     }
 
-    /// The first bit at or after `index` that is clear, or `None`; bits past
-    /// the length, in the last word, are clear.
+    /// Returns the first clear bit at or after `index`, or `None`. Bits of the last word past the
+    /// length are clear.
     fn next_clear(&self, mut index: usize) -> Option<usize> {
         let mut level = 0;
         loop {
@@ -144,7 +144,7 @@ mod tests {
         assert_eq!(bitmap.next_clear(8 * 10), 8 * 3 * PART_BITS + 8);
         bitmap.set(0, heap_bytes);
         assert!(bitmap.next_clear(0) >= heap_bytes);
-        // What lies past the heap's end has no mark.
+        // Bytes past the end of the heap have no bit.
         bitmap.set(heap_bytes, u64::MAX);
         assert_eq!(bitmap.next_clear(u64::MAX), u64::MAX);
     }

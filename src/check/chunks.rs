@@ -1,4 +1,4 @@
-//! The heap's header, and the chunks that describe its segments.
+//! Checks the heap header and the chunks that describe the heap's segments.
 
 use zerocopy::little_endian::U32;
 
@@ -13,22 +13,22 @@ use super::bitmap::Bitmap;
 use super::report::Report;
 use super::system_catalog::SystemAllocs;
 
-/// Which segments can be looked at.
+/// The segments that can be checked.
 pub(super) struct Chunks {
-    /// Pages of chunks, each of which describes one segment.
+    /// Pages of chunks; each chunk describes one segment.
     pages: Bitmap,
-    /// Segments whose chunk is missing, or that of another one.
+    /// Segments whose chunk is missing or belongs to another segment.
     missing: Vec<u64>,
     pub(super) segments: u64,
 }
 
 impl Chunks {
-    /// Whether a segment has a chunk of its own.
+    /// Returns whether a segment has its own chunk.
     pub(super) fn has(&self, segment: u64) -> bool {
         segment < self.segments && self.missing.binary_search(&segment).is_err()
     }
 
-    /// The pages that are described, in the heap and behind its end.
+    /// Returns the pages that have a descriptor, within the heap and past its end.
     pub(super) fn described(&self) -> impl Iterator<Item = u64> {
         let segments = (0..self.segments).filter(|segment| self.has(*segment));
         segments
@@ -36,13 +36,13 @@ impl Chunks {
             .flat_map(|first| first..first + PAGES_PER_SEGMENT)
     }
 
-    /// Whether a page belongs to a chunk.
+    /// Returns whether a page belongs to a chunk.
     pub(super) fn is_page(&self, page: u64) -> bool {
         self.pages.is_set(page * PAGE_BYTES)
     }
 }
 
-/// Looks at the header, and at which chunk describes which segment.
+/// Checks the header and the assignment of chunks to segments.
 pub(super) fn check(image: &Image, report: &mut Report, system: &mut SystemAllocs) -> Chunks {
     let pages = Bitmap::new(image.heap_bytes(), PAGE_BYTES);
     let mut chunks = Chunks { pages, missing: vec![], segments: 0 };
@@ -52,8 +52,8 @@ pub(super) fn check(image: &Image, report: &mut Report, system: &mut SystemAlloc
     check_header(image, report, header);
     let needed = image.heap_pages().div_ceil(PAGES_PER_SEGMENT);
     let found = u64::from(header.segments.get());
-    // Each has a chunk of its own in the heap, and what is looked at must not be longer than
-    // the heap because of one forged number.
+    // Each segment has its own chunk in the heap. Without this bound, one forged number would
+    // make the check run longer than the heap.
     let most = (MAX_PAGES / PAGES_PER_SEGMENT).min(image.heap_pages() / CHUNK_PAGES);
     if found < needed || found > most {
         report.find(4, format!("expected {needed} to {most} segments, found {found}"));
@@ -98,7 +98,7 @@ fn check_header(image: &Image, report: &mut Report, header: &HeapHeader) {
     }
 }
 
-/// Directory pages are those that are needed, and name no more chunks than there are.
+/// Checks that only the needed directory pages exist and that they name no extra chunks.
 fn check_directory(
     image: &Image,
     report: &mut Report,
@@ -124,11 +124,11 @@ fn check_directory(
     }
 }
 
-/// Takes the pages of a segment's chunk, which are nobody else's.
+/// Claims the pages of a segment's chunk, which no other segment may share.
 fn take_chunk(image: &Image, taken: &mut Bitmap, segment: u64) -> Result<(), String> {
     let offset = image.chunk_offset(segment).map_err(|error| error.to_string())?;
     let end = offset + CHUNK_PAGES * PAGE_BYTES;
-    // Descriptors of the chunk's own pages may be the chunk's.
+    // The chunk may hold the descriptors of its own pages.
     image.bytes("chunk", offset, CHUNK_PAGES * PAGE_BYTES).map_err(|error| error.to_string())?;
     if (0..CHUNK_PAGES).any(|page| taken.is_set(offset + page * PAGE_BYTES)) {
         return Err(format!("its chunk at {offset:#x} is that of another one"));
@@ -137,7 +137,7 @@ fn take_chunk(image: &Image, taken: &mut Bitmap, segment: u64) -> Result<(), Str
     Ok(())
 }
 
-/// Looks at whether the pages of chunks are described as that, and no others are.
+/// Checks that pages of chunks, and no other pages, are described as such.
 pub(super) fn expect_kind(report: &mut Report, chunks: &Chunks, page: u64, kind: PageKind) {
     let is_own = matches!(kind, PageKind::Meta | PageKind::Sums);
     if is_own != (page == 0 || chunks.is_page(page)) {

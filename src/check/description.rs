@@ -1,36 +1,35 @@
-//! The texts of the registry: a type's description, and what a type's name
-//! says.
+//! Parses the registry's texts: type descriptions and type names.
 //!
-//! **Owns** the grammar of FORMAT.md, "Types". **Must not know** what the names
-//! in a description stand for.
+//! **Owns** the grammar of FORMAT.md, "Types". **Must not know** what the names in a description
+//! stand for.
 
-/// Characters of a text from the file that go into a message.
+/// Maximum number of characters of a text from the file that a message quotes.
 const MAX_SHOWN: usize = 500;
 
 pub(super) type Reading<T> = Result<T, String>;
 
-/// The description of a type, as the registry has it.
+/// A type's description, as the registry stores it.
 #[derive(Default)]
 pub(super) struct TypeText {
     pub(super) size_bytes: u64,
     pub(super) align_bytes: u64,
-    /// Empty if it could not be read.
+    /// Empty if the text could not be read.
     pub(super) text: String,
 }
 
-/// What a type's name says.
+/// The meaning of a type name.
 pub(super) enum TypeRef<'a> {
-    /// Any bits, in so many bytes.
+    /// Any bit pattern, of this many bytes.
     Plain(u64),
     Bool,
     Link(&'a str),
     Slice(&'a str),
     Array(&'a str, u64),
-    /// A description of its own says it.
+    /// A type with its own description.
     Own(&'a str),
 }
 
-/// A text from the file, for messages.
+/// Returns a text from the file, shortened for messages.
 pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -42,13 +41,13 @@ pub(super) fn number(text: &str, what: &str) -> Reading<u64> {
     text.parse().map_err(|_| format!("expected {what}, found {:?}", shown(text)))
 }
 
-/// A description, cut into its parts.
+/// A description, split into its parts.
 #[derive(Clone, Copy)]
 pub(super) struct Described<'a> {
     pub(super) word: &'a str,
     pub(super) name: &'a str,
     pub(super) size_bytes: u64,
-    /// The other lines: fields of a struct, variants of an enum.
+    /// The remaining lines: fields of a struct, variants of an enum.
     lines: &'a str,
 }
 
@@ -103,7 +102,7 @@ impl<'a> Described<'a> {
         })
     }
 
-    /// The values of an enum's variants, sorted, as they lie in its bytes.
+    /// Returns the values of an enum's variants, as stored in its bytes, sorted.
     pub(super) fn variants(self) -> Reading<Vec<u128>> {
         if !matches!(self.size_bytes, 1 | 2 | 4 | 8 | 16) {
             return Err(format!("expected an integer's size, found {} bytes", self.size_bytes));
@@ -111,7 +110,7 @@ impl<'a> Described<'a> {
         let mask = u128::MAX >> (128 - 8 * self.size_bytes);
         let value = |line: &str| {
             let value = line.split_once(' ').map_or(line, |(value, _)| value);
-            // An `i128` or, of the largest integers, what does not fit into one.
+            // The largest `u128` values do not fit into an `i128`.
             let bits = value.parse::<i128>().map(|value| value as u128);
             let bits = bits.or_else(|_| value.parse::<u128>());
             let bits =
@@ -152,13 +151,13 @@ impl<'a> TypeRef<'a> {
     }
 }
 
-/// The parts of `[element; count]`, without the brackets.
+/// Splits `element; count`, given without the brackets.
 fn array(inside: &str) -> Option<(&str, &str)> {
     let is_count = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     inside.rsplit_once("; ").filter(|(_, count)| is_count(count))
 }
 
-/// Bytes of a number type.
+/// Returns the size of a number type in bytes.
 fn number_bytes(name: &str) -> Option<u64> {
     let plain = name.strip_suffix("le").or_else(|| name.strip_suffix("be")).unwrap_or(name);
     Some(match plain {

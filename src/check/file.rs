@@ -1,5 +1,5 @@
-//! A store's file, as it lies on the disk: it need not have been closed in
-//! order, and nothing is written.
+//! Checks a store's file on disk. The store need not have been closed cleanly, and the check
+//! writes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::mutation::ActiveMutation;
 use super::report::{Finding, Report, complaint};
 use super::{passes, superblocks};
 
-/// What is said where nothing more can be said.
+/// The end of a finding that stops the check.
 const REST: &str = "the rest of the store cannot be looked at";
 
-/// Looks at everything. An error says why that was not possible.
+/// Checks the whole file. Returns an error if the file could not be checked.
 pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
     let mut report = Report::default();
     match read_head(&*disk, path) {
@@ -57,8 +57,8 @@ pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
     }
 }
 
-/// The report with what keeps everything else from being looked at; or the error,
-/// if that is no damage.
+/// Returns the report with the damage that stops the check, or the error itself if it is not
+/// damage.
 fn damage(mut report: Report, error: Error) -> Result<Report> {
     if !error.kind().is_damage() {
         return Err(error);

@@ -1,8 +1,7 @@
-//! Hash tables: each shard's tags, counts and slots fit each other, and each entry
-//! is found by its key.
+//! Checks hash tables: each shard's tags, counts and slots must agree, and each entry must be
+//! reachable by its key.
 //!
-//! One shard is looked at in a step, and one entry: what lies in an entry may own
-//! tables, and so on as deep as it goes.
+//! One step checks one shard or one entry, because an entry may own further tables, to any depth.
 
 use std::hash::Hasher;
 
@@ -12,46 +11,47 @@ use super::layout::{BYTES_VALUE, IN_HEAP, bytes_at, word};
 use super::roles::{EntryShape, KeyPart, Role, TableShape};
 use super::walk::{Liveness, Place, Range, Walk, Work};
 
-/// Shards of a segment of the directory.
+/// Shards in one segment of the directory.
 const SEGMENT: u64 = 512;
-/// Slots whose tags are looked at together.
+/// Slots whose tags a lookup compares together.
 const GROUP: u64 = 16;
-/// Bytes behind the tags: two counts.
+/// Bytes after the tags: two counts.
 const COUNTS: u64 = 8;
-/// A slot that was never in use since the shard was made.
+/// The tag of a slot that has not been used since the shard was created.
 const EMPTY: u8 = 0;
-/// One whose entry was removed, or that is missing to a whole group.
+/// The tag of a slot whose entry was removed, or of padding that completes a group.
 const DELETED: u8 = 1;
 
-/// A table whose shards are still to be looked at.
+/// A table with shards that are still to be checked.
 pub(super) struct Shards {
     /// The table.
     place: Place,
     shape: TableShape,
     directory: u64,
-    /// How many there are, and which one is next.
+    /// The number of shards, and the index of the next one.
     count: u64,
     next: u64,
-    /// Where the shards of the segment lie that is being looked at.
+    /// The offset of the shards of the current segment.
     segment: u64,
-    /// Entries that the table says to have; `None` once a shard was damaged.
+    /// The number of entries that the table claims; `None` once a damaged shard was found.
     len: Option<u64>,
-    /// Entries of the shards so far.
+    /// Entries in the shards checked so far.
     live: u64,
 }
 
-/// A shard whose entries are still to be looked at.
+/// A shard with entries that are still to be checked.
 pub(super) struct Slots {
     entry: u32,
     tags: u64,
-    /// Offset and count of the slots of each part.
+    /// Offset of each part's slots, and their number.
     parts: [[u64; 2]; 3],
     capacity: u64,
     next: u64,
-    /// Groups that may still be looked at on the ways to entries. Almost all lie in
-    /// the first one or two; in a forged shard each could be the longest there is.
+    /// Groups that probe sequences may still visit. Nearly every entry lies in the first or
+    /// second group of its sequence; in a forged shard, each sequence could have the maximum
+    /// length.
     left_groups: u64,
-    /// Which shard it is, of how many.
+    /// The index of the shard, and the number of shards.
     shard: u64,
     shards: u64,
 }
@@ -120,7 +120,7 @@ impl<'a> Walk<'a> {
         self.pending.push(Work::Slots(Box::new(slots)));
     }
 
-    /// The shards of the next segment; those past the last one are zero.
+    /// Returns the offset of the next segment's shards. Slots past the last shard must be zero.
     fn own_segment(&mut self, shards: &Shards) -> Option<u64> {
         let Shards { shape, directory, count, next, .. } = *shards;
         let (segment, shard) = (shape.segment?, shape.shard?);
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
         Some(offset)
     }
 
-    /// Looks at a shard; entries in it, and what is still to be looked at.
+    /// Checks a shard; returns the number of its entries and the work that remains.
     fn own_shard(&mut self, shards: &Shards, at: u64) -> Option<(u64, Slots)> {
         let TableShape { shard, entry, .. } = shards.shape;
         let (shard, entry) = (shard?, entry?);
@@ -182,7 +182,8 @@ impl<'a> Walk<'a> {
         Some((live, slots))
     }
 
-    /// Holds the counts behind the tags against the tags; entries that they show.
+    /// Compares the counts after the tags with the tags; returns the number of entries that the
+    /// tags show.
     fn expect_counts(&mut self, place: Place, tags: &[u8], capacity: u64) -> u64 {
         let (slots, rest) = tags.split_at(capacity as usize);
         let padding = &rest[..rest.len() - COUNTS as usize];
@@ -219,7 +220,7 @@ impl<'a> Walk<'a> {
             _ => self.own_entry(&mut slots, place, bytes),
         };
         slots.next += 1;
-        // Behind what the entry owns, so that a long way takes no space.
+        // Pushed below what the entry owns, so a deep structure takes no extra space.
         self.pending.push(Work::Slots(slots));
         self.pending.extend(range.map(Work::Elements));
     }
@@ -239,7 +240,7 @@ impl<'a> Walk<'a> {
         Some(Range { start, end, stride, plan, owner, base, liveness: Liveness::Owned })
     }
 
-    /// Refuses an entry that its key does not lead to.
+    /// Reports an entry that a lookup of its key would not find.
     fn expect_way(
         &mut self,
         slots: &mut Slots,
@@ -274,7 +275,7 @@ impl<'a> Walk<'a> {
         Some(())
     }
 
-    /// The hash of a key; `None` if its bytes cannot be had.
+    /// Returns the hash of a key, or `None` if its bytes cannot be read.
     fn hash(&mut self, place: Place, key: &[KeyPart], entry: &[u8]) -> Option<u64> {
         let seed = u128::from_le_bytes(self.image.hash_key());
         let mut hasher = SipHasher13::new_with_keys(seed as u64, (seed >> 64) as u64);
@@ -303,7 +304,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The shard that a hash belongs into.
+/// Returns the shard that a hash belongs to.
 fn shard_of(hash: u64, shards: u64) -> u64 {
     let all = 1u64 << shards.ilog2().min(62);
     match hash % (2 * all) {
@@ -313,7 +314,7 @@ fn shard_of(hash: u64, shards: u64) -> u64 {
 }
 
 impl Slots {
-    /// Where a slot lies.
+    /// Returns the offset of a slot.
     fn offset(&self, slot: u64, stride: u64) -> u64 {
         let mut slot = slot;
         for [offset, count] in self.parts.into_iter().filter(|[offset, _]| *offset != 0) {

@@ -1,24 +1,23 @@
-//! What a value's bytes mean, by the registry's descriptions alone.
+//! Interprets a value's bytes, using only the registry's descriptions.
 //!
-//! **Owns** plans: where in a value links lie, and bytes that not every value can
-//! be. **Must not know** the program's types, nor where values lie.
+//! **Owns** plans: the positions of links in a value, and of bytes that have invalid bit
+//! patterns. **Must not know** the program's types, nor where values lie.
 //!
-//! A plan is as long as the description at most, whatever counts and sizes that
-//! gives: an array is its element's plan and a count. Going through one takes
-//! steps by the number of parts that the value's bytes have room for: fields do
-//! not overlap, parts that say nothing are left out, and a part with one piece only
-//! becomes part of what is around it.
+//! A plan is at most as long as the description, whatever counts and sizes the description
+//! claims: an array is stored as its element's plan and a count. Walking a plan takes as many
+//! steps as the value's bytes can hold parts: fields do not overlap, parts without information
+//! are dropped, and a part with a single piece is merged into the part around it.
 
 use std::collections::HashMap;
 
 use super::description::TypeText;
 use super::roles::{Collection, Role};
 
-/// Structs and arrays within each other that are followed.
+/// Maximum nesting depth of structs and arrays.
 pub(super) const MAX_LEVELS: usize = 128;
-/// Bytes of a value with the shape `bytes`.
+/// Size in bytes of a value with the shape `bytes`.
 pub(super) const BYTES_VALUE: u64 = 24;
-/// The last of them, of a string that lies elsewhere.
+/// The last byte of such a value if the string is stored elsewhere.
 pub(super) const IN_HEAP: u8 = 255;
 
 /// Types by number, with the parts of their values.
@@ -27,7 +26,7 @@ pub(super) struct Layouts {
     pub(super) types: Vec<Layout>,
     pub(super) plans: Vec<Plan>,
     pub(super) collections: Vec<Collection>,
-    /// What the types were read from, for the names of fields.
+    /// The source texts of the types, for the names of fields.
     pub(super) texts: Vec<TypeText>,
     pub(super) numbers: HashMap<String, usize>,
 }
@@ -38,20 +37,20 @@ pub(super) struct Layout {
     pub(super) name: String,
     pub(super) size_bytes: u64,
     pub(super) align_bytes: u64,
-    /// The plan of a value, if some part of it says something.
+    /// The plan of a value, if it has parts to check.
     pub(super) plan: Option<usize>,
-    /// What it is among flagstone's own types.
+    /// The type's role among flagstone's own types.
     pub(super) role: Role,
-    /// Of an enum, the values of its variants, sorted.
+    /// The sorted values of an enum's variants.
     pub(super) variants: Vec<u128>,
 }
 
 /// The parts of a value.
 pub(super) struct Plan {
     pub(super) pieces: Vec<Piece>,
-    /// Plans within each other, this one among them.
+    /// The nesting depth of plans, this one included.
     pub(super) levels: usize,
-    /// Whether a part is a link, or has one.
+    /// Whether a part is a link or contains one.
     pub(super) has_links: bool,
     /// Whether a part owns memory.
     pub(super) owns: bool,
@@ -59,7 +58,7 @@ pub(super) struct Plan {
 
 #[derive(Clone, Copy)]
 pub(super) struct Piece {
-    /// Bytes from the start of the plan's value.
+    /// The offset in bytes from the start of the plan's value.
     pub(super) offset: u64,
     pub(super) what: What,
 }
@@ -73,13 +72,13 @@ pub(super) enum What {
         element_bytes: u64,
     },
     Bool,
-    /// Of the type with this number.
+    /// An enum; the number is its type's.
     Enum(usize),
-    /// A string of bytes, or of UTF-8.
+    /// A string of bytes or of UTF-8.
     Bytes {
         is_text: bool,
     },
-    /// What owns arrays or nodes.
+    /// A collection, which owns arrays or nodes.
     Collection(usize),
     Repeat {
         plan: usize,
@@ -92,23 +91,23 @@ pub(super) enum What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) target: u64,
-    /// Bytes of what it says to lead to.
+    /// The length in bytes that the link claims for its target.
     pub(super) len_bytes: u64,
 }
 
 impl Layouts {
-    /// A type, if its description could be read that far.
+    /// Returns a type, if its description could be read far enough.
     pub(super) fn of(&self, number: u32) -> Option<&Layout> {
         self.types.get(number as usize).filter(|layout| layout.size_bytes != 0)
     }
 
-    /// Tells `part` each part of a value that says something, and how many bytes
-    /// lie before it; nothing of it is a `Repeat`.
+    /// Calls `part` for each part to check in a value, with its offset in bytes. Expands every
+    /// `Repeat`.
     pub(super) fn parts(&self, plan: usize, part: &mut impl FnMut(u64, What)) {
         self.parts_from(plan, 0, part);
     }
 
-    // Not deeper than `MAX_LEVELS`, because plans are not.
+    // Plans nest no deeper than `MAX_LEVELS`, so neither does this recursion.
     fn parts_from(&self, plan: usize, start: u64, part: &mut impl FnMut(u64, What)) {
         for piece in self.plans.get(plan).iter().flat_map(|plan| &plan.pieces) {
             let at = start + piece.offset;
@@ -125,14 +124,14 @@ impl Layouts {
 }
 
 impl What {
-    /// The link in a part of a value that consists of `bytes`.
+    /// Returns the link in this part of a value that consists of `bytes`.
     pub(super) fn link(self, bytes: &[u8], at: u64) -> Option<Found> {
         let [first, second] = [0, 8].map(|field| word(bytes, at + field));
         let (target, len_bytes) = match self {
             Self::Link { target_bytes } => (first, target_bytes),
             Self::Slice { element_bytes } => (first, second.saturating_mul(element_bytes)),
             Self::Bytes { .. } if bytes_at(bytes, at + BYTES_VALUE - 1) == Some([IN_HEAP]) => {
-                // Little-endian on every machine.
+                // Links are little-endian on every machine.
                 (u64::from_le(first), u64::from_le(second))
             }
             _ => return None,
@@ -140,7 +139,7 @@ impl What {
         (target != 0).then_some(Found { target, len_bytes })
     }
 
-    /// Whether it is a link, or may be one, or has one.
+    /// Returns whether the part is, may be or contains a link.
     pub(super) fn has_links(self, plans: &[Plan]) -> bool {
         match self {
             Self::Bool | Self::Enum(_) => false,
@@ -149,7 +148,7 @@ impl What {
         }
     }
 
-    /// Whether it owns memory, or may.
+    /// Returns whether the part owns or may own memory.
     pub(super) fn owns(self, plans: &[Plan]) -> bool {
         match self {
             Self::Bytes { .. } | Self::Collection(_) => true,
@@ -159,7 +158,7 @@ impl What {
     }
 }
 
-/// The word at `at`; 0 where there is none.
+/// Returns the word at `at`, or 0 past the end.
 pub(super) fn word(bytes: &[u8], at: u64) -> u64 {
     bytes_at(bytes, at).map_or(0, u64::from_ne_bytes)
 }

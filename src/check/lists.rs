@@ -1,4 +1,4 @@
-//! The allocator's lists: each names exactly the pages that belong to it.
+//! Checks the allocator's lists: each must name exactly the pages that belong to it.
 
 use std::collections::HashSet;
 
@@ -76,7 +76,7 @@ fn check_slab_lists(image: &Image, report: &mut Report, listed: &mut HashSet<u64
     }
 }
 
-/// Follows a list to its end; a page that was listed before ends it as well.
+/// Follows a list to its end. A page that was listed before also ends the list.
 fn walk(
     image: &Image,
     report: &mut Report,

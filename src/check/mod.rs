@@ -1,8 +1,8 @@
-//! Looking through a store for damage.
+//! Checks a store for damage.
 //!
-//! **Owns** the report, and the passes over a file and over an image of its heap that
-//! fill it. **Must not know** how damage is mended: it changes nothing. Every pass
-//! ends on any bytes: lists are followed no further than there are pages.
+//! **Owns** the report and the passes that fill it, over a file and over an image of its heap.
+//! **Must not know** how to repair damage: a check changes nothing. Every pass terminates on any
+//! bytes: it follows a list for at most as many steps as there are pages.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ pub(crate) use file::check as check_file;
 pub use reach::{Dangling, DanglingList, Unreachable, UnreachableList};
 pub use report::{Finding, Report};
 
-/// Looks at an open store: the pages before its heap, and its heap as `image` has it.
+/// Checks an open store: the pages before its heap, and the heap as `image` shows it.
 pub(crate) fn check_open(before_heap: &[u8], image: &Image) -> Report {
     let mut report = Report::default();
     superblocks::check(before_heap, &mut report);

@@ -1,11 +1,12 @@
-//! Vectors, deques and strings: what they own is there, whole, and nobody else's.
+//! Checks vectors, deques and strings: the memory they own must exist, be intact and have a
+//! single owner.
 
 use super::layout::{BYTES_VALUE, IN_HEAP, bytes_at, word};
 use super::roles::Owner;
 use super::walk::{Element, Liveness, Place, Range, Walk, Work};
 
 impl<'a> Walk<'a> {
-    /// Looks at a collection, `at` bytes into an element, and goes on to what it owns.
+    /// Checks a collection `at` bytes into an element, and queues what it owns.
     pub(super) fn own(&mut self, element: &Element<'a>, at: u64, index: usize) {
         let layouts = self.layouts;
         let Some(collection) = layouts.collections.get(index) else { return };
@@ -56,7 +57,7 @@ impl<'a> Walk<'a> {
         let Some(layout) = element.and_then(|number| self.layouts.of(number)) else { return };
         let stride = layout.size_bytes;
         let Some(bytes) = self.bytes(place, offset, slots.saturating_mul(stride)) else { return };
-        // Up to the last slot, and from the first one on.
+        // The deque wraps around: from its head to the last slot, then from the first slot.
         let behind = len.min(slots - head);
         let before = len - behind;
         for (from, to) in [(before, head), (head + behind, slots)] {
@@ -73,7 +74,7 @@ impl<'a> Walk<'a> {
         self.push_owned(element, offset + head * stride, behind);
     }
 
-    /// Goes on to `count` elements that a collection has in use.
+    /// Queues the `count` elements that a collection has in use.
     fn push_owned(&mut self, element: Option<u32>, start: u64, count: u64) {
         let Some(owner) = element else { return };
         let Some(layout) = self.layouts.of(owner) else { return };
@@ -84,7 +85,7 @@ impl<'a> Walk<'a> {
         self.pending.push(Work::Elements(range));
     }
 
-    /// Looks at a string of bytes, `at` bytes into an element.
+    /// Checks a string of bytes `at` bytes into an element.
     pub(super) fn own_bytes(&mut self, element: &Element<'a>, at: u64, is_text: bool) {
         let place = element.place.plus(at);
         let raw: [u8; BYTES_VALUE as usize] = bytes_at(element.bytes, at).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The pages: descriptors against each other, and sums against contents.
+//! Checks the pages: descriptors against each other, and checksums against contents.
 
 use zerocopy::little_endian::U64;
 
@@ -14,7 +14,7 @@ use super::layout::Layouts;
 use super::passes::PageFindings;
 use super::report::Report;
 
-/// Looks at each page that is described.
+/// Checks each page that has a descriptor.
 pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &mut PageFindings) {
     let end = image.heap_pages();
     let mut page = 0;
@@ -33,7 +33,7 @@ pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &
     }
 }
 
-/// Looks at the page, or the run that begins there; returns its length.
+/// Checks the page, or the run that begins there; returns its length.
 fn check_from(image: &Image, report: &mut Report, seen: &mut PageFindings, page: u64) -> u64 {
     let offset = page * PAGE_BYTES;
     let Some(found) = report.note(offset, image.descriptor(page)).copied() else {
@@ -59,7 +59,7 @@ fn check_from(image: &Image, report: &mut Report, seen: &mut PageFindings, page:
     }
 }
 
-/// Refuses fields that the kind has no use for.
+/// Reports fields that this kind of page does not use.
 fn expect_fields(report: &mut Report, page: u64, found: &PageDescriptor, used: PageDescriptor) {
     if *found != used {
         report.find(page * PAGE_BYTES, format!("expected {used:?} for its kind, found {found:?}"));
@@ -167,7 +167,8 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
     pages
 }
 
-/// Log pages lie in a region that the header names, and each page of that is one.
+/// Checks that log pages lie in a region that the header names, and that the region holds only
+/// log pages.
 fn check_log(image: &Image, report: &mut Report, page: u64) -> u64 {
     let Some(header) = report.note(0, image.header()) else {
         return 1;
@@ -210,7 +211,7 @@ fn check_sum(image: &Image, report: &mut Report, chunks: &Chunks, page: u64) {
     }
 }
 
-/// Descriptors and sums of pages past the heap's end are zero.
+/// Checks that descriptors and checksums of pages past the end of the heap are zero.
 fn check_past_end(image: &Image, report: &mut Report, page: u64) {
     let offset = page * PAGE_BYTES;
     let descriptor = image.descriptor(page).copied();
@@ -222,7 +223,7 @@ fn check_past_end(image: &Image, report: &mut Report, page: u64) {
     }
 }
 
-/// Looks at whether slabs and runs fit the types that they are of.
+/// Checks that slabs and runs fit their types.
 pub(super) fn check_slots(image: &Image, report: &mut Report, chunks: &Chunks, layouts: &Layouts) {
     for page in chunks.described().take_while(|page| *page < image.heap_pages()) {
         let Ok(found) = image.descriptor(page) else { continue };

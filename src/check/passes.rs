@@ -1,4 +1,4 @@
-//! The passes over a heap, from its pages to its objects.
+//! Runs the passes over a heap, from its pages to its objects.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::report::Report;
 use super::system_catalog::{SystemAllocs, check_roots, check_types};
 use super::{chunks, lists, pages, reach};
 
-/// What the passes over the pages saw, for the passes over the lists.
+/// What the page passes found, for the list passes.
 #[derive(Default)]
 pub(super) struct PageFindings {
     /// First pages of free runs.
@@ -17,7 +17,7 @@ pub(super) struct PageFindings {
     pub(super) open_slabs: HashSet<u64>,
 }
 
-/// Looks at everything in the heap.
+/// Checks the whole heap.
 pub(super) fn check(image: &Image, report: &mut Report) {
     report.pages = image.heap_pages();
     let (mut seen, mut system) = (PageFindings::default(), SystemAllocs::default());

@@ -1,4 +1,4 @@
-//! What a part of a value is called: `numbers[3].first`.
+//! Names the parts of a value: `numbers[3].first`.
 
 use std::cell::Cell;
 
@@ -6,12 +6,12 @@ use super::description::{Described, FieldLine, TypeRef, shown};
 use super::layout::{Layouts, MAX_LEVELS};
 use super::roles::is_collection;
 
-/// Bytes of descriptions that are read for the names in a report. A file can have
-/// long descriptions and ten thousand findings; where this is used up, a part is
-/// told by its offset alone.
+/// Maximum bytes of descriptions that a report reads to name fields. A file can have long
+/// descriptions and ten thousand findings; past this limit, a part is identified by its offset
+/// alone.
 const MAX_BYTES: usize = 64 << 20;
 
-/// What reading descriptions for names may still cost.
+/// The bytes of descriptions that may still be read for names.
 pub(super) struct WorkLimit(Cell<usize>);
 
 impl Default for WorkLimit {
@@ -28,8 +28,8 @@ impl WorkLimit {
 }
 
 impl Layouts {
-    /// What lies `at` bytes behind the start of a value of type `number`; empty if
-    /// that is the value itself.
+    /// Returns the path of the part at offset `at` in a value of type `number`; empty for the
+    /// value itself.
     pub(super) fn path(&self, number: u32, at: u64, budget: &WorkLimit) -> String {
         let mut path = String::new();
         let mut at = at;
@@ -55,13 +55,13 @@ impl Layouts {
     fn step<'a>(&'a self, name: &'a str, at: u64, budget: &WorkLimit) -> Option<Step<'a>> {
         match TypeRef::read(name).ok()? {
             TypeRef::Array(element, _) => {
-                // Arrays of arrays can have long names, which are read at each level.
+                // Arrays of arrays can have long names, which are read again at each level.
                 budget.spend(name.len())?;
                 let size = self.size(element, MAX_LEVELS)?.max(1);
                 let part = format!("[{}]", at / size);
                 Some(Step::Into { part, type_name: element, rest: at % size })
             }
-            // What such a value says is not in one field of it.
+            // A finding about such a value does not belong to any one of its fields.
             TypeRef::Own(name) if is_collection(name) => Some(Step::End),
             TypeRef::Own(name) => {
                 let text = self.texts.get(*self.numbers.get(name)?)?;
@@ -95,7 +95,7 @@ impl Layouts {
 }
 
 enum Step<'a> {
-    /// Into a field or an element, whose value begins `rest` bytes before.
+    /// A field or an element, whose value begins `rest` bytes before the part.
     Into { part: String, type_name: &'a str, rest: u64 },
     /// The value itself.
     End,

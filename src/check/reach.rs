@@ -1,7 +1,6 @@
-//! What no root reaches, and what links lead to that is gone.
+//! Finds allocations that no root reaches, and links whose target is gone.
 //!
-//! **Owns** the lists of both. **Must not know** how objects are gone through
-//! (`walk`).
+//! **Owns** the lists of both. **Must not know** how objects are walked (`walk`).
 
 use crate::catalog::root_entries;
 use crate::format::PAGE_BYTES;
@@ -14,7 +13,7 @@ use super::report::Report;
 use super::system_catalog::SystemAllocs;
 use super::walk::Walk;
 
-/// Entries that a list of a report has at most.
+/// Maximum number of entries in each list of a report.
 const MAX_LISTED: usize = 100;
 
 /// An allocation that no root reaches.
@@ -23,8 +22,8 @@ const MAX_LISTED: usize = 100;
 pub struct Unreachable {
     /// Offset from the start of the heap.
     pub offset: u64,
-    /// Its length in bytes. A small array's is that of its slot, which may be
-    /// more than was asked for: only the slot's length is stored.
+    /// Length in bytes. For a small array, the length of its slot, which may exceed the requested
+    /// length: only the slot's length is stored.
     pub len_bytes: u64,
     /// The name of its type, in brackets for an array.
     pub type_name: String,
@@ -44,27 +43,28 @@ impl std::fmt::Display for Unreachable {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct UnreachableList {
-    /// The first 100 of them.
+    /// The first 100 allocations.
     pub listed: Vec<Unreachable>,
-    /// How many there are.
+    /// The number of allocations.
     pub allocations: u64,
-    /// What they take, in bytes.
+    /// Their total length in bytes.
     pub len_bytes: u64,
 }
 
-/// A link that leads to no live allocation, or past the end of one.
+/// A link to no live allocation, or past the end of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dangling {
-    /// Where the link lies: offset from the start of the heap.
+    /// The position of the link: offset from the start of the heap.
     pub offset: u64,
-    /// The type of the value that has it.
+    /// The type of the value that contains the link.
     pub type_name: String,
-    /// Which part of that value it is, such as `next`; empty for all of it.
+    /// The part of that value that is the link, such as `next`; empty if the link is the whole
+    /// value.
     pub field: String,
-    /// Where it leads: likewise.
+    /// The target: offset from the start of the heap.
     pub target: u64,
-    /// What was found there.
+    /// What was found at the target.
     pub found: &'static str,
 }
 
@@ -79,18 +79,18 @@ impl std::fmt::Display for Dangling {
     }
 }
 
-/// The links that lead to no live allocation, or past the end of one.
+/// The links to no live allocation, or past the end of one.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DanglingList {
-    /// The first 100 that the walk met.
+    /// The first 100 links, in the order of the walk.
     pub listed: Vec<Dangling>,
-    /// How many there are.
+    /// The number of links.
     pub links: u64,
 }
 
 impl DanglingList {
-    /// Counts one, which `describe` tells of if it is listed.
+    /// Counts a link; calls `describe` only if the link is listed.
     pub(super) fn add(&mut self, describe: impl FnOnce() -> Dangling) {
         self.links += 1;
         if self.listed.len() < MAX_LISTED {
@@ -99,8 +99,8 @@ impl DanglingList {
     }
 }
 
-/// Walks from the roots, then lists what was not reached. What is flagstone's own is
-/// named by its own structures instead.
+/// Walks from the roots, then lists the allocations that were not reached. Flagstone's own
+/// allocations are named by its own structures instead.
 pub(super) fn check(
     image: &Image,
     report: &mut Report,
@@ -112,7 +112,7 @@ pub(super) fn check(
         return;
     };
     let mut walk = Walk::new(image, layouts, report);
-    // The pass over the roots has told where they end too early.
+    // The pass over the roots has already reported a list of roots that ends too early.
     for root in roots.map_while(Result::ok).filter(|root| root.offset.get() != 0) {
         let layout = layouts.of(root.type_number.get());
         let count = if root.count.get() == ROOT_SINGLE { 1 } else { root.count.get() };
@@ -137,7 +137,7 @@ pub(super) fn check(
     }
 }
 
-/// Tells `each` all live allocations.
+/// Calls `each` for every live allocation.
 fn each_allocation(image: &Image, chunks: &Chunks, mut each: impl FnMut(Allocation)) {
     for page in chunks.described().take_while(|page| *page < image.heap_pages()) {
         let Ok(descriptor) = image.descriptor(page) else {
@@ -150,7 +150,7 @@ fn each_allocation(image: &Image, chunks: &Chunks, mut each: impl FnMut(Allocati
         };
         let slots = PAGE_BYTES.checked_div(slot_bytes).unwrap_or(0).min(MAX_SLOTS);
         for slot in 0..slots {
-            // A free slot is none.
+            // A free slot is not an allocation.
             let Ok(found) = image.allocation(page * PAGE_BYTES + slot * slot_bytes) else {
                 continue;
             };

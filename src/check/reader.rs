@@ -1,4 +1,4 @@
-//! Reading descriptions (FORMAT.md, "Types") into plans.
+//! Turns descriptions (FORMAT.md, "Types") into plans.
 
 use std::collections::HashMap;
 
@@ -7,8 +7,8 @@ use super::layout::{BYTES_VALUE, Layout, Layouts, MAX_LEVELS, Piece, Plan, What}
 use super::roles::{Collection, KeyPart, Role, Shape};
 
 impl Layouts {
-    /// Reads all descriptions; entry 0 is flagstone's own. Tells `problem` the
-    /// numbers of types whose values are unknown, and why.
+    /// Reads all descriptions; entry 0 is flagstone's own. Calls `problem` with the number of
+    /// each type whose values cannot be interpreted, and the reason.
     pub(super) fn read(texts: Vec<TypeText>, mut problem: impl FnMut(usize, String)) -> Self {
         let mut reader = Reader::default();
         for (number, text) in texts.iter().enumerate() {
@@ -36,7 +36,7 @@ impl Layouts {
     }
 }
 
-/// How far the reading of a type has come.
+/// The state of reading a type.
 #[derive(Clone, Copy)]
 enum PlanOf {
     Unread,
@@ -58,7 +58,7 @@ pub(super) struct Reader<'a> {
     plans_of: Vec<PlanOf>,
     plans: Vec<Plan>,
     collections: Vec<Collection>,
-    /// The parts of keys that were asked for.
+    /// The parts of the keys that were requested.
     pub(super) keys: HashMap<&'a str, Option<Vec<KeyPart>>>,
 }
 
@@ -81,13 +81,13 @@ impl<'a> Reader<'a> {
             note(why);
             None
         });
-        // What is wrong with them was said when the plan was made.
+        // Errors in the variants were reported when the plan was built.
         let variants =
             if word == "enum" { described.variants().unwrap_or_default() } else { vec![] };
         Some(Layout { name: shown(name), size_bytes, align_bytes, plan, role, variants })
     }
 
-    /// The plan of a type that has a description, if some part of it says something.
+    /// Returns the plan of a type that has a description, if the type has parts to check.
     fn plan_of(&mut self, number: usize, levels: usize) -> Reading<Option<usize>> {
         match self.plans_of.get(number) {
             Some(PlanOf::Read(plan)) => return Ok(*plan),
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
             What::Repeat { plan, .. } => self.plans[plan].levels,
             _ => 0,
         };
-        // Asked here too: a type that was read before counts with all its levels.
+        // Checked here too, because a type that was read before counts with all its levels.
         let most = pieces.iter().map(inner).max().unwrap_or(0);
         below(MAX_LEVELS.saturating_sub(most))?;
         let has_links = pieces.iter().any(|piece| piece.what.has_links(&self.plans));
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
                 described.variants()?;
                 Value::of(size_bytes, What::Enum(number)).pieces
             }
-            // Of those, only the ones that the name says all of can say something.
+            // Only primitives whose name says everything can have parts to check.
             "primitive" => match TypeRef::read(name)? {
                 TypeRef::Own(_) => vec![],
                 _ => self.value(name, levels)?.expect_size(size_bytes)?,
@@ -184,25 +184,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The plan of an array that lies in a struct, and the bytes from one element to
-    /// the next.
+    /// Returns the plan of an array's elements in a struct, and their stride in bytes.
     pub(super) fn elements(&mut self, element: &'a str) -> Reading<(Option<usize>, u64)> {
         let Value { size_bytes, pieces } = self.value(element, MAX_LEVELS)?;
         Ok((self.plan(pieces)?, size_bytes))
     }
 
-    /// Bytes of a value of the type with that name.
+    /// Returns the size in bytes of the type with that name.
     pub(super) fn size(&mut self, name: &'a str) -> Reading<u64> {
         Ok(self.value(name, MAX_LEVELS)?.size_bytes)
     }
 
-    /// Whether a value of the type with that name owns memory.
+    /// Returns whether a value of the type with that name owns memory.
     pub(super) fn owns(&mut self, name: &'a str) -> Reading<bool> {
         let pieces = self.value(name, MAX_LEVELS)?.pieces;
         Ok(pieces.iter().any(|piece| piece.what.owns(&self.plans)))
     }
 
-    /// Size and pieces of a value of the type with that name.
+    /// Returns size and pieces of a value of the type with that name.
     fn value(&mut self, name: &'a str, levels: usize) -> Reading<Value> {
         let below = below(levels)?;
         Ok(match TypeRef::read(name)? {
@@ -246,7 +245,7 @@ impl<'a> Reader<'a> {
         Ok(Value::of(size_bytes, What::Repeat { plan, count, stride }))
     }
 
-    /// The number of a type that has a description.
+    /// Returns the number of a type that has a description.
     pub(super) fn known(&self, name: &str) -> Option<u32> {
         self.numbers.get(name).map(|number| *number as u32)
     }
@@ -306,7 +305,7 @@ mod tests {
     use super::super::layout::Found;
     use super::*;
 
-    /// Layouts of these descriptions, and what was wrong with them.
+    /// Returns the layouts of these descriptions, and the problems found in them.
     fn read(texts: &[&str]) -> (Layouts, Vec<String>) {
         let text = |text: &&str| {
             let line = text.lines().next().unwrap_or_default();
@@ -321,7 +320,7 @@ mod tests {
         (layouts, problems)
     }
 
-    /// The links in a value, with the bytes before each.
+    /// Returns the links in a value, each with its offset.
     fn links(layouts: &Layouts, number: u32, bytes: &[u8]) -> Vec<(u64, Found)> {
         let mut links = vec![];
         let plan = layouts.of(number).expect("a type").plan;
@@ -333,8 +332,8 @@ mod tests {
         links
     }
 
-    /// Offsets and lengths of the links in a value of type `number` that is all
-    /// ones; of slices, the length for one element.
+    /// Returns offsets and lengths of the links in a value of type `number` whose bytes are all
+    /// ones. For a slice, the length is that of one element.
     fn places(layouts: &Layouts, number: u32) -> Vec<(u64, u64)> {
         let size_bytes = layouts.of(number).expect("a type").size_bytes;
         let bytes: Vec<u8> = (0..size_bytes).map(|at| u8::from(at % 8 == 0)).collect();
@@ -378,7 +377,7 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         let mut both = [7; 56];
         let links = |both: &[u8]| links(&layouts, 1, both);
-        // Short, and a length that no string has.
+        // An inline string with a length that no inline string can have.
         both[31] = 23;
         both[55] = 24;
         assert_eq!(links(&both), []);
@@ -428,7 +427,7 @@ mod tests {
         for level in 1..10_000 {
             texts.push(format!("struct T{level} size 8 align 8\n0 a: T{}\n", level - 1));
         }
-        // From the inside, each is read already when the next one asks.
+        // Innermost first, so each type has been read before the next one refers to it.
         let (layouts, problems) = read(&Vec::from_iter(texts.iter().map(|text| &**text)));
         assert_eq!(problems, [""; 0]);
         assert_eq!(places(&layouts, 9_999), [(0, 8)]);
@@ -461,7 +460,7 @@ mod tests {
         assert_eq!(problems, [""; 0]);
         assert_eq!(layouts.plans.iter().map(|plan| plan.pieces.len()).sum::<usize>(), 2);
         assert!(layouts.of(1).expect("a type").plan.is_none());
-        // Parts of size 0 may lie at one place any number of times.
+        // Any number of zero-sized parts may share an offset.
         let mut texts = vec!["struct Z0 size 0 align 1\n".to_string()];
         for level in 1..60 {
             let below = level - 1;

@@ -1,4 +1,4 @@
-//! What was found, and where.
+//! The findings of a check, and their positions.
 
 use std::fmt;
 
@@ -7,22 +7,22 @@ use crate::format::HEAP_START_BYTES;
 
 use super::reach::{DanglingList, UnreachableList};
 
-/// Findings that are listed: a file can be all holes, and each page one of them.
+/// Maximum number of listed findings: in a file with many holes, every page can be a finding.
 const MAX_FINDINGS: usize = 10_000;
 
-/// One thing that is wrong.
+/// A single problem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// Where it lies: bytes from the start of the file.
+    /// The position in bytes from the start of the file.
     pub file_offset: u64,
-    /// The same from the start of the heap; `None` for what lies before it.
+    /// The position from the start of the heap; `None` before the heap.
     pub heap_offset: Option<u64>,
-    /// The type of the value that is wrong; empty where it is none.
+    /// The type of the damaged value; empty if the finding is not about a value.
     pub type_name: String,
-    /// Which part of that value, such as `numbers[3].first`; empty for all of it.
+    /// The damaged part of that value, such as `numbers[3].first`; empty for the whole value.
     pub field: String,
-    /// What is wrong there.
+    /// The problem.
     pub what: String,
 }
 
@@ -41,51 +41,50 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What [`Store::check`](crate::Store::check) and
-/// [`Store::check_file`](crate::Store::check_file) found.
+/// The result of [`Store::check`](crate::Store::check) and
+/// [`Store::check_file`](crate::Store::check_file).
 #[must_use = "damage that was found is told only here: ask `is_clean` or `into_result`"]
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
-    /// The findings, in the order of the passes: all of them, or the first ten
-    /// thousand and one that says so.
+    /// The findings, in the order of the passes. After the first ten thousand, one more says that
+    /// the list was cut.
     pub findings: Vec<Finding>,
-    /// Pages of the heap that were looked at.
+    /// The number of heap pages that were checked.
     pub pages: u64,
-    /// Allocations that no root reaches along any links: leaks, as a rule. They
-    /// are no damage, since a program may keep links elsewhere; `is_clean` and
-    /// `into_result` do not count them.
+    /// Allocations that no root reaches along any links: usually leaks. They do not count as
+    /// damage, since a program may keep links elsewhere; `is_clean` and `into_result` ignore
+    /// them.
     ///
-    /// A link reaches the whole allocation that it leads into, and whatever the
-    /// elements that it spans link to; elements that no link spans lead nowhere.
-    /// With findings about types, all that is behind those types is listed.
+    /// A link reaches the whole allocation that it points into, and everything that the elements
+    /// in its span link to. Elements outside the span of any link are not followed. If there are
+    /// findings about types, everything behind those types is listed too.
     pub unreachable: UnreachableList,
-    /// Links that a root reaches and that lead to no live allocation, or past
-    /// the end of one. They are no damage either: a program may leave a link
-    /// where it has freed the object. A link to memory that was given to another
-    /// object since is not told from one to that object.
+    /// Links that a root reaches and that point to no live allocation, or past the end of one.
+    /// They do not count as damage either: a program may keep a link after freeing the object. A
+    /// link to memory that another object has since reused cannot be distinguished from a link to
+    /// that object.
     pub dangling: DanglingList,
-    /// Of a file that was not closed in order: what stands at the log's end, if it
-    /// looks like a record that is not whole.
+    /// For a file that was not closed cleanly: the end of its log, if an incomplete record seems
+    /// to follow.
     ///
-    /// A commit that a crash cut off leaves it, and so does damage of the last
-    /// record, which nothing attests: then the last commit is lost. The two cannot
-    /// be told apart, so it is no finding.
+    /// A commit interrupted by a crash leaves such a record. Damage to the last record, whose
+    /// durability no later record proves, looks the same and loses the last commit. The two
+    /// cannot be distinguished, so this is not a finding.
     pub torn_end: Option<Finding>,
 }
 
 impl Report {
-    /// Whether nothing is wrong.
+    /// Returns whether there are no findings.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// Nothing, or the first finding as an error.
+    /// Returns the first finding as an error, if there is one.
     ///
     /// # Errors
-    ///
-    /// Something is wrong.
+    /// The report has findings.
     pub fn into_result(self) -> Result<()> {
         let Some(first) = self.findings.first() else {
             return Ok(());
@@ -96,22 +95,22 @@ impl Report {
         Err(ErrorKind::corrupt("store", offset, "no finding of check", found))
     }
 
-    /// Notes what is wrong at an offset of the heap.
+    /// Adds a finding at an offset in the heap.
     pub(super) fn find(&mut self, heap_offset: u64, what: impl Into<String>) {
         self.add(Finding { what: what.into(), ..Finding::in_heap(heap_offset) });
     }
 
-    /// Notes what is wrong at an offset of the file.
+    /// Adds a finding at an offset in the file.
     pub(super) fn find_in_file(&mut self, file_offset: u64, what: impl Into<String>) {
         self.add(Finding { file_offset, what: what.into(), ..Finding::default() });
     }
 
-    /// Whether no more findings are listed.
+    /// Returns whether the list of findings is full.
     pub(super) fn is_full(&self) -> bool {
         self.findings.len() > MAX_FINDINGS
     }
 
-    /// Notes a finding, unless there are too many.
+    /// Adds a finding unless the list is full.
     pub(super) fn add(&mut self, mut finding: Finding) {
         match self.findings.len() {
             ..MAX_FINDINGS => {}
@@ -123,21 +122,21 @@ impl Report {
         self.findings.push(finding);
     }
 
-    /// Notes an error of looking at something.
+    /// Adds a finding for an error that a check met.
     pub(super) fn note<T>(&mut self, heap_offset: u64, looked: Result<T>) -> Option<T> {
         looked.map_err(|error| self.find(heap_offset, complaint(&error))).ok()
     }
 }
 
 impl Finding {
-    /// At an offset of the heap, nothing yet.
+    /// Returns an empty finding at an offset in the heap.
     pub(super) fn in_heap(offset: u64) -> Self {
         let file_offset = offset.saturating_add(HEAP_START_BYTES);
         Self { file_offset, heap_offset: Some(offset), ..Self::default() }
     }
 }
 
-/// An error in the words of a finding, without the advice to run `check`.
+/// Returns an error in the words of a finding, without the advice to run `check`.
 pub(super) fn complaint(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Corrupt { what, offset, expected, found } => {

@@ -1,28 +1,28 @@
-//! Flagstone's own types: which of a registry's they are, and where their fields
-//! lie (FORMAT.md, "How values lie").
+//! Recognizes flagstone's own types in a registry, and finds their fields (FORMAT.md, "How values
+//! lie").
 //!
-//! **Owns** the reading of their descriptions. **Must not know** what is right in
-//! them.
+//! **Owns** the reading of their descriptions. **Must not know** which values of the fields are
+//! correct.
 
 use std::ops::Range;
 
 use super::description::{Described, FieldLine, Reading, TypeRef, shown};
 use super::reader::Reader;
 
-/// What all names of flagstone's own types begin with.
+/// The prefix of the names of flagstone's own types.
 const OWN: &str = "flagstone::";
-/// Parts that a key has at most: pairs of pairs.
+/// Maximum number of parts in a key: pairs may nest.
 const MAX_PARTS: usize = 64;
 
 /// A struct that owns arrays or nodes.
 pub(super) struct Collection {
     pub(super) owner: Owner,
-    /// The plan of its fields as if it were any struct.
+    /// The plan of its fields, as for any other struct.
     pub(super) plain: Option<usize>,
 }
 
-/// Where the fields of a collection lie, and the types of what it owns by number;
-/// `None` for a type that the store does not know, as none was allocated.
+/// The offsets of a collection's fields, and the numbers of the types that it owns. A type is
+/// `None` if the registry does not have it, because nothing of it was ever allocated.
 #[derive(Clone, Copy)]
 pub(super) enum Owner {
     Vec { items: u64, capacity: u64, element: Option<u32> },
@@ -50,30 +50,30 @@ pub(super) struct TreeShape {
     pub(super) inner: Option<u32>,
 }
 
-/// What a struct means beyond its fields.
+/// The meaning of a struct beyond its fields.
 pub(super) enum Shape {
     Text,
     Owner(Owner),
 }
 
-/// What a type is to the collections.
+/// The role of a type in the collections.
 #[derive(Default)]
 pub(super) enum Role {
     #[default]
     Other,
-    /// Where its link to shards lies.
+    /// The offset of its link to shards.
     Segment(u64),
-    /// Where its link to tags and its links to slots lie.
+    /// The offsets of its link to tags and of its links to slots.
     Shard(u64, u64),
     Entry(EntryShape),
-    /// What links to both kinds of nodes are said to lead to.
+    /// The declared target of links that may point to either kind of node.
     Node,
     Leaf(NodeShape),
     Inner(NodeShape),
 }
 
 pub(super) struct EntryShape {
-    /// What of its key is hashed; `None` if that is the program's secret.
+    /// The hashed parts of its key; `None` if only the program knows how to hash it.
     pub(super) key: Option<Vec<KeyPart>>,
     pub(super) gaps: Vec<Range<u64>>,
 }
@@ -81,7 +81,7 @@ pub(super) struct EntryShape {
 /// A part of a key's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyPart {
-    /// Bytes that lie in the key.
+    /// Bytes stored in the key.
     Fixed { at: u64, len: u64 },
     /// A string of bytes.
     Bytes { at: u64 },
@@ -90,10 +90,10 @@ pub(super) enum KeyPart {
 pub(super) struct NodeShape {
     pub(super) level: u64,
     pub(super) len: u64,
-    /// Of a leaf, where its links to its neighbours lie.
+    /// In a leaf, the offsets of its links to its neighbours.
     pub(super) neighbours: Option<[u64; 2]>,
     pub(super) keys: Items,
-    /// The values of a map's leaf; the children of an inner node.
+    /// The values of a map's leaf, or the children of an inner node.
     pub(super) others: Option<Items>,
     pub(super) gaps: Vec<Range<u64>>,
     /// Whether keys own memory.
@@ -106,12 +106,12 @@ pub(super) struct Items {
     pub(super) at: u64,
     pub(super) count: u64,
     pub(super) stride: u64,
-    /// The plan of each, if some part of it says something.
+    /// The plan of each item, if it has parts to check.
     pub(super) plan: Option<usize>,
 }
 
 impl Role {
-    /// Whether its values are gone through from the collection that owns them, which
+    /// Returns whether values of this type are walked from the collection that owns them, which
     /// alone knows how many are in use.
     pub(super) fn is_internal(&self) -> bool {
         !matches!(self, Self::Other)
@@ -189,7 +189,7 @@ impl Shape {
     }
 }
 
-/// Whether that is the name of one of flagstone's types that programs use.
+/// Returns whether the name is that of a flagstone type that programs use directly.
 pub(super) fn is_collection(name: &str) -> bool {
     const KINDS: [&str; 8] =
         ["Vec", "Deque", "Text", "Bytes", "HashMap", "HashSet", "BTreeMap", "BTreeSet"];
@@ -197,13 +197,13 @@ pub(super) fn is_collection(name: &str) -> bool {
     kind.is_some_and(|kind| KINDS.contains(&kind))
 }
 
-/// The name of a struct of flagstone's own, without its arguments, and those.
+/// Splits the name of one of flagstone's structs into its base and its arguments.
 fn own<'a>(described: Described<'a>) -> Option<(&'a str, &'a str)> {
     let name = described.name.strip_prefix(OWN)?;
     Some(name.split_at(name.find('<').unwrap_or(name.len())))
 }
 
-/// What follows the name of a struct of flagstone's own.
+/// Returns the arguments after the name of one of flagstone's structs.
 fn arguments<'a>(name: &'a str, kind: &str) -> Reading<&'a str> {
     let rest = name.strip_prefix(OWN).and_then(|name| name.strip_prefix(kind));
     rest.ok_or_else(|| format!("expected a link to {OWN}{kind}, found {}", shown(name)))
@@ -228,7 +228,7 @@ impl<'a> Fields<'a> {
         Ok(self.of(name)?.offset)
     }
 
-    /// The element of a field that is a link to an array.
+    /// Returns the element type of a field that links to an array.
     fn slice(&self, name: &str) -> Reading<&'a str> {
         match TypeRef::read(self.of(name)?.type_name)? {
             TypeRef::Slice(element) => Ok(element),
@@ -236,7 +236,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The target of a field that is a link to one value.
+    /// Returns the target type of a field that links to one value.
     fn link(&self, name: &str) -> Reading<&'a str> {
         match TypeRef::read(self.of(name)?.type_name)? {
             TypeRef::Link(target) => Ok(target),
@@ -244,7 +244,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The bytes that no field takes. Fields are known to follow each other.
+    /// Returns the bytes that no field covers. The fields are known to be in order.
     fn gaps(&self, reader: &mut Reader<'a>, size_bytes: u64) -> Reading<Vec<Range<u64>>> {
         let (mut gaps, mut end) = (vec![], 0);
         for field in &self.fields {
@@ -275,7 +275,7 @@ impl<'a> Fields<'a> {
         };
         let keys = items(reader, keys)?;
         let others = others.map(|others| items(reader, others)).transpose()?;
-        // A node's length says how many of both are in use: by the shorter one it is bounded.
+        // A node's length counts the items in use of both arrays, so the shorter array limits it.
         let is_even = others.is_none_or(|others| match is_leaf {
             true => others.count == keys.count,
             false => others.count.checked_sub(1) == Some(keys.count) && others.stride == 8,
@@ -308,9 +308,9 @@ fn items<'a>(reader: &mut Reader<'a>, field: FieldLine<'a>) -> Reading<Items> {
     Ok(Items { at: field.offset, count, stride, plan })
 }
 
-/// The parts of a key, by its type's name; `None` of a struct that owns memory, which
-/// only its program can hash. The plan of what holds it was made, so that no pair
-/// contains itself; and each type is read once.
+/// Returns the parts of a key, by its type's name, or `None` for a struct that owns memory, which
+/// only its program can hash. The plan of the containing type was built first, so no pair
+/// contains itself, and each type is read once.
 fn key_parts<'a>(reader: &mut Reader<'a>, name: &'a str) -> Reading<Option<Vec<KeyPart>>> {
     if let Some(parts) = reader.keys.get(name) {
         return Ok(parts.clone());

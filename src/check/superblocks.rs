@@ -1,12 +1,12 @@
-//! What lies before the heap: the superblocks, a page for processes that share the store,
-//! which means nothing to anybody else, and one that is zero.
+//! Checks the pages before the heap: the superblocks, the coordination page of processes that
+//! share the store, and a page of zeros. The content of the coordination page is not checked.
 
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};
 
 use super::report::Report;
 
-/// Looks at the first pages of a file. Those of a store are all there.
+/// Checks the first pages of a file. The caller has made sure that the file has all of them.
 pub(super) fn check(head: &[u8], report: &mut Report) {
     let page = |offset: u64| head.get(offset as usize..(offset + PAGE_BYTES) as usize);
     let slots = SLOT_OFFSETS_BYTES.map(|offset| {
@@ -50,8 +50,8 @@ fn expect_zeros(report: &mut Report, file_offset: u64, bytes: &[u8]) {
     }
 }
 
-/// Two superblocks name states of one store, the older one no later state; and
-/// the same state if the store was closed in order.
+/// Checks that both superblocks belong to one store and that the older one names no later state.
+/// After a clean close both name the same state.
 fn compare(report: &mut Report, first: &Superblock, second: &Superblock) {
     let mut expect = |is_right: bool, what: &str| {
         if !is_right {

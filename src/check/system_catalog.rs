@@ -1,4 +1,4 @@
-//! Registry and roots: their arrays, their texts, and what else is flagstone's own.
+//! Checks registry and roots: their arrays, their texts and flagstone's other allocations.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,7 +15,7 @@ use super::description::TypeText;
 use super::layout::Layouts;
 use super::report::Report;
 
-/// What of flagstone's own is named somewhere: offset, and by what.
+/// Flagstone's own allocations that some structure names: offset, and the structure.
 #[derive(Default)]
 pub(super) struct SystemAllocs(HashMap<u64, String>);
 
@@ -24,7 +24,7 @@ impl SystemAllocs {
         self.0.contains_key(&offset)
     }
 
-    /// Notes that `what` names an allocation of so many bytes, alone.
+    /// Notes that `what` names this allocation, which nothing else may name.
     pub(super) fn add(
         &mut self,
         image: &Image,
@@ -46,7 +46,7 @@ impl SystemAllocs {
         }
     }
 
-    /// Notes an array that the heap's header names.
+    /// Notes an array that the heap header names.
     fn add_array(
         &mut self,
         image: &Image,
@@ -73,7 +73,7 @@ impl SystemAllocs {
     }
 }
 
-/// Looks at the registry, and at what it says of types.
+/// Checks the registry and its type entries.
 pub(super) fn check_types(
     image: &Image,
     report: &mut Report,
@@ -85,7 +85,7 @@ pub(super) fn check_types(
     system.add_array(image, report, (registry, size_of::<TypeEntry>() as u64), "registry of types");
     let place = |number| registry.offset() + number * size_of::<TypeEntry>() as u64;
     let mut texts = vec![TypeText::default()];
-    // Each has a place of its own: together they are no longer than the heap.
+    // Descriptions do not overlap, so together they are no longer than the heap.
     let mut left_bytes = image.heap_bytes();
     for number in 0..registry.len.get() {
         let at = place(u64::from(number));
@@ -120,7 +120,7 @@ pub(super) fn check_types(
     })
 }
 
-/// Looks at what an entry says by itself.
+/// Checks an entry on its own.
 fn check_entry(report: &mut Report, at: u64, number: u32, entry: &TypeEntry) {
     if entry.has_unknown_bits() {
         report.find(at, format!("type {number}: bits that this version does not know"));
@@ -139,8 +139,7 @@ fn check_entry(report: &mut Report, at: u64, number: u32, entry: &TypeEntry) {
     }
 }
 
-/// Looks at the roots: their names are sorted, and each leads to an allocation that
-/// was made for it.
+/// Checks the roots: their names must be sorted, and each must lead to an allocation made for it.
 pub(super) fn check_roots(
     image: &Image,
     report: &mut Report,
@@ -177,7 +176,7 @@ pub(super) fn check_roots(
     }
 }
 
-/// Refuses a root that is not exactly one allocation of its type, nor null.
+/// Reports a root that is neither null nor exactly one allocation of its type.
 fn expect_target(image: &Image, layouts: &Layouts, entry: &RootEntry) -> Result<(), String> {
     let (type_number, offset, count) =
         (entry.type_number.get(), entry.offset.get(), entry.count.get());

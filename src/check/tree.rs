@@ -1,34 +1,34 @@
-//! Trees: levels, lengths and neighbours fit each other, and what is not in use is
-//! zero. Keys are in the program's order, which nobody else knows.
+//! Checks trees: levels, lengths and neighbours must agree, and unused bytes must be zero. The
+//! order of keys is not checked: only the program knows it.
 //!
-//! One leaf is looked at in a step, with the inner nodes on the way to it.
+//! One step checks one leaf, with the inner nodes on the path to it.
 
 use super::layout::{bytes_at, word};
 use super::roles::{Items, NodeShape, Role, TreeShape};
 use super::walk::{Liveness, Place, Range, Walk, Work};
 
-/// The highest level that a root may have.
+/// The maximum level of a root.
 const MAX_HEIGHT: u64 = 32;
 
-/// A tree whose leaves are still to be looked at.
+/// A tree with leaves that are still to be checked.
 pub(super) struct Nodes {
     /// The tree.
     place: Place,
     shape: TreeShape,
     root: u64,
     height: u64,
-    /// Entries that the tree says to have, and those of the leaves so far.
+    /// The number of entries that the tree claims, and the number in the leaves so far.
     len: u64,
     seen: u64,
-    /// The inner nodes above the last leaf, from the root on.
+    /// The inner nodes above the last leaf, from the root down.
     path: Vec<Step>,
-    /// The last leaf, and the one that it says to be before.
+    /// The last leaf, and the leaf that it claims to precede.
     last: Option<[u64; 2]>,
-    /// Whether all nodes so far were sound.
+    /// Whether all nodes so far were intact.
     is_whole: bool,
 }
 
-/// An inner node, and which of its children was gone into.
+/// An inner node, and the index of the child that was entered.
 struct Step {
     offset: u64,
     level: u64,
@@ -53,7 +53,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes to the next leaf, or notes what there is to say of all of them.
+    /// Advances to the next leaf, or reports on the tree after the last one.
     pub(super) fn next_node(&mut self, mut nodes: Box<Nodes>) {
         let is_first = nodes.path.is_empty();
         while nodes.path.pop_if(|step| step.index + 1 >= step.len).is_some() {}
@@ -70,14 +70,14 @@ impl<'a> Walk<'a> {
             }
             None => return self.expect_end(&nodes),
         };
-        // Behind what the entries own, so that a long way takes no space.
+        // Pushed below what the entries own, so a deep structure takes no extra space.
         self.pending.push(Work::Nodes(nodes));
         self.pending.extend(entries.into_iter().flatten().flatten().map(Work::Elements));
     }
 
     fn expect_end(&mut self, nodes: &Nodes) {
         let Nodes { place, len, seen, last, is_whole, .. } = *nodes;
-        // Where a node is damaged, neither is known.
+        // After a damaged node, neither the length nor the last neighbour is known.
         if !is_whole {
             return;
         }
@@ -90,7 +90,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Goes down to the first leaf below a child; its entries.
+    /// Descends to the first leaf below a child; returns its entries.
     fn child(&mut self, nodes: &mut Nodes, offset: u64, level: u64, index: u64) -> Entries {
         let (number, inner) = self.node(nodes.shape.inner)?;
         let others = inner.others?;
@@ -103,8 +103,8 @@ impl<'a> Walk<'a> {
         self.descend(nodes, place, child, level - 1, separator)
     }
 
-    /// Goes down from the node at `offset`, to which `place` links, to the first leaf
-    /// below it; its entries. `None` if a node on the way is damaged.
+    /// Descends from the node at `offset`, to which `place` links, to the first leaf below it;
+    /// returns its entries, or `None` if a node on the path is damaged.
     fn descend(
         &mut self,
         nodes: &mut Nodes,
@@ -135,7 +135,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Looks at the head of a node, and at what it has not in use; its length.
+    /// Checks the head and the unused bytes of a node; returns its length.
     fn open(
         &mut self,
         (number, shape): (u32, &NodeShape),
@@ -164,14 +164,14 @@ impl<'a> Walk<'a> {
         Some((len, bytes))
     }
 
-    /// Refuses bytes behind the first `len` items that are not zero.
+    /// Reports nonzero bytes after the first `len` items.
     fn expect_unused(&mut self, place: Place, bytes: &[u8], items: Items, len: u64) {
         let (from, to) = (items.at + len * items.stride, items.at + items.count * items.stride);
         let unused = bytes.get(from as usize..to as usize).unwrap_or_default();
         self.expect_zeros(place.plus(from), unused, "an entry that is not in use");
     }
 
-    /// Looks at an inner node; the place of its first child, and the child.
+    /// Checks an inner node; returns the place of its first child, and the child.
     fn own_inner(
         &mut self,
         nodes: &mut Nodes,
@@ -211,7 +211,7 @@ impl<'a> Walk<'a> {
         let [prev_at, next_at] = shape.neighbours?;
         let [prev, next] = [prev_at, next_at].map(|at| word(bytes, at));
         let [before, expects] = nodes.last.unwrap_or([0, offset]);
-        // Behind a node that is damaged, neighbours are unknown.
+        // After a damaged node, the neighbours are unknown.
         if nodes.is_whole && prev != before {
             let what = format!("expected {before:#x}, the leaf before, found {prev:#x}");
             self.bad(place.plus(prev_at), what);
@@ -231,8 +231,8 @@ impl<'a> Walk<'a> {
         Some([range(shape.keys), shape.others.and_then(range)])
     }
 
-    /// Refuses a key of an inner node that is not the first one of the leaf behind it;
-    /// of those that own memory it is a copy.
+    /// Reports a key of an inner node that differs from the first key of the leaf below it. A key
+    /// that owns memory is stored there as a copy.
     fn expect_separator(&mut self, separator: Place, leaf: Place, keys: Items) {
         let found = self.bytes(separator, separator.at, keys.stride);
         let expected = self.bytes(leaf, leaf.at + keys.at, keys.stride);
@@ -243,11 +243,11 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The entries of a leaf: keys and values, as far as they say something; `None` where
-/// a node is damaged.
+/// The entries of a leaf, keys and values, where they have parts to check; `None` if a node is
+/// damaged.
 type Entries = Option<[Option<Range>; 2]>;
 
-/// The first `len` items of a node, if they say something.
+/// Returns the first `len` items of a node, if they have parts to check.
 fn range(items: Items, owner: u32, base: u64, len: u64, liveness: Liveness) -> Option<Range> {
     let Items { at, stride, plan, .. } = items;
     let (start, plan) = (base + at, plan?);

@@ -1,18 +1,18 @@
-//! Going through all objects from the roots on.
+//! Walks all objects from the roots.
 //!
-//! **Owns** what is still to be gone through, and what was. **Must not know** the
-//! program's types: what lies in an allocation is what its page's descriptor says,
-//! whatever a link's type is.
+//! **Owns** the work that remains, and the record of what was visited. **Must not know** the
+//! program's types: the descriptor of its page determines the type of an allocation, whatever the
+//! type of a link to it.
 //!
-//! The walk ends on any bytes and takes time by the heap's length: an element is
-//! gone through once for all links to it, and once more for the collection that
-//! owns it; and together they are as long as the heap at most. Memory is 4 bytes for
-//! each 128 that were reached, and what is on the way. Elements whose size is no
-//! multiple of 8 take an eighth of their length besides.
+//! The walk terminates on any bytes, in time proportional to the length of the heap: it visits an
+//! element once for all links to it and once more for the collection that owns it, and together
+//! the elements are no longer than the heap. It takes 4 bytes of memory per 128 bytes reached,
+//! plus the pending work. Elements whose size is not a multiple of 8 take another eighth of their
+//! length.
 //!
-//! What a link leads into an array may be a leftover: a program may keep a link to
-//! an element that was taken out. So what collections own is asked of objects that
-//! are live for certain, and of the elements that a collection says are in use.
+//! A link into an array may be stale: a program may keep a link to an element that was removed.
+//! The walk therefore checks ownership only for objects that are certainly live, and for elements
+//! that a collection has in use.
 
 use std::collections::HashSet;
 
@@ -33,80 +33,79 @@ pub(super) struct Walk<'a> {
     pub(super) layouts: &'a Layouts,
     pub(super) report: &'a mut Report,
     pub(super) pending: Vec<Work>,
-    /// The first byte of each allocation that was reached. No two begin within
-    /// the same 16 bytes.
+    /// The first byte of each allocation that was reached. No two begin within the same 16 bytes.
     reached: Bitmap,
-    /// The same of those that a collection owns.
+    /// The same for allocations that a collection owns.
     claimed: Bitmap,
-    /// Elements that were gone through, where their sizes are multiples of 8.
+    /// Visited elements whose size is a multiple of 8.
     scanned: Bitmap,
-    /// The others.
+    /// Visited elements of other sizes.
     scanned_bytes: Bitmap,
     dangling: DanglingList,
-    /// Values that were found to be wrong.
+    /// Values that were already reported.
     told: HashSet<u64>,
     names: WorkLimit,
-    /// Bytes that are still to be expected, of elements that links lead to and of
-    /// what collections own: neither overlap.
+    /// Bytes that the walk may still visit: elements that links lead to, and elements that
+    /// collections own. Neither kind overlaps itself.
     left_bytes: [u64; 2],
-    /// Bytes of keys that are still to be hashed: each key has its own.
+    /// Bytes of keys that may still be hashed; no two keys share bytes.
     left_key_bytes: u64,
-    /// Whether there were no more than that.
+    /// Whether the walk stayed within those limits.
     is_whole: bool,
 }
 
-/// What is still to be gone through.
+/// Work that remains.
 pub(super) enum Work {
     Elements(Range),
-    // In boxes, since there may be as many on the way as a structure is deep.
+    // Boxed, because the stack of pending work may be as deep as the structure.
     Shards(Box<Shards>),
     Slots(Box<Slots>),
     Nodes(Box<Nodes>),
 }
 
-/// Elements side by side.
+/// Adjacent elements.
 #[derive(Clone, Copy)]
 pub(super) struct Range {
-    /// Where the first of them begins.
+    /// The start of the first element.
     pub(super) start: u64,
-    /// Where the last one ends.
+    /// The end of the last element.
     pub(super) end: u64,
-    /// Bytes from one to the next.
+    /// The distance in bytes from one element to the next.
     pub(super) stride: u64,
     pub(super) plan: usize,
-    /// The number of the type that their names are told by.
+    /// The number of the type that names their parts.
     pub(super) owner: u32,
-    /// Where the value of that type begins, if it is not each of them.
+    /// The start of the value of that type, if it is not each element.
     pub(super) base: Option<u64>,
     pub(super) liveness: Liveness,
 }
 
-/// What is known of an element.
+/// What is known about an element.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Liveness {
     /// It is an object.
     Object,
-    /// A collection says that it is in use.
+    /// A collection has it in use.
     Owned,
-    /// A link leads there.
+    /// A link points to it.
     Linked,
-    /// A copy of what lies elsewhere.
+    /// It is a copy of a value stored elsewhere.
     Copied,
 }
 
-/// A part of a value, to tell where it lies.
+/// A part of a value, for reporting its position.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// The type's number.
+    /// The number of the value's type.
     pub(super) owner: u32,
-    /// Where the value begins.
+    /// The start of the value.
     pub(super) base: u64,
-    /// Where the part does.
+    /// The start of the part.
     pub(super) at: u64,
 }
 
 impl Place {
-    /// A part that begins so many bytes behind this one.
+    /// Returns the part that begins `bytes` after this one.
     pub(super) fn plus(self, bytes: u64) -> Self {
         Self { at: self.at.saturating_add(bytes), ..self }
     }
@@ -133,14 +132,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What was reached, and whether that is all.
+    /// Returns what was reached, and whether the walk was complete.
     pub(super) fn end(self) -> (Bitmap, DanglingList, bool) {
         (self.reached, self.dangling, self.is_whole)
     }
 
-    /// Goes through all that a root reaches.
+    /// Walks everything that a root reaches.
     pub(super) fn begin_at(&mut self, target: u64, len_bytes: u64) {
-        // Whether a root may lead there is asked elsewhere.
+        // `check_roots` reports a root that may not lead there.
         let _ = self.follow(Found { target, len_bytes }, Liveness::Object);
         while let Some(work) = self.pending.pop() {
             if !self.is_whole {
@@ -155,8 +154,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Notes what a link reaches; an error says what it leads to instead, wholly or
-    /// in part. Elements of an array are trusted as `elements` says.
+    /// Notes what a link reaches; an error describes what is there instead, even in part.
+    /// `elements` is the liveness of the array's elements.
     fn follow(&mut self, link: Found, elements: Liveness) -> Result<(), &'static str> {
         let Found { target, len_bytes } = link;
         let found = self.image.allocation(target)?;
@@ -165,7 +164,7 @@ impl<'a> Walk<'a> {
         }
         let layout = self.layouts.of(found.owner);
         let (first, room) = (target.saturating_sub(found.offset), used_bytes(&found, layout));
-        // An empty array has nothing, and its link leads there all the same.
+        // An empty array may link to the end of an allocation.
         if first > room || (first == room && len_bytes != 0) {
             return Err("the space behind an object");
         }
@@ -194,7 +193,7 @@ impl<'a> Walk<'a> {
         if stride.is_multiple_of(8) { &mut self.scanned } else { &mut self.scanned_bytes }
     }
 
-    /// Goes through the first element of those that were not yet gone through.
+    /// Visits the first element that has not been visited.
     fn go_on(&mut self, mut range: Range) {
         let stride = range.stride;
         if range.liveness != Liveness::Owned {
@@ -206,7 +205,7 @@ impl<'a> Walk<'a> {
         if next > range.end {
             return;
         }
-        // Before its links are followed, so that a long list takes no space.
+        // Pushed before the element's links are followed, so a long list takes no space.
         if next < range.end {
             self.pending.push(Work::Elements(Range { start: next, ..range }));
         }
@@ -215,8 +214,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Whether there are that many bytes more, of what links lead to or of what
-    /// collections own.
+    /// Spends `bytes` of one of the limits; returns whether they were left.
     fn spend(&mut self, which: usize, bytes: u64) -> bool {
         match self.left_bytes[which].checked_sub(bytes) {
             Some(left) => self.left_bytes[which] = left,
@@ -225,8 +223,9 @@ impl<'a> Walk<'a> {
         self.is_whole
     }
 
-    /// Whether a key may be as long as that. Keys own their bytes, but those of a forged file
-    /// could all name the same ones, which are hashed before anybody knows whose they are.
+    /// Returns whether a key of this length may still be hashed. Keys own their bytes, but in a
+    /// forged file all keys could name the same bytes, which are hashed before their owner is
+    /// known.
     pub(super) fn spend_key(&mut self, place: Place, bytes: u64) -> bool {
         if let Some(left) = self.left_key_bytes.checked_sub(bytes) {
             self.left_key_bytes = left;
@@ -240,11 +239,11 @@ impl<'a> Walk<'a> {
         false
     }
 
-    /// Looks at each part of the first element.
+    /// Checks each part of the first element.
     pub(super) fn scan(&mut self, range: Range) {
         let Range { start, stride, plan, owner, base, liveness, .. } = range;
-        // Only a run that goes through the log can be refused, and the pass over
-        // the pages has found that.
+        // Only a run that crosses the log can fail here, and the pass over the pages has reported
+        // it.
         let (image, layouts) = (self.image, self.layouts);
         let Ok(bytes) = image.bytes("object", start, stride) else {
             return;
@@ -259,8 +258,8 @@ impl<'a> Walk<'a> {
             bytes,
             place: Place { owner, base: base.unwrap_or(start), at: start },
             liveness,
-            // A part of an array that was never in use is zero, and zeros may be no
-            // value; what a node or an entry has in use, its collection says.
+            // An array's unused part is zero, which may be an invalid value. For a node or an
+            // entry, its collection decides which parts are in use.
             has_values: liveness != Liveness::Linked
                 || !is_internal && bytes.iter().any(|byte| *byte != 0),
             has_links: !were_links_followed,
@@ -277,8 +276,8 @@ impl<'a> Walk<'a> {
                 What::Bytes { is_text } if is_sure => self.own_bytes(element, at, is_text),
                 What::Collection(index) if is_sure => self.own(element, at, index),
                 What::Collection(_) if element.liveness == Liveness::Copied => {}
-                // Its links lead on, whatever else it says. Plans of collections
-                // hold no collections.
+                // Its links are followed in any case. Plans of collections contain no
+                // collections.
                 What::Collection(index) => {
                     let plain = layouts.collections.get(index).and_then(|owner| owner.plain);
                     plain.into_iter().for_each(|plan| {
@@ -308,7 +307,7 @@ impl<'a> Walk<'a> {
         });
     }
 
-    /// Refuses bytes that are no value.
+    /// Reports bytes that are not a valid value.
     fn expect_value(&mut self, element: &Element<'_>, at: u64, what: What) {
         let byte = |at| bytes_at::<1>(element.bytes, at).map_or(0, |[byte]| byte);
         let place = element.place.plus(at);
@@ -335,8 +334,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Makes an allocation the property of the collection at `place`; whether it
-    /// can be. `what` names the link to it.
+    /// Makes the collection at `place` the owner of an allocation; returns whether that is
+    /// possible. `what` names the link to it.
     pub(super) fn claim(
         &mut self,
         place: Place,
@@ -366,22 +365,22 @@ impl<'a> Walk<'a> {
         self.spend(1, size_bytes.saturating_mul(count.unwrap_or(1)))
     }
 
-    /// The bytes of what was claimed.
+    /// Returns the bytes of a claimed allocation.
     pub(super) fn bytes(&mut self, place: Place, offset: u64, len_bytes: u64) -> Option<&'a [u8]> {
         let bytes = self.image.bytes("allocation", offset, len_bytes);
         bytes.map_err(|error| self.bad(place, error.to_string())).ok()
     }
 
-    /// Notes a value that is wrong; once, whoever comes to it.
+    /// Reports a damaged value, only once however often the walk meets it.
     pub(super) fn bad(&mut self, place: Place, what: String) {
-        // What is not listed needs neither a name nor a note that it was told.
+        // An unlisted finding needs neither a name nor an entry in `told`.
         if !self.report.is_full() && self.told.insert(place.at) {
             let (type_name, field) = name(self.layouts, &self.names, place);
             self.report.add(Finding { type_name, field, what, ..Finding::in_heap(place.at) });
         }
     }
 
-    /// Notes bytes that are not zero.
+    /// Reports bytes that are not zero.
     pub(super) fn expect_zeros(&mut self, place: Place, bytes: &[u8], whose: &str) {
         if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
             let found = bytes[at];
@@ -393,12 +392,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// An element that is being looked at.
+/// The element under inspection.
 pub(super) struct Element<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) place: Place,
     liveness: Liveness,
-    /// Whether each part of it must be a value.
+    /// Whether each part must be a valid value.
     has_values: bool,
     /// Whether its links are to be followed.
     has_links: bool,
@@ -422,7 +421,7 @@ fn integer(bytes: &[u8], at: u64, size_bytes: u64) -> u128 {
     }
 }
 
-/// Bytes of an allocation that its object or array can take up.
+/// Returns how many bytes of an allocation its object or array can take up.
 fn used_bytes(found: &Allocation, layout: Option<&Layout>) -> u64 {
     match layout {
         Some(layout) if !found.is_array => found.len_bytes.min(layout.size_bytes),
