@@ -1,8 +1,8 @@
 //! The child: a process that works on a store in a file until it is killed.
 //!
-//! **Owns** how a process finds out that it is such a child, and what it notes
-//! for its parent. **Must not know** when it is to be killed, but for the places
-//! at which it waits for that.
+//! **Owns** how a process recognizes that it is such a child, and the notes that it writes for
+//! its parent. **Must not know** when the kill comes, except for the points at which it waits for
+//! one.
 
 use std::cell::Cell;
 use std::os::unix::process::parent_id;
@@ -24,29 +24,29 @@ use super::{Kills, Subject, Violation, ViolationKind};
 use crate::error::Result as StoreResult;
 use crate::store::{Durability, OpenOptions, Store};
 
-/// Tries to get the store to another address.
+/// Attempts to map the store at another address.
 const MAX_TRIES: usize = 64;
 
-/// In it a child finds the folder of its job.
+/// The environment variable that names the folder of a child's job.
 const VARIABLE: &str = "FLAGSTONE_HARNESS_CHILD";
 
-/// Where a process stands.
+/// The role of a process in a run.
 pub(super) enum Role {
-    /// It is nobody's child, and in this thread the `ordinal`th run with
-    /// children begins.
+    /// Not a child; the `ordinal`th run with children of this thread begins.
     Parent { ordinal: usize },
-    /// It is a child, and has come to its run.
+    /// A child that has reached its run.
     Child(Folder, Job),
-    /// It is a child, and this is not its run.
+    /// A child, in a run that is not its own.
     Bystander,
 }
 
 impl Role {
-    /// Which role a run has that begins now. A child comes to its run by the
-    /// same way as its parent, so each thread counts its runs with children.
+    /// Returns the role for the run that begins now. A child reaches its run along the same path
+    /// as its parent, so each thread counts its runs with children.
     ///
-    /// Several threads of a child may come by, and with arguments that lead to more than the
-    /// parent's run, other runs as well: the job names its run, and is given out once.
+    /// Several threads of a child may get here. With arguments that lead to more than the
+    /// parent's run, other runs may get here too. So the job names its run and is handed out
+    /// once.
     pub(super) fn of_next_run(kills: Kills, name: &str) -> Self {
         thread_local!(static RUNS: Cell<usize> = const { Cell::new(0) });
         let ordinal = RUNS.get();
@@ -64,12 +64,12 @@ impl Role {
     }
 }
 
-/// Makes a command's process the child whose job lies in `folder`.
+/// Makes a command's process the child whose job is in `folder`.
 pub(super) fn make_child(command: &mut Command, folder: &Path) {
     command.env(VARIABLE, folder);
 }
 
-/// Does the child's work. Ends the process.
+/// Does the child's work and ends the process.
 pub(super) fn serve<S: Subject, F: Fn() -> S>(setup: &Setup<'_, F>, folder: Folder, job: Job) -> ! {
     let ledger = Ledger::<S::Model>::new();
     let address = job.address;
@@ -121,7 +121,7 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         self.folder.write_notes(&self.notes).expect("the parent's folder");
     }
 
-    /// Opens what the children before have left; the first one makes it.
+    /// Opens the store that the previous children left; the first child creates it.
     fn open_first(&mut self) -> Result<Store, Violation> {
         let subject = (self.setup.make)();
         let replay = Replay::of(&subject, &self.job.plan, &self.job.openings, self.job.first)?;
@@ -148,8 +148,7 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
         store.close().map_err(failed(ViolationKind::Refused, "close the store"))
     }
 
-    /// Opens the store in another place of the memory than before, and examines
-    /// it.
+    /// Opens the store at an address other than before, and examines it.
     fn open_elsewhere(&mut self) -> Result<Store, Violation> {
         let mut occupied = Vec::new();
         let store = loop {
@@ -184,8 +183,8 @@ impl<S: Subject, F: Fn() -> S> Child<'_, S, F> {
     }
 }
 
-/// Closes a store, and has other memory lie where it lay: what is mapped next
-/// takes the first place that is large enough.
+/// Closes a store and maps other memory at its address: the next mapping takes the first gap that
+/// is large enough.
 fn occupy_place_of(store: Store) -> Result<MmapMut, Violation> {
     let refused = || failed(ViolationKind::Refused, "look at the store's length");
     let file_bytes = store.stats().map_err(refused())?.file_bytes;
@@ -197,19 +196,19 @@ fn occupy_place_of(store: Store) -> Result<MmapMut, Violation> {
 
 #[expect(unsafe_code, reason = "opening is a promise about the file")]
 fn open(path: &Path, options: &OpenOptions) -> StoreResult<Store> {
-    // SAFETY: the file was made by this run, at a place where nothing was, and
-    // nobody was told of it; the store's lock keeps other flagstones out.
+    // SAFETY: this run created the file at an unused path and told nobody of it; the store's lock
+    // keeps other flagstones out.
     unsafe { options.open(path) }
 }
 
-/// Notes what the child is at, and waits where it is to be killed.
+/// Records the child's progress, and waits at the point of the kill.
 struct KillWatch<'a> {
     folder: &'a Folder,
-    /// The parent's process.
+    /// The parent's process id.
     parent: u32,
     notes: &'a mut Notes,
-    /// The turn with a kill in it that the child is at: its number, how many
-    /// actions come before the kill, and whether to wait for it.
+    /// The current operation if it contains a kill: its number, how many actions precede the
+    /// kill, and whether to wait for it.
     operation: Option<(usize, Option<usize>, bool)>,
 }
 
@@ -218,7 +217,7 @@ impl KillWatch<'_> {
         self.folder.write_notes(self.notes).expect("the parent's folder");
     }
 
-    /// A kill is due if it was to come after so many actions.
+    /// Announces the kill if it was to come after this many actions.
     fn pass(&mut self, actions: Option<usize>) {
         let Some((operation, _, waits)) =
             self.operation.filter(|(_, wanted, _)| *wanted == actions)
@@ -233,7 +232,8 @@ impl KillWatch<'_> {
     }
 }
 
-/// The parent kills this process; if that parent is no more, perhaps since before, it ends.
+/// Waits until the parent kills this process; exits if the parent is gone, perhaps already before
+/// the call.
 fn wait_for_the_kill(parent: u32) -> ! {
     while parent_id() == parent {
         std::thread::sleep(Duration::from_millis(20));
@@ -272,8 +272,8 @@ impl Watch for KillWatch<'_> {
         false
     }
 
-    /// A deferred commit lies in the page cache when it returns, which outlives
-    /// the process.
+    /// A deferred commit is in the page cache when it returns, and the page cache outlives the
+    /// process.
     fn survives(&self, _durability: Durability) -> bool {
         true
     }

@@ -1,21 +1,21 @@
-//! Where a subject's steps come from.
+//! The source of a subject's steps.
 //!
-//! **Owns** the recording of choices: a step is drawn at random once, and drawn
-//! again from what was recorded whenever a history is replayed, in this process
-//! or in a child. **Must not know** what is chosen.
+//! **Owns** the recording of choices: a step is drawn at random once, and drawn again from the
+//! recording whenever a history is replayed, in this process or in a child. **Must not know**
+//! what the choices mean.
 //!
-//! A recorded choice is a number, and a smaller number is simpler. So the
-//! shrinker works on numbers alone, and whatever it makes of them is a step that
-//! the subject itself could have drawn: no step needs a rule for shrinking it.
+//! A recorded choice is a number, and a smaller number is simpler. The shrinker works on numbers
+//! alone, and every result is a step that the subject itself could have drawn. No step needs a
+//! rule for shrinking it.
 
 use std::ops::RangeInclusive;
 
 use crate::sim::Random;
 
-/// A source of choices that remembers what it gave.
+/// A source of choices that records what it returned.
 ///
-/// The first answer that a method can give is the simplest one: shrinking leads
-/// there. So put the plainest kind of step first, and let 0 stand for little.
+/// The first possible answer of each method is the simplest one, and shrinking moves towards it.
+/// So list the plainest kind of step first, and let 0 stand for little.
 ///
 /// ```
 /// use flagstone::harness::Choices;
@@ -28,32 +28,32 @@ use crate::sim::Random;
 #[derive(Clone, Debug)]
 pub struct Choices {
     recorded: Vec<u64>,
-    /// Choices given so far.
+    /// The number of choices returned so far.
     given: usize,
-    /// What comes after the recorded choices; zeros if there is none.
+    /// The source of choices after the recording; zeros if `None`.
     more: Option<Random>,
 }
 
 impl Choices {
-    /// Choices that follow from `seed`.
+    /// Returns a source whose choices follow from `seed`.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         Self::replay(Vec::new(), Some(seed))
     }
 
-    /// The recorded choices once more, and then others.
+    /// Replays the recorded choices, then draws new ones.
     pub(super) fn replay(recorded: Vec<u64>, seed: Option<u64>) -> Self {
         Self { recorded, given: 0, more: seed.map(Random) }
     }
 
-    /// What was given, to be recorded.
+    /// Returns the choices made, to be recorded.
     pub(super) fn into_given(mut self) -> Vec<u64> {
         self.recorded.truncate(self.given);
         self.recorded
     }
 
-    /// A number up to `most`. What was recorded may be larger, where the step
-    /// before it was shrunk.
+    /// Returns a number up to `most`. A recorded number may exceed it, if an earlier step was
+    /// shrunk.
     fn up_to(&mut self, most: u64) -> u64 {
         if self.given == self.recorded.len() {
             let next = match &mut self.more {
@@ -69,46 +69,44 @@ impl Choices {
         value
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn any(&mut self) -> u64 {
         self.up_to(u64::MAX)
     }
 
-    /// A number below `limit`, which counts as 1 if it is 0.
+    /// Returns a number below `limit`; a `limit` of 0 counts as 1.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.up_to(limit.saturating_sub(1))
     }
 
-    /// A number in `range`; its start if it is empty.
+    /// Returns a number in `range`, or its start if the range is empty.
     pub fn between(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (start, end) = range.into_inner();
         start + self.up_to(end.saturating_sub(start))
     }
 
-    /// A place among `len` ones; 0 if there is none.
+    /// Returns an index below `len`, or 0 if `len` is 0.
     pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
-    /// Whether one chance in `of` came up; no is simpler.
+    /// Returns true with a probability of one in `of`; false is simpler.
     pub fn one_in(&mut self, of: u64) -> bool {
         self.below(of) + 1 == of
     }
 
-    /// One of `from`.
+    /// Returns an element of `from`.
     ///
     /// # Panics
-    ///
-    /// If there is none.
+    /// If `from` is empty.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.index(from.len())]
     }
 
-    /// One of `from`, in proportion to the weights.
+    /// Returns an element of `from`, with a probability in proportion to its weight.
     ///
     /// # Panics
-    ///
-    /// If there is none.
+    /// If `from` is empty.
     pub fn weighted<'a, T>(&mut self, from: &'a [(u32, T)]) -> &'a T {
         let mut left = self.below(from.iter().map(|(weight, _)| u64::from(*weight)).sum());
         for (weight, item) in from {
@@ -120,12 +118,12 @@ impl Choices {
         &from[0].1
     }
 
-    /// A length within `len`, and as many bytes.
+    /// Returns random bytes; their number is within `len`.
     pub fn bytes(&mut self, len: RangeInclusive<u64>) -> Vec<u8> {
         (0..self.between(len)).map(|_| self.below(256) as u8).collect()
     }
 
-    /// A length within `len`, and as many small letters.
+    /// Returns random lowercase letters; their number is within `len`.
     pub fn letters(&mut self, len: RangeInclusive<u64>) -> String {
         (0..self.between(len)).map(|_| char::from(b'a' + self.below(26) as u8)).collect()
     }

@@ -1,8 +1,8 @@
-//! A plan on an open store, up to the next end of the process.
+//! Carries out a plan on an open store, until the process next ends.
 //!
-//! **Owns** the order of what is done with a store, and what is compared with
-//! the models on the way. **Must not know** how a process ends, or what becomes
-//! of the store then: a [`Watch`] says so.
+//! **Owns** the order of operations on a store, and the comparisons with the models along the
+//! way. **Must not know** how a process ends, or what happens to the store then: a [`Watch`]
+//! decides that.
 
 use super::plan::{Action, End, Event, Operation, Plan, Transaction};
 use super::replay::ModelCursor;
@@ -11,48 +11,48 @@ use super::violation::{ask, failed};
 use super::{Rules, Subject, Violation, ViolationKind};
 use crate::store::{Durability, PendingCommit, ReadTx, Savepoint, Store, WriteTx};
 
-/// What can end a session from outside.
+/// The outside events that can end a session.
 pub(super) trait Watch {
-    /// A turn begins.
+    /// Called when an operation begins.
     fn begin(&mut self, index: usize, operation: &Operation);
 
-    /// The first `actions` actions of the turn's transaction are done.
+    /// Called when the first `actions` actions of the operation's transaction are done.
     fn reached(&mut self, actions: usize);
 
-    /// A commit is asked for, or has returned.
+    /// Called before a commit, and after it has returned.
     fn committing(&mut self, last: usize, acknowledged: usize);
 
-    /// The turn is over; whether the process ends here.
+    /// Called after the operation; returns whether the process ends here.
     fn ends(&mut self) -> bool;
 
-    /// Whether the process cannot go on, so that errors mean nothing.
+    /// Returns whether the process cannot continue, so errors are meaningless.
     fn is_down(&self) -> bool;
 
-    /// Whether a commit that has returned is sure to survive.
+    /// Returns whether a commit that has returned is certain to survive.
     fn survives(&self, durability: Durability) -> bool;
 }
 
-/// Why a session ended.
+/// The reason why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// In or after this turn the process ended.
+    /// The process ended during or after this operation.
     Killed(usize),
-    /// This turn closes the store.
+    /// This operation closes the store.
     Reopen(usize),
-    /// The plan is done.
+    /// The plan is complete.
     Done,
 }
 
-/// An open store at work.
+/// A session on an open store.
 pub(super) struct Session<'a, S: Subject, W> {
     subject: &'a S,
     store: &'a Store,
     ledger: &'a mut Ledger<S::Model>,
     watch: &'a mut W,
     rules: Rules,
-    /// Snapshots that are held, with the number of their states.
+    /// Pinned snapshots, each with the number of its state.
     readers: Vec<(ReadTx<'a>, usize)>,
-    /// A commit that is to be waited for, with the number of its state.
+    /// A commit that is still to be waited for, with the number of its state.
     pending: Option<(PendingCommit<'a>, usize)>,
     /// The last state that readers must see.
     visible: usize,
@@ -71,7 +71,8 @@ impl<'a, S: Subject, W: Watch> Session<'a, S, W> {
         Self { subject, store, ledger, watch, rules, readers, pending, visible }
     }
 
-    /// Does the turns from `first` on. A violation comes with its turn.
+    /// Carries out the operations from `first` on. Returns a violation together with its
+    /// operation.
     pub(super) fn run(mut self, plan: &Plan, first: usize) -> Result<Stop, (usize, Violation)> {
         for (index, operation) in plan.operations.iter().enumerate().skip(first) {
             self.watch.begin(index, operation);
@@ -183,7 +184,7 @@ impl<'a, S: Subject, W: Watch> Session<'a, S, W> {
         Ok(())
     }
 
-    /// A commit is about to be asked for; the number of its state.
+    /// Records that a commit follows; returns the number of its state.
     fn ask(&mut self, tx: &mut WriteTx<'_>, model: S::Model) -> Result<usize, Violation> {
         let number = self.ledger.ask(model);
         set_number(tx, number).map_err(refused("note the state's number"))?;
@@ -191,14 +192,14 @@ impl<'a, S: Subject, W: Watch> Session<'a, S, W> {
         Ok(number)
     }
 
-    /// Everything up to a state is sure to stay, and readers see it.
+    /// Records that all states up to this one will survive, and that readers see them.
     fn acknowledge(&mut self, number: usize) {
         self.ledger.acknowledge(number);
         self.visible = self.visible.max(number);
         self.watch.committing(self.ledger.last(), self.ledger.acknowledged());
     }
 
-    /// A snapshot: of the last state that has to be seen, or of a later one.
+    /// Takes a snapshot, which must show the last visible state or a later one.
     fn look(&self) -> Result<(ReadTx<'a>, usize), Violation> {
         let tx = self.store.read().map_err(refused("take a snapshot"))?;
         let found = found_number(ViolationKind::Disagrees, &tx)?;

@@ -1,28 +1,28 @@
-//! What a run comes to: a summary, or a failure to read.
+//! The result of a run: a summary, or a readable failure.
 //!
-//! **Owns** how both are written out. **Must not know** how they came about.
+//! **Owns** how both are displayed. **Must not know** how they came about.
 
 use std::fmt::{self, Debug, Display};
 
 use super::plan::Event;
 use super::{Violation, ViolationKind};
 
-/// What was done, summed up over runs.
+/// Totals over all runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
     /// Histories.
     pub runs: u64,
-    /// Transactions, those that were rolled back or killed among them.
+    /// Transactions, including those that were rolled back or killed.
     pub transactions: u64,
-    /// Simulated power cuts, those during recoveries among them.
+    /// Simulated power cuts, including those during recovery.
     pub power_cuts: u64,
-    /// Child processes that died by SIGKILL.
+    /// Child processes killed by SIGKILL.
     pub sigkills: u64,
-    /// States in which a power cut could have left the disk: each opened, and
-    /// found to be one of the committed states and sound.
+    /// Possible disk states after a power cut: each was opened, and held one of the committed
+    /// states, undamaged.
     pub images: u64,
-    /// Other reopenings, after SIGKILLs and in order, with the same result.
+    /// Other reopenings, after a SIGKILL or a clean close, with the same result.
     pub reopenings: u64,
 }
 
@@ -54,30 +54,28 @@ impl Display for Summary {
     }
 }
 
-/// A promise that was broken, with the shortest history that was found to break
-/// it.
+/// A broken promise, with the shortest history found that breaks it.
 ///
-/// Its `Debug` is for reading as well: it is what a test shows that unwraps a
-/// run.
+/// Its `Debug` output is readable too: a test that unwraps a run shows it.
 #[derive(Clone)]
 pub struct Failure(Box<Parts>);
 
-/// What a failure consists of.
+/// The parts of a failure.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) seed: u64,
     pub(super) violation: Violation,
-    /// What was found before the history was shrunk, which is of the same kind.
+    /// The violation before the history was shrunk; it is of the same kind.
     pub(super) first: Violation,
     pub(super) history: Vec<String>,
     pub(super) steps: usize,
-    /// Turns and steps before shrinking.
+    /// Operations and steps before shrinking.
     pub(super) from: (usize, usize),
     pub(super) replays: u32,
 }
 
 impl Parts {
-    /// A violation of which nothing else is known.
+    /// Returns a failure that consists of a violation alone.
     pub(super) fn of(seed: u64, violation: Violation) -> Self {
         let first = violation.clone();
         Self { seed, violation, first, history: Vec::new(), steps: 0, from: (0, 0), replays: 0 }
@@ -89,25 +87,25 @@ impl Failure {
         Self(Box::new(parts))
     }
 
-    /// The seed of the run that failed: a run from it fails in the same way.
+    /// Returns the seed of the run that failed. A run with this seed fails in the same way.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
-    /// What was broken at the end of the history.
+    /// Returns the promise that the history breaks at its end.
     #[must_use]
     pub fn violation(&self) -> &Violation {
         &self.0.violation
     }
 
-    /// The history that leads there, a line for each thing that was done.
+    /// Returns the history that leads to the violation, one line for each action.
     #[must_use]
     pub fn history(&self) -> &[String] {
         &self.0.history
     }
 
-    /// The subject's steps in that history.
+    /// Returns the number of the subject's steps in that history.
     #[must_use]
     pub fn steps(&self) -> usize {
         self.0.steps

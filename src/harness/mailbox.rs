@@ -1,11 +1,10 @@
-//! What a child tells its parent, so that it is not lost when the child is
-//! killed.
+//! Passes a child's messages to its parent, where they survive the child's death.
 //!
-//! **Owns** the files between the two: the child's job, its notes, and the
-//! violation that it found. **Must not know** what is done with them.
+//! **Owns** the files between the two: the child's job, its notes, and the violation that it
+//! found. **Must not know** how they are used.
 //!
-//! Notes are one positioned write of a few numbers. A kill cannot tear it, and
-//! what was written lies in the page cache, whatever becomes of the child.
+//! The notes are a few numbers in one positioned write. A kill cannot tear that write, and the
+//! page cache keeps it after the child has died.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -20,59 +19,57 @@ use super::Violation;
 use super::plan::Plan;
 use super::replay::Opening;
 
-/// What a child is to do.
+/// A child's task.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Job {
-    /// The parent's process.
+    /// The parent's process id.
     pub(super) parent: u32,
-    /// The how manyth run with children of its thread is meant.
+    /// The ordinal of the run among its thread's runs with children.
     pub(super) ordinal: usize,
-    /// Where that run is in the program, and what it runs.
+    /// The source location of the run, and its subject.
     pub(super) run: String,
     pub(super) plan: Plan,
     /// The store's path.
     pub(super) store: OsString,
-    /// At what the store was opened by the children before.
+    /// The states at which previous children opened the store.
     pub(super) openings: Vec<Opening>,
-    /// The turn to go on with.
+    /// The first operation to carry out.
     pub(super) first: usize,
-    /// The last state whose commit was asked for, and the last one that nothing
-    /// may take back.
+    /// The last state for which a commit was requested, and the last acknowledged state.
     pub(super) last: usize,
     pub(super) acknowledged: usize,
-    /// Where the store's number lay in the memory of the child before; `None` if
-    /// there is no store yet.
+    /// The address of the store's state number in the previous child; `None` before the store
+    /// exists.
     pub(super) address: Option<usize>,
 }
 
-/// How far a child is. Numbers of turns and states count from 1 here; 0 is none.
+/// A child's progress. Operations and states count from 1 here; 0 means none.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub(super) struct Notes {
-    /// It has come to its job, and opens the store.
+    /// Set once the child has taken its job and opens the store.
     pub(super) begun: u64,
-    /// The state at which it opened the store first.
+    /// The state at which the child first opened the store.
     pub(super) found: u64,
-    /// Where the store's number lies in its memory.
+    /// The address of the store's state number in the child.
     pub(super) address: u64,
-    /// The turn that it is at.
+    /// The current operation.
     pub(super) operation: u64,
-    /// The turn whose kill is due.
+    /// The operation whose kill is due.
     pub(super) due: u64,
-    /// The last state whose commit was asked for, and the last one that nothing
-    /// may take back.
+    /// The last state for which a commit was requested, and the last acknowledged state.
     pub(super) last: u64,
     pub(super) acknowledged: u64,
-    /// Figures for the summary.
+    /// Counters for the summary.
     pub(super) transactions: u64,
     pub(super) reopenings: u64,
-    /// The plan is done, and the store closed.
+    /// Set once the plan is complete and the store is closed.
     pub(super) done: u64,
 }
 
-/// The folder in which a parent and its children meet.
+/// The folder through which a parent and its children communicate.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -80,7 +77,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// The folder at `path`, which is there.
+    /// Opens the existing folder at `path`.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -91,13 +88,13 @@ impl Folder {
         &self.path
     }
 
-    /// Puts a job there for a child that is about to begin.
+    /// Writes the job for a child that is about to start.
     pub(super) fn begin(&self, job: &Job) -> io::Result<()> {
         self.write_notes(&Notes::default())?;
         write(&self.path.join("job"), job)
     }
 
-    /// Takes the job away, if it is for whoever asks and nobody else has taken it.
+    /// Takes the job, if `is_meant` accepts it and nobody else has taken it.
     pub(super) fn take_job(&self, is_meant: impl Fn(&Job) -> bool) -> io::Result<Option<Job>> {
         let path = self.path.join("job");
         let taken = std::fs::read(&path).and_then(|bytes| {
@@ -132,17 +129,17 @@ impl Folder {
         write(&self.path.join("violation"), &(operation, violation))
     }
 
-    /// What a child found, and in which turn.
+    /// Returns the violation that a child found, and its operation.
     pub(super) fn violation(&self) -> Option<(usize, Violation)> {
         postcard::from_bytes(&std::fs::read(self.path.join("violation")).ok()?).ok()
     }
 
-    /// Where children print.
+    /// Opens the file for the children's output.
     pub(super) fn output(&self) -> io::Result<File> {
         File::create(self.output_path())
     }
 
-    /// The end of what the last child has printed.
+    /// Returns the end of the last child's output.
     pub(super) fn last_words(&self) -> String {
         let bytes = std::fs::read(self.output_path()).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);

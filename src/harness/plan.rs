@@ -1,17 +1,16 @@
-//! What a run does, apart from the subject's own steps.
+//! The plan of a run, apart from the subject's own steps.
 //!
-//! **Owns** plans: transactions, readers, checkpoints, reopenings and kills, as
-//! data that can be drawn from a seed, sent to a child, shrunk and replayed.
-//! **Must not know** subjects or stores. A step is here the numbers that the
-//! subject draws it from.
+//! **Owns** plans: transactions, readers, checkpoints, reopenings and kills, as data that can be
+//! drawn from a seed, sent to a child, shrunk and replayed. **Must not know** subjects or stores.
+//! In a plan, a step is the numbers from which the subject draws it.
 
 use serde::{Deserialize, Serialize};
 
 use super::Choices;
 
-/// Disk calls of one turn, of a recovery included, that a cut may come after.
+/// The range of disk calls within an operation, or a recovery, after which a cut may come.
 const CALLS: u64 = 40;
-/// The longest time from a chosen point to a kill.
+/// The maximum delay from a chosen point to a kill.
 const DELAY_MICROS: u64 = 3000;
 
 /// Everything that a run does.
@@ -21,8 +20,7 @@ pub(super) struct Plan {
     pub(super) operations: Vec<Operation>,
 }
 
-/// One thing after the other; the last thing that a turn can do is to end in a
-/// kill.
+/// A single operation; it may end in a kill.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Operation {
     pub(super) event: Event,
@@ -34,13 +32,13 @@ pub(super) enum Event {
     Transaction(Transaction),
     Checkpoint,
     Sync,
-    /// A commit that was left to be waited for is waited for.
+    /// Waits for a commit that was left pending.
     Wait,
-    /// A reader takes a snapshot, and holds it.
+    /// A reader takes a snapshot and keeps it pinned.
     Hold,
-    /// One of the held snapshots is looked at and let go.
+    /// Verifies one of the pinned snapshots and releases it.
     Release(usize),
-    /// The store is closed in order, and opened again.
+    /// Closes the store cleanly and opens it again.
     Reopen,
 }
 
@@ -54,7 +52,7 @@ pub(super) struct Transaction {
 pub(super) enum Action {
     Step(Draw),
     Savepoint,
-    /// Back to one of the savepoints.
+    /// Rolls back to one of the savepoints.
     RollBackTo(usize),
 }
 
@@ -62,12 +60,12 @@ pub(super) enum Action {
 pub(super) enum End {
     Durable,
     Deferred,
-    /// Durable, but not waited for.
+    /// Durable, but waited for later.
     Later,
     RollBack,
 }
 
-/// What a step is drawn from: recorded choices, and what follows them.
+/// The source of a step: recorded choices, then a seed for more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Draw {
     pub(super) recorded: Vec<u64>,
@@ -83,23 +81,23 @@ pub(super) enum Kill {
 /// A power cut.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cut {
-    /// Disk calls of the turn that are still done; `None` to cut after all of them.
+    /// The number of disk calls in the operation that still succeed; `None` to cut after all of
+    /// them.
     pub(super) calls: Option<u64>,
-    /// What the disk holds then.
+    /// The state of the disk after the cut.
     pub(super) remains: Remains,
-    /// What it might hold instead, to be looked at before.
+    /// Other possible states, examined first.
     pub(super) others: Vec<Remains>,
 }
 
-/// One of the states in which a cut may leave the disk, and further cuts while
-/// the store is being opened from there.
+/// A possible state of the disk after a cut, and further cuts while the store is opened from it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Remains {
     pub(super) seed: u64,
     pub(super) again: Vec<Interruption>,
 }
 
-/// A cut after some disk calls of an opening, and what it leaves.
+/// A cut after some disk calls of an opening, and the state that it leaves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Interruption {
     pub(super) calls: u64,
@@ -109,17 +107,17 @@ pub(super) struct Interruption {
 /// A SIGKILL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Signal {
-    /// Actions of the transaction that are done before the kill; `None` to kill
-    /// when the turn is over.
+    /// The number of the transaction's actions before the kill; `None` to kill after the
+    /// operation.
     pub(super) actions: Option<usize>,
-    /// How long the child goes on from there. `None` if it waits to be killed,
-    /// so that the kill comes at the same place each time.
+    /// How long the child continues from there. `None` if the child waits for its kill, so it
+    /// comes at the same point each time.
     pub(super) delay_micros: Option<u64>,
-    /// How long after their beginning the next openings are killed.
+    /// Delays from start to kill of the openings that follow.
     pub(super) openings_micros: Vec<u64>,
 }
 
-/// How processes end in a plan.
+/// The ways in which processes end in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ending {
     Power,
@@ -127,7 +125,7 @@ pub(super) enum Ending {
 }
 
 impl Plan {
-    /// A plan with `steps` steps.
+    /// Draws a plan with `steps` steps.
     pub(super) fn draw(seed: u64, steps: u64, ending: Ending) -> Self {
         let mut choices = Choices::from_seed(seed);
         let mut plan = Self { ending, operations: Vec::new() };
@@ -140,9 +138,9 @@ impl Plan {
         plan
     }
 
-    /// Plans up to the turn that failed, where the children die in the turns in which
-    /// they died, and wait for that: after the turn, so that time plays no part, or
-    /// where the kill was due.
+    /// Returns plans up to the operation that failed, with kills in the same operations as
+    /// before. The children wait for each kill: after the operation, where timing plays no part,
+    /// or at the point where the kill was due.
     pub(super) fn pinned(&self, failed: usize, came: impl Fn(usize) -> bool) -> [Self; 2] {
         let mut due = self.clone();
         due.operations.truncate(failed + 1);
@@ -165,7 +163,7 @@ impl Plan {
         [after, due]
     }
 
-    /// Steps in all transactions.
+    /// Returns the number of steps in all transactions.
     pub(super) fn steps(&self) -> usize {
         self.draws().count()
     }
@@ -191,7 +189,7 @@ impl Event {
         matches!(self, Event::Transaction(_))
     }
 
-    /// What a transaction does; nothing for other events.
+    /// Returns the actions of a transaction; empty for other events.
     pub(super) fn actions(&self) -> &[Action] {
         match self {
             Event::Transaction(transaction) => &transaction.actions,
@@ -247,7 +245,8 @@ fn draw_remains(choices: &mut Choices) -> Remains {
     Remains { seed, again: again.collect() }
 }
 
-/// Few calls more often than many, since a small transaction has few.
+/// Draws a number of calls. Small numbers are more frequent, since a small transaction makes few
+/// calls.
 fn draw_calls(choices: &mut Choices) -> u64 {
     let limit = choices.between(1..=CALLS);
     choices.below(limit)

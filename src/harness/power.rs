@@ -1,8 +1,7 @@
-//! Plans on a simulated disk, with power cuts.
+//! Carries out plans on a simulated disk, with power cuts.
 //!
-//! **Owns** what a power cut is: the disk's calls fail from some point on, and
-//! the store is opened from what the disk may hold then. **Must not know** how
-//! the disk decides what that is.
+//! **Owns** power cuts: the disk's calls fail from some point on, and the store is opened from a
+//! state that the disk may then hold. **Must not know** how the disk determines that state.
 
 use super::driver::{Session, Stop, Watch};
 use super::plan::{Cut, Event, Kill, Operation, Plan, Remains};
@@ -15,7 +14,7 @@ use super::{Subject, Summary, Violation, ViolationKind};
 use crate::sim::{Random, SimDisk};
 use crate::store::{Durability, Store};
 
-/// Tries to get the store to another address.
+/// Attempts to map the store at another address.
 const MAX_TRIES: usize = 8;
 
 type Found<T = ()> = Result<T, (usize, Violation)>;
@@ -26,7 +25,7 @@ struct PowerRun<'a, S: Subject, F> {
     ledger: Ledger<S::Model>,
     openings: Vec<Opening>,
     summary: Summary,
-    /// Where the store's number lay in memory when it was opened last.
+    /// The address of the state number when the store was last opened.
     address: usize,
 }
 
@@ -75,8 +74,8 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         Ok((store, disk))
     }
 
-    /// The power is off: looks at some of the states that the disk may be in,
-    /// and goes on from the last one.
+    /// Handles a cut: examines some of the states that the disk may hold, and continues from the
+    /// last one.
     fn cut(
         &mut self,
         operation: usize,
@@ -92,8 +91,7 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         for other in others {
             let _ = self.open_what(disk, other)?;
         }
-        // The old store, if it was not closed, keeps its place in memory until the new one has
-        // its own.
+        // If the old store was not closed, it keeps its address until the new store is mapped.
         let (opened, disk, number) = self.open_what(disk, remains)?;
         drop(store);
         let store = opened;
@@ -102,7 +100,7 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         Ok((store, disk))
     }
 
-    /// A turn that closes the store has it closed while the power goes, or just before.
+    /// Closes the store, as the operation demands, during the cut or just before.
     fn close_in_a_cut(
         &mut self,
         operation: usize,
@@ -120,7 +118,7 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         Ok(None)
     }
 
-    /// Opens what a cut leaves, after further cuts while it is being opened.
+    /// Opens the state that a cut leaves, after further cuts during the opening.
     fn open_what(
         &mut self,
         disk: &SimDisk,
@@ -130,7 +128,8 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         let bytes = remains.again.iter().fold(bytes, |bytes, interruption| {
             let disk = SimDisk::new(bytes);
             disk.fail_after(interruption.calls);
-            // With its first transaction, before which some things are put off.
+            // The first transaction is included, because some work of an opening is deferred to
+            // it.
             let _ = disk.open(self.setup.options).map(|store| store.write().map(|tx| tx.commit()));
             self.summary.power_cuts += 1;
             disk.crash(&mut Random(interruption.seed))
@@ -143,16 +142,15 @@ impl<S: Subject, F: Fn() -> S> PowerRun<'_, S, F> {
         store.close().map_err(failed(ViolationKind::Refused, "close the store"))?;
         self.ledger.acknowledge_all();
         self.summary.reopenings += 1;
-        // The power may go at once.
+        // The power may fail at once.
         let (store, disk, number) = self.open(disk.crash(&mut Random(0)))?;
         self.ledger.go_back_to(number);
         Ok((store, disk))
     }
 
-    /// Opens a store from these bytes, in another place of the memory, and
-    /// examines it.
+    /// Opens a store from these bytes at another address, and examines it.
     fn open(&mut self, bytes: Vec<u8>) -> Result<(Store, SimDisk, usize), Violation> {
-        // Each holds its place until one has another place than before.
+        // Each attempt stays mapped until one gets a new address.
         let mut tried = Vec::new();
         loop {
             let disk = SimDisk::new(bytes.clone());

@@ -1,10 +1,9 @@
-//! Plans on a real file, with SIGKILLs.
+//! Carries out plans on a real file, with SIGKILLs.
 //!
-//! **Owns** the parent's side: it runs children one after the other, each the
-//! same program again, kills each where the plan says so, and tells the next one
-//! what must have survived. No process is forked: a fork of a process with
-//! several threads may call next to nothing. **Must not know** subjects; all that
-//! concerns them is done in the children, as in a program that begins anew.
+//! **Owns** the parent's side: it runs children in sequence, each a new run of the same program,
+//! kills each where the plan says so, and tells the next child which states must have survived.
+//! It does not fork, since a fork of a multi-threaded process may call almost nothing. **Must not
+//! know** subjects: the children, which start from nothing, do all work on them.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,32 +20,32 @@ use super::replay::Opening;
 use super::run::RunOutcome;
 use super::{Summary, Violation, ViolationKind};
 
-/// How often a child's notes are looked at.
+/// How often the parent polls a child's notes.
 const PULSE: Duration = Duration::from_micros(100);
-/// How long a child may be at one thing.
+/// How long a child may take for one operation.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 const SIGKILL: i32 = 9;
 
-/// How this program is run again.
+/// The command that runs this program again.
 #[derive(Debug)]
 pub(super) struct ChildCommand {
     /// The arguments that lead to the same run.
     pub(super) arguments: Vec<OsString>,
-    /// The how manyth run of its thread it is.
+    /// The ordinal of the run in its thread.
     pub(super) ordinal: usize,
-    /// Where the run is in the program, and what it runs.
+    /// The source location of the run, and its subject.
     pub(super) run: String,
-    /// Where the store is to lie.
+    /// The path of the store.
     pub(super) store: PathBuf,
-    /// Where parent and children meet.
+    /// The folder through which parent and children communicate.
     pub(super) folder: PathBuf,
 }
 
-/// Arguments by which this program comes to the calling test again. A test's
-/// thread has its name; another program is run with the arguments that it has. With
-/// those a test program would run all of its tests: a thread without a name is not
-/// known to be none of a test's, and is refused.
+/// Returns the arguments with which this program reaches the calling test again. A test's thread
+/// carries the test's name; any other program is run with its own arguments. A test program would
+/// run all its tests with those, and a thread without a name may belong to a test, so such a
+/// thread is refused.
 pub(super) fn own_arguments() -> io::Result<Vec<OsString>> {
     let thread = std::thread::current();
     match thread.name() {
@@ -71,8 +70,7 @@ struct Parent<'a> {
     folder: Folder,
     job: Job,
     summary: Summary,
-    /// How long after their beginning the next openings are killed, if they are not
-    /// over by then.
+    /// Delays from start to kill of the openings that follow, unless they finish earlier.
     openings_micros: Vec<u64>,
 }
 
@@ -133,7 +131,7 @@ impl<'a> Parent<'a> {
                     if self.job.first == operations {
                         return Ok(());
                     }
-                    // One more looks at what the last one left.
+                    // One more child verifies what the last one left.
                     self.job.first = operations;
                 }
             }
@@ -152,7 +150,7 @@ impl<'a> Parent<'a> {
             let _ = child.wait();
         }
         let notes = self.folder.notes().map_err(failed)?;
-        // A child that has come to no turn yet fails in the opening after the one before.
+        // A child without an operation failed in the opening after the previous operation.
         let operation =
             notes.operation.checked_sub(1).map_or(before, |operation| operation as usize);
         Ok((end.map_err(|violation| (operation, violation))?, notes))
@@ -170,7 +168,7 @@ impl<'a> Parent<'a> {
             .spawn()
     }
 
-    /// Waits until a kill is due, and kills.
+    /// Waits until a kill is due, then kills.
     fn watch(&mut self, child: &mut Child) -> Result<End, Violation> {
         let mut opening = self.openings_micros.pop();
         let (mut last, mut since) = (Notes::default(), Instant::now());
@@ -199,7 +197,7 @@ impl<'a> Parent<'a> {
         }
     }
 
-    /// The kill that is due.
+    /// Returns the kill that is due.
     fn due(&self, notes: &Notes) -> Option<&Signal> {
         let operation = self.job.plan.operations.get(notes.due.checked_sub(1)? as usize)?;
         match operation.kill.as_ref()? {
@@ -231,7 +229,7 @@ impl<'a> Parent<'a> {
         }
     }
 
-    /// A child that was not killed has done all that was left.
+    /// Checks that a child that was not killed has finished the plan.
     fn expect_done(&self, status: ExitStatus, notes: &Notes) -> Found {
         if let Some(found) = self.folder.violation() {
             return Err(found);
@@ -254,7 +252,7 @@ impl<'a> Parent<'a> {
     }
 }
 
-/// Kills a child, unless it has ended by itself just before.
+/// Kills a child, unless it has just ended.
 fn kill(child: &mut Child) -> io::Result<End> {
     child.kill()?;
     let status = child.wait()?;

@@ -1,9 +1,9 @@
-//! Plans without a store: what the subject's models say.
+//! Replays plans on the subject's models, without a store.
 //!
-//! **Owns** how a model moves through a transaction, and how the states and the
-//! words of a whole history follow from a plan and from what was found when the
-//! store was opened. **Must not know** stores. So a child, or the report of a
-//! failure, needs no more than the plan to know what must be there.
+//! **Owns** how a model moves through a transaction, and how the states and the text of a whole
+//! history follow from a plan and from the states found at each opening. **Must not know**
+//! stores. So a child, or the report of a failure, needs only the plan to know the expected
+//! states.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +12,14 @@ use super::states::Ledger;
 use super::violation::ask;
 use super::{Choices, Subject, Violation, ViolationKind};
 
-/// The state at which the store was opened after a turn that ended in a kill.
+/// The state at which the store was opened after an operation that ended in a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Opening {
     pub(super) after_operation: usize,
     pub(super) number: usize,
 }
 
-/// The model in a transaction, with the savepoints' models.
+/// The model within a transaction, with the models of its savepoints.
 pub(super) struct ModelCursor<'a, S: Subject> {
     subject: &'a S,
     pub(super) model: S::Model,
@@ -31,7 +31,7 @@ impl<'a, S: Subject> ModelCursor<'a, S> {
         Self { subject, model: model.clone(), saved: Vec::new() }
     }
 
-    /// The next step, and the choices that led to it.
+    /// Returns the next step, and the choices that led to it.
     pub(super) fn choose(&self, draw: &Draw) -> Result<(S::Step, Vec<u64>), Violation> {
         let mut choices = Choices::replay(draw.recorded.clone(), draw.seed);
         let choose = || Ok(self.subject.choose(&mut choices, &self.model));
@@ -39,7 +39,7 @@ impl<'a, S: Subject> ModelCursor<'a, S> {
         Ok((step, choices.into_given()))
     }
 
-    /// The model as after `step`.
+    /// Advances the model by `step`.
     pub(super) fn advance(&mut self, step: &S::Step) -> Result<(), Violation> {
         let advance = || {
             self.subject.advance(&mut self.model, step);
@@ -52,7 +52,7 @@ impl<'a, S: Subject> ModelCursor<'a, S> {
         self.saved.push(self.model.clone());
     }
 
-    /// Goes back to one of the savepoints; which one, if there is any.
+    /// Rolls back to one of the savepoints; returns its index, if there is a savepoint.
     pub(super) fn roll_back_to(&mut self, index: usize) -> Option<usize> {
         let index = index.min(self.saved.len().checked_sub(1)?);
         self.saved.truncate(index + 1);
@@ -61,18 +61,18 @@ impl<'a, S: Subject> ModelCursor<'a, S> {
     }
 }
 
-/// A history as the models have it.
+/// A history according to the models.
 pub(super) struct Replay<'a, S: Subject> {
     subject: &'a S,
     pub(super) ledger: Ledger<S::Model>,
-    /// What happened, in words.
+    /// The events, in words.
     pub(super) lines: Vec<String>,
-    /// The same plan, where each step has its choices recorded.
+    /// The same plan with the choices of each step recorded.
     pub(super) recorded: Plan,
 }
 
 impl<'a, S: Subject> Replay<'a, S> {
-    /// The first `turns` turns of the plan.
+    /// Replays the first `turns` operations of the plan.
     pub(super) fn of(
         subject: &'a S,
         plan: &Plan,
@@ -85,7 +85,7 @@ impl<'a, S: Subject> Replay<'a, S> {
         }
     }
 
-    /// The same, and where the subject panics, what came before.
+    /// Does the same; if the subject panics, returns the part before the panic.
     pub(super) fn up_to_a_panic(
         subject: &'a S,
         plan: &Plan,

@@ -1,4 +1,4 @@
-//! Runs: one plan after the other, and what to do with one that fails.
+//! Runs plans in sequence, and shrinks and reports one that fails.
 //!
 //! **Owns** the harness's options. **Must not know** how a plan is carried out.
 
@@ -20,16 +20,16 @@ use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process}
 use crate::sim::Mutation;
 use crate::store::OpenOptions;
 
-/// Where a seed is repeated.
+/// The environment variable for the seed to repeat.
 const SEED_VARIABLE: &str = "FLAGSTONE_SEED";
-/// Most replays of a child that hangs: each takes as long as it may.
+/// Maximum replays of a child that hangs: each one takes the full timeout.
 const MAX_HANGING_REPLAYS: u32 = 3;
 
-/// How processes end in a run.
+/// The ways in which processes end in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kills {
-    /// The power goes: the store is on a simulated disk, which keeps what was
-    /// synced and any part of what was written since. Fast: no process ends.
+    /// The power fails: the store is on a simulated disk, which keeps synced data and any part of
+    /// the data written since. Fast, because no process ends.
     #[default]
     PowerCuts,
     /// A child process that works on a real file is killed.
@@ -42,7 +42,7 @@ pub enum Kills {
 #[must_use = "a harness does nothing before `run`"]
 #[derive(Clone, Debug)]
 pub struct Harness {
-    /// `None` for what the environment says.
+    /// `None` for the seed from the environment.
     seed: Option<u64>,
     runs: u64,
     steps: u64,
@@ -61,7 +61,7 @@ impl Default for Harness {
             runs: 20,
             steps: 200,
             kills: Kills::PowerCuts,
-            // So that the log is lapped and moved.
+            // A small log, which wraps around and moves often.
             options: OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(512 * 1024),
             rules: Rules { allow_unreachable: false, allow_dangling: false },
             max_replays: 1000,
@@ -71,91 +71,90 @@ impl Default for Harness {
     }
 }
 
-/// What carries out plans, the same for all plans of a run.
+/// The parameters that all plans of a run share.
 pub(super) struct Setup<'a, F> {
     pub(super) make: F,
     pub(super) options: &'a OpenOptions,
     pub(super) rules: Rules,
 }
 
-/// What became of a plan.
+/// The outcome of a plan.
 pub(super) struct RunOutcome {
     /// The states at which the store was opened.
     pub(super) openings: Vec<Opening>,
     pub(super) summary: Summary,
-    /// What was found, and in or after which turn.
+    /// The violation, and the operation during or after which it was found.
     pub(super) violation: Option<(usize, Violation)>,
 }
 
 impl Harness {
-    /// The defaults that each method names.
+    /// Returns a harness with the defaults that each method documents.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The seed of the first run; each later one adds 1. Default: what the
-    /// environment variable `FLAGSTONE_SEED` says, and 1 where there is none. What is
-    /// no number there is refused, so that a slip does not pass for a failure that is gone.
+    /// Sets the seed of the first run; each later run adds 1. Default: the environment variable
+    /// `FLAGSTONE_SEED`, or 1 if it is not set. A value that is not a number is refused, so a
+    /// typo does not make a failure seem fixed.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// How many histories are run. Default: 20.
+    /// Sets the number of histories. Default: 20.
     pub fn runs(mut self, runs: u64) -> Self {
         self.runs = runs;
         self
     }
 
-    /// How many steps a history has, over all its transactions. Default: 200.
+    /// Sets the number of steps in a history, over all its transactions. Default: 200.
     pub fn steps(mut self, steps: u64) -> Self {
         self.steps = steps;
         self
     }
 
-    /// How processes end. Default: [`Kills::PowerCuts`].
+    /// Sets how processes end. Default: [`Kills::PowerCuts`].
     pub fn kills(mut self, kills: Kills) -> Self {
         self.kills = kills;
         self
     }
 
-    /// How stores are opened. Default: a log of 64 KiB that grows up to 512 KiB,
-    /// so that it is lapped and moved often.
+    /// Sets the options with which stores are opened. Default: a log of 64 KiB that grows up to
+    /// 512 KiB, so it wraps around and moves often.
     pub fn options(mut self, options: OpenOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Plants a fault into the protocol of the stores, which is to be found then.
+    /// Activates a mutation of the stores' protocol, which the run should detect.
     pub fn mutation(mut self, fault: Mutation) -> Self {
         self.options = self.options.mutation(fault);
         self
     }
 
-    /// Allocations that no root reaches are no violation. By default they are:
-    /// nothing would ever find and free them.
+    /// Accepts allocations that no root reaches. By default they are a violation: nothing would
+    /// ever find and free them.
     pub fn allow_unreachable(mut self) -> Self {
         self.rules.allow_unreachable = true;
         self
     }
 
-    /// Links that lead to nothing live are no violation. By default they are.
+    /// Accepts links to no live object. By default they are a violation.
     pub fn allow_dangling(mut self) -> Self {
         self.rules.allow_dangling = true;
         self
     }
 
-    /// How many replays shrinking may take at most. Default: 1000. A child that hangs
-    /// takes a minute each time, and is replayed 3 times at most.
+    /// Sets the maximum number of replays for shrinking. Default: 1000. A child that hangs takes
+    /// a minute each time, and is replayed at most 3 times.
     pub fn max_replays(mut self, max_replays: u32) -> Self {
         self.max_replays = max_replays;
         self
     }
 
-    /// Arguments with which this program, run again as a child, comes to this run
-    /// before any other one with children. By default, a test is run again by its
-    /// name, which its thread has; and another program with the arguments that it
-    /// was given itself.
+    /// Sets the arguments with which this program, run as a child, reaches this run before any
+    /// other run with children. By default, a test is run again by its name, which its thread
+    /// carries, and another program with its own arguments.
     pub fn child_arguments<A: Into<OsString>>(
         mut self,
         arguments: impl IntoIterator<Item = A>,
@@ -164,24 +163,21 @@ impl Harness {
         self
     }
 
-    /// Where the store of runs with SIGKILLs lies: a path at which there is
-    /// nothing. It is removed after each run, and left there by one that fails.
-    /// Default: in a temporary folder.
+    /// Sets the path of the store for runs with SIGKILLs; nothing may exist there. The file is
+    /// removed after each run, unless the run failed. Default: a path in a temporary folder.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
         self
     }
 
-    /// Runs the subject that `make` gives, once for each history and again
-    /// whenever the store is opened: a crash takes what is in memory.
+    /// Runs the subject that `make` returns. `make` is called once for each history and again
+    /// whenever the store is opened, because a crash loses everything in memory.
     ///
-    /// In a child process it does what the parent asks for, and does not return. A child
-    /// that comes to another run first, does nothing there: that run is `Ok` with no
-    /// history in it. A test that expects a failure and goes on from it must come to its
-    /// other runs also then.
+    /// In a child process this call does what the parent asks for, and does not return. If a
+    /// child reaches another run first, that run does nothing and returns `Ok` with no histories.
+    /// A test that expects a failure and continues must reach its other runs in that case too.
     ///
     /// # Errors
-    ///
     /// The first violation, shrunk.
     #[track_caller]
     pub fn run<S: Subject>(&self, make: impl Fn() -> S) -> Result<Summary, Failure> {
@@ -205,7 +201,7 @@ impl Harness {
         Ok(summary)
     }
 
-    /// How children are run; power cuts need none.
+    /// Returns the command for children; power cuts need none.
     fn again(&self, (run, ordinal): (String, usize), folder: &Path) -> io::Result<ChildCommand> {
         let (arguments, ordinal) = match &self.child_arguments {
             Some(arguments) => (arguments.clone(), 0),
@@ -253,7 +249,7 @@ impl Harness {
         }
     }
 
-    /// Shrinks a plan that fails, and tells its history.
+    /// Shrinks a plan that fails, and reports its history.
     fn fail<S: Subject, F: Fn() -> S>(
         &self,
         course: &Course<'_, F>,
@@ -275,7 +271,7 @@ impl Harness {
             _ => self.max_replays,
         };
         let shrunk = shrink(plan, pinned, most, replay);
-        // Once more, so that the file is the one that this history leaves.
+        // Replays once more, so the file that stays behind comes from this history.
         let again = course.replay(&shrunk.plan, violation.kind);
         drop(quiet);
         let replays = shrunk.replays;
@@ -288,7 +284,7 @@ impl Harness {
     }
 }
 
-/// All that it takes to carry out plans.
+/// Everything needed to carry out plans.
 struct Course<'a, F> {
     setup: Setup<'a, F>,
     again: ChildCommand,
@@ -309,14 +305,14 @@ impl<S: Subject, F: Fn() -> S> Course<'_, F> {
         }
     }
 
-    /// Runs a plan; what it comes to if it fails with this kind of violation.
+    /// Runs a plan; returns the failure if it violates this kind of promise.
     fn replay(&self, plan: &Plan, kind: ViolationKind) -> Option<Failing> {
         let ran = self.run(plan);
         let (operation, violation) =
             ran.violation.filter(|(_, violation)| violation.kind == kind)?;
         let subject = (self.setup.make)();
-        // Where the subject panics as it chooses or brings its model forward, it does so
-        // here as well.
+        // If the subject panics while it chooses a step or advances its model, it also panics
+        // here.
         let (mut replay, panic) =
             Replay::up_to_a_panic(&subject, plan, &ran.openings, operation + 1);
         replay.lines.extend(panic.map(|panic| format!("    {panic}")));

@@ -1,32 +1,31 @@
-//! From a long history that fails to a short one.
+//! Shrinks a long history that fails to a short one.
 //!
-//! **Owns** the search: which parts of a plan to leave out, and which numbers to
-//! lower. **Must not know** what a plan does; it is told whether one still fails.
+//! **Owns** the search: which parts of a plan to drop, and which numbers to lower. **Must not
+//! know** what a plan does; the caller reports whether a plan still fails.
 //!
 //! # Why this is not proptest's shrinking
 //!
-//! proptest shrinks values by the strategies that made them, all of them before
-//! the case runs. A subject's step depends on the model at that point, which
-//! after a crash depends on what survived; so steps must be drawn while the case
-//! runs, and drawn again after earlier ones were left out. And a plan goes to
-//! child processes, which a tree of proptest's values cannot. Recorded choices
-//! serve both: delta debugging over the plan's lists (Zeller and Hildebrandt,
-//! 2002), then each number towards 0, as Hypothesis does it.
+//! proptest shrinks values by the strategies that made them, all of them before the case runs. A
+//! subject's step depends on the model at that point, which after a crash depends on what
+//! survived; so steps must be drawn while the case runs, and drawn again after earlier steps were
+//! dropped. A plan also goes to child processes, and a tree of proptest's values cannot. Recorded
+//! choices serve both: delta debugging over the plan's lists (Zeller and Hildebrandt, 2002), then
+//! lowering each number towards 0, as Hypothesis does.
 
 use super::plan::{Action, End, Event, Kill, Plan};
 
-/// The shortest plan that was found to fail.
+/// The shortest plan found that fails.
 pub(super) struct Shrunk<E> {
     pub(super) plan: Plan,
-    /// What was seen of it; `None` if no plan failed.
+    /// The failure of that plan; `None` if no plan failed.
     pub(super) evidence: Option<E>,
-    /// How many plans were tried.
+    /// The number of plans tried.
     pub(super) replays: u32,
 }
 
-/// Looks for a smaller plan that fails, from the first of `pinned` on that fails as
-/// well, or from `plan`. `try_one` replays a plan; if it fails, it gives it back as it
-/// was recorded, and what was seen.
+/// Searches for a smaller plan that fails. Starts from the first of `pinned` that fails as well,
+/// or else from `plan`. `try_one` replays a plan; if the plan fails, it returns the plan as
+/// recorded, and the failure.
 pub(super) fn shrink<E>(
     plan: Plan,
     pinned: [Plan; 2],
@@ -62,7 +61,7 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
         self.replays >= self.most
     }
 
-    /// Changes the best plan, if it still fails then.
+    /// Applies a change to the best plan, if the plan still fails with it.
     fn attempt(&mut self, change: impl FnOnce(&mut Plan)) -> bool {
         let mut plan = self.best.clone();
         change(&mut plan);
@@ -77,8 +76,7 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
         true
     }
 
-    /// Leaves out as much as possible of a list in the plan: halves, quarters,
-    /// and so on, from its end.
+    /// Drops as much as possible of a list in the plan: halves, quarters and so on, from its end.
     fn leave_out<T>(&mut self, list: impl Fn(&mut Plan) -> Option<&mut Vec<T>>) {
         let len = |search: &mut Self| list(&mut search.best).map_or(0, |list| list.len());
         let mut chunk = len(self);
@@ -127,7 +125,7 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
         });
     }
 
-    /// Looks at one of the states in which a cut may leave the disk.
+    /// Tries to examine only one of the possible disk states after a cut.
     fn one_remains(&mut self, index: usize) {
         let others = match &self.best.operations[index].kill {
             Some(Kill::Power(cut)) => cut.others.clone(),
@@ -189,7 +187,7 @@ impl<E, F: FnMut(&Plan) -> Option<(Plan, E)>> Search<E, F> {
         }
     }
 
-    /// Lowers a number as far as the plan still fails, if failing is monotonic.
+    /// Lowers a number as far as the plan still fails, assuming that failure is monotonic.
     fn lower(&mut self, number: impl Fn(&mut Plan) -> Option<&mut u64>) {
         let value = |search: &mut Self| number(&mut search.best).map_or(0, |number| *number);
         let set = |search: &mut Self, to: u64| {
@@ -228,14 +226,14 @@ fn simplify_event(event: &mut Event) {
     }
 }
 
-/// Has the kill of a turn come after the turn before, if that has none.
+/// Moves the kill of an operation to the operation before, if that one has no kill.
 fn let_kill_come_earlier(plan: &mut Plan, index: usize) {
     if index > 0 && plan.operations[index - 1].kill.is_none() {
         plan.operations[index - 1].kill = plan.operations.remove(index).kill;
     }
 }
 
-/// Makes two transactions one, if nothing comes between them.
+/// Joins two transactions, if nothing comes between them.
 fn join_with_the_turn_before(plan: &mut Plan, index: usize) {
     let (before, operation) = match plan.operations.split_at_mut(index) {
         ([.., before], [operation, ..]) if before.kill.is_none() => (before, operation),
@@ -249,7 +247,7 @@ fn join_with_the_turn_before(plan: &mut Plan, index: usize) {
     }
 }
 
-/// A kill that does not depend on time.
+/// Makes a kill independent of timing.
 fn at_once(kill: Option<&mut Kill>) {
     if let Some(Kill::Signal(signal)) = kill {
         signal.delay_micros = None;
@@ -270,7 +268,7 @@ mod tests {
     use super::super::plan::{Draw, Ending, Operation, Transaction};
     use super::*;
 
-    /// Fails if there is a power cut behind two steps whose first choice is 17 or more.
+    /// Fails if a power cut follows two steps whose first choice is 17 or more.
     fn fails(plan: &Plan) -> Option<(Plan, ())> {
         let mut plan = plan.clone();
         let mut large = 0;

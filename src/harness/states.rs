@@ -1,9 +1,8 @@
-//! Which states were committed, and which of them must survive.
+//! Records which states were committed, and which of them must survive.
 //!
-//! **Owns** the models of all committed states by number, and the number that
-//! the store itself holds: a root of the harness that each transaction sets. So
-//! a store that was killed says which state it claims to hold. **Must not know**
-//! how a model comes about.
+//! **Owns** the models of all committed states by number, and the number that the store itself
+//! holds: each transaction sets a root of the harness to it. A store that was killed thus says
+//! which state it claims to hold. **Must not know** how a model is built.
 
 use crate::error::Result;
 use crate::store::{ReadTx, WriteTx};
@@ -11,7 +10,7 @@ use crate::store::{ReadTx, WriteTx};
 /// The root that holds the number of the state.
 const ROOT: &str = "flagstone::harness";
 
-/// The states of a store, from the empty one on.
+/// The states of a store, beginning with the empty one.
 #[derive(Clone, Debug)]
 pub(super) struct Ledger<M> {
     states: Vec<M>,
@@ -19,39 +18,38 @@ pub(super) struct Ledger<M> {
 }
 
 impl<M: Default> Ledger<M> {
-    /// The ledger of a new store.
+    /// Returns the ledger of a new store.
     pub(super) fn new() -> Self {
         Self { states: vec![M::default()], acknowledged: 0 }
     }
 
-    /// The number of the last state whose commit was asked for.
+    /// Returns the number of the last state for which a commit was requested.
     pub(super) fn last(&self) -> usize {
         self.states.len() - 1
     }
 
-    /// The number of the last state that nothing may take back.
+    /// Returns the number of the last acknowledged state, which must survive.
     pub(super) fn acknowledged(&self) -> usize {
         self.acknowledged
     }
 
-    /// The model of a state that was committed.
+    /// Returns the model of a committed state.
     pub(super) fn model(&self, number: usize) -> &M {
         &self.states[number]
     }
 
-    /// A commit is asked for: from now on its state may be there. The next
-    /// number.
+    /// Records a commit request, after which the state may exist; returns its number.
     pub(super) fn ask(&mut self, model: M) -> usize {
         self.states.push(model);
         self.last()
     }
 
-    /// Everything so far is sure to stay.
+    /// Records that every state so far must survive.
     pub(super) fn acknowledge_all(&mut self) {
         self.acknowledge(self.last());
     }
 
-    /// Everything up to a state is sure to stay.
+    /// Records that every state up to `number` must survive.
     pub(super) fn acknowledge(&mut self, number: usize) {
         self.acknowledged = self.acknowledged.max(number);
     }
@@ -62,27 +60,27 @@ impl<M: Default> Ledger<M> {
         self.acknowledged = acknowledged;
     }
 
-    /// The store was opened at the state `number`: later ones never were, and
-    /// opening has made it durable.
+    /// Records that the store was opened at the state `number`: later states never existed, and
+    /// the opening has made this one durable.
     pub(super) fn go_back_to(&mut self, number: usize) {
         self.states.truncate(number + 1);
         self.acknowledged = number;
     }
 }
 
-/// Notes in the store that a transaction makes the state `number`.
+/// Records in the store that a transaction makes the state `number`.
 pub(super) fn set_number(tx: &mut WriteTx<'_>, number: usize) -> Result<()> {
     let link = tx.root_or_insert_with(ROOT, || 0u64)?;
     *tx.at_mut(link)? = number as u64;
     Ok(())
 }
 
-/// The number of the state that the store holds; `None` in a store that is empty.
+/// Returns the number of the state that the store holds, or `None` for an empty store.
 pub(super) fn number(tx: &ReadTx<'_>) -> Result<Option<usize>> {
     Ok(tx.get(tx.root::<u64>(ROOT)?)?.map(|number| *number as usize))
 }
 
-/// Where that number lies in memory.
+/// Returns the address of that number in memory.
 pub(super) fn address(tx: &ReadTx<'_>) -> Result<usize> {
     Ok(std::ptr::from_ref(tx.root_object::<u64>(ROOT)?).addr())
 }

@@ -1,7 +1,7 @@
-//! What was left of a store.
+//! Examines a store after it was opened.
 //!
-//! **Owns** the examination of a store that was just opened, and of a store as
-//! a whole. **Must not know** what became of the store before.
+//! **Owns** the examination of a store that was just opened, and of a store as a whole. **Must
+//! not know** what happened to the store before.
 
 use super::states::{self, Ledger};
 use super::violation::{ask, failed};
@@ -16,7 +16,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// The store is sound as `Store::check` sees it.
+    /// Checks that `Store::check` finds nothing wrong with the store.
     pub(super) fn expect_sound(self, store: &Store) -> Result<(), Violation> {
         let report = store.check().map_err(failed(ViolationKind::Damaged, "check"))?;
         let found = |kind, what: String| Err(Violation::new(kind, what));
@@ -37,7 +37,7 @@ impl Rules {
     }
 }
 
-/// Makes the state 0 in a new store.
+/// Creates state 0 in a new store.
 pub(super) fn begin<S: Subject>(store: &Store, subject: &S) -> Result<(), Violation> {
     let refused = || failed(ViolationKind::Refused, "create");
     let mut tx = store.write().map_err(refused())?;
@@ -47,15 +47,15 @@ pub(super) fn begin<S: Subject>(store: &Store, subject: &S) -> Result<(), Violat
     tx.commit().map_err(refused())
 }
 
-/// Where the number of the store's state lies in memory.
+/// Returns the address of the number of the store's state.
 pub(super) fn place(store: &Store) -> Result<usize, Violation> {
     let tx = begin_to_read(store)?;
     found_number(&tx)?;
     states::address(&tx).map_err(failed(ViolationKind::NotThatState, "the state's number"))
 }
 
-/// Tells which state a store was opened at, and expects it to be that state,
-/// one that was committed, and none older than the last that must have survived.
+/// Returns the state at which a store was opened. Checks that the content is that state, that the
+/// state was committed, and that it is no older than the last state that must have survived.
 pub(super) fn examine<S: Subject>(
     store: &Store,
     subject: &S,

@@ -1,7 +1,7 @@
-//! What a run can find.
+//! The violations that a run can find.
 //!
-//! **Owns** violations: their kinds, and how calls of the subject and of the
-//! store become one. **Must not know** what was going on.
+//! **Owns** violations: their kinds, and how calls of the subject and of the store turn into one.
+//! **Must not know** what the run was doing.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -12,47 +12,46 @@ use std::sync::Once;
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of promise was broken.
+/// The kind of promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ViolationKind {
-    /// A step, a commit or another call failed, with no fault of the disk.
+    /// A step, a commit or another call failed without a disk fault.
     Refused,
     /// The subject panicked.
     Panicked,
-    /// The store is not as the model says, with nothing having happened to it.
+    /// The store contradicts the model, without a crash or reopening before.
     Disagrees,
-    /// A snapshot that a reader held has changed.
+    /// A snapshot that a reader had pinned has changed.
     SnapshotChanged,
     /// After a kill or a reopening: the store cannot be opened.
     CannotOpen,
-    /// After a kill or a reopening: a state older than one that was
-    /// acknowledged.
+    /// After a kill or a reopening: the state is older than an acknowledged one.
     Lost,
-    /// After a kill or a reopening: the number of a state that nobody committed.
+    /// After a kill or a reopening: the state has a number that was never committed.
     NeverCommitted,
-    /// After a kill or a reopening: the state is not as the model says.
+    /// After a kill or a reopening: the state contradicts the model.
     NotThatState,
     /// `check` found damage.
     Damaged,
     /// Memory that no root reaches: a leak.
     Unreachable,
-    /// Links that lead to nothing live.
+    /// Links to no live object.
     Dangling,
-    /// A child ended by itself in a way it should not, such as by a signal.
+    /// A child ended unexpectedly, such as by a signal.
     ChildDied,
     /// A child did nothing for a minute.
     ChildHangs,
-    /// The harness could not do its own work, and says nothing about the subject.
+    /// The harness could not do its own work; this says nothing about the subject.
     NotRun,
 }
 
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
-    /// What kind of promise.
+    /// The kind of promise.
     pub kind: ViolationKind,
-    /// What was found, in words.
+    /// The finding, in words.
     pub what: String,
 }
 
@@ -68,7 +67,7 @@ impl Display for Violation {
     }
 }
 
-/// Puts what failed before the reason.
+/// Prepends what failed to the reason.
 pub(super) fn failed<E: Display>(
     kind: ViolationKind,
     what: &str,
@@ -76,14 +75,15 @@ pub(super) fn failed<E: Display>(
     move |error| Violation::new(kind, format_args!("{what}: {error}"))
 }
 
-/// Calls the subject; its error is of this kind, and a panic is one as well.
+/// Calls the subject; turns its error into a violation of this kind, and a panic into one as
+/// well.
 pub(super) fn ask<T>(
     kind: ViolationKind,
     what: &str,
     call: impl FnOnce() -> Result<T, Box<dyn Error>>,
 ) -> Result<T, Violation> {
-    // What a panic leaves half done is never looked at again: the run ends, and
-    // the subject and the store with it.
+    // Nothing looks at the half-done work of a panic: the run ends, and drops the subject and the
+    // store.
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(answer) => answer.map_err(failed(kind, what)),
         Err(panic) => Err(Violation::new(
@@ -95,8 +95,7 @@ pub(super) fn ask<T>(
 
 thread_local!(static IS_QUIET: Cell<bool> = const { Cell::new(false) });
 
-/// While it lives, panics on this thread say nothing: they are findings that repeat
-/// themselves.
+/// Silences panics on this thread while it lives: they are findings, reported elsewhere.
 pub(super) struct PanicSilencer(());
 
 impl PanicSilencer {
@@ -121,7 +120,7 @@ impl Drop for PanicSilencer {
     }
 }
 
-/// The harness did its best to open a store at another address.
+/// Returns the violation for a store that could not be opened at another address.
 pub(super) fn same_address() -> Violation {
     Violation::new(ViolationKind::NotRun, "the store cannot be opened at another address")
 }

@@ -1,4 +1,4 @@
-//! Arrays of many sizes, up to some that are longer than the log.
+//! Arrays of many sizes, some longer than the log.
 
 use std::ops::Range;
 
@@ -9,22 +9,21 @@ use crate::store::{ReadTx, WriteTx};
 
 const SLOTS: usize = 12;
 
-/// A table of arrays that are replaced, filled and freed. The largest are bulk
-/// pages and transactions that do not fit into the log, and freeing them cuts the
-/// file.
+/// A table of arrays that are replaced, filled and freed. The largest use bulk pages and
+/// transactions that exceed the log, and freeing them truncates the file.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Arrays;
 
 type Table = [Link<[u64]>; SLOTS];
 
-/// A change of the table.
+/// A change to the table.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A slot gets a new array that counts on from a number.
+    /// Replaces a slot's array with a new one, whose elements count up from a number.
     Replace(usize, Range<u64>),
-    /// The last elements of an array, up to so many, become a number.
+    /// Fills the end of an array, at most so many elements, with a number.
     FillEnd(usize, usize, u64),
-    /// A slot's array is freed.
+    /// Frees a slot's array.
     Free(usize),
 }
 

@@ -31,16 +31,16 @@ struct Ends {
 
 crate::persist::persist_own!(Ends as "Ends" { first, last, len });
 
-/// A change of the list; places count from 0.
+/// A change to the list; positions count from 0.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A new node before the one at a place, or at the end.
+    /// Inserts a node before the one at a position, or at the end.
     Insert(usize, u64),
-    /// The node at a place is taken out.
+    /// Removes the node at a position.
     Remove(usize),
-    /// The node at a place moves to the front.
+    /// Moves the node at a position to the front.
     ToFront(usize),
-    /// All nodes are taken out.
+    /// Removes all nodes.
     Clear,
 }
 
@@ -120,7 +120,7 @@ fn node_at(tx: &Image, ends: Link<Ends>, place: usize) -> Result<Link<Node>> {
     Ok(at)
 }
 
-/// Puts a node before the one at a place; past all places, at the end.
+/// Inserts a node before the one at a position, or at the end if there is no such position.
 fn insert_before(
     tx: &mut WriteTx<'_>,
     ends: Link<Ends>,
@@ -144,7 +144,7 @@ fn insert_before(
     tx.put(ends, all)
 }
 
-/// Takes the node at a place out of the list; it stays allocated.
+/// Unlinks the node at a position; it stays allocated.
 fn take(tx: &mut WriteTx<'_>, ends: Link<Ends>, place: usize) -> Result<Link<Node>> {
     let link = node_at(tx, ends, place)?;
     let (node, mut all) = (*tx.at(link)?, *tx.at(ends)?);

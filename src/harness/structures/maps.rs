@@ -12,24 +12,24 @@ use crate::store::{ReadTx, WriteTx};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HashMaps;
 
-/// A change of a hash map.
+/// A change to a hash map.
 #[derive(Clone, Debug)]
 pub enum HashStep {
-    /// A key gets a value.
+    /// Sets the value of a key.
     Insert(String, u64),
-    /// Many new keys at once, which split shards.
+    /// Inserts many new keys at once, which splits shards.
     Extend(u64, u64),
-    /// A key goes, or one that is not there.
+    /// Removes a key, which may be absent.
     Remove(String),
-    /// A value is added to.
+    /// Adds to a value.
     Add(String, u64),
-    /// Keys with odd values go.
+    /// Removes keys with odd values.
     RetainEven,
-    /// All keys go.
+    /// Removes all keys.
     Clear,
 }
 
-/// A key of few, so that keys meet.
+/// Returns a key from a small range, so steps often meet existing keys.
 fn any_key(choices: &mut Choices, model: &Model<String, u64>) -> String {
     match model.is_empty() || choices.one_in(3) {
         true => any_text(choices),
@@ -116,20 +116,20 @@ impl Subject for HashMaps {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrderedMaps;
 
-/// A change of an ordered map.
+/// A change to an ordered map.
 #[derive(Clone, Debug)]
 pub enum OrderedStep {
-    /// A key gets a value.
+    /// Sets the value of a key.
     Insert(u64, String),
-    /// Many keys at once, a number apart, which split nodes.
+    /// Inserts many keys at once, at a constant distance, which splits nodes.
     Extend(u64, u64, u64),
-    /// A key goes, or one that is not there.
+    /// Removes a key, which may be absent.
     Remove(u64),
-    /// The first key goes.
+    /// Removes the first key.
     PopFirst,
-    /// Keys from one on go.
+    /// Removes the keys from a given one on.
     SplitOff(u64),
-    /// Every third key goes, which joins nodes.
+    /// Removes every third key, which merges nodes.
     RetainOthers,
 }
 
@@ -138,7 +138,7 @@ fn apart(first: u64, step: u64, count: u64) -> impl Iterator<Item = (u64, String
 }
 
 impl OrderedMaps {
-    /// A key of few, so that keys meet.
+    /// Returns a key from a small range, so steps often meet existing keys.
     fn any_key(choices: &mut Choices) -> u64 {
         let limit = *choices.pick(&[20, 2000]);
         choices.below(limit)

@@ -1,7 +1,7 @@
-//! Structures to run: a list of links, the collections, and what is made of them.
+//! Structures to run: a linked list, the collections, and combinations of them.
 //!
-//! **Owns** a [`Subject`] for each; `flagstone torture` runs them, and they show
-//! how subjects are written. **Must not know** how a subject is run.
+//! **Owns** a [`Subject`] for each; `flagstone torture` runs them, and they show how to write
+//! subjects. **Must not know** how a subject is run.
 //!
 //! ```
 //! use flagstone::harness::{Harness, structures};
@@ -31,10 +31,10 @@ pub use sequences::{Deques, Vectors};
 pub use sets::Sets;
 pub use strings::Strings;
 
-/// A structure by its name.
+/// A structure with its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Structure {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     run: fn(&Harness) -> Result<Summary, Failure>,
 }
@@ -57,10 +57,9 @@ impl Structure {
         Self { name, run: |harness| harness.run(S::default) }
     }
 
-    /// Runs it.
+    /// Runs the structure.
     ///
     /// # Errors
-    ///
     /// As [`Harness::run`].
     pub fn run(&self, harness: &Harness) -> Result<Summary, Failure> {
         (self.run)(harness)
@@ -70,7 +69,7 @@ impl Structure {
 /// The root of each structure here.
 const ROOT: &str = "structure";
 
-/// What was found is what must be there.
+/// Checks that what was found is what was expected.
 fn expect_same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Verdict {
     if found == expected {
         return Ok(());
@@ -78,7 +77,7 @@ fn expect_same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T
     Err(format!("{what}: found {found:?}, expected {expected:?}").into())
 }
 
-/// A text: mostly short, sometimes too long to lie inline, seldom of pages.
+/// Returns a text: mostly short, sometimes too long for inline storage, rarely several pages.
 fn any_text(choices: &mut Choices) -> String {
     let longest = *choices.weighted(&[(12, 8), (6, 100), (1, 9000)]);
     choices.letters(0..=longest)

@@ -11,8 +11,8 @@ use crate::image::Image;
 use crate::persist::Link;
 use crate::store::{ReadTx, WriteTx};
 
-/// A map of shelves, each with a map of books by title; a book has chapters, and
-/// the numbers of its readers. What is removed takes along all that it owns.
+/// A map of shelves, each with a map of books by title; a book has chapters, and the numbers of
+/// its readers. Removing an element frees everything that it owns.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nested;
 
@@ -35,23 +35,23 @@ crate::persist::persist_own!(Book as "Book" { chapters, readers });
 
 type Shelves = BTreeMap<u64, Shelf>;
 
-/// A book as the model has it.
+/// A book in the model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BookModel {
     chapters: Vec<String>,
     readers: Vec<u64>,
 }
 
-/// A change; the first parts are the shelf and the title.
+/// A change; the first fields are the shelf and the title.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A chapter at the end of a book, which comes if it is new.
+    /// Appends a chapter to a book, which is created if it is new.
     Write(u64, String, String),
-    /// A reader of a book, which comes if it is new.
+    /// Adds a reader to a book, which is created if it is new.
     Read(u64, String, u64),
-    /// A book goes.
+    /// Removes a book.
     Discard(u64, String),
-    /// A shelf goes.
+    /// Removes a shelf.
     Clear(u64),
 }
 
@@ -134,7 +134,7 @@ fn book_in<'a>(
     model.entry(shelf).or_default().entry(title.to_string()).or_default()
 }
 
-/// A book that is there, or comes.
+/// Returns the book, which is created if it is new.
 fn book(
     tx: &mut WriteTx<'_>,
     shelves: Link<Shelves>,

@@ -12,22 +12,22 @@ use crate::store::{ReadTx, WriteTx};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Vectors;
 
-/// A change of a vector.
+/// A change to a vector.
 #[derive(Clone, Debug)]
 pub enum VecStep {
-    /// So many numbers, from one on, at the end.
+    /// Appends consecutive numbers.
     Extend(u64, u64),
-    /// The last element goes.
+    /// Removes the last element.
     Pop,
-    /// A number at a place.
+    /// Inserts a number at an index.
     Insert(usize, u64),
-    /// The element at a place goes.
+    /// Removes the element at an index.
     Remove(usize),
-    /// Elements from a place on go.
+    /// Removes the elements from an index on.
     Truncate(usize),
-    /// All are sorted.
+    /// Sorts all elements.
     Sort,
-    /// Spare room is given back.
+    /// Releases spare capacity.
     Shrink,
 }
 
@@ -94,24 +94,24 @@ impl Subject for Vectors {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Deques;
 
-/// A change of a deque.
+/// A change to a deque.
 #[derive(Clone, Debug)]
 pub enum DequeStep {
-    /// A text at the end.
+    /// Appends a text.
     PushBack(String),
-    /// A text at the front.
+    /// Prepends a text.
     PushFront(String),
-    /// The last element goes.
+    /// Removes the last element.
     PopBack,
-    /// The first element goes.
+    /// Removes the first element.
     PopFront,
-    /// The element at a place goes.
+    /// Removes the element at an index.
     Remove(usize),
-    /// The first so many elements go to the end.
+    /// Moves this many elements from the front to the end.
     RotateLeft(usize),
-    /// Elements from a place on go.
+    /// Removes the elements from an index on.
     Truncate(usize),
-    /// Spare room is given back.
+    /// Releases spare capacity.
     Shrink,
 }
 

@@ -11,21 +11,21 @@ use crate::store::{ReadTx, WriteTx};
 const HASHED: &str = "hashed";
 const ORDERED: &str = "ordered";
 
-/// A [`HashSet`] and a [`BTreeSet`] that are always changed together: two roots
-/// that must never differ.
+/// A [`HashSet`] and a [`BTreeSet`] that are always changed together: two roots that must never
+/// differ.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sets;
 
-/// A change of both sets.
+/// A change to both sets.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// A member comes.
+    /// Inserts a member.
     Insert(u32),
-    /// So many members come, from one on.
+    /// Inserts consecutive members.
     Extend(u32, u32),
-    /// A member goes, or one that is not there.
+    /// Removes a member, which may be absent.
     Remove(u32),
-    /// Members that a number divides go.
+    /// Removes all multiples of a number.
     RemoveMultiples(u32),
 }
 

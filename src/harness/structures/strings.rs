@@ -6,8 +6,8 @@ use crate::field;
 use crate::harness::{Choices, Subject, Verdict};
 use crate::store::{ReadTx, WriteTx};
 
-/// A [`Text`] and [`Bytes`] that are set, lengthened and cleared, so that they
-/// move between their own struct and the heap.
+/// A [`Text`] and [`Bytes`] that are set, lengthened and cleared, so they move between inline
+/// storage and the heap.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Strings;
 
@@ -20,20 +20,20 @@ struct Both {
 
 crate::persist::persist_own!(Both as "Both" { text, bytes });
 
-/// A change of the text or the bytes.
+/// A change to the text or the bytes.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// The text becomes another one.
+    /// Replaces the text.
     SetText(String),
-    /// More at the end of the text.
+    /// Appends to the text.
     PushText(String),
-    /// The text goes.
+    /// Clears the text.
     ClearText,
-    /// The bytes become others.
+    /// Replaces the bytes.
     SetBytes(Vec<u8>),
-    /// More at the end of the bytes.
+    /// Appends to the bytes.
     ExtendBytes(Vec<u8>),
-    /// Each byte is inverted, where it lies.
+    /// Inverts each byte in place.
     InvertBytes,
 }
 
