@@ -1,11 +1,10 @@
-//! Reopen and verify: a reason to believe that a structure survives crashes.
+//! Reopen and verify: evidence that a structure survives crashes.
 //!
-//! You built something on flagstone: a list, an index, a whole application's
-//! data. Say how it is changed at random and what must hold, and the [`Harness`]
-//! runs it through random histories: steps, durable and deferred commits,
-//! rollbacks, savepoints, snapshots that are held across commits and
-//! checkpoints, reopenings; and kills, at any point, of any kind that you ask
-//! for. Whenever the store was opened, it is compared with what must be there.
+//! You built something on flagstone: a list, an index, a whole application's data. Describe its
+//! random changes and its invariants, and the [`Harness`] runs it through random histories:
+//! steps, durable and deferred commits, rollbacks, savepoints, snapshots pinned across commits
+//! and checkpoints, reopenings, and kills at any point, of the kind that you ask for. Each time
+//! the store is opened, its content is compared with what is expected.
 //!
 //! ```
 //! use flagstone::harness::{Choices, Harness, Subject, Verdict};
@@ -80,50 +79,46 @@
 //!
 //! # What is checked
 //!
-//! In each transaction the harness sets a root of its own to the number of the
-//! state that it makes. So a store that was killed says which state it claims to
-//! be, and then it has to be that one:
+//! In each transaction the harness sets a root of its own to the number of the state that the
+//! transaction makes. A store that was killed thus says which state it claims to hold, and the
+//! harness checks that claim:
 //!
-//! - It was committed, and is none older than the last commit that was
-//!   acknowledged: a durable one in a power cut, any one that returned in the
-//!   death of a process.
-//! - [`Subject::verify`] agrees that it is as the model of that state says.
-//! - [`Store::check`](crate::Store::check) finds no damage, no allocation that no
-//!   root reaches ([unless](Harness::allow_unreachable) that is meant), and no
-//!   link that dangles ([unless](Harness::allow_dangling) that is).
-//! - The store lies at another address in memory than before, so that nothing
-//!   can have kept one.
+//! - The state was committed, and is no older than the last acknowledged commit: a durable one
+//!   for a power cut, any commit that has returned for the death of a process.
+//! - [`Subject::verify`] agrees that the content matches the model of that state.
+//! - [`Store::check`](crate::Store::check) finds no damage, no allocation that no root reaches
+//!   ([unless allowed](Harness::allow_unreachable)), and no dangling link ([unless
+//!   allowed](Harness::allow_dangling)).
+//! - The store is mapped at another address than before, so a stored address would be found.
 //!
-//! While a store is open, each commit, each rollback and each snapshot that is
-//! held is compared as well.
+//! While a store is open, the harness also compares each commit, each rollback and each pinned
+//! snapshot.
 //!
 //! # Two kinds of kills
 //!
-//! With [`Kills::PowerCuts`] the store lies on a simulated disk
-//! ([`SimDisk`](crate::sim::SimDisk)), whose calls fail from a chosen one on, in
-//! the middle of a commit or of a recovery. The store is then opened from what
-//! was synced and any part of what was not. This finds what was acknowledged too
-//! early or done in the wrong order. A run takes milliseconds.
+//! With [`Kills::PowerCuts`] the store is on a simulated disk ([`SimDisk`](crate::sim::SimDisk)),
+//! whose calls fail from some point on, in the middle of a commit or of a recovery. The store is
+//! then opened from the synced data and any part of the rest. This finds commits that were
+//! acknowledged too early and writes in the wrong order. A run takes milliseconds.
 //!
-//! With [`Kills::Sigkill`] the store is a file, and a child process works on it
-//! until it is killed. This finds what a program keeps in its memory and misses
-//! when it begins anew, statics as well; memory of that kind outlives a simulated
-//! cut, unless it lies in the subject, which is made anew each time. The child is
-//! this program, run again: a test by its name, another program with its own
-//! arguments, or what [`Harness::child_arguments`] says. Until the child comes to
-//! [`Harness::run`], it does what the program does; so let that be little.
+//! With [`Kills::Sigkill`] the store is a file, and a child process works on it until it is
+//! killed. This finds state that a program keeps in memory and misses after a restart, including
+//! statics. Such memory survives a simulated cut, unless it is in the subject, which is made anew
+//! each time. The child is this program, run again: a test by its name, another program with its
+//! own arguments or those of [`Harness::child_arguments`]. Until the child reaches
+//! [`Harness::run`], it does what the program does, so keep that short.
 //!
-//! # What it cannot
+//! # What it cannot check
 //!
-//! The harness begins and ends the transactions, and a step is what happens in one:
-//! code that commits by itself, such as a function that takes a [`Store`](crate::Store),
-//! is not run. So it does not see an invariant that is broken between two commits of
-//! such a function; a step that does both in one transaction is what it can test.
+//! The harness begins and ends the transactions, and a step runs within one. It cannot run code
+//! that commits, such as a function that takes a [`Store`](crate::Store), so it does not see an
+//! invariant that is broken between two commits of such a function. It can test a step that does
+//! both parts in one transaction.
 //!
 //! # When it fails
 //!
-//! The [`Failure`] has the seed, what was violated, and a history as short as
-//! could be found that still violates a promise of the same kind:
+//! The [`Failure`] has the seed, the violation, and the shortest history found that violates a
+//! promise of the same kind:
 //!
 //! ```text
 //! Unreachable: check: 1 allocations lost, such as heap offset 0x20010: Node of 16 bytes, which no root reaches
@@ -135,12 +130,12 @@
 //! seed 30 repeats it
 //! ```
 //!
-//! It is an error to unwrap in a test, and reads like this there too. The seed
-//! goes to [`Harness::seed`] or into the environment variable `FLAGSTONE_SEED`.
+//! A test can unwrap this error, and prints the same text. To repeat the run, pass the seed to
+//! [`Harness::seed`] or set the environment variable `FLAGSTONE_SEED`.
 //!
-//! **Owns** runs of a subject: plans, sessions, kills, examination, shrinking.
-//! **Must not know** the protocol, nor how the simulated disk works: whatever it
-//! does, a program outside of this crate could do.
+//! **Owns** runs of a subject: plans, sessions, kills, examination, shrinking. **Must not know**
+//! the protocol, nor how the simulated disk works: a program outside this crate could do the
+//! same.
 
 #![deny(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Cases that must not take much memory, or much time.
+//! Runs cases under limits on memory and time.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,19 +7,19 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::{TestResult, child};
 
-/// The environment variable by which a child knows its folder.
+/// The environment variable that names a child's folder.
 pub const CHILD: &str = "FLAGSTONE_DAMAGE";
-/// As long as a case may take, on whatever machine: what is bounded ends far sooner, and what
-/// is not takes minutes.
+/// The time limit of a case on any machine: bounded work ends far sooner, unbounded work takes
+/// minutes.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Limits this process's address space.
+/// Limits the address space of this process.
 pub fn limit_memory(max_bytes: u64) -> TestResult {
     Ok(setrlimit(Resource::As, Rlimit { current: Some(max_bytes), maximum: None })?)
 }
 
-/// Runs `case` in a child with an address space of `max_bytes` and as much time
-/// as a case may take. A file that claims too much would end it, or be too slow.
+/// Runs `case` in a child with an address space of `max_bytes` and the time limit of a case. The
+/// child fails if a file makes it allocate too much or run too long.
 pub fn within(test: &str, max_bytes: u64, case: impl FnOnce(&Path) -> TestResult) -> TestResult {
     if let Some(folder) = std::env::var_os(CHILD) {
         limit_memory(max_bytes)?;
@@ -39,7 +39,7 @@ pub fn within(test: &str, max_bytes: u64, case: impl FnOnce(&Path) -> TestResult
     panic!("it takes too long");
 }
 
-/// Writes a file that is as long as it says, with holes for the most part.
+/// Writes a file of length `len_bytes`, which is mostly a hole.
 pub fn write_sparse(path: &Path, bytes: &[u8], len_bytes: u64) -> TestResult {
     std::fs::write(path, bytes)?;
     std::fs::OpenOptions::new().write(true).open(path)?.set_len(len_bytes)?;

@@ -1,4 +1,4 @@
-//! A store with a bit of everything in it, beside its model.
+//! A store with a bit of everything in it, and its model.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use zerocopy::IntoBytes;
 
 const PLACES: usize = 8;
-/// Keys that the maps may have.
+/// The number of keys that the maps draw from.
 const KEYS: u64 = 40;
 
 /// Plain links.
@@ -21,7 +21,7 @@ struct Shelf {
     arrays: [Link<[u32]>; PLACES],
 }
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     numbers: [Option<u64>; PLACES],
@@ -32,22 +32,22 @@ pub struct Model {
     names: BTreeMap<String, u64>,
 }
 
-/// A store's contents in one number.
+/// A hash of a store's contents.
 pub type Digest = u64;
 
-/// What changes there are to be.
+/// The kinds of changes to make.
 #[derive(Clone, Copy, Debug)]
 pub struct Taste {
-    /// Collections as well, and not only plain links.
+    /// Whether to use collections, and not only plain links.
     pub collections: bool,
-    /// Elements that an array has at most, as a rule.
+    /// The usual maximum number of elements in an array.
     pub elements: u64,
-    /// Elements that one array in 16 has at most.
+    /// The maximum number of elements in one array of 16.
     pub max_elements: u64,
 }
 
 impl Model {
-    /// The contents in one number.
+    /// Returns a hash of the contents.
     pub fn digest(&self) -> Digest {
         let Self { numbers, arrays, list, queue, ages, names } = self;
         let mut hash = Xxh3::new();
@@ -68,14 +68,14 @@ impl Model {
             part(key.as_bytes());
             part(value.as_bytes());
         }
-        // An absent one is not an empty one.
+        // Distinguishes an absent part from an empty one.
         numbers.iter().for_each(|number| part(&[u8::from(number.is_some())]));
         arrays.iter().for_each(|array| part(&[u8::from(array.is_some())]));
         hash.digest()
     }
 }
 
-/// What the store holds.
+/// Returns the contents of the store.
 pub fn contents<S: Deref<Target = Store>>(tx: &Snapshot<S>) -> Result<Model> {
     let mut model = Model::default();
     if let Some(shelf) = tx.get(tx.root::<Shelf>("shelf")?)? {
@@ -105,7 +105,7 @@ pub fn contents<S: Deref<Target = Store>>(tx: &Snapshot<S>) -> Result<Model> {
     Ok(model)
 }
 
-/// One random change, of store and model.
+/// Makes a random change to store and model.
 pub fn change(
     tx: &mut WriteTx<'_>,
     model: &mut Model,
@@ -177,7 +177,7 @@ fn change_shelf(
     Ok(())
 }
 
-/// Puts another array in a place: its length and what its elements follow from.
+/// Replaces the array in a slot: its length, and the number that its elements follow from.
 pub fn set_array(
     tx: &mut WriteTx<'_>,
     model: &mut Model,
@@ -196,7 +196,7 @@ pub fn set_array(
     Ok(())
 }
 
-/// Gives another value to all elements of an array that is there.
+/// Sets all elements of an existing array to another value.
 pub fn fill_array(tx: &mut WriteTx<'_>, model: &mut Model, index: usize, with: u32) -> Result<()> {
     let shelf = shelf(tx)?;
     let array = tx.at(shelf)?.arrays[index];
@@ -207,7 +207,7 @@ pub fn fill_array(tx: &mut WriteTx<'_>, model: &mut Model, index: usize, with: u
     Ok(())
 }
 
-/// Takes an array away.
+/// Frees an array.
 pub fn free_array(tx: &mut WriteTx<'_>, model: &mut Model, index: usize) -> Result<()> {
     let shelf = shelf(tx)?;
     let array = std::mem::take(&mut tx.at_mut(shelf)?.arrays[index]);
@@ -215,7 +215,7 @@ pub fn free_array(tx: &mut WriteTx<'_>, model: &mut Model, index: usize) -> Resu
     tx.free(array)
 }
 
-/// Sets a number, which is allocated if it is not there.
+/// Sets a number, and allocates it if it is absent.
 pub fn set_number(tx: &mut WriteTx<'_>, model: &mut Model, index: usize, to: u64) -> Result<()> {
     let shelf = shelf(tx)?;
     model.numbers[index] = Some(to);
@@ -270,7 +270,7 @@ fn change_ages(tx: &mut WriteTx<'_>, model: &mut Model, random: &mut Random) -> 
 
 fn change_names(tx: &mut WriteTx<'_>, model: &mut Model, random: &mut Random) -> Result<()> {
     let names = tx.root_or_insert_with("names", Tree::<Text, u64>::new)?;
-    // Every other one is too long to lie inline.
+    // Every second text is too long for inline storage.
     let number = random.below(KEYS);
     let key = "name ".repeat(1 + (number % 2 * 8) as usize) + &number.to_string();
     if random.one_in(3) {

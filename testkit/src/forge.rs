@@ -1,5 +1,5 @@
-//! A store's file changed as its own author could: with checksums that are
-//! right for what it says. FORMAT.md says where everything lies.
+//! Changes a store's file as its own author could: with checksums that match the changed content.
+//! FORMAT.md gives the positions.
 
 use std::ops::Range;
 
@@ -9,12 +9,12 @@ const PAGE: usize = 4096;
 /// Bytes of a record before its body.
 pub const RECORD_HEADER: usize = 48;
 
-/// The little-endian number at `at`.
+/// Returns the little-endian number at `at`.
 pub fn number(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"))
 }
 
-/// The 4 bytes at `at` as a number.
+/// Returns the 4-byte number at `at`.
 pub fn number32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
 }
@@ -35,13 +35,13 @@ pub fn superblock(block: &mut [u8], change: impl FnOnce(&mut [u8])) {
     set_number(block, 504, sum);
 }
 
-/// Where the newest superblock begins.
+/// Returns the offset of the newest superblock.
 pub fn newest(bytes: &[u8]) -> usize {
     if number(bytes, PAGE + 64) > number(bytes, 64) { PAGE } else { 0 }
 }
 
-/// The records of the log from the newest superblock's position on: the bytes
-/// of the file that the checksum of each covers. They end where the bytes make no sense.
+/// Returns the log's records from the newest superblock's position on: for each, the bytes of the
+/// file that its checksum covers. Stops at the first bytes that are not a record.
 pub fn records(bytes: &[u8]) -> Vec<Range<usize>> {
     let [log, log_bytes, base, mut position] =
         [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
@@ -63,7 +63,7 @@ pub fn records(bytes: &[u8]) -> Vec<Range<usize>> {
     records
 }
 
-/// Makes the checksums of all records right again.
+/// Recomputes the checksums of all records.
 pub fn reseal(bytes: &mut [u8], records: &[Range<usize>]) {
     let [epoch, mut chain] = [72, 112].map(|field| number(bytes, newest(bytes) + field));
     for record in records {
@@ -74,9 +74,8 @@ pub fn reseal(bytes: &mut [u8], records: &[Range<usize>]) {
     }
 }
 
-/// Puts a commit with these entries at the newest superblock's position, and so
-/// in the place of all records; `len_bytes` is what its header claims, and a heap
-/// of `heap_bytes` too.
+/// Replaces all records with one commit of these entries, at the newest superblock's position.
+/// Its header claims the length `len_bytes` and a heap of `heap_bytes`.
 pub fn only_record(bytes: &mut [u8], entries: &[u64], len_bytes: u32, heap_bytes: u64) {
     let [log, log_bytes, base, position] =
         [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
@@ -91,15 +90,15 @@ pub fn only_record(bytes: &mut [u8], entries: &[u64], len_bytes: u32, heap_bytes
     reseal(bytes, std::slice::from_ref(&record));
 }
 
-/// Puts records of these kinds and bodies at the newest superblock's position, and so in the
-/// place of all records, over a heap of `heap_bytes`.
+/// Replaces all records with records of these kinds and bodies, at the newest superblock's
+/// position, over a heap of `heap_bytes`.
 pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) {
     let [log, log_bytes, base, mut position] =
         [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
     let mut ranges = Vec::new();
     for (kind, body) in records {
         let mut len = RECORD_HEADER + 8 * body.len();
-        // Behind a record there is room for a header, or none at all.
+        // The space after a record holds at least a header, or is padded away.
         let rest = (position as usize + len).next_multiple_of(PAGE) - (position as usize + len);
         len += if rest < RECORD_HEADER { rest } else { 0 };
         let at = (log + (position - base) % log_bytes) as usize;
@@ -116,14 +115,14 @@ pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) {
     reseal(bytes, &ranges);
 }
 
-/// Lengthens the heap to `pages` pages, in a file that was closed.
+/// Extends the heap to `pages` pages, in a file that was closed.
 pub fn lengthen_heap(bytes: &mut [u8], pages: u32) {
     superblocks(bytes, |block| set_number(block, 120, u64::from(pages) * PAGE as u64));
     bytes[4 * PAGE..4 * PAGE + 4].copy_from_slice(&pages.to_le_bytes());
 }
 
-/// Puts an array of `len` times `entry` behind all else, which `field` of the
-/// heap's header names then.
+/// Appends an array of `len` times `entry` to the heap, and makes `field` of the heap header name
+/// it.
 pub fn system_array(bytes: &mut Vec<u8>, field: usize, entry: &[u64], len: u32) {
     bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
     let page = bytes.len() / PAGE - 4;
@@ -136,7 +135,7 @@ pub fn system_array(bytes: &mut Vec<u8>, field: usize, entry: &[u64], len: u32) 
     set_number(bytes, 4 * PAGE + field + 8, u64::from(len));
 }
 
-/// Changes a page of the heap, of a file that was closed, and makes its sum right.
+/// Changes a page of the heap, in a file that was closed, and recomputes its checksum.
 pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
     let heap = 4 * PAGE;
     let word = |at: usize| number32(bytes, heap + at) as usize;
@@ -145,7 +144,7 @@ pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
     let kind = bytes[heap + chunk * PAGE + 64 * (page % 512)];
     let content = &mut bytes[heap + page * PAGE..][..PAGE];
     change(content);
-    // Free pages, the log's, and those of sums have none.
+    // Free pages, log pages and pages of checksums have no checksum.
     if [0, 5, 6].contains(&kind) {
         return;
     }
@@ -157,8 +156,8 @@ pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
     set_number(bytes, sum_at, sum);
 }
 
-/// Where a type whose description begins so has its entry in the registry, and its description,
-/// in a file that was closed.
+/// Returns the position of a type's registry entry, and the range of its description, in a file
+/// that was closed. `begin` is the start of the description.
 pub fn type_entry(bytes: &[u8], begin: &str) -> (usize, Range<usize>) {
     let heap = 4 * PAGE;
     let registry = heap + number32(bytes, heap + 8) as usize * PAGE;
@@ -173,8 +172,8 @@ pub fn type_entry(bytes: &[u8], begin: &str) -> (usize, Range<usize>) {
     found.find(|(_, text)| is_named(text)).expect("a type whose description begins so")
 }
 
-/// Replaces the description of a type by another one of the same length, with the sum in its
-/// entry if `identity` is given as that.
+/// Replaces the description of a type with another of the same length. If `identity` is given,
+/// stores it as the checksum in the entry.
 pub fn describe_as(bytes: &mut [u8], begin: &str, text: &str, identity: Option<u64>) {
     let (entry, old) = type_entry(bytes, begin);
     assert_eq!(old.len(), text.len(), "the same length");

@@ -1,6 +1,6 @@
-//! A store with everything in it: every collection, every kind of key, texts long
-//! and short, links, enums, bools. It is changed in steps that are always the
-//! same, and read to a number that stands for all that was found.
+//! A store with everything in it: every collection, every kind of key, short and long texts,
+//! links, enums, bools. A fixed sequence of steps changes it, and reading it yields a number that
+//! depends on everything read.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::model::kinds::{Bounds, Colour, KeyKind, Kind, OfBytes, OfPair, OfText, OfVec, Place};
 
-/// Steps after which the oldest entry of a collection goes.
+/// The number of steps after which the oldest entry of a collection is removed.
 const KEPT: u64 = 4;
 
 #[persist]
@@ -27,7 +27,7 @@ pub struct Item {
     name: Text,
 }
 
-/// A key of which few fit into a node, so that small trees have several.
+/// A large key, of which few fit into a node, so small trees have several nodes.
 #[persist]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wide {
@@ -35,7 +35,7 @@ pub struct Wide {
     rest: [u64; 59],
 }
 
-/// A value of which few fit into a shard, so that small tables have several.
+/// A large value, of which few fit into a shard, so small tables have several shards.
 #[persist]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Block {
@@ -77,7 +77,7 @@ fn text(number: u64) -> String {
         0 => format!("{number}"),
         1 => "x".repeat(19 + number as usize % 8),
         2 => format!("{number} {}", "ä".repeat(20)),
-        // A page of its own.
+        // Occupies a page of its own.
         _ if number % 16 == 7 => "long ".repeat(425),
         _ => format!("a text that is long, number {number}"),
     }
@@ -111,8 +111,7 @@ impl<K: Sample> Sample for OfVec<K> {
     }
 }
 
-/// Kinds that are the same in the store and in the model, and are not asked for by
-/// other tests.
+/// Kinds with the same type in the store and in the model, which no other test uses.
 macro_rules! plain {
     ($($type:ty)*) => {$(
         impl Kind for $type {
@@ -149,10 +148,10 @@ impl KeyKind for Wide {
     }
 }
 
-/// What was read, as a number.
+/// A hash of everything that was read.
 struct Digest<'a> {
     tx: &'a Image,
-    /// Steps whose keys are looked up.
+    /// The number of steps whose keys are looked up.
     steps: u64,
     sum: u64,
 }
@@ -164,7 +163,7 @@ impl Digest<'_> {
         self.sum = hasher.finish();
     }
 
-    /// Adds parts in whatever order they come.
+    /// Adds parts independently of their order.
     fn add_all<P: Hash>(&mut self, parts: impl Iterator<Item = Result<P>>) -> Result<()> {
         let mut all = (0u64, 0u64);
         for part in parts {
@@ -177,7 +176,7 @@ impl Digest<'_> {
     }
 }
 
-/// Changes and reads what has keys of kind `K` and values of kind `V`.
+/// Changes and reads collections with keys of kind `K` and values of kind `V`.
 macro_rules! maps {
     ($($map:ident $step:ident $read:ident;)*) => {$(
         fn $step<K: KeyKind + Sample, V: Sample>(
@@ -264,7 +263,7 @@ fn read_item(digest: &mut Digest<'_>, item: &Item) -> Result<()> {
     Ok(())
 }
 
-/// Does one step, which changes full_fixture; all steps before were done.
+/// Performs step `number` on the store. All earlier steps must have been performed.
 pub fn step(tx: &mut WriteTx<'_>, number: u64) -> Result<()> {
     let all = tx.root_or_insert_with("everything", Everything::default)?;
     step_lists(tx, all, number)?;
@@ -324,7 +323,7 @@ fn step_lists(tx: &mut WriteTx<'_>, all: Link<Everything>, number: u64) -> Resul
     all.field(field!(Everything, blob)).set(tx, &OfBytes::sample(number))
 }
 
-/// Objects that only links lead to: a list, and two arrays.
+/// Changes objects that only links reach: a list, and two arrays.
 fn step_objects(tx: &mut WriteTx<'_>, all: Link<Everything>, number: u64) -> Result<()> {
     let next = tx.at(all)?.first;
     let new = item(tx, number, next)?;
@@ -362,8 +361,8 @@ fn renew<T: flagstone::Persist>(
     tx.put(all.field(field), new)
 }
 
-/// Reads everything in a store in which `steps` were done, or more: all that is
-/// there, and all that is asked for by its key.
+/// Reads everything in a store in which `steps` or more were performed: by iteration, and by
+/// lookup of every key.
 pub fn read(store: &Store, steps: u64) -> Result<u64> {
     let tx = store.read()?;
     let mut digest = Digest { tx: &tx, steps, sum: 0 };
@@ -420,7 +419,7 @@ fn read_lists(digest: &mut Digest<'_>, all: &Everything) -> Result<()> {
     digest.add(tx.get(all.slice)?);
     digest.add(tx.get(all.long)?);
     let mut at = all.first;
-    // A damaged link may lead in a circle.
+    // A damaged link may form a cycle.
     for _ in 0..1000 {
         let Some(item) = tx.get(at)? else { return Ok(()) };
         read_item(digest, item)?;

@@ -1,4 +1,4 @@
-//! Histories that more than one test looks at.
+//! Histories that several tests use.
 
 use flagstone::sim::Call;
 use flagstone::{Durability, Result};
@@ -6,13 +6,13 @@ use flagstone::{Durability, Result};
 use super::fixture::{free_array, set_array, set_number};
 use super::sim_run::Run;
 
-/// Elements of an array that is long enough for its room to be cut off.
+/// The length of an array that is large enough for the file to be truncated once it is freed.
 const LONG_ARRAY: u32 = 170_000;
-/// Checkpoints after which surely no state has the array any more.
+/// The number of checkpoints after which no state can still contain the array.
 const MAX_CHECKPOINTS: u64 = 8;
 
-/// The file is cut behind a heap that became shorter, and grows again before its new length
-/// was synced.
+/// Truncates the file after the heap has shrunk, and grows it again before the new length was
+/// synced.
 pub fn cut_and_grow(run: &mut Run<'_>) -> Result<()> {
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, LONG_ARRAY, 1))?;
     (0..3).try_for_each(|_| run.checkpoint())?;

@@ -1,5 +1,5 @@
-//! What the tests share: random numbers from a seed, stores in a folder,
-//! expecting an error, and running a test's own program again as a child.
+//! Code that the tests share: random numbers from a seed, stores in a folder, expected errors,
+//! and running a test's own program again as a child.
 
 pub mod bounded;
 #[cfg(feature = "sim")]
@@ -27,7 +27,7 @@ use std::process::Command;
 
 use flagstone::{OpenOptions, Store};
 
-/// A small generator of numbers (SplitMix64, Steele and others, 2014).
+/// A small random number generator (SplitMix64, Steele and others, 2014).
 #[derive(Clone)]
 pub struct Random(pub u64);
 
@@ -45,7 +45,7 @@ impl Random {
         self.next() % limit.max(1)
     }
 
-    /// Whether one chance in `of` came up.
+    /// Returns true with a probability of one in `of`.
     pub fn one_in(&mut self, of: u64) -> bool {
         self.below(of) == 0
     }
@@ -59,42 +59,42 @@ impl Random {
     }
 }
 
-/// The seed of this run: printed by the test, and taken from `FLAGSTONE_SEED`.
+/// Returns the seed of this run, taken from `FLAGSTONE_SEED`; the test prints it.
 pub fn seed(default: u64) -> u64 {
     let Some(seed) = std::env::var_os("FLAGSTONE_SEED") else { return default };
     let number = seed.to_str().and_then(|seed| seed.parse().ok());
     number.unwrap_or_else(|| panic!("FLAGSTONE_SEED is {seed:?}, and should be a number"))
 }
 
-/// Whether `FLAGSTONE_LONG` asks for the long mode.
+/// Returns whether `FLAGSTONE_LONG` asks for the long mode.
 pub fn is_long() -> bool {
     std::env::var_os("FLAGSTONE_LONG").is_some()
 }
 
-/// Opens a store that nothing but the test knows.
+/// Opens a store that only the test uses.
 pub fn open(path: &Path) -> flagstone::Result<Store> {
     open_with(path, &OpenOptions::new())
 }
 
-/// The same with options.
+/// Opens such a store with options.
 pub fn open_with(path: &Path, options: &OpenOptions) -> flagstone::Result<Store> {
-    // SAFETY: the path lies in a folder of the test's own, and the test changes
-    // the file only while no store has it open.
+    // SAFETY: the path is in the test's own folder, and the test changes the file only while no
+    // store has it open.
     unsafe { options.open(path) }
 }
 
-/// A command that runs `test` of this test program alone, as a child that finds
-/// `value` in the environment variable `key`.
+/// Returns a command that runs only `test` of this test program, as a child with `value` in the
+/// environment variable `key`.
 pub fn child(test: &str, key: &str, value: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program's path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(key, value);
     command
 }
 
-/// What a test returns.
+/// The result of a test.
 pub type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
-/// The error of a call that must not succeed.
+/// Returns the error of a call that must fail.
 #[track_caller]
 pub fn refusal<T>(result: flagstone::Result<T>) -> flagstone::Error {
     match result {
@@ -103,8 +103,8 @@ pub fn refusal<T>(result: flagstone::Result<T>) -> flagstone::Error {
     }
 }
 
-/// Asserts that a call fails with this kind of error:
-/// `assert_refused!(store.write(), NestedWrite)`.
+/// Asserts that a call fails with this kind of error: `assert_refused!(store.write(),
+/// NestedWrite)`.
 #[macro_export]
 macro_rules! assert_refused {
     ($result:expr, $($kind:tt)+) => {{
@@ -115,7 +115,7 @@ macro_rules! assert_refused {
     }};
 }
 
-/// The path of a test of this module, as the test program knows it.
+/// Returns the path of a test of this module, as the test program names it.
 #[macro_export]
 macro_rules! test_path {
     ($name:expr) => {{

@@ -1,6 +1,6 @@
-//! Runs of several processes that share a cabinet on a simulated machine: transactions,
-//! checkpoints, readers that are held, processes that come, leave and are killed at any of
-//! their calls.
+//! Runs several processes that share a fixture store on a simulated machine: transactions,
+//! checkpoints, pinned readers, and processes that attach, detach and are killed at any of their
+//! calls.
 
 use std::sync::Arc;
 
@@ -10,23 +10,23 @@ use flagstone::{Durability, ErrorKind, OwnedReadTx, Result, Store, WriteTx};
 use super::fixture::{Digest, Model, contents, set_array};
 use super::sim_run::{BAD_DISK, Cabinets, model};
 
-/// Processes at one time, at most.
+/// Maximum number of processes at a time.
 const MOST: usize = 4;
 
 struct Member {
     process: SimProcess,
     store: Arc<Store>,
-    /// Snapshots, and what they hold.
+    /// Pinned snapshots, and their expected contents.
     held: Vec<(OwnedReadTx, Digest)>,
 }
 
-/// A run on its way.
+/// A run in progress.
 pub struct Crowd<'a> {
     cabinets: &'a Cabinets,
     pub machine: SimMachine,
     members: Vec<Member>,
     history: History<Digest>,
-    /// What was committed last, and what may have been by a process that was killed.
+    /// The last committed model, and the one that a killed process may have committed.
     model: Model,
     perhaps: Option<Model>,
     random: Random,
@@ -36,7 +36,7 @@ pub struct Crowd<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    /// A new store, and one process.
+    /// Creates a new store with one process.
     pub fn new(cabinets: &'a Cabinets, seed: u64) -> Result<Self> {
         let disk = cabinets.new_disk(true)?;
         disk.record();
@@ -55,7 +55,7 @@ impl<'a> Crowd<'a> {
         Ok(crowd)
     }
 
-    /// All processes end, one after the other.
+    /// Ends all processes, one after the other.
     pub fn end(mut self) -> Recording<Digest> {
         self.members.clear();
         Recording::of(self.machine.disk(), self.history)
@@ -65,7 +65,7 @@ impl<'a> Crowd<'a> {
         self.random.below(self.members.len() as u64) as usize
     }
 
-    /// One random step, after which everybody sees the same.
+    /// Makes a random step, after which all processes must see the same state.
     pub fn step(&mut self) -> Result<()> {
         let who = self.any();
         match self.random.below(20) {
@@ -82,7 +82,8 @@ impl<'a> Crowd<'a> {
         self.expect_same()
     }
 
-    /// What is committed is what any process reads.
+    /// Checks that some process reads what was committed, and that pinned snapshots have not
+    /// changed.
     fn expect_same(&mut self) -> Result<()> {
         let who = self.any();
         assert_eq!(model(&self.members[who].store)?.digest(), self.model.digest(), "who: {who}");
@@ -113,7 +114,7 @@ impl<'a> Crowd<'a> {
         Arc::into_inner(store).expect("nobody else has it").close()
     }
 
-    /// A process is killed in the middle of something, and another one goes on.
+    /// Kills a process in the middle of an operation; another one continues.
     fn kill(&mut self, who: usize) -> Result<()> {
         self.kills += 1;
         let calls = 1 + self.random.below(40);
@@ -134,8 +135,8 @@ impl<'a> Crowd<'a> {
         self.go_on_after_death()
     }
 
-    /// A write or flush fails, in whatever process; then the store is poisoned for all, or
-    /// it was one that does no harm. All end, and begin again.
+    /// Makes a write or flush fail in some process. The store is then poisoned for all, unless
+    /// the failed call was harmless. All processes end and start again.
     fn fail(&mut self) -> Result<()> {
         let disk = self.machine.disk().clone();
         let first = disk.next_call() + self.random.below(60);
@@ -161,14 +162,14 @@ impl<'a> Crowd<'a> {
         self.go_on_after_death()
     }
 
-    /// What was perhaps committed is so, or it never was.
+    /// Determines whether the uncertain commit happened; it did, or it never will.
     fn go_on_after_death(&mut self) -> Result<()> {
         let begun = self.machine.disk().now();
         if self.members.is_empty() {
             self.join()?;
         }
         let who = self.any();
-        // A turn, in which the death is found.
+        // Takes the write lock, which detects the death.
         drop(self.members[who].store.write()?);
         let found = model(&self.members[who].store)?;
         let candidates = [Some(&self.model), self.perhaps.as_ref()];
@@ -216,8 +217,8 @@ impl<'a> Crowd<'a> {
         Ok(())
     }
 
-    /// A process is killed before one of the calls of a transaction that is larger than the
-    /// log; another one goes on with one of the same kind.
+    /// Kills a process before one of the calls of a transaction that exceeds the log; another
+    /// process continues with a transaction of the same kind.
     pub fn kill_in_a_spill(&mut self, calls: u64) -> Result<()> {
         self.join()?;
         self.members[0].process.kill_after(calls);

@@ -1,8 +1,8 @@
-//! Running the example programs.
+//! Runs the example programs.
 
 use std::process::{Command, Output};
 
-/// `cargo test` builds the examples beside the tests.
+/// Returns a command for an example; `cargo test` builds the examples along with the tests.
 pub fn example(name: &str) -> Command {
     let test = std::env::current_exe().expect("a test knows its own path");
     let build = test.ancestors().nth(2).expect("tests lie in deps/");
@@ -12,7 +12,7 @@ pub fn example(name: &str) -> Command {
     Command::new(program)
 }
 
-/// What a program prints; it must succeed.
+/// Returns the output of a program that must succeed.
 pub fn says(command: &mut Command) -> String {
     let output = output(command);
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -20,8 +20,7 @@ pub fn says(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// What a program complains of; it must fail, and say why in the words of its
-/// users.
+/// Returns the error output of a program that must fail and give a reason in its users' terms.
 pub fn complains(command: &mut Command) -> String {
     let output = output(command);
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -32,7 +31,7 @@ pub fn complains(command: &mut Command) -> String {
 }
 
 pub fn output(command: &mut Command) -> Output {
-    // How grep and wc see text; the examples do not depend on it.
+    // Sets how grep and wc decode text; the examples do not depend on it.
     command.env("LC_ALL", "C.UTF-8");
     command.output().expect("the program starts")
 }

@@ -1,6 +1,6 @@
-//! A run of random steps over a cabinet on a simulated disk: transactions,
-//! checkpoints, readers, deaths of the process, failing flushes. Where the power
-//! may be cut is looked at afterwards, from what the disk has recorded.
+//! Runs random steps over a fixture store on a simulated disk: transactions, checkpoints,
+//! readers, process deaths, failing flushes. Power cuts are examined afterwards, from the disk's
+//! recording.
 
 use std::rc::Rc;
 
@@ -14,7 +14,7 @@ pub const BAD_DISK: i32 = 5;
 /// ENOSPC.
 pub const FULL_DISK: i32 = 28;
 
-/// How a cabinet is used.
+/// The parameters of fixture stores.
 #[derive(Clone, Debug)]
 pub struct Cabinets {
     pub options: OpenOptions,
@@ -22,33 +22,33 @@ pub struct Cabinets {
 }
 
 impl Cabinets {
-    /// Stores that are as small as they can be, and stay so.
+    /// Returns parameters for stores that are minimal and stay so.
     pub fn small() -> Self {
         let taste = Taste { collections: false, elements: 40, max_elements: 1200 };
         Self { options: OpenOptions::new().log_bytes(64 * 1024), taste }
     }
 
-    /// The same with collections.
+    /// Returns the same with collections.
     pub fn of_collections() -> Self {
         let taste = Taste { collections: true, ..Self::small().taste };
         Self { taste, ..Self::small() }
     }
 
-    /// With transactions that are larger than the log, and a heap that shrinks.
+    /// Returns parameters with transactions that exceed the log, and a heap that shrinks.
     pub fn spilling() -> Self {
         let taste = Taste { max_elements: 80_000, ..Self::small().taste };
         Self { taste, ..Self::small() }
     }
 
-    /// With pages written in place, and a heap that is large enough for the log to
-    /// move.
+    /// Returns parameters with pages written in place, and a heap that is large enough for the
+    /// log to move.
     pub fn large() -> Self {
         let taste = Taste { collections: true, elements: 3000, max_elements: 400_000 };
         let options = Self::small().options.max_log_bytes(512 * 1024);
         Self { options, taste }
     }
 
-    /// Mostly small ones; of eight seeds that follow each other, one each of the other kinds.
+    /// Returns mostly small stores; of eight consecutive seeds, one each gets the other kinds.
     pub fn of_seed(seed: u64) -> Self {
         match seed % 8 {
             5 => Self::of_collections(),
@@ -58,14 +58,14 @@ impl Cabinets {
         }
     }
 
-    /// A disk with a new store that nobody has open; images of it are mappings if so wished.
+    /// Returns a disk with a new, closed store; its images are mappings if `is_mapped`.
     pub fn new_disk(&self, is_mapped: bool) -> Result<SimDisk> {
         let (store, disk) = SimDisk::create(&self.options)?;
         drop(store);
         Ok(disk_of(disk.crash(&mut Random(0)), is_mapped))
     }
 
-    /// One transaction's changes, with savepoints.
+    /// Makes the changes of one transaction, with savepoints.
     pub fn changes(
         &self,
         tx: &mut WriteTx<'_>,
@@ -89,7 +89,7 @@ impl Cabinets {
     }
 }
 
-/// What the store holds.
+/// Returns the contents of the store.
 pub fn model(store: &Store) -> Result<Model> {
     contents(&store.read()?)
 }
@@ -132,23 +132,23 @@ fn durability(random: &mut Random) -> Durability {
     random.pick(&[Durability::Durable, Durability::Deferred])
 }
 
-/// A run on its way.
+/// A run in progress.
 pub struct Run<'a> {
     cabinets: &'a Cabinets,
     pub store: Option<Rc<Store>>,
     pub disk: SimDisk,
     pub history: History<Digest>,
-    /// What was committed last, and what may have been.
+    /// The last committed model, and the one that may have been committed.
     pub model: Model,
     pub perhaps: Option<Model>,
-    /// Whether the kernel has dropped what could not be written: deferred commits, too, may be
-    /// gone then, as after a power cut.
+    /// Whether the kernel has dropped pages that it could not write: deferred commits may then be
+    /// gone too, as after a power cut.
     has_forgotten: bool,
     pub random: Random,
 }
 
 impl<'a> Run<'a> {
-    /// A new store on a disk whose images are mappings if so wished.
+    /// Creates a new store on a disk; its images are mappings if `is_mapped`.
     pub fn new(cabinets: &'a Cabinets, seed: u64, is_mapped: bool) -> Result<Self> {
         let disk = cabinets.new_disk(is_mapped)?;
         let mut run = Self::on(cabinets, seed, disk, Model::default());
@@ -156,7 +156,7 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
-    /// A store that lies on a disk, not yet opened; what it holds.
+    /// Returns a run over an existing store, not yet opened, with the contents `model`.
     pub fn on(cabinets: &'a Cabinets, seed: u64, disk: SimDisk, model: Model) -> Self {
         disk.record();
         let history = History::new(model.digest());
@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
         self.store.as_ref().expect("it is open between steps")
     }
 
-    /// What comes before is no longer of interest, and durable.
+    /// Makes everything so far durable, and starts the recording anew.
     pub fn begin_here(&mut self) -> Result<()> {
         self.sync()?;
         self.disk.record();
@@ -176,13 +176,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Ends the run in order.
+    /// Closes the store cleanly and ends the run.
     pub fn end(mut self) -> Recording<Digest> {
         self.store = None;
         Recording::of(&self.disk, self.history)
     }
 
-    /// One random step.
+    /// Makes a random step.
     pub fn step(&mut self) -> Result<()> {
         match self.random.below(24) {
             0 | 1 => self.checkpoint(),
@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A transaction with a random end.
+    /// Runs a transaction with a random end.
     pub fn transact(&mut self) -> Result<()> {
         let (mut random, cabinets) = (Random(self.random.next()), self.cabinets);
         if random.one_in(8) {
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         self.commit(durability, |tx, model| cabinets.changes(tx, model, &mut random))
     }
 
-    /// A transaction with these changes.
+    /// Runs a transaction with these changes.
     pub fn commit(
         &mut self,
         durability: Durability,
@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Closes the store in order, and opens it again.
+    /// Closes the store cleanly, and opens it again.
     pub fn reopen(&mut self) -> Result<()> {
         let store = self.store.take().and_then(Rc::into_inner);
         store.expect("it is open between steps").close()?;
@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
         self.open_again()
     }
 
-    /// The process dies at any call of a transaction, a checkpoint or an orderly end.
+    /// Kills the process at any call of a transaction, a checkpoint or a clean close.
     fn die_in_the_middle(&mut self) -> Result<()> {
         let calls = self.random.below(12);
         self.disk.fail_after(calls);
@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
         self.die()
     }
 
-    /// The process dies; what it wrote is in the page cache.
+    /// Kills the process; the page cache keeps what it wrote.
     pub fn die(&mut self) -> Result<()> {
         self.disk.fail_after(0);
         self.store = None;
@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
         self.open_again()
     }
 
-    /// A write or flush fails at any call of the next transactions.
+    /// Makes a write or flush fail at any call of the next transactions.
     fn fail_by_chance(&mut self) -> Result<()> {
         let first = self.disk.next_call() + self.random.below(40);
         let part = Done::Part(self.random.next());
@@ -288,8 +288,8 @@ impl<'a> Run<'a> {
         self.start_again()
     }
 
-    /// What could not be written is no longer in memory either: reads show what was
-    /// committed, or say why they cannot. Whether they do.
+    /// Reads after the kernel has dropped pages that it could not write: each read shows
+    /// committed data, or fails with a reason. Returns whether reads succeed.
     pub fn expect_reads_without_memory(&mut self) -> Result<bool> {
         self.disk.drop_clean_pages();
         self.has_forgotten = true;
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Goes on as far as the store does.
+    /// Continues as far as the store allows.
     pub fn go_on_failing(&mut self, steps: usize) -> Result<()> {
         for _ in 0..steps {
             let _ = match self.random.one_in(4) {
@@ -310,8 +310,8 @@ impl<'a> Run<'a> {
         self.expect_reads()
     }
 
-    /// Reads go on after a failure: they show what was committed. A commit that is
-    /// unknown may be among it if no power cut could take it back.
+    /// Reads after a failure, which must show what was committed. An uncertain commit may be
+    /// visible if no power cut could undo it.
     pub fn expect_reads(&mut self) -> Result<()> {
         let found = model(self.store())?.digest();
         if found == self.model.digest() {
@@ -327,14 +327,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The program ends, and is started on a disk that is well again.
+    /// Ends the program, and starts it again on a repaired disk.
     pub fn start_again(&mut self) -> Result<()> {
         self.store = None;
         self.disk.set_faults(None);
         self.open_again()
     }
 
-    /// What was perhaps committed is so, or it never was.
+    /// Opens the store again, and determines whether the uncertain commit happened; it did, or it
+    /// never will.
     pub fn open_again(&mut self) -> Result<()> {
         let begun = self.disk.now();
         let store = self.disk.open(&self.cabinets.options)?;
@@ -351,7 +352,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// A snapshot stays as it is, whatever happens meanwhile.
+    /// Checks that a snapshot does not change, whatever happens meanwhile.
     pub fn hold(&mut self) -> Result<()> {
         let store = Rc::clone(self.store());
         let held = store.read()?;
@@ -365,7 +366,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A disk that holds these bytes.
+/// Returns a disk with these bytes.
 pub fn disk_of(bytes: Vec<u8>, is_mapped: bool) -> SimDisk {
     match is_mapped {
         true => SimDisk::mapped(bytes).expect("memory"),

@@ -1,5 +1,5 @@
-//! Runs of several threads over one cabinet on a simulated disk: commits that are flushed
-//! together, checkpoints in the background, readers that hold snapshots, a disk that fails.
+//! Runs several threads over one fixture store on a simulated disk: commits that are flushed
+//! together, background checkpoints, readers that pin snapshots, a disk that fails.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -11,16 +11,16 @@ use flagstone::{Checkpoints, Durability, ErrorKind, Result, Store};
 use super::fixture::{Digest, Model, contents};
 use super::sim_run::{BAD_DISK, Cabinets};
 
-/// Threads that write.
+/// The number of threads that write.
 const WRITERS: u64 = 3;
-/// Transactions of one of them.
+/// The number of transactions of each.
 const TRANSACTIONS: u64 = 40;
-/// Commits that are left to be waited for together, at most.
+/// Maximum number of commits left pending and waited for together.
 const MAX_PENDING: usize = 4;
 /// Longer than any run takes.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What all threads know.
+/// The state that all threads share.
 struct Known {
     model: Model,
     history: History<Digest>,
@@ -34,12 +34,12 @@ pub struct Team<'a> {
     known: Mutex<Known>,
     is_over: AtomicBool,
     seeds: AtomicU64,
-    /// Snapshots that were looked at twice.
+    /// The number of snapshots that were read twice.
     pub held: AtomicU64,
 }
 
 impl<'a> Team<'a> {
-    /// A new store.
+    /// Creates a new store.
     pub fn new(cabinets: &'a Cabinets, seed: u64) -> Result<Self> {
         let disk = cabinets.new_disk(true)?;
         let options = cabinets.options.clone().checkpoints(Checkpoints::Background);
@@ -52,14 +52,14 @@ impl<'a> Team<'a> {
         Ok(Self { cabinets, disk, store, known, is_over, seeds: AtomicU64::new(seed << 8), held })
     }
 
-    /// Lets the threads run to their end; with `fails`, until a call of the disk fails.
-    /// Whether one did.
+    /// Lets the threads run to their end or, with `fails`, until a call of the disk fails.
+    /// Returns whether one did.
     pub fn run(&self, fails: bool) -> bool {
         if fails {
             let mut random = self.random();
             let first = self.disk.next_call() + random.below(150);
             let done = random.pick(&[Done::Nothing, Done::Part(random.0), Done::All]);
-            // Several, since those that only read are spared.
+            // Several calls, since calls that only read are spared.
             let (calls, errno) = (first..first + 8, BAD_DISK);
             self.disk.set_faults(Some(Faults { calls, errno, done, spares_reading: true }));
         }
@@ -86,12 +86,12 @@ impl<'a> Team<'a> {
         !failed.is_empty()
     }
 
-    /// How often the heap was synced, as only checkpoints do it.
+    /// Returns how often the heap was synced, which only checkpoints do.
     pub fn checkpoints(&self) -> u64 {
         self.disk.calls().iter().filter(|call| **call == Call::Sync).count() as u64
     }
 
-    /// Ends the run; in order, if the disk did not fail.
+    /// Ends the run, with a clean close if the disk did not fail.
     pub fn end(self) -> Recording<Digest> {
         drop(self.store);
         Recording::of(&self.disk, self.known.into_inner().expect("no thread has panicked").history)
@@ -101,7 +101,7 @@ impl<'a> Team<'a> {
         Random(self.seeds.fetch_add(1, Relaxed))
     }
 
-    /// One thread's transactions; the error that ended them.
+    /// Runs one thread's transactions; returns the error that ended them.
     fn write(&self) -> Option<flagstone::Error> {
         let mut random = self.random();
         let mut pending = Vec::new();
@@ -134,7 +134,7 @@ impl<'a> Team<'a> {
         let durability = random.pick(&[Durability::Durable, Durability::Deferred]);
         tx.set_durability(durability);
         let number = {
-            // Nobody else writes, as long as the transaction is not committed.
+            // No other thread writes until the transaction is committed.
             let mut known = self.known.lock().expect("no thread has panicked");
             let digest = model.digest();
             known.model = model;
@@ -164,8 +164,8 @@ impl<'a> Team<'a> {
         known.history.durable_to(number, self.disk.now());
     }
 
-    /// Takes snapshots until the run is over: each is a state that was committed, and stays
-    /// as it is.
+    /// Takes snapshots until the run is over: each must be a committed state, and must not
+    /// change.
     fn read(&self) -> Result<()> {
         let mut random = self.random();
         while !self.is_over.load(Relaxed) {

@@ -1,4 +1,4 @@
-//! A deque beside `std`'s.
+//! Compares a deque with `std`'s.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -11,8 +11,8 @@ use super::kinds::Kind;
 use super::list::{ListOp, expect_taken, list_op, place, stays, stored};
 use super::{Outcome, Subject};
 
-/// Slots without an element are zero: whoever walks over the file finds nothing
-/// stale in them.
+/// Checks that slots without an element are zero, so a walk over the file finds nothing stale in
+/// them.
 fn expect_zero_slots<T: Persist>(link: Link<Deque<T>>, tx: &Image) -> Outcome {
     let header = tx.read(Link::<[u64; 4]>::from_parts(link.offset(), 1))?;
     let [offset, capacity, head, len] = header;
@@ -20,7 +20,7 @@ fn expect_zero_slots<T: Persist>(link: Link<Deque<T>>, tx: &Image) -> Outcome {
         return Ok(());
     }
     prop_assert!(head < capacity, "{:?}", header);
-    // A fuzz target has damaged headers looked at: no number may overflow.
+    // A fuzz target passes damaged headers, on which the arithmetic must not overflow.
     let slot_bytes = capacity.saturating_mul(size_of::<T>() as u64);
     let slots = tx.at(Link::<[u8]>::from_parts(offset, slot_bytes))?;
     for (slot, bytes) in (0..).zip(slots.chunks_exact(size_of::<T>())) {

@@ -1,5 +1,5 @@
-//! Kinds of elements, keys and values that collections are tested with: what
-//! each is in the store, and what it is in the model.
+//! The kinds of elements, keys and values for collection tests: the type of each in the store,
+//! and in the model.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -19,13 +19,13 @@ pub trait Kind: 'static {
     fn store(tx: &mut WriteTx<'_>, model: &Self::Model) -> Result<Self::Stored>;
     fn load(tx: &Image, stored: &Self::Stored) -> Result<Self::Model>;
 
-    /// Changes a value as far as that needs no transaction.
+    /// Changes a value, without a transaction.
     fn alter(_stored: &mut Self::Stored) {}
 
-    /// The same for the model.
+    /// Makes the same change in the model.
     fn alter_model(_model: &mut Self::Model) {}
 
-    /// Changes a value where it lies: adds `more`, if there is anything to add to.
+    /// Changes a value in place: appends `more`, if the value can grow.
     fn grow(
         tx: &mut WriteTx<'_>,
         link: Link<Self::Stored>,
@@ -39,26 +39,26 @@ pub trait Kind: 'static {
     }
 }
 
-/// A kind of key: `Key` is `Kind::Stored`. The strategy of each makes the same
-/// key often, so that lookups find something.
+/// A kind of key: `Key` is `Kind::Stored`. The strategy of each often generates the same key, so
+/// lookups find something.
 pub trait KeyKind: Kind<Stored = Self::Key> {
     type Key: Persist + for<'a> OrdKey<Self::Query<'a>>;
     type Query<'a>: ?Sized;
 
-    /// Lends the key in the form by which it is looked up.
+    /// Lends the key in the form used for lookups.
     fn ask<R>(model: &Self::Model, ask: impl for<'a> FnOnce(&Self::Query<'a>) -> R) -> R;
 
-    /// Lends both ends of a range of keys.
+    /// Lends both bounds of a range of keys.
     fn ask_range<R>(
         range: Bounds<&Self::Model>,
         ask: impl for<'a> FnOnce(Bounds<&Self::Query<'a>>) -> R,
     ) -> R;
 }
 
-/// Both ends of a range.
+/// Both bounds of a range.
 pub type Bounds<T> = (Bound<T>, Bound<T>);
 
-/// Kinds that are the same in the store and in the model.
+/// Kinds with the same type in the store and in the model.
 macro_rules! plain {
     ($($type:ty: $any:expr, |$value:ident| $altered:expr;)*) => {$(
         impl Kind for $type {
@@ -112,7 +112,7 @@ pub struct Place {
     pub column: u32,
 }
 
-/// Not every byte is one.
+/// An enum, for which some bytes are invalid.
 #[persist]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -144,7 +144,7 @@ impl Kind for OfText {
     fn any() -> BoxedStrategy<String> {
         prop_oneof![
             4 => (0..300u32).prop_map(|number| format!("{number}")),
-            // On both sides of the 23 bytes that lie inline.
+            // Lengths on both sides of 23, the maximum for inline storage.
             2 => (20..28usize, 0..4u8).prop_map(|(len, last)| {
                 let mut text = "x".repeat(len);
                 text.push((b'a' + last) as char);
@@ -201,8 +201,7 @@ impl Kind for OfBytes {
 
     fn any() -> BoxedStrategy<Vec<u8>> {
         let byte = || prop_oneof![Just(0u8), Just(255), any::<u8>()];
-        // Few choices for many bytes: a choice for each would take most of the
-        // tests' time.
+        // Many bytes from few choices: one choice per byte would take most of the tests' time.
         let long = |(first, len): (u8, usize)| {
             let mut bytes = vec![255; len];
             bytes[0] = first;
@@ -325,7 +324,7 @@ impl<K: KeyKind, V: Kind> Kind for OfHashMap<K, V> {
     fn store(tx: &mut WriteTx<'_>, model: &Self::Model) -> Result<Self::Stored> {
         let link = tx.alloc(HashMap::new())?;
         Self::grow(tx, link, &mut Self::Model::new(), model)?;
-        // What it owns goes with it: only the header's own place is freed.
+        // The caller gets everything that the map owns; only the header's allocation is freed.
         let map = std::mem::take(tx.at_mut(link)?);
         tx.free(link)?;
         Ok(map)
@@ -337,7 +336,7 @@ impl<K: KeyKind, V: Kind> Kind for OfHashMap<K, V> {
             Ok((K::load(tx, key)?, V::load(tx, value)?))
         });
         let model = entries.collect::<Result<Self::Model>>()?;
-        // Of a damaged map a key may be there twice.
+        // A damaged map may contain a key twice.
         if stored.len() != model.len() as u64 {
             let (expected, found) = (stored.len().to_string(), model.len().to_string());
             let what = "entries of a hash map";

@@ -1,4 +1,4 @@
-//! Changes of lists, for vectors and deques.
+//! Changes to lists, for vectors and deques.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -8,8 +8,7 @@ use proptest::prelude::*;
 use super::Outcome;
 use super::kinds::Kind;
 
-/// A change of a list. A place is one below the length and a bit more, so that
-/// some are past the end.
+/// A change to a list. Indices go a little beyond the length, so some are past the end.
 #[derive(Clone, Debug)]
 pub enum ListOp<M> {
     PushBack(M),
@@ -62,7 +61,7 @@ pub fn list_op<K: Kind>() -> BoxedStrategy<ListOp<K::Model>> {
         1 => (place(), place()).prop_map(|(a, b)| Drain(a, b)),
         1 => place().prop_map(SplitOff),
         1 => place().prop_map(Truncate),
-        // Long ones lie in pages of their own.
+        // Long ones occupy pages of their own.
         1 => (0..1500u16, one()).prop_map(|(len, element)| Resize(len, element)),
         1 => any::<u8>().prop_map(Retain),
         1 => Just(Dedup),
@@ -77,7 +76,7 @@ pub fn list_op<K: Kind>() -> BoxedStrategy<ListOp<K::Model>> {
     .boxed()
 }
 
-/// A place in a list of `len` elements, or just past it.
+/// Returns an index in a list of `len` elements, or just past it.
 pub fn place(at: u16, len: usize) -> usize {
     usize::from(at) % (len + 2)
 }
@@ -100,7 +99,7 @@ pub fn expect_taken<K: Kind>(
     Ok(())
 }
 
-/// As `expect_taken`, for what may be refused: the model says whether it is.
+/// Does the same for a call that may be refused; the model says whether it is.
 pub fn expect_answer<K: Kind>(
     tx: &mut WriteTx<'_>,
     answer: flagstone::Result<K::Stored>,
@@ -115,8 +114,8 @@ pub fn expect_answer<K: Kind>(
     }
 }
 
-/// Whether a model stays, for `Retain`: from next to all to next to none do, as `salt`
-/// says.
+/// Returns whether `Retain` keeps an element. `salt` decides how many stay, from nearly all to
+/// nearly none.
 pub fn stays<M: Hash>(model: &M, salt: u8) -> bool {
     let mut hasher = DefaultHasher::new();
     (salt, model).hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Maps beside `std`'s, with all kinds of keys.
+//! Compares maps with `std`'s, with all kinds of keys.
 
 use std::collections::BTreeMap as Model;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use super::list::stays;
 use super::ranges::{bounds, from_both_ends, range_of};
 use super::{Outcome, Subject};
 
-/// A change of a map, or a question.
+/// A change to a map, or a query.
 #[derive(Clone, Debug)]
 pub enum MapOp<K, V> {
     Insert(K, V),
@@ -24,17 +24,17 @@ pub enum MapOp<K, V> {
     Entry(EntryOp, K, V),
     Grow(K, V),
     Retain(u8),
-    /// The first and the last entry of a map in order; the room of a hash map.
+    /// The first and the last entry of an ordered map; the capacity of a hash map.
     Ends(u8),
-    /// The entries between two keys; of a hash map whether it has the two.
+    /// The entries between two keys; for a hash map, whether it contains the two.
     Range(Bounds<K>),
     Append(Vec<(K, V)>),
-    /// Takes out what is not below a key; of a hash map everything, at first.
+    /// Removes the entries from a key on; for a hash map, initially all entries.
     SplitOff(K),
     Clear,
 }
 
-/// What is done with an entry.
+/// An operation on an entry.
 #[derive(Clone, Copy, Debug)]
 pub enum EntryOp {
     OrInsert,
@@ -57,7 +57,7 @@ fn map_op<K: Kind, V: Kind>() -> BoxedStrategy<MapOp<K::Model, V::Model>> {
         EntryOp::Remove,
         EntryOp::RemoveEntry,
     ]);
-    // What empties a map, or half of it, is rare, so that maps become large.
+    // Changes that empty a map, or half of it, are rare, so maps become large.
     let seldom = prop_oneof![
         2 => any::<u8>().prop_map(Retain),
         1 => K::any().prop_map(SplitOff),
@@ -79,7 +79,7 @@ fn map_op<K: Kind, V: Kind>() -> BoxedStrategy<MapOp<K::Model, V::Model>> {
     .boxed()
 }
 
-/// A link to a map, and what must be in it.
+/// A link to a map, and its expected content.
 type Both<'a, M, K, V> = (Link<M>, &'a mut Model<<K as Kind>::Model, <V as Kind>::Model>);
 
 /// Compares a value that was taken out, and releases it.
@@ -93,7 +93,7 @@ fn expect_same<V: Kind>(
     Ok(taken.map_or(Ok(()), |taken| tx.release(taken))?)
 }
 
-/// The same for an entry.
+/// Does the same for an entry.
 fn expect_entry<K: Kind, V: Kind>(
     tx: &mut WriteTx<'_>,
     taken: Option<(K::Stored, V::Stored)>,
@@ -105,7 +105,7 @@ fn expect_entry<K: Kind, V: Kind>(
     expect_same::<V>(tx, value, expected_value)
 }
 
-/// What an entry that was asked for says.
+/// Loads an entry that a lookup found.
 fn loaded<K: Kind, V: Kind>(
     tx: &Image,
     found: Option<(&K::Stored, &V::Stored)>,
@@ -114,12 +114,12 @@ fn loaded<K: Kind, V: Kind>(
     Ok(Some((K::load(tx, key)?, V::load(tx, value)?)))
 }
 
-/// An entry of a model, as one's own.
+/// Returns an owned copy of a model's entry.
 fn cloned<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
     (key.clone(), value.clone())
 }
 
-/// What both kinds of maps do alike.
+/// The operations that both kinds of maps share.
 macro_rules! map {
     ($name:ident, $map:ident, $module:ident, $what:literal) => {
         #[doc = $what]
@@ -186,7 +186,7 @@ macro_rules! map {
                         place.or_insert(value.clone());
                     }
                     EntryOp::Link => {
-                        // Taken only if there is no value yet.
+                        // Consumed only if the entry is vacant.
                         let mut stored = Some(V::store(tx, value)?);
                         let value_link = K::ask(key, |query| {
                             let make = || stored.take().expect("it is made once");
@@ -227,8 +227,8 @@ macro_rules! map {
                 (link, model): Both<'_, $map<K::Key, V::Stored>, K, V>,
                 salt: u8,
             ) -> Outcome {
-                // The test cannot read what keys own; it is asked in the order
-                // of the keys as they are gone through.
+                // The closure cannot read what keys own, so the answers are prepared in iteration
+                // order.
                 let keys = tx.at(link)?.keys(tx)?;
                 let answers = keys.map(|key| Ok(stays(&K::load(tx, key?)?, salt)));
                 let answers: Vec<bool> = answers.collect::<flagstone::Result<_>>()?;
@@ -243,7 +243,7 @@ macro_rules! map {
                 Ok(())
             }
 
-            /// Another map of these entries.
+            /// Returns another map with these entries.
             fn other(
                 tx: &mut WriteTx<'_>,
                 entries: &[(K::Model, V::Model)],
@@ -343,7 +343,7 @@ impl<K: KeyKind, V: Kind> HashMapOf<K, V> {
                 prop_assert!(map.capacity(tx)? >= map.len() + u64::from(salt));
             }
             _ => {
-                // Any one; `std` has no such method either.
+                // Takes the first entry of the iteration; `std` has no such method either.
                 let first = tx.at(link)?.keys(tx)?.next().transpose()?;
                 let first = first.map(|key| K::load(tx, key)).transpose()?;
                 prop_assert_eq!(first.is_some(), !model.is_empty());

@@ -1,6 +1,5 @@
-//! Runs a collection of the store beside its model from the standard library:
-//! thousands of random changes, with commits, rollbacks, savepoints,
-//! checkpoints and reopenings in between.
+//! Runs a collection of the store against its model from the standard library: thousands of
+//! random changes, with commits, rollbacks, savepoints, checkpoints and reopenings in between.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
@@ -23,27 +22,27 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 use crate::{is_long, open, seed};
 
-/// What a step returns: an error of the store fails the case.
+/// The result of a step: an error of the store fails the case.
 pub type Outcome<T = ()> = Result<T, TestCaseError>;
 
-/// Changes in one case.
+/// The number of changes in one case.
 const OPS: usize = 10_000;
-/// Changes before the store is measured, so that each type is known to it.
+/// The number of changes before the store is measured, so each type is registered by then.
 const WARM_OPS: usize = OPS / 20;
 
 /// A collection under test.
 pub trait Subject: 'static {
-    /// It, as it lies in the store.
+    /// The collection in the store.
     type Stored: Persist + Default;
     /// The same in memory.
     type Model: Clone + Debug + Default + PartialEq;
-    /// A change, or a question.
+    /// A change, or a query.
     type Op: Clone + Debug + 'static;
 
-    /// Any change.
+    /// Returns a strategy for any change.
     fn op() -> BoxedStrategy<Self::Op>;
 
-    /// Does the same to both, and compares the answers.
+    /// Applies the change to both, and compares the answers.
     fn apply(
         op: &Self::Op,
         model: &mut Self::Model,
@@ -51,14 +50,14 @@ pub trait Subject: 'static {
         tx: &mut WriteTx<'_>,
     ) -> Outcome;
 
-    /// All that is in the store.
+    /// Returns the content of the collection.
     fn contents(stored: &Self::Stored, tx: &Image) -> Outcome<Self::Model>;
 
-    /// Empties it, and gives back all that it owns.
+    /// Empties the collection, and releases everything that it owns.
     fn clear(link: Link<Self::Stored>, tx: &mut WriteTx<'_>) -> flagstone::Result<()>;
 }
 
-/// What a case consists of.
+/// A part of a case.
 #[derive(Clone, Debug)]
 enum Step<Op> {
     Change(Op),
@@ -67,7 +66,7 @@ enum Step<Op> {
     End(End),
 }
 
-/// How a transaction ends, and what comes after it.
+/// The end of a transaction, and what follows it.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Commit(Durability),
@@ -89,14 +88,14 @@ fn step<Op: Clone + Debug + 'static>(op: BoxedStrategy<Op>) -> impl Strategy<Val
     ]
 }
 
-/// Runs cases from a seed, which it prints; `FLAGSTONE_SEED` sets another one,
+/// Runs cases from a seed and prints the seed. `FLAGSTONE_SEED` sets another seed;
 /// `FLAGSTONE_LONG` asks for many cases.
 pub fn run<S: Subject>() {
     run_steps(S::op(), &Case::<S>::run);
 }
 
-/// Apart from `run`, for the compiler's sake: collections with the same changes
-/// share what makes and shrinks them.
+/// Separate from `run` to reduce compile time: collections with the same changes share the code
+/// that generates and shrinks them.
 fn run_steps<Op: Clone + Debug + 'static>(
     op: BoxedStrategy<Op>,
     case: &dyn Fn(&[Step<Op>]) -> Outcome,
@@ -123,12 +122,12 @@ fn run_steps<Op: Clone + Debug + 'static>(
     }
 }
 
-/// One run of steps.
+/// A run of steps.
 struct Case<S: Subject> {
     path: PathBuf,
-    /// As after the last commit.
+    /// The model at the last commit.
     committed: S::Model,
-    /// As in the transaction.
+    /// The model in the transaction.
     model: S::Model,
 }
 
@@ -153,8 +152,7 @@ impl<S: Subject> Case<S> {
         Ok(())
     }
 
-    /// Makes the collection, and uses it once; the bytes that are in use when it
-    /// is empty again.
+    /// Creates the collection, uses and empties it; returns the number of bytes then in use.
     fn warm(store: &Store, steps: &[Step<S::Op>]) -> Outcome<u64> {
         let mut tx = store.write()?;
         let link = tx.root_or_insert_with(ROOT, S::Stored::default)?;
@@ -216,7 +214,7 @@ impl<S: Subject> Case<S> {
         match end {
             End::Checkpoint => {
                 store.checkpoint()?;
-                // Nothing that no root reaches, and no link that dangles.
+                // Everything is reachable from a root, and no link dangles.
                 prop_assert!(store.check()?.is_clean(), "{:?}", store.check()?);
             }
             End::Reopen { .. } => {

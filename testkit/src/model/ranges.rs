@@ -1,4 +1,4 @@
-//! Ranges of keys: all kinds of bounds, and going through them from both ends.
+//! Ranges of keys: all kinds of bounds, iterated from both ends.
 
 use std::ops::Bound;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::kinds::Bounds;
 
-/// Any range; some end before they start.
+/// Returns a strategy for any range, including some that end before they start.
 pub fn bounds<M: Clone + Ord + std::fmt::Debug + 'static>(
     key: BoxedStrategy<M>,
 ) -> BoxedStrategy<Bounds<M>> {
@@ -23,8 +23,8 @@ pub fn bounds<M: Clone + Ord + std::fmt::Debug + 'static>(
         .boxed()
 }
 
-/// A range of a map or set in order, asked for as a user writes it: as `a..b` and
-/// the like where there is such a way, or else as a pair of bounds.
+/// A range of an ordered map or set, written as a user would: as `a..b` or a similar expression
+/// if possible, otherwise as a pair of bounds.
 macro_rules! range_of {
     ($kind:ident, $of:expr, $tx:expr, $range:expr) => {{
         use std::ops::Bound::{Excluded, Included, Unbounded};
@@ -42,7 +42,7 @@ macro_rules! range_of {
 }
 pub(super) use range_of;
 
-/// All items, taken from both ends in turn, in the order from the front.
+/// Takes items alternately from both ends; returns them in order from the front.
 pub fn from_both_ends<T, M>(
     mut items: impl DoubleEndedIterator<Item = flagstone::Result<T>>,
     mut load: impl FnMut(T) -> flagstone::Result<M>,

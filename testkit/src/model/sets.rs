@@ -1,4 +1,4 @@
-//! Sets beside `std`'s, with all kinds of keys.
+//! Compares sets with `std`'s, with all kinds of keys.
 
 use std::collections::BTreeSet as Model;
 use std::marker::PhantomData;
@@ -13,7 +13,7 @@ use super::list::stays;
 use super::ranges::{bounds, from_both_ends, range_of};
 use super::{Outcome, Subject};
 
-/// A change of a set, or a question.
+/// A change to a set, or a query.
 #[derive(Clone, Debug)]
 pub enum SetOp<K> {
     Insert(K),
@@ -23,13 +23,13 @@ pub enum SetOp<K> {
     Take(K),
     RemoveMany(Vec<K>),
     Retain(u8),
-    /// The first and the last key of a set in order; the room of a hash set.
+    /// The first and the last key of an ordered set; the capacity of a hash set.
     Ends(u8),
-    /// The keys between two keys; of a hash set whether it has the two.
+    /// The keys between two keys; for a hash set, whether it contains the two.
     Range(Bounds<K>),
-    /// Moves the keys of another set here.
+    /// Moves the keys of another set into this one.
     Append(Vec<K>),
-    /// Takes out what is not below a key; of a hash set everything, at first.
+    /// Removes the keys from a key on; for a hash set, initially all keys.
     SplitOff(K),
     Clear,
 }
@@ -37,7 +37,7 @@ pub enum SetOp<K> {
 fn set_op<K: Kind>() -> BoxedStrategy<SetOp<K::Model>> {
     use SetOp::*;
     let keys = |most| prop::collection::vec(K::any(), 0..most);
-    // What empties a set, or half of it, is rare, so that sets become large.
+    // Changes that empty a set, or half of it, are rare, so sets become large.
     let seldom = prop_oneof![
         2 => any::<u8>().prop_map(Retain),
         1 => K::any().prop_map(SplitOff),
@@ -69,7 +69,7 @@ fn expect_key<K: Kind>(
     Ok(taken.map_or(Ok(()), |taken| tx.release(taken))?)
 }
 
-/// What keys that are gone through say, in order.
+/// Loads the keys of an iteration, in order.
 fn loaded<'a, K: Kind>(
     tx: &Image,
     keys: impl Iterator<Item = flagstone::Result<&'a K::Stored>>,
@@ -77,7 +77,7 @@ fn loaded<'a, K: Kind>(
     Ok(keys.map(|key| K::load(tx, key?)).collect::<flagstone::Result<_>>()?)
 }
 
-/// What both kinds of sets do alike.
+/// The operations that both kinds of sets share.
 macro_rules! set {
     ($name:ident, $set:ident, $what:literal) => {
         #[doc = $what]
@@ -103,7 +103,7 @@ macro_rules! set {
                 Ok(())
             }
 
-            /// Another set of these keys.
+            /// Returns another set with these keys.
             fn other(
                 tx: &mut WriteTx<'_>,
                 keys: &[K::Model],
@@ -168,7 +168,8 @@ macro_rules! set {
                         }
                     }
                     SetOp::Retain(salt) => {
-                        // The test cannot read what keys own; it is asked in their order.
+                        // The closure cannot read what keys own, so the answers are prepared in
+                        // iteration order.
                         let keys = tx.at(link)?.iter(tx)?;
                         let answers = keys.map(|key| Ok(stays(&K::load(tx, key?)?, *salt)));
                         let answers: Vec<bool> = answers.collect::<flagstone::Result<_>>()?;
@@ -210,7 +211,7 @@ impl<K: KeyKind> HashSetOf<K> {
                 prop_assert!(set.capacity(tx)? >= set.len() + u64::from(salt));
             }
             _ => {
-                // Any one; `std` has no such method either.
+                // Takes the first key of the iteration; `std` has no such method either.
                 let first = tx.at(link)?.iter(tx)?.next().transpose()?;
                 let first = first.map(|key| K::load(tx, key)).transpose()?;
                 prop_assert_eq!(first.is_some(), !model.is_empty());

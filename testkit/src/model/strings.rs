@@ -1,4 +1,4 @@
-//! Texts and strings of bytes beside `std`'s.
+//! Compares texts and strings of bytes with `std`'s.
 
 use flagstone::{Bytes, Image, Link, Text, WriteTx};
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::kinds::{Kind, OfBytes, OfText};
 use super::{Outcome, Subject};
 
-/// A change of a text or of bytes.
+/// A change to a text or to bytes.
 #[derive(Clone, Debug)]
 pub enum StringOp<M> {
     Set(M),

@@ -1,4 +1,4 @@
-//! A vector beside `std`'s.
+//! Compares a vector with `std`'s.
 
 use std::marker::PhantomData;
 
@@ -163,8 +163,8 @@ impl<K: Kind> Subject for VecOf<K> {
                 model.retain(|element| stays(element, *salt));
             }
             Dedup => {
-                // By an answer that needs no transaction: the address's parity
-                // would differ, so none of them is the same, and nothing goes.
+                // The closure has no transaction to read elements with, so it answers that none
+                // are equal, and nothing is removed.
                 link.dedup_by(tx, |_, _| false)?;
             }
             Sort => {

@@ -1,8 +1,8 @@
-//! Power cuts on real file systems: what the tests of this kind share.
+//! Power cuts on real file systems: code that these tests share.
 //!
-//! They need root, loop devices and the programs that make file systems. Each
-//! test first tries whether it can run; where it cannot, it says
-//! `SKIP[name]: reason`, which `FLAGSTONE_REQUIRE_POWER_CUTS=1` makes a failure.
+//! The tests need root, loop devices and the mkfs programs. Each test first probes whether it can
+//! run. If it cannot, it prints `SKIP[name]: reason`, which `FLAGSTONE_REQUIRE_POWER_CUTS=1`
+//! turns into a failure.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
@@ -18,14 +18,14 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::TestResult;
 
-/// A test, and how to find out whether it can run here.
+/// A test, and the probe that says whether it can run here.
 pub struct Test {
     pub name: String,
     pub probe: Box<dyn FnOnce() -> TestResult + Send>,
     pub run: Box<dyn FnOnce() -> TestResult + Send>,
 }
 
-/// What became of the tests.
+/// The number of tests by result.
 #[derive(Default)]
 struct Counts {
     ran: AtomicU64,

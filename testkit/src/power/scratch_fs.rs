@@ -1,5 +1,5 @@
-//! Small file systems for a test alone: in a mount namespace of its own, where
-//! everything is gone when the last process of the test is, also if it was killed.
+//! Small file systems for a single test, in its own mount namespace. Everything is gone when the
+//! test's last process ends, even if it was killed.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -16,11 +16,11 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::TestResult;
 
-/// Whether this program has mounts that nobody else sees.
+/// Whether this program has a private mount namespace.
 static HIDDEN: OnceLock<Result<(), String>> = OnceLock::new();
 
-/// Gives the program mounts that nobody else sees, if it may have them. Called while
-/// it has one thread, from which all others have them.
+/// Gives the program a private mount namespace, if it may have one. Must be called while the
+/// program has one thread; later threads inherit the namespace.
 pub fn hide_mounts() {
     HIDDEN.get_or_init(try_to_hide_mounts);
 }
@@ -50,7 +50,7 @@ impl Kind {
         }
     }
 
-    /// A disk as small as it may be, more or less.
+    /// Returns a disk size close to the minimum.
     pub fn disk_bytes(self) -> u64 {
         match self {
             Self::Ext4 => 64 << 20,
@@ -59,12 +59,11 @@ impl Kind {
         }
     }
 
-    /// Makes a file system in the file at `image`, without telling the disk to
-    /// discard blocks.
+    /// Creates a file system in the file at `image`, without telling the disk to discard blocks.
     fn make(self, image: &Path) -> TestResult {
         let mut command = Command::new(format!("mkfs.{}", self.name()));
         match self {
-            // Blocks as on large disks, and none that only root may use.
+            // Uses the block size of large disks, and reserves no blocks for root.
             Self::Ext4 => command.args(["-q", "-F", "-E", "nodiscard", "-b", "4096", "-m", "0"]),
             Self::Xfs | Self::Btrfs => command.args(["-q", "-K"]),
         };
@@ -79,7 +78,7 @@ impl Kind {
     }
 }
 
-/// Runs a program that must succeed; what it complains of is the error.
+/// Runs a program that must succeed; the error contains its standard error.
 fn run(command: &mut Command) -> TestResult {
     let name = command.get_program().to_string_lossy().into_owned();
     let done = match command.output() {
@@ -94,18 +93,18 @@ fn run(command: &mut Command) -> TestResult {
     Err(format!("{name}: {}", String::from_utf8_lossy(&done.stderr).trim()).into())
 }
 
-/// Copies a file, of which most is zero, without taking space for that.
+/// Copies a file that is mostly zeros, without allocating space for the zeros.
 pub fn copy_sparse(from: &Path, to: &Path) -> TestResult {
     run(Command::new("cp").arg("--sparse=always").args([from, to]))
 }
 
-/// Something that is mounted; dropping it unmounts it, whoever still uses it.
+/// A mount; dropping it unmounts it, even if it is still in use.
 pub struct Mounted {
     path: PathBuf,
 }
 
 impl Mounted {
-    /// What somebody has mounted at `path`.
+    /// Returns the existing mount at `path`.
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_path_buf() }
     }
@@ -114,15 +113,15 @@ impl Mounted {
         &self.path
     }
 
-    /// Unmounts it, and waits until it is gone.
+    /// Unmounts, and waits until the mount is gone.
     pub fn unmount(self) -> TestResult {
-        // A child that is just being forked may hold a descriptor for a moment.
+        // A child that is being forked may hold a descriptor for a moment.
         for _ in 0..5000 {
             match unmount(&self.path, UnmountFlags::empty()) {
                 Err(Errno::BUSY) => std::thread::sleep(Duration::from_millis(2)),
                 Err(error) => return Err(format!("unmount: {error}").into()),
                 Ok(()) => {
-                    // Nothing is left to be unmounted.
+                    // It is unmounted already, so the drop must not run.
                     std::mem::forget(self);
                     return Ok(());
                 }
@@ -138,9 +137,9 @@ impl Drop for Mounted {
     }
 }
 
-/// A folder in memory, in which disks and mount points lie.
+/// A folder in memory for disks and mount points.
 pub struct Bench {
-    /// Unmounted before its folder is removed.
+    /// Declared first, so it is unmounted before its folder is removed.
     memory: Mounted,
     _folder: tempfile::TempDir,
 }
@@ -157,7 +156,7 @@ impl Bench {
         self.memory.path().join(name)
     }
 
-    /// A new file with a new file system.
+    /// Creates a file with a new file system.
     pub fn make_image(&self, kind: Kind) -> TestResult<PathBuf> {
         let (first, image) = (self.path(&format!("new.{}", kind.name())), self.path("image"));
         if !first.exists() {
@@ -173,8 +172,9 @@ impl Bench {
         let path = self.folder("mounted")?;
         let mut command = Command::new("mount");
         command.args(["-t", kind.name(), "-o", kind.mount_options()]).arg(image).arg(&path);
-        // Whoever looks for a free loop device may hold the last one open for a moment.
-        // It would be used again, with a disk that is off.
+        // A process that searches for a free loop device may hold the previous one open for a
+        // moment, and mount would reuse that one, with a disk that is off. So the mount is
+        // retried.
         let mut mounted = run(&mut command);
         for _ in 0..20 {
             if mounted.is_ok() {
@@ -193,7 +193,7 @@ impl Bench {
     }
 }
 
-/// A small file system in memory.
+/// Mounts a small file system in memory.
 pub fn mount_memory(folder: &Path, size_bytes: u64) -> TestResult<Mounted> {
     let size = std::ffi::CString::new(format!("size={size_bytes}"))?;
     mount("tmpfs", folder, "tmpfs", MountFlags::empty(), Some(size.as_c_str()))
@@ -201,7 +201,7 @@ pub fn mount_memory(folder: &Path, size_bytes: u64) -> TestResult<Mounted> {
     Ok(Mounted { path: folder.to_path_buf() })
 }
 
-/// Whether a file system of this kind can be made and mounted: by doing it.
+/// Checks whether a file system of this kind can be made and mounted, by doing so.
 pub fn probe(kind: Kind) -> TestResult {
     let bench = Bench::new()?;
     let image = bench.make_image(kind)?;

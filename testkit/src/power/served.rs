@@ -1,8 +1,9 @@
-//! A file system that a program serves, as many do by libfuse's high-level interface: each
-//! name is a file of its own to the kernel, with locks and remembered attributes of its
-//! own, and behind some of them lie the same bytes.
+//! A file system that a program serves, as with libfuse's high-level interface: the kernel treats
+//! each name as a separate file with its own locks and cached attributes, although several names
+//! may share the same bytes.
 //!
-//! It runs in a process of its own, which uses no file on it, and so never waits for itself.
+//! The server runs in its own process, which uses no file on the file system, so it never waits
+//! for itself.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -20,14 +21,14 @@ use fuser::{
 
 use crate::TestResult;
 
-/// How the server behaves.
+/// The server's behaviour.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manners {
-    /// The kernel may remember attributes for ever, and is told a length of 0 with a name.
+    /// The kernel may cache attributes for ever, and gets a length of 0 with each name.
     pub stale: bool,
-    /// As often is a length of 0 told afterwards, whoever asks.
+    /// How many later queries also get a length of 0.
     pub lies: u32,
-    /// Files have one name, and none can be given that could be taken.
+    /// Files have one name only; creating a link fails.
     pub without_links: bool,
 }
 
@@ -67,7 +68,7 @@ impl State {
         self.names.get(name).copied().ok_or(Errno::ENOENT)
     }
 
-    /// A name for these bytes, which is a file of its own.
+    /// Adds a name for these bytes, as a file of its own.
     fn add(&mut self, name: &OsStr, node: Node) -> Result<u64, Errno> {
         if self.names.contains_key(name) {
             return Err(Errno::EEXIST);
@@ -122,7 +123,7 @@ impl Server {
         Duration::from_secs(if self.manners.stale { 1 << 30 } else { 0 })
     }
 
-    /// What is told with a name.
+    /// Replies to a lookup of a name.
     fn enter(&self, ino: Result<u64, Errno>, reply: ReplyEntry) {
         let len_bytes = self.manners.stale.then_some(0);
         match ino.and_then(|ino| self.state().attributes(ino, len_bytes)) {
@@ -333,7 +334,7 @@ impl Filesystem for Server {
     }
 }
 
-/// Serves a folder until nobody holds the other end of the standard input.
+/// Serves a folder until the other end of the standard input is closed.
 fn serve(folder: &Path, manners: &str) -> TestResult {
     let manners = Manners::of(manners).ok_or("manners that are not known")?;
     let server = Server { manners, state: Mutex::default() };
@@ -344,13 +345,13 @@ fn serve(folder: &Path, manners: &str) -> TestResult {
     Ok(())
 }
 
-/// Plays the server, if this program was started for that.
+/// Acts as the server, if this program was started for that.
 pub fn play(arguments: &[String]) -> Option<TestResult> {
     let [part, folder, manners] = arguments else { return None };
     (part == "served").then(|| serve(Path::new(folder), manners))
 }
 
-/// A folder that is served; it is gone when this is dropped.
+/// A served folder; dropping this unmounts it.
 pub struct Served {
     child: Child,
     path: PathBuf,

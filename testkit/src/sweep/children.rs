@@ -1,5 +1,5 @@
-//! Cases in child processes: one that hangs is ended, and one that kills its
-//! process is counted, and neither ends the sweep.
+//! Runs cases in child processes: a case that hangs is killed, and a case that kills its process
+//! is counted; neither ends the sweep.
 
 use std::fs::{self, File};
 use std::ops::Range;
@@ -14,15 +14,15 @@ use crate::child;
 use super::judge::Verdict;
 use super::table::Table;
 
-/// Names the folder of a child's cases.
+/// The environment variable that names the folder of a child's cases.
 const KEY: &str = "FLAGSTONE_SWEEP";
-/// Cases of one child.
+/// The number of cases per child.
 const BATCH: u64 = 20_000;
-/// Longer than any case takes, on a busy machine too.
+/// Longer than any case takes, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs the cases of `0..count` in children of `test`, which calls [`serve`], and
-/// adds up what they say. `row` says where a case is counted.
+/// Runs the cases of `0..count` in children of `test`, which calls [`serve`], and adds up their
+/// results. `row` returns the row in which a case is counted.
 pub fn sweep(test: &str, folder: &Path, count: u64, row: impl Fn(u64) -> usize + Sync) -> Table {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let batches = (0..count.div_ceil(BATCH)).rev().map(|n| n * BATCH..count.min((n + 1) * BATCH));
@@ -44,7 +44,7 @@ pub fn sweep(test: &str, folder: &Path, count: u64, row: impl Fn(u64) -> usize +
     table.into_inner().expect("the table")
 }
 
-/// Runs a batch; without the cases that end a child.
+/// Runs a batch, and skips each case that ends a child.
 fn run(test: &str, folder: &Path, batch: Range<u64>, row: &impl Fn(u64) -> usize) -> Table {
     let mut table = Table::default();
     let mut left = vec![batch];
@@ -53,8 +53,8 @@ fn run(test: &str, folder: &Path, batch: Range<u64>, row: &impl Fn(u64) -> usize
         fs::write(folder.join("at"), cases.start.to_le_bytes()).expect("a file");
         let _ = fs::remove_file(folder.join("table"));
         let mut command = child(test, KEY, folder);
-        // Files and images are freed and allocated anew by each case: the system need not
-        // take their pages back and clear others.
+        // Each case frees and reallocates files and images. These settings keep the pages in the
+        // process; otherwise the system would reclaim them and clear new ones.
         command.env("MALLOC_MMAP_THRESHOLD_", "67108864").env("MALLOC_TRIM_THRESHOLD_", "67108864");
         let mut process = command.spawn().expect("a child");
         let verdict = wait(&mut process, folder);
@@ -77,7 +77,7 @@ fn at(folder: &Path) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("8 bytes"))
 }
 
-/// Waits for a child that comes on; the verdict if it does not end well.
+/// Waits for a child that makes progress; returns a verdict if it does not end well.
 fn wait(process: &mut Child, folder: &Path) -> Verdict {
     let (mut last, mut since) = (at(folder), Instant::now());
     loop {
@@ -96,7 +96,7 @@ fn wait(process: &mut Child, folder: &Path) -> Verdict {
     }
 }
 
-/// In a child: runs its cases, and says so. Whether this is one.
+/// Runs the cases and reports them, in a child. Returns whether this process is one.
 pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (usize, Verdict)) {
     let cases = fs::read_to_string(folder.join("cases")).expect("cases");
     let (start, end) = cases.split_once(' ').expect("two numbers");
@@ -111,7 +111,7 @@ pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (usize, Verdict)) {
     fs::write(folder.join("table"), table.to_text()).expect("to write");
 }
 
-/// The folder of this child's cases; `None` in the parent.
+/// Returns the folder of this child's cases; `None` in the parent.
 pub fn served() -> Option<std::path::PathBuf> {
     std::env::var_os(KEY).map(Into::into)
 }

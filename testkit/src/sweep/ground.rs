@@ -1,4 +1,4 @@
-//! The files that are damaged.
+//! The files to be damaged.
 
 use flagstone::collections::{BTreeMap, HashMap};
 use flagstone::sim::{MemoryDisk, Random, SimDisk};
@@ -6,24 +6,24 @@ use flagstone::{Durability, OpenOptions, Result, Store};
 
 use crate::full_fixture;
 
-/// Steps of which the result lies in the heap of the file.
+/// Steps whose results are in the heap of the file.
 const STEPS: u64 = 18;
-/// Steps that lie in the log alone, in a file that was not closed.
+/// Steps that are in the log alone, in a file that was not closed.
 const LOGGED: u64 = 3;
-/// Changes that are made after damage.
+/// Steps made after the damage.
 const LATER: u64 = 1;
 
-/// A file, and what must be read from it.
+/// A file, and what reading it must yield.
 #[derive(Clone)]
 pub struct Ground {
     pub bytes: Vec<u8>,
     /// The same file some steps earlier, closed.
     pub older: Vec<u8>,
-    /// Steps whose results are in it.
+    /// The number of steps in the file.
     pub steps: u64,
-    /// What reading says of it; before it, what it said after each logged step.
+    /// The digests of the store after each logged step; the last one is that of the file.
     pub digests: Vec<u64>,
-    /// What reading says after the later changes.
+    /// The digest after the later changes.
     pub later: u64,
 }
 
@@ -31,12 +31,12 @@ pub fn options() -> OpenOptions {
     OpenOptions::new().log_bytes(64 * 1024).create(false)
 }
 
-/// The open store in that file.
+/// Opens the store in that file.
 pub fn open(bytes: Vec<u8>) -> Result<Store> {
     MemoryDisk::of(bytes).open(&options())
 }
 
-/// Steps that follow those of a file, with all that a store does around them.
+/// Performs the steps that follow those of a file, with everything that a store does around them.
 pub fn change(store: &Store, steps: u64) -> Result<()> {
     for number in steps..steps + LATER {
         store.update(|tx| full_fixture::step(tx, number))?;
@@ -49,25 +49,25 @@ pub fn change(store: &Store, steps: u64) -> Result<()> {
     Ok(())
 }
 
-/// A small store in which everything is, closed in order.
+/// Returns a small store with everything in it, closed cleanly.
 pub fn closed() -> Result<Ground> {
     ground(0, 0)
 }
 
-/// The same with its last steps in the log: the program was killed.
+/// Returns the same with its last steps in the log: the program was killed.
 pub fn killed() -> Result<Ground> {
     ground(0, LOGGED)
 }
 
-/// A store with `more` numbers in it, closed in order or killed.
+/// Returns a store with `more` numbers in it, closed cleanly or killed.
 pub fn larger(more: u64, is_closed: bool) -> Result<Ground> {
     ground(more, if is_closed { 0 } else { LOGGED })
 }
 
 fn ground(more: u64, logged: u64) -> Result<Ground> {
-    // An empty store, which is durable: nothing of it can be lost. Its log is as short as can
-    // be, since each case copies the file; but records that are to stay there need room, or
-    // a checkpoint would come.
+    // Starts from an empty, durable store, of which nothing can be lost. Its log has the minimum
+    // length, since each case copies the file. If records are to stay in the log, it must be
+    // longer, or a checkpoint would happen.
     let log_bytes = if logged == 0 { 32 } else { 64 } * 1024;
     let (_, disk) = SimDisk::create(&options().log_bytes(log_bytes))?;
     let disk = MemoryDisk::of(disk.crash(&mut Random(1)));
@@ -84,7 +84,7 @@ fn ground(more: u64, logged: u64) -> Result<Ground> {
     let mut digests = vec![read(&store)?];
     for number in STEPS..STEPS + logged {
         store.update(|tx| full_fixture::step(tx, number))?;
-        // All are read alike, so that they can be compared.
+        // All states are read in the same way, so the digests can be compared.
         digests.push(read(&store)?);
     }
     let bytes = disk.to_bytes();
@@ -113,7 +113,7 @@ fn add_numbers(tx: &mut flagstone::WriteTx<'_>, more: u64) -> Result<()> {
     if old.is_null() { Ok(()) } else { tx.free(old) }
 }
 
-/// What reading says of a store.
+/// Returns the digest of a store.
 pub fn read(store: &Store) -> Result<u64> {
     let mut sum = full_fixture::read(store, STEPS)?;
     let tx = store.read()?;

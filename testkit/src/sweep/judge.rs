@@ -1,4 +1,4 @@
-//! What comes of a damaged file.
+//! Judges the effects of damage to a file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,29 +7,30 @@ use flagstone::{Report, Store};
 
 use super::ground::{self, Ground};
 
-/// What came of it.
+/// The effect of the damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Opening was refused, with an error that says why.
+    /// Opening failed, with an error that gives the reason.
     Refused,
-    /// It opened, and `check` found the damage; what reading alone said.
+    /// The store opened, and `check` found the damage; the payload is the result of reading
+    /// alone.
     Found(Reading),
-    /// `check` noted a record at the log's end that is not whole, and the state is
-    /// the one before it: so it would be after a commit that was cut off.
+    /// `check` noted an incomplete record at the end of the log, and the state is the one before
+    /// it, as after a commit that was interrupted.
     LastRecord,
-    /// The same, but nothing of the record is left that could be noted.
+    /// The same, but nothing is left of the record to be noted.
     LostEnd,
-    /// All that was read and written is as it would have been without the damage.
+    /// All reads and writes worked as without the damage.
     Harmless,
-    /// Wrong data, and nobody said so.
+    /// Wrong data, and no error.
     Silent,
     Panicked,
     Hung,
-    /// The process died of it.
+    /// The process died.
     Aborted,
 }
 
-/// What reading everything says of a store in which `check` finds damage.
+/// The result of reading everything in a store in which `check` finds damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reading {
     Error,
@@ -37,7 +38,7 @@ pub enum Reading {
     Right,
 }
 
-/// Notes damage that must not be.
+/// Prints damage with a verdict that must not occur.
 pub fn tell(verdict: Verdict, what: impl std::fmt::Display) {
     if [Verdict::Silent, Verdict::Panicked].contains(&verdict) {
         println!("{verdict:?}: {what}");
@@ -55,7 +56,7 @@ fn try_all(ground: &Ground, bytes: &[u8]) -> Verdict {
     let checked = disk.check();
     let store = match disk.open(&ground::options()) {
         Ok(store) => store,
-        // What cannot be opened must not pass for sound.
+        // `check` must find something in a file that cannot be opened.
         Err(_) if checked.as_ref().is_ok_and(Report::is_clean) => return Verdict::Silent,
         Err(_) => return Verdict::Refused,
     };
@@ -64,7 +65,7 @@ fn try_all(ground: &Ground, bytes: &[u8]) -> Verdict {
     let verdict = verdict(ground, &report, read.ok());
     let changed = ground::change(&store, ground.steps);
     if matches!(verdict, Verdict::Found(_)) {
-        // To read and look once more would tell nothing new, and take a third of the time.
+        // Another read and check would add no information, and take a third of the time.
         let _ = store.close();
         return verdict;
     }

@@ -1,4 +1,4 @@
-//! Damaging a store's file, many thousand times, and judging what comes of each.
+//! Damages a store's file many thousand times, and judges the effect of each.
 
 #![allow(dead_code, reason = "each test uses its own part")]
 

@@ -1,4 +1,4 @@
-//! What lies where in a file, as FORMAT.md has it.
+//! The regions of a file, as FORMAT.md defines them.
 
 use std::ops::Range;
 
@@ -9,22 +9,22 @@ use super::ground;
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;
 
-/// A part of a file.
+/// A region of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Region {
     Superblocks,
     /// Bytes before the heap that are zero.
     Zeros,
-    /// Records that a reader applies.
+    /// Records that a reader replays.
     Records,
-    /// What else lies in the log.
+    /// The rest of the log.
     RestOfLog,
-    /// Header, descriptors, sums, registry, roots, their texts.
+    /// Header, descriptors, checksums, registry, roots, their texts.
     Metadata,
     /// Pages of objects.
     Objects,
     FreePages,
-    /// Behind the heap's end.
+    /// Bytes past the end of the heap.
     Behind,
 }
 
@@ -41,7 +41,7 @@ pub const NAMES: [&str; 8] = [
 ];
 
 impl Region {
-    /// Whether each bit of the region with this number means something.
+    /// Returns whether every bit of the region with this number is significant.
     pub fn is_live(row: usize) -> bool {
         ![Self::RestOfLog, Self::FreePages, Self::Behind]
             .map(|region| region as usize)
@@ -49,21 +49,21 @@ impl Region {
     }
 }
 
-/// Tells regions of offsets.
+/// Maps offsets to regions.
 pub struct Regions {
     records: Vec<Range<usize>>,
     pages: Vec<Region>,
 }
 
 impl Regions {
-    /// Those of a file that is sound.
+    /// Determines the regions of an undamaged file.
     pub fn of(bytes: &[u8]) -> flagstone::Result<Self> {
         let is_clean = forge::number(bytes, forge::newest(bytes) + 24) >> 32 & 1 == 1;
         let records = if is_clean { vec![] } else { forge::records(bytes) };
-        // What the pages are once the log was applied.
+        // Page kinds are read after the log was replayed.
         let disk = flagstone::sim::MemoryDisk::of(bytes.to_vec());
         let store = disk.open(&ground::options())?;
-        // Nothing but a write makes the store bring its file up to date.
+        // Only a write makes the store update its file.
         store.update(|_| Ok::<_, flagstone::Error>(()))?;
         store.checkpoint()?;
         let heap = disk.to_bytes().split_off(HEAP);
@@ -83,7 +83,7 @@ impl Regions {
     }
 }
 
-/// What a page of the heap is, by its descriptor.
+/// Returns the region of a heap page, by its descriptor.
 fn kind(heap: &[u8], page: usize) -> Region {
     let word = |at: usize| heap.get(at..at + 4).map_or(0, |word| forge::number32(word, 0) as usize);
     if page >= word(0) {

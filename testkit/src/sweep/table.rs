@@ -1,10 +1,10 @@
-//! Verdicts, counted by rows.
+//! Counts verdicts by row.
 
 use std::collections::BTreeMap;
 
 use super::judge::{Reading, Verdict};
 
-/// How often each verdict was given, by row.
+/// How often each verdict occurred, by row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table(BTreeMap<(usize, Verdict), u64>);
 
@@ -35,18 +35,18 @@ impl Table {
         self.0.values().sum()
     }
 
-    /// Damage of the rows that ended so.
+    /// Returns the number of cases with the given rows and verdicts.
     pub fn count(&self, is_counted: impl Fn(usize, Verdict) -> bool) -> u64 {
         self.0.iter().filter(|(key, _)| is_counted(key.0, key.1)).map(|(_, times)| times).sum()
     }
 
-    /// Panics, hangs and aborts.
+    /// Returns the number of panics, hangs and aborts.
     pub fn crashes(&self) -> u64 {
         use Verdict::{Aborted, Hung, Panicked};
         self.count(|_, verdict| [Panicked, Hung, Aborted].contains(&verdict))
     }
 
-    /// Lines of row, verdict and times.
+    /// Returns lines of row, verdict and count.
     pub fn to_text(&self) -> String {
         let line = |(key, times): (&(usize, Verdict), &u64)| {
             let verdict = VERDICTS.iter().position(|(verdict, _)| *verdict == key.1)?;
@@ -66,7 +66,7 @@ impl Table {
         Some(table)
     }
 
-    /// As Markdown, with the rows' names.
+    /// Returns the table as Markdown, with the rows' names.
     pub fn show(&self, names: &[&str]) -> String {
         let is_used = |verdict: Verdict| self.count(|_, other| other == verdict) > 0;
         let used: Vec<_> = VERDICTS.into_iter().filter(|(verdict, _)| is_used(*verdict)).collect();

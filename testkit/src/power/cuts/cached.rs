@@ -11,10 +11,10 @@ use crate::{Random, TestResult};
 pub struct Cached<'a> {
     kind: Kind,
     keep: Keep,
-    /// By which seed the disk leaves out flushes, if it does.
+    /// The seed for the flushes that the disk skips, if it lies.
     pub lies: Option<u64>,
     bench: &'a Bench,
-    /// Unmounted before the disk ends.
+    /// Declared first, so it is unmounted before the disk ends.
     mounted: Option<Mounted>,
     disk: Option<Disk>,
 }
@@ -55,7 +55,7 @@ impl Machine for Cached<'_> {
     }
 }
 
-/// Whether a file system can be mounted on such a disk here.
+/// Checks whether a file system can be mounted on such a disk here.
 pub fn probe_disk(kind: Kind) -> TestResult {
     probe(kind)?;
     let bench = Bench::new()?;

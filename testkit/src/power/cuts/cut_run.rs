@@ -1,5 +1,5 @@
-//! Cutting the power of a machine on which a writer runs, again and again, and
-//! looking at what is left.
+//! Cuts the power of a machine on which a writer runs, again and again, and examines what is
+//! left.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -13,55 +13,55 @@ use super::processes::{Process, wait_until};
 use super::writer::Told;
 use crate::{Random, TestResult};
 
-/// Cuts that a file system and a store live through before new ones are made.
+/// Cuts that a file system and a store go through before they are replaced.
 const CUTS_IN_A_LIFE: u64 = 25;
-/// Longest time from a writer's start to a cut that may meet its recovery.
+/// Maximum delay from a writer's start to a cut that should hit its recovery.
 const EARLY_MICROS: u64 = 5000;
-/// Longest time from the start of a checkpoint to a cut that may meet it.
+/// Maximum delay from the start of a checkpoint to a cut that should hit it.
 const CHECKPOINT_MICROS: u64 = 2000;
-/// Most commits between a writer's opening and a cut.
+/// Maximum number of commits between a writer's opening and a cut.
 const MAX_COMMITS: u64 = 120;
 
 /// A disk with a file system, whose power can be cut.
 pub trait Machine {
-    /// Makes a new, empty file system.
+    /// Creates a new, empty file system.
     fn format(&mut self) -> TestResult;
 
     /// Mounts the file system as the last cut left it; returns its folder.
     fn power_on(&mut self) -> TestResult<PathBuf>;
 
-    /// From now on nothing more reaches the disk.
+    /// Cuts the power: nothing more reaches the disk.
     fn cut(&mut self, random: &mut Random) -> TestResult;
 
     /// Unmounts what a cut has left. No process uses it any more.
     fn clear_away(&mut self) -> TestResult;
 }
 
-/// What a campaign does.
+/// The parameters of a campaign.
 #[derive(Clone)]
 pub struct Campaign {
     pub name: String,
     pub cuts: u64,
     pub seed: u64,
-    /// Whether another process has pages written back meanwhile, every other time.
+    /// Whether another process forces writeback of pages meanwhile, every second time.
     pub writes_back: bool,
-    /// The mistake in the writer's protocol, if there is to be one.
+    /// The mutation of the writer's protocol, if any.
     pub plant: Option<Mutation>,
 }
 
-/// What came of it.
+/// The result of a campaign.
 #[derive(Default)]
 pub struct Outcome {
     pub cuts: u64,
     /// Cuts before the writer had opened the store.
     pub early_cuts: u64,
     pub commits: u64,
-    /// What was wrong, and with it the end of the campaign.
+    /// The violation that ended the campaign, if any.
     pub violation: Option<String>,
 }
 
 impl Campaign {
-    /// Cuts the power until something is wrong, or as often as is wanted.
+    /// Cuts the power until a violation is found, or as often as configured.
     pub fn run(&self, machine: &mut impl Machine, bench: &Bench) -> TestResult<Outcome> {
         let mut random = Random(self.seed);
         let mut outcome = Outcome::default();
@@ -74,7 +74,7 @@ impl Campaign {
         Ok(outcome)
     }
 
-    /// Lets one store live through some cuts. Returns what was wrong.
+    /// Takes one store through several cuts. Returns the violation, if any.
     fn live(
         &self,
         life: &mut Life<'_>,
@@ -86,12 +86,12 @@ impl Campaign {
             let folder = machine.power_on()?;
             let store = folder.join("store");
             if !store.exists() && random.one_in(2) {
-                // It becomes a store where it is.
+                // An empty file, which the writer turns into a store.
                 File::create(&store)?.sync_all()?;
                 File::open(&folder)?.sync_all()?;
             }
             life.keep(&store)?;
-            // At times the next writer is the first one to see what is left.
+            // Sometimes the next writer is the first to open the remains.
             let is_looked_at = !random.one_in(4);
             if is_looked_at && let Err(wrong) = life.look()? {
                 return Ok(Some(wrong));
@@ -110,8 +110,8 @@ impl Campaign {
         Ok(looked.err())
     }
 
-    /// Lets a writer run for a while and cuts the power. Returns what the writer
-    /// had told before, or what was wrong.
+    /// Lets a writer run for a while and cuts the power. Returns what the writer had reported
+    /// before the cut, or the violation.
     fn write_and_cut(
         &self,
         life: &mut Life<'_>,
@@ -123,7 +123,7 @@ impl Campaign {
         let second = self.writes_back && random.one_in(2);
         let mut second = second.then(|| life.start_second(store, random.next())).transpose()?;
         wait_for_a_moment(life, &mut writer, random)?;
-        // Before the cut: what is told later is noise of the error path.
+        // Read before the cut: reports after it come from the error path.
         let told = life.told()?;
         if let Some(words) = writer.has_ended()? {
             return Ok(Err(format!("the writer ended by itself: {words}")));
@@ -137,7 +137,7 @@ impl Campaign {
         Ok(Ok(told))
     }
 
-    /// Runs a campaign in which nothing may be wrong.
+    /// Runs a campaign that must find no violation.
     pub fn expect_no_loss(&self, machine: &mut impl Machine, bench: &Bench) -> TestResult {
         let begun = Instant::now();
         let Outcome { cuts, early_cuts, commits, violation } = self.run(machine, bench)?;
@@ -156,7 +156,7 @@ impl Campaign {
         Err(format!("{name}, seed {seed}, cut {cuts}: {violation}; {kept}").into())
     }
 
-    /// Runs a campaign with a mistake, which it must find.
+    /// Runs a campaign with a mutation, which it must detect.
     pub fn expect_loss(&self, machine: &mut impl Machine, bench: &Bench) -> TestResult {
         let Outcome { cuts, violation, .. } = self.run(machine, bench)?;
         let (name, seed) = (&self.name, self.seed);
@@ -168,8 +168,8 @@ impl Campaign {
     }
 }
 
-/// Waits until an instant that is worth a cut: soon after the writer's start, in a
-/// checkpoint, or after some commits.
+/// Waits for an instant that is worth a cut: soon after the writer's start, in a checkpoint, or
+/// after some commits.
 fn wait_for_a_moment(life: &Life<'_>, writer: &mut Process, random: &mut Random) -> TestResult {
     let moment = random.below(4);
     if moment == 0 {

@@ -1,9 +1,9 @@
-//! A disk with a volatile write cache, in a process of its own: a file that FUSE
-//! serves, under a loop device. What was not flushed when the power goes is lost,
-//! in whole or in part, down to single sectors.
+//! A disk with a volatile write cache, in its own process: a file that FUSE serves, under a loop
+//! device. A power cut loses writes that were not flushed, in whole or in part, down to single
+//! sectors.
 //!
-//! The process that serves it uses no file system on it, so it never waits for
-//! itself; and it ends when the test does, which ends everything that waits for it.
+//! The process that serves the disk uses no file system on it, so it never waits for itself. It
+//! ends with the test, and its end releases everything that waits for it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
@@ -23,10 +23,10 @@ use super::super::scratch_fs::copy_sparse;
 use crate::{Random, TestResult};
 
 const SECTOR_BYTES: usize = 512;
-/// Of so many flushes a disk that lies leaves out one.
+/// A disk that lies skips one of this many flushes.
 const FLUSHES_TO_A_LIE: u64 = 3;
 
-/// What a power cut leaves of writes that were not flushed.
+/// Which unflushed writes survive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     Nothing,
@@ -51,7 +51,7 @@ impl Keep {
         Self::ALL.into_iter().find(|keep| keep.name() == name)
     }
 
-    /// The longest piece of a write that is kept or lost as one.
+    /// Returns the length of the longest piece of a write that survives or is lost as a whole.
     fn piece_bytes(self) -> usize {
         if self == Self::Sectors { SECTOR_BYTES } else { usize::MAX }
     }
@@ -62,19 +62,19 @@ struct Write {
     bytes: Vec<u8>,
 }
 
-/// What the disk holds and how it behaves.
+/// The disk's content and behaviour.
 struct State {
-    /// What reads see.
+    /// The content that reads see.
     live: File,
-    /// What survives.
+    /// The content that survives a cut.
     durable: File,
-    /// What was written since the last flush, in order.
+    /// The writes since the last flush, in order.
     unflushed: Vec<Write>,
-    /// Counts how often the power came back. A file that was opened before it went is
-    /// of no use after.
+    /// Counts how often the power came back. A file that was opened before a cut is useless
+    /// afterwards.
     boots: u64,
     is_on: bool,
-    /// By which flushes are left out, if some are.
+    /// Decides which flushes are skipped, if the disk lies.
     lies: Option<Random>,
     /// Whether flushes fail.
     fails_flushes: bool,
@@ -145,7 +145,7 @@ impl State {
     /// Cuts the power.
     fn cut(&mut self, keep: Keep, random: &mut Random) -> std::io::Result<()> {
         self.is_on = false;
-        // From almost nothing to almost everything.
+        // Keeps anything from almost nothing to almost everything.
         let of = 1 + random.below(16);
         let lost = std::mem::take(&mut self.unflushed);
         for write in &lost {
@@ -165,7 +165,7 @@ impl State {
         Ok(())
     }
 
-    /// Does what the test asks for.
+    /// Carries out an order of the test.
     fn obey(&mut self, order: &str) -> TestResult {
         match *order.split(' ').collect::<Vec<_>>() {
             ["on"] => {
@@ -227,14 +227,14 @@ impl Server {
     }
 }
 
-/// The mount point is a file, so the root is one: the disk.
+/// The mount point is a file, so the root is a file too: the disk.
 impl Filesystem for Server {
     fn getattr(&self, _: &Request, _: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         reply.attr(&Duration::MAX, &self.attributes());
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        // No pages are cached on the way: what is read after a cut is what is left.
+        // No pages are cached above the disk: a read after a cut sees only what is left.
         reply.opened(FileHandle(self.state().boots), FopenFlags::FOPEN_DIRECT_IO);
     }
 
@@ -281,7 +281,7 @@ impl Filesystem for Server {
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        // Someone closes the file, which flushes nothing.
+        // A close flushes nothing.
         reply.ok();
     }
 }
@@ -301,13 +301,13 @@ fn serve(image: &Path, at: &Path) -> TestResult {
     Ok(())
 }
 
-/// Plays the disk, if this program was started for that.
+/// Acts as the disk, if this program was started for that.
 pub fn play(arguments: &[String]) -> Option<TestResult> {
     let [part, image, at] = arguments else { return None };
     (part == "disk").then(|| serve(Path::new(image), Path::new(at)))
 }
 
-/// The disk as the test has it; it ends when it is dropped.
+/// The test's handle to the disk, which ends when the handle is dropped.
 pub struct Disk {
     child: Child,
     orders: ChildStdin,
@@ -316,7 +316,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Starts a disk that holds what `image` holds, at the file `at`. Its power is off.
+    /// Starts a disk with the content of `image`, served at the file `at`. Its power is off.
     pub fn start(image: &Path, at: &Path) -> TestResult<Self> {
         File::create(at)?;
         let mut command = Command::new(std::env::current_exe()?);
@@ -335,13 +335,13 @@ impl Disk {
         if answer.trim() == expected { Ok(()) } else { Err("the disk gave no answer".into()) }
     }
 
-    /// Gives an order, which is carried out when this returns.
+    /// Gives an order, and returns when it has been carried out.
     fn order(&mut self, order: &str) -> TestResult {
         writeln!(self.orders, "{order}")?;
         self.expect("done")
     }
 
-    /// The file under which it is served.
+    /// Returns the path of the file at which the disk is served.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -354,7 +354,7 @@ impl Disk {
         self.order(&format!("cut {} {}", keep.name(), random.next()))
     }
 
-    /// From now on it says of some flushes that they are done, and they are not.
+    /// Makes the disk report some flushes as done that it skips.
     pub fn lie(&mut self, seed: u64) -> TestResult {
         self.order(&format!("lie {seed}"))
     }
@@ -363,17 +363,17 @@ impl Disk {
         self.order("fail-flushes")
     }
 
-    /// From now on writes to these bytes of the disk fail.
+    /// Makes writes to these bytes of the disk fail.
     pub fn fail_writes(&mut self, Range { start, end }: Range<u64>) -> TestResult {
         self.order(&format!("bad {start} {end}"))
     }
 
-    /// From now on reads of these bytes of the disk fail.
+    /// Makes reads of these bytes of the disk fail.
     pub fn fail_reads(&mut self, Range { start, end }: Range<u64>) -> TestResult {
         self.order(&format!("unreadable {start} {end}"))
     }
 
-    /// Whatever fails works again.
+    /// Ends all failures.
     pub fn mend(&mut self) -> TestResult {
         self.order("mend")
     }

@@ -1,5 +1,5 @@
-//! The life of one store on a file system of its own: what it must hold at least and
-//! can hold at most, by what its writers told, and whether it does.
+//! The life of one store on a file system of its own: the lower and upper bounds on its state,
+//! from the reports of its writers, and the check against them.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::TestResult;
 pub struct Life<'a> {
     bench: &'a Bench,
     acks: Acknowledgements,
-    /// From which follows what each commit does.
+    /// Determines the changes of each commit.
     seed: u64,
     plant: Option<Mutation>,
     must_exist: bool,
@@ -23,7 +23,7 @@ pub struct Life<'a> {
 }
 
 impl<'a> Life<'a> {
-    /// A store that is not made yet, and whose writers make this mistake.
+    /// Starts with no store; all writers will use this mutation.
     pub fn new(bench: &'a Bench, seed: u64, plant: Option<Mutation>) -> TestResult<Self> {
         let acks = Acknowledgements::open(&bench.path("acks"))?;
         acks.clear()?;
@@ -31,12 +31,12 @@ impl<'a> Life<'a> {
         Ok(Self { bench, acks, seed, plant, must_exist: false, at_least: 0, model })
     }
 
-    /// Commits of the state that was seen last.
+    /// Returns the number of commits in the state that was last examined.
     pub fn commits(&self) -> u64 {
         self.model.count()
     }
 
-    /// Starts a writer, which plays `part`.
+    /// Starts a writer in the role `part`.
     pub fn start(&self, part: &str, store: &Path) -> TestResult<Process> {
         self.acks.set_closed()?;
         let (store, acks) = (store.display().to_string(), self.bench.path("acks"));
@@ -45,24 +45,24 @@ impl<'a> Life<'a> {
         Process::start(&[part, &store, &acks, &seed, &plant], self.bench.path("complaints"))
     }
 
-    /// Starts a process that has pages of the store written back.
+    /// Starts a process that forces writeback of pages of the store.
     pub fn start_second(&self, store: &Path, seed: u64) -> TestResult<Process> {
         let (store, seed) = (store.display().to_string(), seed.to_string());
         Process::start(&["write-back", &store, &seed], self.bench.path("other complaints"))
     }
 
-    /// What the writer has told so far.
+    /// Returns what the writer has reported so far.
     pub fn told(&self) -> TestResult<Told> {
         Ok(self.acks.read()?)
     }
 
-    /// From now on the store must hold what was told.
+    /// Requires from now on that the store holds what was reported.
     pub fn hold_to(&mut self, told: Told) {
         self.must_exist |= told.is_open;
         self.at_least = self.at_least.max(told.durable);
     }
 
-    /// Keeps the store as a cut has left it, before anybody opens it.
+    /// Copies the store as a cut has left it, before anything opens it.
     pub fn keep(&self, store: &Path) -> TestResult {
         let kept = kept(self.bench);
         if store.exists() {
@@ -73,7 +73,7 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// Whether what was kept is what it must be.
+    /// Checks that the copy is within the bounds.
     pub fn look(&mut self) -> TestResult<Result<(), String>> {
         let (kept, copy) = (kept(self.bench), self.bench.path("copy"));
         if !kept.exists() {
@@ -90,7 +90,7 @@ impl<'a> Life<'a> {
     }
 }
 
-/// Where the store is that was kept last.
+/// Returns the path of the last copy.
 pub fn kept(bench: &Bench) -> PathBuf {
     bench.path("kept")
 }

@@ -1,4 +1,4 @@
-//! Cutting the power, and disks that fail: machines, writers, and what they keep.
+//! Power cuts and failing disks: machines, writers, and the contents of their stores.
 
 pub mod cached;
 pub mod cut_run;
@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 use super::Test;
 
-/// The main function of a test program that cuts the power. The program also plays
-/// the parts of the processes that its tests start.
+/// The main function of a test program that cuts the power. The program also acts as the
+/// processes that its tests start.
 pub fn main(tests: Vec<Test>) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(part) = arguments.strip_prefix(&["--play".to_string()]) else {

@@ -1,6 +1,5 @@
-//! What the writers of these tests keep in a store: several structures at once,
-//! which change with each commit in a way that follows from its number alone. So
-//! the number that a store holds says what else it must hold.
+//! The contents of the writers' stores: several structures at once. The changes of each commit
+//! follow from its number alone, so the number in a store determines the rest of its content.
 
 use std::collections::{BTreeMap as Ordered, VecDeque};
 
@@ -45,11 +44,11 @@ pub struct Model {
     queue: VecDeque<u64>,
     ages: Ordered<u64, u64>,
     names: Ordered<String, Vec<u8>>,
-    /// Length and first number; the others count on from it.
+    /// Length and first number; the other elements count up from it.
     arrays: Ordered<usize, (u64, u64)>,
 }
 
-/// One change of a world and its model.
+/// A single change to a store and its model.
 enum Change {
     Push(u64),
     Pop,
@@ -64,7 +63,7 @@ enum Change {
     FreeArray { slot: usize },
 }
 
-/// What a writer does once a commit has returned.
+/// The action of a writer once a commit has returned.
 pub enum After {
     Nothing,
     Sync,
@@ -72,10 +71,10 @@ pub enum After {
     Reopen,
 }
 
-/// All that the commit of one number does.
+/// Everything that the commit of one number does.
 pub struct Plan {
     count: u64,
-    /// Changes that are taken back by a savepoint, before the others.
+    /// Changes that are made first and rolled back to a savepoint.
     discarded: Vec<Change>,
     changes: Vec<Change>,
     durability: Durability,
@@ -98,7 +97,7 @@ impl Plan {
         Self { count, discarded, changes, durability, after }
     }
 
-    /// Whether a commit is durable when it returns.
+    /// Returns whether a commit is durable when it returns.
     pub fn is_durable(&self) -> bool {
         self.durability == Durability::Durable
     }
@@ -118,7 +117,7 @@ impl Plan {
     }
 }
 
-/// The changes of a transaction: mostly few, at times very many or very large.
+/// Draws the changes of a transaction: mostly few, sometimes very many or very large.
 fn changes(random: &mut Random) -> Vec<Change> {
     let any_slot = |random: &mut Random| random.below(SLOTS as u64) as usize;
     let large_slot = |random: &mut Random| random.below(LARGE_SLOTS as u64) as usize;
@@ -127,7 +126,7 @@ fn changes(random: &mut Random) -> Vec<Change> {
             let (slot, len) = (large_slot(random), 132_000 + random.below(30_000));
             vec![Change::NewArray { slot, len, first: random.next() >> 8 }]
         }
-        // Longer than the log: a spill, if the array is a large one.
+        // Longer than the log, if the array is a large one: a spill.
         1 => vec![Change::FillArray { slot: large_slot(random), first: random.next() >> 8 }],
         2 => (0..SLOTS).map(|slot| Change::FreeArray { slot }).collect(),
         3..7 => (0..30).map(|_| new_array(any_slot(random), random)).collect(),
@@ -137,7 +136,7 @@ fn changes(random: &mut Random) -> Vec<Change> {
 }
 
 fn new_array(slot: usize, random: &mut Random) -> Change {
-    // Slabs as well as runs of pages.
+    // Small lengths use slabs, large ones runs of pages.
     let longest = random.pick(&[10, 100, 600, 3000]);
     Change::NewArray { slot, len: 1 + random.below(longest), first: random.next() >> 8 }
 }
@@ -146,7 +145,7 @@ fn small(random: &mut Random) -> Change {
     let slot = random.below(SLOTS as u64) as usize;
     let name = |random: &mut Random| {
         let number = random.below(KEYS);
-        // Inline texts, and such as have an allocation.
+        // Alternates between inline texts and texts with an allocation.
         format!("{number:0width$}", width = if number.is_multiple_of(2) { 6 } else { 40 })
     };
     match random.below(12) {
@@ -218,7 +217,7 @@ impl Model {
         self.count
     }
 
-    /// Makes the changes of all commits up to `count`.
+    /// Applies the changes of all commits up to `count`.
     pub fn advance(&mut self, seed: u64, count: u64) {
         while self.count < count {
             self.count += 1;
@@ -246,7 +245,7 @@ impl Model {
         }
     }
 
-    /// What the store holds.
+    /// Reads the contents of the store.
     fn read(tx: &ReadTx<'_>) -> flagstone::Result<Self> {
         let Some(world) = tx.get(tx.root::<World>("world")?)? else {
             return Ok(Self::default());
@@ -265,7 +264,7 @@ impl Model {
         for (slot, array) in world.arrays.iter().enumerate() {
             let Some(numbers) = tx.get(*array)? else { continue };
             let first = numbers.first().copied().unwrap_or_default();
-            // A mixture reads as a length that no array has.
+            // A mixture of two arrays reads as a length that no array has.
             let is_whole =
                 numbers.iter().zip(first..).all(|(number, expected)| *number == expected);
             let len = if is_whole { numbers.len() as u64 } else { u64::MAX };
@@ -275,13 +274,13 @@ impl Model {
     }
 }
 
-/// The number of the last commit that a snapshot holds.
+/// Returns the number of the last commit that a snapshot contains.
 pub fn count(tx: &ReadTx<'_>) -> flagstone::Result<u64> {
     Ok(tx.get(tx.root::<World>("world")?)?.map_or(0, |world| world.count))
 }
 
-/// Looks at all of a store. Tells what is wrong, if it is not exactly the state
-/// after one of the commits `expected`; `model` becomes that state.
+/// Examines a whole store. Returns an error unless its content is exactly the state after one of
+/// the commits `expected`; `model` becomes that state.
 pub fn verify(
     store: &Store,
     model: &mut Model,
@@ -309,7 +308,7 @@ pub fn verify(
 }
 
 impl Model {
-    /// Which part differs, if one does.
+    /// Returns the name of a part that differs, if one does.
     fn differs(&self, expected: &Self) -> Option<&'static str> {
         let parts = [
             ("another number", self.count == expected.count),

@@ -1,5 +1,5 @@
-//! The processes that a power cut meets. They are this program, started anew in a
-//! part: a writer, and one that has pages of the same file written back.
+//! The processes that a power cut hits. Each is this program, started anew in a role: a writer,
+//! or a process that forces writeback of pages of the same file.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -15,7 +15,7 @@ use crate::{Random, TestResult};
 
 const PAGE_BYTES: u64 = 4096;
 
-/// Has random pages of a file written back until the process is killed.
+/// Forces writeback of random pages of a file, until the process is killed.
 fn write_back_until_killed(path: &Path, seed: u64) -> TestResult {
     let mut random = Random(seed);
     loop {
@@ -32,19 +32,19 @@ fn write_back_until_killed(path: &Path, seed: u64) -> TestResult {
 fn write_back(file: &File, page: u64, with_length: bool) -> std::io::Result<()> {
     let offset = page * PAGE_BYTES;
     if with_length {
-        // A sync of a range syncs the file's length and its extents as well.
+        // An msync also syncs the file's length and extents.
         let map = MmapOptions::new().offset(offset).len(PAGE_BYTES as usize).map_raw(file)?;
         return map.flush();
     }
     let (offset, len) = (offset as libc::off64_t, PAGE_BYTES as libc::off64_t);
-    // SAFETY: the call takes a descriptor, which is open, and numbers.
+    // SAFETY: the call takes an open descriptor and numbers.
     let done = unsafe {
         libc::sync_file_range(file.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE)
     };
     if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// Plays one of the processes above, if this program was started for that.
+/// Acts as one of the processes above, if this program was started for that.
 pub fn play(arguments: &[String]) -> Option<TestResult> {
     match *arguments.iter().map(String::as_str).collect::<Vec<_>>() {
         ["writer", store, acks, seed, plant] => Some(play_writer(store, acks, seed, plant)),
@@ -70,19 +70,19 @@ fn play_write_back(store: &str, seed: &str) -> TestResult {
     write_back_until_killed(Path::new(store), seed.parse()?)
 }
 
-/// A test that is killed leaves no process behind.
+/// Makes this process die with the test, even if the test is killed.
 fn follow_the_test() -> TestResult {
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// One of these processes; dropping it kills it.
+/// A running process; dropping it kills it.
 pub struct Process {
     child: Child,
     complaints: PathBuf,
 }
 
 impl Process {
-    /// Starts this program in a part. What it complains of goes to a file.
+    /// Starts this program in a role. Its standard error goes to a file.
     pub fn start(part: &[&str], complaints: PathBuf) -> TestResult<Self> {
         let program = std::env::current_exe()?;
         let stderr = File::create(&complaints)?;
@@ -90,7 +90,7 @@ impl Process {
         Ok(Self { child, complaints })
     }
 
-    /// How it ended, and what it complained of, if it has.
+    /// Returns how the process ended and what it wrote to standard error, if it has ended.
     pub fn has_ended(&mut self) -> TestResult<Option<String>> {
         let Some(status) = self.child.try_wait()? else { return Ok(None) };
         Ok(Some(self.last_words(status)))
@@ -101,14 +101,14 @@ impl Process {
         format!("{status}: {}", complaints.trim())
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits until the process ends, which must be a success.
     pub fn expect_success(&mut self) -> TestResult {
         wait_until(|| Ok(self.child.try_wait()?.is_some()))?;
         let status = self.child.wait()?;
         if status.success() { Ok(()) } else { Err(self.last_words(status).into()) }
     }
 
-    /// Stops it for a while.
+    /// Stops the process for a while.
     pub fn pause(&self) -> TestResult {
         self.send(Signal::STOP)
     }
@@ -129,7 +129,7 @@ impl Drop for Process {
     }
 }
 
-/// Waits until `is_there`, for a minute at most.
+/// Waits until `is_there` returns true, for at most a minute.
 pub fn wait_until(mut is_there: impl FnMut() -> TestResult<bool>) -> TestResult {
     let patience = Instant::now() + Duration::from_secs(60);
     while !is_there()? {

@@ -1,5 +1,4 @@
-//! The writers of these tests, and how they tell which of their commits were
-//! acknowledged.
+//! The writers of these tests, and how they report which of their commits were acknowledged.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -12,22 +11,22 @@ use memmap2::MmapOptions;
 use super::power_fixture::{After, Model, Plan, count, verify};
 use crate::{TestResult, open_with, refusal};
 
-/// The mistakes that a writer can make.
+/// The mutations that a writer can have.
 pub const PLANTS: [Mutation; 2] =
     [Mutation::AcknowledgeBeforeFlush, Mutation::SuperblockBeforeHeap];
 
-/// Opens a store as writers do, and with a mistake if there is to be one.
+/// Opens a store as writers do, with a mutation if one is given.
 pub fn open(path: &Path, plant: Option<Mutation>) -> flagstone::Result<Store> {
     open_with(path, &options(plant))
 }
 
 fn options(plant: Option<Mutation>) -> flagstone::OpenOptions {
-    // A log so short is lapped, outgrown and overrun often.
+    // A short log, which wraps around and is outgrown often.
     let options = flagstone::OpenOptions::new().log_bytes(64 * 1024);
     plant.map_or(options.clone(), |plant| options.mutation(plant))
 }
 
-/// Opens a store twice, as two processes that share it; or once, for itself alone.
+/// Opens a store twice, as two processes that share it, or once and exclusively.
 fn open_stores(
     path: &Path,
     plant: Option<Mutation>,
@@ -39,7 +38,7 @@ fn open_stores(
     // SAFETY: as with `open_with`.
     let open_one = |_| unsafe { options(plant).open_shared(path) };
     match (0..2).map(open_one).collect::<flagstone::Result<Vec<_>>>() {
-        // btrfs.
+        // The case of btrfs.
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported { .. }) => {
             Ok(vec![open(path, plant)?])
         }
@@ -47,20 +46,20 @@ fn open_stores(
     }
 }
 
-/// What a writer has told, in a file that no cut touches.
+/// A writer's reports, in a file that no cut affects.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told {
-    /// The store was opened.
+    /// Whether the store was opened.
     pub is_open: bool,
     /// The last commit that was begun.
     pub begun: u64,
-    /// The last commit that was said to be durable.
+    /// The last commit that was reported as durable.
     pub durable: u64,
     /// The last commit after which a checkpoint was begun.
     pub checkpoint: u64,
 }
 
-/// Where each of these lies in the file.
+/// The position of each word in the file.
 #[derive(Clone, Copy)]
 enum Word {
     IsOpen,
@@ -69,7 +68,7 @@ enum Word {
     Checkpoint,
 }
 
-/// The file by which a writer tells. Each word is written at once.
+/// The file in which a writer reports. Each word is a single write.
 pub struct Acknowledgements {
     file: File,
 }
@@ -101,38 +100,38 @@ impl Acknowledgements {
         })
     }
 
-    /// Forgets everything: there is a new store.
+    /// Clears all words, for a new store.
     pub fn clear(&self) -> std::io::Result<()> {
         self.file.set_len(0)
     }
 
-    /// A new writer has not opened the store yet.
+    /// Records that the new writer has not opened the store yet.
     pub fn set_closed(&self) -> std::io::Result<()> {
         self.put(Word::IsOpen, 0)
     }
 }
 
-/// A store that is open, and who is told of its commits.
+/// An open store, and the file for its reports.
 struct Writer {
     acks: Acknowledgements,
     seed: u64,
-    /// One for each process that shares it, which make commits in turns.
+    /// One handle for each process that shares the store; they commit in rotation.
     stores: Vec<Store>,
 }
 
 impl Writer {
     fn open(path: &Path, acks: &Path, seed: u64, plant: Option<Mutation>) -> TestResult<Self> {
         let acks = Acknowledgements::open(acks)?;
-        // Every second one, by chance.
+        // Shares the store in about half of the runs.
         let shares = acks.read()?.begun % 2 == 1;
         let stores = open_stores(path, plant, shares)?;
-        // What was dropped when it was opened must not come back.
+        // Commits that the opening discarded must not come back.
         acks.put(Word::Begun, count(&stores[0].read()?)?)?;
         acks.put(Word::IsOpen, 1)?;
         Ok(Self { acks, seed, stores })
     }
 
-    /// Makes the next commit, and returns what is still to be done after it.
+    /// Makes the next commit, and returns the action that follows it.
     fn step(&self) -> TestResult<After> {
         let number = self.acks.read()?.begun + 1;
         let plan = Plan::of(self.seed, number);
@@ -176,12 +175,12 @@ pub fn write_until_killed(
     }
 }
 
-/// Commits until the disk fails, and looks at the store then: it must be poisoned,
-/// and what was committed must be there to be read.
+/// Commits until the disk fails, then examines the store: it must be poisoned, and committed data
+/// must be readable.
 pub fn write_until_poisoned(path: &Path, acks: &Path, seed: u64) -> TestResult {
     let writer = Writer::open(path, acks, seed, None)?;
     let (store, mut model) = (&writer.stores[0], Model::default());
-    // From here on all its pages are in memory: one that cannot be read is SIGBUS.
+    // Brings all pages into memory: from here on, a page that cannot be read would be a SIGBUS.
     verify(store, &mut model, seed, 0..=u64::MAX)?;
     let held = store.read()?;
     let failed = loop {
@@ -190,7 +189,7 @@ pub fn write_until_poisoned(path: &Path, acks: &Path, seed: u64) -> TestResult {
         }
     };
     let failed = match failed.kind() {
-        // The file could not grow, which is no reason to stop. This is.
+        // A file that cannot grow does not poison the store, but a failed checkpoint does.
         ErrorKind::NoSpace { .. } => refusal(store.checkpoint()),
         _ => failed,
     };
@@ -206,7 +205,7 @@ pub fn write_until_poisoned(path: &Path, acks: &Path, seed: u64) -> TestResult {
     drop(held);
     let Told { durable, begun, .. } = writer.acks.read()?;
     match verify(store, &mut model, seed, durable..=begun) {
-        // xfs has shut down. Where a snapshot needs a mapping of its own, it is refused.
+        // xfs has shut down, and a snapshot that needs a new mapping is refused.
         Err(_) if !can_be_mapped(path) => Ok(()),
         looked => Ok(looked?),
     }
