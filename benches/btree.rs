@@ -1,6 +1,6 @@
-//! Maps in order, against `std::collections::BTreeMap`: a scan of all entries, a
-//! range of 100 from a random start, inserting in random order with a durable
-//! commit, looking keys up, and the bytes that entries take in the file.
+//! Ordered maps against `std::collections::BTreeMap`: a scan of all entries, a range of 100 from
+//! a random start, insertion in random order with a durable commit, lookups, and the bytes per
+//! entry in the file.
 //!
 //! `cargo bench --bench btree`
 
@@ -31,12 +31,12 @@ fn record(key: u64) -> Record {
 
 type Map = BTreeMap<u64, Record>;
 
-/// Spread over all numbers, as keys are that nobody chose.
+/// Spreads keys over the whole range of numbers, like hashed or random keys.
 fn key(index: u64) -> u64 {
     index * (u64::MAX / COUNT)
 }
 
-/// Times both in turns; prints the medians for each of `steps`, and the ratio.
+/// Times both alternately; prints the medians for each of `steps`, and the ratio.
 fn compare(
     what: &str,
     rounds: usize,
@@ -86,7 +86,7 @@ fn bulk_build(folder: &Folder) -> (Store, Link<Map>) {
     (store, map)
 }
 
-/// The time to insert all keys in random order, the commit included.
+/// Returns the time to insert all keys in random order, including the commit.
 fn insert(folder: &Folder, name: &str, keys: &[u64]) -> Duration {
     let path = folder.path(name);
     let _ = std::fs::remove_file(&path);
@@ -223,7 +223,7 @@ fn scans(what: &str, store: &Store, map: Link<Map>, std: &StdMap<u64, Record>) {
     compare(&format!("{what}: get"), 5, LOOKUPS as u64, lookups, lookups_std);
 }
 
-/// What a transaction that inserts one entry, or changes one value, takes in the log.
+/// Measures the log bytes of a transaction that inserts one entry or changes one value.
 fn log_bytes(store: &Store) {
     const COMMITS: u64 = 2000;
     let root = |tx: &flagstone::WriteTx<'_>| tx.root::<Map>("map").expect("the map");

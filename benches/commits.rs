@@ -1,5 +1,5 @@
-//! Commits of one changed struct of 64 bytes: durable ones against pwrite and
-//! fdatasync on a file of its own, deferred ones at random over 64 MB.
+//! Commits of one changed struct of 64 bytes: durable ones against pwrite and fdatasync on a
+//! separate file, deferred ones at random over 64 MB.
 //!
 //! `cargo bench --bench commits`
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::{Folder, Random, median, time};
 use flagstone::{Durability, Link, OpenOptions, Store, persist};
 
-/// 64 bytes, of which a change touches every word.
+/// 64 bytes; a change touches every word.
 #[persist]
 #[derive(Clone, Copy)]
 struct Item {
@@ -41,7 +41,7 @@ fn change(store: &Store, table: Link<[Item]>, index: u64, value: u64, durability
     tx.commit().expect("a commit");
 }
 
-/// A file of 64 MB of which each page was written.
+/// Returns a file of 64 MB whose pages have all been written.
 fn plain_file(folder: &Folder) -> File {
     let path = folder.path("plain");
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path);
@@ -86,7 +86,7 @@ fn deferred(folder: &Folder) {
         });
         spent.as_nanos() as f64 / commits as f64
     };
-    // Each page is touched, and each image has its own copy of it.
+    // Touches each page, so each image has its own copy of it.
     run(600_000);
     let mut rounds: Vec<f64> = (0..7).map(|_| run(1_000_000)).collect();
     rounds.sort_by(f64::total_cmp);
@@ -112,8 +112,8 @@ fn deferred(folder: &Folder) {
     println!("one cold line of such a table, in plain memory: {:.0} ns", cold_line());
 }
 
-/// Nanoseconds to change one item at random in 64 MB of plain memory, when each
-/// change waits for the one before, as commits do.
+/// Returns the nanoseconds to change a random item in 64 MB of plain memory, when each change
+/// waits for the previous one, as commits do.
 fn cold_line() -> f64 {
     let mut table = vec![Item { words: [1; 8] }; ITEMS as usize];
     let mut random = Random(11);

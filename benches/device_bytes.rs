@@ -1,12 +1,11 @@
-//! Bytes that reach the device for a durable update of one struct in a store of
-//! 64 MB that was just bulk-loaded, checkpoints included.
+//! Bytes that reach the device per durable update of one struct, in a store of 64 MB that was
+//! just bulk-loaded, checkpoints included.
 //!
 //! `cargo bench --bench device_bytes`
 //!
-//! Counted by the block device that holds the target folder
-//! (`/sys/dev/block/…/stat`, sectors written), so everything that the machine
-//! writes there meanwhile is counted as well; the process's own
-//! `write_bytes` of `/proc/self/io` is printed beside it.
+//! The numbers come from the block device that holds the target folder (`/sys/dev/block/…/stat`,
+//! sectors written), so they include everything that the machine writes there meanwhile. The
+//! process's own `write_bytes` from `/proc/self/io` is printed next to them.
 
 mod common;
 
@@ -36,7 +35,7 @@ fn build(folder: &Folder) -> (Store, Link<[Item]>) {
     (store, table)
 }
 
-/// Bytes written to the block device under `folder`, if it has a counter.
+/// Returns the bytes written to the block device under `folder`, if it has a counter.
 fn device_bytes(folder: &Folder) -> Option<u64> {
     let device = std::fs::metadata(folder.path(".")).ok()?.st_dev();
     let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
@@ -45,14 +44,14 @@ fn device_bytes(folder: &Folder) -> Option<u64> {
     Some(sectors * 512)
 }
 
-/// Bytes that this process has caused to be written.
+/// Returns the bytes that this process has caused to be written.
 fn process_bytes() -> Option<u64> {
     let io = std::fs::read_to_string("/proc/self/io").ok()?;
     let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "))?;
     line.parse().ok()
 }
 
-/// Waits until what was written before is no longer on its way.
+/// Waits until all earlier writes have reached the device.
 fn settle() {
     rustix::fs::sync();
     std::thread::sleep(Duration::from_millis(200));

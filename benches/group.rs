@@ -1,4 +1,4 @@
-//! Durable commits of many threads, which share flushes, against those of one.
+//! Durable commits of many threads, which share flushes, against those of a single thread.
 //!
 //! `cargo bench --bench group`
 
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use common::Folder;
 use flagstone::{Link, OpenOptions, Store};
 
-/// Turns, each of which runs both.
+/// Rounds, each of which runs both.
 const ROUNDS: usize = 7;
 const TURN: Duration = Duration::from_millis(700);
 const MANY: usize = 16;
 
-/// Commits a second of `threads`, each of which counts up a number of its own.
+/// Returns the commits per second of `threads` threads, each of which increments its own counter.
 fn commits_a_second(store: &Store, counters: &[Link<u64>], threads: usize) -> f64 {
     let (stop, commits) = (AtomicBool::new(false), AtomicU64::new(0));
     let begin = Instant::now();

@@ -1,6 +1,6 @@
-//! Hash maps of `u64` to 64 bytes against std's with the same hash function:
-//! lookups that wait for each other and such that do not, what a read transaction
-//! for each adds, inserts, the bytes of the file, and the log of the slowest insert.
+//! Hash maps from `u64` to 64 bytes against std's with the same hash function: dependent and
+//! independent lookups, the cost of a read transaction per lookup, inserts, the bytes of the
+//! file, and the log of the slowest insert.
 //!
 //! `cargo bench --bench hash [-- entries]`
 
@@ -32,12 +32,12 @@ impl BuildHasher for SameHash {
     }
 }
 
-/// Turns, each of which times both.
+/// Rounds, each of which times both.
 const ROUNDS: usize = 301;
-/// Lookups in a turn.
+/// Lookups per round.
 const STEPS: usize = 10_000;
 
-/// Entries such that each value names the next key of one long cycle.
+/// Returns entries in which each value is the next key of one long cycle.
 fn entries(count: usize) -> Vec<(u64, Value)> {
     let mut random = Random(count as u64);
     let keys: Vec<u64> = (0..count).map(|_| random.next()).collect();
@@ -159,8 +159,8 @@ fn each_map(store: &Store, map: Link<Map>, keys: &[u64]) -> u64 {
     keys.iter().fold(0, |sum, key| sum.wrapping_add(value(key)))
 }
 
-/// Times both in short turns, each of which goes on where the last one ended, so
-/// that what else the machine does falls on both or stands out.
+/// Times both in short alternating rounds. Each round continues where the last one ended, so
+/// other load on the machine affects both or stands out.
 fn compare(what: &str, len: usize, ours: impl Fn(usize) -> u64, theirs: impl Fn(usize) -> u64) {
     let mut ratios = Vec::new();
     let (mut a, mut b): (Vec<Duration>, Vec<Duration>) = Default::default();
@@ -189,7 +189,7 @@ fn compare(what: &str, len: usize, ours: impl Fn(usize) -> u64, theirs: impl Fn(
 
 fn lookups(Sides { store, map, std, entries }: &Sides) {
     let count = entries.len();
-    // The chain's keys in its order.
+    // The keys in the order of the cycle.
     let mut chain = vec![entries[0].0];
     (1..count).for_each(|i| chain.push(std[&chain[i - 1]][0]));
     let dependent = |what: &str, walk: fn(&Store, Link<Map>, u64, usize) -> u64| {
@@ -221,14 +221,14 @@ fn lookups(Sides { store, map, std, entries }: &Sides) {
     compare(&what, count, |start| ours(start) as u64, |start| theirs(start) as u64);
 }
 
-/// What a read transaction for each lookup adds to one for all of them: the median
-/// of the differences of turns next to each other.
+/// Measures what a read transaction per lookup costs over one for all lookups: the median of the
+/// differences between adjacent rounds.
 fn begin_and_end(store: &Store, map: Link<Map>, chain: &[u64]) {
     let mut nanos: Vec<f64> = (0..ROUNDS)
         .map(|round| {
             let key = chain[round * STEPS % (chain.len() - STEPS + 1)];
             let (mut x, mut y) = (0, 0);
-            // The first ones bring the turn's lines for both, of which either comes first.
+            // The first lookups load the round's cache lines, whichever side runs first.
             let warm = chain_map(store, map, key, STEPS);
             black_box(chain_map(store, map, key, STEPS));
             let mut turn = |is_each: bool| {
@@ -253,9 +253,9 @@ fn begin_and_end(store: &Store, map: Link<Map>, chain: &[u64]) {
     );
 }
 
-/// One insert a transaction: what each adds to the log. The log has its length from
-/// the start: when it moves, it describes its new pages in a transaction of its own,
-/// which is no part of the insert that happens to come before.
+/// Measures the log bytes of inserts, one per transaction. The log has its final length from the
+/// start: a move would describe the new pages in a transaction of its own, which must not be
+/// attributed to the next insert.
 fn log_of_inserts(folder: &Folder, count: u64) {
     const LOG_BYTES: u64 = 16 << 20;
     let options = OpenOptions::new()
@@ -288,7 +288,7 @@ fn log_of_inserts(folder: &Folder, count: u64) {
     println!("          file {:.3} of the payload", stats.file_bytes as f64 / count as f64 / 72.0);
 }
 
-/// The share of the file at many sizes, lucky and unlucky.
+/// Measures the file's bytes per entry at many sizes, good and bad ones.
 fn bytes_at_all_sizes(folder: &Folder, entries: &[(u64, Value)]) {
     let options = OpenOptions::new().durability(Durability::Deferred);
     let store = folder.open(&format!("sizes-{}", entries.len()), &options);

@@ -1,7 +1,7 @@
-//! How long commits take while others do something: a reader that stays open for the
-//! whole run, and checkpoints under a steady load; and what a read transaction costs.
+//! The latency of commits under other activity, namely a reader that stays open for the whole run
+//! and checkpoints under a steady load, and the cost of a read transaction.
 //!
-//! `cargo bench --bench latency [-- seconds]`: seconds of the steady load, 60 if not told.
+//! `cargo bench --bench latency [-- seconds]`: seconds of the steady load, 60 by default.
 
 mod common;
 
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use common::{Folder, Random, median, time};
 use flagstone::{Durability, Link, OpenOptions, Store};
 
-/// Lines of the table that commits change, of 64 bytes: 64 MB.
+/// Lines of 64 bytes in the table that commits change: 64 MB.
 const LINES: u64 = 1 << 20;
 
 type Line = [u64; 8];
@@ -34,7 +34,7 @@ fn commit(store: &Store, table: Link<[Line]>, durability: Durability, random: &m
     tx.commit().expect("a commit");
 }
 
-/// Medians of commits in turns, with a reader that stays open and without.
+/// Compares the median of commits with a reader that stays open, and without.
 fn with_a_long_reader(folder: &Folder) {
     for (durability, count, rounds) in
         [(Durability::Durable, 300, 9), (Durability::Deferred, 60_000, 9)]
@@ -68,13 +68,13 @@ fn with_a_long_reader(folder: &Folder) {
     }
 }
 
-/// The time below which `share` of the sorted `times` are.
+/// Returns the time that `share` of the sorted `times` do not exceed.
 fn percentile(times: &[Duration], share: f64) -> Duration {
     times[((times.len() - 1) as f64 * share) as usize]
 }
 
-/// Durable commits without a pause, checkpoints included, in turns of a second with
-/// 4 KiB writes and `fdatasync`.
+/// Makes durable commits without a pause, checkpoints included, alternating every second with 4
+/// KiB writes and `fdatasync`.
 fn steady(folder: &Folder, seconds: u64) {
     let (store, table) = open(folder, "steady");
     let file = File::create(folder.path("plain")).expect("a file");
@@ -111,7 +111,7 @@ fn steady(folder: &Folder, seconds: u64) {
     println!("{} commits, {} writes", ours.len(), theirs.len());
 }
 
-/// Begin and end of a read transaction on one thread.
+/// Measures begin and end of a read transaction on one thread.
 fn begin_and_end(folder: &Folder) {
     let (store, _) = open(folder, "reads");
     const READS: u32 = 100_000;

@@ -1,5 +1,5 @@
-//! Following links in random order, against raw pointers to nodes of the same
-//! size in plain memory.
+//! Following links in random order, against raw pointers to nodes of the same size in plain
+//! memory.
 //!
 //! `cargo bench --bench links`
 
@@ -76,7 +76,7 @@ fn walk_raw(head: *const RawNode, laps: usize) -> u64 {
     let mut sum = 0u64;
     for _ in 0..laps {
         let mut at = black_box(head);
-        // SAFETY: the pointers were made of the vector's own, which is alive.
+        // SAFETY: the pointers come from the vector itself, which is alive.
         while let Some(node) = unsafe { at.as_ref() } {
             sum = sum.wrapping_add(node.value);
             at = node.next;

@@ -16,7 +16,7 @@ struct Node {
     more: [u64; 2],
 }
 
-/// Openings of each size, in turns.
+/// Openings of each size, alternating.
 const ROUNDS: usize = 101;
 
 fn build(folder: &Folder, count: u64) {

@@ -1,5 +1,5 @@
-//! How soon another process sees a commit: from before the commit to after the other process
-//! was woken and has read it; beside the same through a pipe.
+//! How soon another process sees a commit: the time from before the commit until the other
+//! process has woken up and read it, compared with the same through a pipe.
 //!
 //! `cargo bench --bench wake`
 
@@ -21,14 +21,14 @@ fn now_ns() -> u64 {
 
 fn open(path: &Path) -> (Store, Link<[u64; 3]>) {
     let options = OpenOptions::new().durability(Durability::Deferred);
-    // SAFETY: nothing but this benchmark knows the file.
+    // SAFETY: only this benchmark uses the file.
     let store = unsafe { options.open_shared(path) }.expect("a store");
-    // The round, when it was committed, and how long the answer says that it took.
+    // The round, the time of its commit, and the latency that the answer reports.
     let root = store.update(|tx| tx.root_or_insert_with("round", || [0u64; 3]));
     (store, root.expect("a root"))
 }
 
-/// The other process: answers each round with how long it took to come here.
+/// The other process: answers each round with the latency that it measured.
 fn answer(path: &Path) {
     let (store, root) = open(path);
     for round in 1..=ROUNDS {
@@ -62,7 +62,7 @@ fn through_a_store(path: &Path) -> Duration {
     let mut other = child("store", path);
     let mut times = Vec::new();
     for round in 1..=ROUNDS {
-        // Else the other one may not be asleep yet.
+        // Gives the other process time to fall asleep.
         std::thread::sleep(Duration::from_micros(50));
         let asked = store.update(|tx| tx.put(root, [2 * round - 1, now_ns(), 0]));
         asked.expect("a commit");

@@ -1,7 +1,7 @@
 //! The smallest persistent program: one struct in one file.
 //!
-//! `integer write FILE` stores a random number in -100..=100 and prints it;
-//! each `integer read FILE` prints the number and stores its double.
+//! `integer write FILE` stores a random number in -100..=100 and prints it; each `integer read
+//! FILE` prints the number and stores its double.
 
 use std::error::Error;
 use std::io::{Write, stdout};
@@ -11,10 +11,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use flagstone::{OpenOptions, Store, persist};
 
-/// The name under which both programs find the number.
+/// The name under which both commands find the number.
 const ROOT: &str = "number";
 
-/// What the file holds.
+/// The contents of the file.
 #[persist]
 struct Number {
     value: i64,
@@ -60,7 +60,7 @@ fn write(file: &Path) -> Result<(), Box<dyn Error>> {
     let value = random_value()?;
     let store = open(OpenOptions::new(), file)?;
     let mut tx = store.write()?;
-    // An existing number is replaced where it is.
+    // An existing number is replaced in place.
     let number = tx.root_or_insert_with(ROOT, || Number { value })?;
     tx.put(number, Number { value })?;
     tx.commit()?;
@@ -77,7 +77,7 @@ fn read(file: &Path) -> Result<(), Box<dyn Error>> {
         return Err(format!("{file}: the store holds no number; `write` one first").into());
     };
     let value = number.value;
-    // An error on the way out drops the transaction, which changes nothing.
+    // The error drops the transaction, which then changes nothing.
     number.value = value.checked_mul(2).ok_or_else(|| {
         let file = file.display();
         format!("{file}: the double of {value} does not fit into 64 bits; nothing was changed")
@@ -88,20 +88,20 @@ fn read(file: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn open(options: OpenOptions, file: &Path) -> Result<Store, flagstone::Error> {
-    // SAFETY: nobody but this program is expected to change a file that its
-    // user names as its store; the store's lock keeps a second one out.
+    // SAFETY: only this program is expected to change a file that its user names as its store;
+    // the store's lock keeps a second instance out.
     unsafe { options.open(file) }
 }
 
-/// A number in -100..=100, each as likely as the others: the remainder of 64
-/// random bits by 201 favours none by more than one part in 2^56.
+/// Returns a number in -100..=100, each with equal probability: the remainder of 64 random bits
+/// by 201 favours none by more than one part in 2^56.
 fn random_value() -> Result<i64, getrandom::Error> {
     let below_201 = getrandom::u64()? % 201;
     Ok(below_201 as i64 - 100)
 }
 
 fn print(value: i64) -> Result<(), Box<dyn Error>> {
-    // Not `println!`, which panics when nobody reads the output.
+    // Not `println!`, which panics when the output is closed.
     writeln!(stdout(), "value: {value}")?;
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! A window on an ordinary file: memory that is a part of it, at any offset and
-//! of any length, read only or private.
+//! A window on an ordinary file: memory that maps a part of it, at any offset and of any length,
+//! read-only or private.
 //!
-//! Counts lines, words and bytes by reading memory, as `wc` counts them, and
-//! compares the time with `read` of the same part. It shows the two kinds of
-//! mapping that a flagstone store is made of.
+//! Counts lines, words and bytes by reading memory, as `wc` counts them, and compares the time
+//! with `read` of the same part. It shows the two kinds of mapping that a flagstone store
+//! consists of.
 
 use std::error::Error;
 use std::fmt;
@@ -18,7 +18,7 @@ use clap::Parser;
 use memmap2::{Mmap, MmapMut, MmapOptions};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// Bytes that one call of `read` asks for: what `cp` and `wc` use, more or less.
+/// Bytes per call of `read`: roughly what `cp` and `wc` use.
 const READ_BYTES: usize = 128 * 1024;
 
 /// Map a part of a file, count its lines, words and bytes, and compare with
@@ -49,7 +49,7 @@ struct Arguments {
     rounds: u32,
 }
 
-/// A part of a file, known to lie within it.
+/// A part of a file, known to be within it.
 struct Window<'a> {
     file: &'a File,
     offset: u64,
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough.
+        // The reader of the output has closed it.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("window: {}: {error}", arguments.file.display());
@@ -82,8 +82,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     compare_times(&window, arguments.rounds, &counts)
 }
 
-/// Opens an ordinary file. It is looked at first: opening a FIFO would wait for
-/// somebody who writes to it.
+/// Opens an ordinary file. Checks its type first: opening a FIFO would wait for a writer.
 fn open(path: &Path) -> Result<File, Box<dyn Error>> {
     let metadata = path.metadata()?;
     if metadata.is_dir() {
@@ -96,8 +95,8 @@ fn open(path: &Path) -> Result<File, Box<dyn Error>> {
 }
 
 impl<'a> Window<'a> {
-    /// An error if the window has no bytes or ends past the file: memory past a
-    /// file's end is SIGBUS, so it is asked here.
+    /// Returns an error if the window is empty or ends past the file: accessing memory past the
+    /// end of a file raises SIGBUS, so it is checked here.
     fn new(file: &'a File, offset: u64, length: Option<u64>) -> Result<Self, Box<dyn Error>> {
         let file_bytes = file.metadata()?.len();
         let Some(rest) = file_bytes.checked_sub(offset) else {
@@ -114,30 +113,30 @@ impl<'a> Window<'a> {
         Ok(Self { file, offset, length: usize::try_from(length)? })
     }
 
-    /// The kernel maps whole pages; memmap2 begins at the page that holds the
-    /// offset and hands out the bytes that were asked for.
+    /// The kernel maps whole pages; memmap2 begins at the page that contains the offset and
+    /// returns the requested bytes.
     fn options(&self) -> MmapOptions {
         let mut options = MmapOptions::new();
         options.offset(self.offset).len(self.length);
         options
     }
 
-    /// The window read only: its memory is the page cache's.
+    /// Maps the window read-only: its memory is the page cache.
     fn map(&self) -> io::Result<Mmap> {
-        // SAFETY: the window lies within the file, and the user was told that
-        // nobody else may change it while this runs. Nothing can enforce that;
-        // it is what every mapping of a file asks for.
+        // SAFETY: the window is within the file, and the user was told that nobody else may
+        // change the file while this runs. Nothing can enforce that; every mapping of a file
+        // requires it.
         unsafe { self.options().map(self.file) }
     }
 
-    /// The window as a private copy: a page is copied when it is first written
-    /// to, and no change reaches the file.
+    /// Maps the window as a private copy: a page is copied when it is first written, and no
+    /// change reaches the file.
     fn map_private(&self) -> io::Result<MmapMut> {
-        // SAFETY: as in `map`; pages not yet written to are still the file's.
+        // SAFETY: as in `map`; unwritten pages are still the file's.
         unsafe { self.options().map_copy(self.file) }
     }
 
-    /// Gives the window to `each`, in the pieces in which `read` returns it.
+    /// Passes the window to `each`, in the pieces that `read` returns.
     fn read(&self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         let mut file = self.file;
         file.seek(SeekFrom::Start(self.offset))?;
@@ -153,7 +152,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// The hash of what the file holds now, by `read`.
+    /// Returns the hash of the file's current content, by `read`.
     fn hash_of_file(&self) -> io::Result<u64> {
         let mut hash = Xxh3::new();
         self.read(|piece| hash.update(piece))?;
@@ -161,7 +160,7 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Writes capitals into a private mapping; its counts, which are the file's.
+/// Writes capitals into a private mapping; returns its counts, which equal the file's.
 fn change_privately(window: &Window<'_>) -> Result<Counts, Box<dyn Error>> {
     let before = window.hash_of_file()?;
     let mut memory = window.map_private()?;
@@ -179,8 +178,8 @@ fn change_privately(window: &Window<'_>) -> Result<Counts, Box<dyn Error>> {
     Ok(count(&memory))
 }
 
-/// Times both ways in turn, each from the start: a mapping made anew, whose
-/// pages are faulted in, against calls of `read`.
+/// Times both ways alternately, each from the start: a new mapping, whose pages fault in, against
+/// calls of `read`.
 fn compare_times(
     window: &Window<'_>,
     rounds: u32,
@@ -188,7 +187,7 @@ fn compare_times(
 ) -> Result<(), Box<dyn Error>> {
     let mut out = stdout().lock();
     let mut ratios = Vec::new();
-    // The first round is not shown: it brings the file into the page cache.
+    // The first round is not printed: it loads the file into the page cache.
     for round in 0..=rounds {
         let (by_memory, memory_time) = timed(|| Ok(count(&window.map()?)))?;
         let (by_read, read_time) = timed(|| count_by_read(window))?;
@@ -231,23 +230,23 @@ fn count_by_read(window: &Window<'_>) -> io::Result<Counts> {
     Ok(counts)
 }
 
-/// What `wc` counts; bytes are added piece by piece.
+/// The counts of `wc`; bytes are added piece by piece.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     lines: u64,
     words: u64,
     bytes: u64,
-    /// Whether the last byte was in a word, which goes on in the next piece.
+    /// Whether the last byte was in a word, which the next piece may continue.
     in_word: bool,
 }
 
 impl AddAssign<&[u8]> for Counts {
-    /// Words as in `wc`: white space ends one, what can be printed is of one,
-    /// and a control character does neither. All bytes outside of ASCII count
-    /// as letters, which is right for UTF-8 but for its rarer spaces.
+    /// Counts words as `wc` does: white space ends a word, a printable character belongs to one,
+    /// and a control character does neither. All non-ASCII bytes count as letters, which is
+    /// correct for UTF-8 except for its rarer spaces.
     ///
-    /// There is no branch on a byte: text is hard to predict, and a wrong guess
-    /// costs more than the arithmetic.
+    /// The loop does not branch on a byte: text is hard to predict, and a misprediction costs
+    /// more than the arithmetic.
     fn add_assign(&mut self, piece: &[u8]) {
         let (mut lines, mut words, mut in_word) = (0, 0, self.in_word);
         for &byte in piece {

@@ -1,7 +1,7 @@
-//! What the benchmarks share: medians, a shuffle, and a store in a folder.
+//! Code that the benchmarks share: medians, a shuffle, and a store in a folder.
 //!
-//! Machines differ and are noisy, so each benchmark measures what it is
-//! compared with in the same run, in turns, and prints the ratio.
+//! Machines differ and are noisy, so each benchmark measures its baseline in the same run,
+//! alternately, and prints the ratio.
 
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use flagstone::{OpenOptions, Store};
 
-/// A folder on the disk that the crate is built on, removed in the end.
+/// A folder on the disk that the crate is built on, removed at the end.
 pub struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -25,25 +25,25 @@ impl Folder {
     }
 
     pub fn open(&self, name: &str, options: &OpenOptions) -> Store {
-        // SAFETY: nothing but this benchmark knows the file.
+        // SAFETY: only this benchmark uses the file.
         unsafe { options.open(self.path(name)) }.expect("a store")
     }
 }
 
-/// The median of some durations.
+/// Returns the median of some durations.
 pub fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
 }
 
-/// How long `work` takes.
+/// Returns how long `work` takes.
 pub fn time(work: impl FnOnce()) -> Duration {
     let start = Instant::now();
     work();
     start.elapsed()
 }
 
-/// The numbers below `count` in an order that a fixed seed decides.
+/// Returns the numbers below `count` in an order that depends on a fixed seed.
 pub fn shuffled(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     let mut random = Random(42);
@@ -53,7 +53,7 @@ pub fn shuffled(count: usize) -> Vec<usize> {
     order
 }
 
-/// A small generator of numbers (SplitMix64, Steele and others, 2014).
+/// A small random number generator (SplitMix64, Steele and others, 2014).
 pub struct Random(pub u64);
 
 impl Random {

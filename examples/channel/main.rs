@@ -1,9 +1,9 @@
-//! Two processes exchange messages through a queue in a shared store. Either may be killed at
-//! any instant and started again: no message is lost, and none comes twice, since taking a
-//! message and noting what became of it is one transaction.
+//! Two processes exchange messages through a queue in a shared store. Either may be killed at any
+//! instant and restarted: no message is lost, and none arrives twice, since one transaction takes
+//! a message and records its effect.
 //!
-//! By hand, in two terminals: `channel FILE receive` and `channel FILE send 1000`. Or
-//! `channel FILE demo`, which starts both, kills each of them now and then, and counts.
+//! By hand, in two terminals: `channel FILE receive` and `channel FILE send 1000`. Or `channel
+//! FILE demo`, which starts both, kills each of them now and then, and counts.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode};
@@ -13,9 +13,9 @@ use clap::{Parser, Subcommand};
 use flagstone::collections::Deque;
 use flagstone::{Durability, Link, OpenOptions, Store, Text, field, persist};
 
-/// Messages that wait at most: then the sender waits.
+/// Maximum number of waiting messages; beyond it the sender waits.
 const MAX_WAITING: u64 = 100;
-/// How long to wait for the other side before looking again.
+/// How long to wait for the other side before checking again.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A message.
@@ -25,13 +25,13 @@ struct Message {
     text: Text,
 }
 
-/// What the store holds.
+/// The contents of the store.
 #[persist]
 struct Channel {
     waiting: Deque<Message>,
     sent: u64,
     received: u64,
-    /// A sum over what was received, which a message that is lost or comes twice would change.
+    /// A checksum over the received messages, which a lost or repeated message would change.
     sum: u64,
 }
 
@@ -65,10 +65,10 @@ enum Side {
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn open(file: &Path) -> Result<(Store, Link<Channel>)> {
-    // A killed process takes nothing along: its commits are in the page cache. What a power cut
-    // may take back is the last of them.
+    // A killed process loses nothing: its commits are in the page cache. A power cut may undo the
+    // last of them.
     let options = OpenOptions::new().durability(Durability::Deferred);
-    // SAFETY: nothing but flagstone is told to write to the file while it is open.
+    // SAFETY: only flagstone writes to the file while it is open.
     let store = unsafe { options.open_shared(file)? };
     let empty = || Channel { waiting: Deque::new(), sent: 0, received: 0, sum: 0 };
     let channel = store.update(|tx| tx.root_or_insert_with("channel", empty))?;
@@ -83,7 +83,8 @@ fn text_of(number: u64) -> String {
     format!("message {number}, {}", "word ".repeat(number as usize % 7))
 }
 
-/// Sends one message, if fewer than the most wait; `None` once all are sent.
+/// Sends one message if there is room for it, and returns whether it did; `None` once all are
+/// sent.
 fn send_one(store: &Store, channel: Link<Channel>, count: u64) -> Result<Option<bool>> {
     let mut tx = store.write()?;
     let state = tx.at(channel)?;
@@ -102,7 +103,7 @@ fn send_one(store: &Store, channel: Link<Channel>, count: u64) -> Result<Option<
     Ok(Some(true))
 }
 
-/// Takes one message, and notes it; whether there was one.
+/// Takes one message and records it; returns whether there was one.
 fn receive_one(store: &Store, channel: Link<Channel>) -> Result<bool> {
     let mut tx = store.write()?;
     let Some(message) = channel.field(field!(Channel, waiting)).pop_front(&mut tx)? else {

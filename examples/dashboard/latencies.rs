@@ -1,16 +1,16 @@
-//! How long things took lately.
+//! Records recent latencies.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Durations since they were last taken.
+/// Durations recorded since they were last taken.
 #[derive(Default)]
 pub struct Latencies {
     all: Mutex<Vec<Duration>>,
 }
 
-/// What the durations of some time say.
+/// A summary of the durations of some period.
 #[derive(Default)]
 pub struct Summary {
     count: usize,
@@ -19,7 +19,7 @@ pub struct Summary {
 }
 
 impl Latencies {
-    /// Runs `work` and notes how long it took.
+    /// Runs `work` and records its duration.
     pub fn of<T>(&self, work: impl FnOnce() -> T) -> T {
         let begin = Instant::now();
         let done = work();
@@ -27,7 +27,7 @@ impl Latencies {
         done
     }
 
-    /// Takes what was noted.
+    /// Takes the recorded durations.
     pub fn take(&self) -> Summary {
         let mut all = std::mem::take(&mut *self.all.lock().unwrap_or_else(PoisonError::into_inner));
         all.sort_unstable();

@@ -1,7 +1,7 @@
-//! A writer takes measurements in while readers go through all of them, and a line a second
-//! says how long each waited: readers see whole commits, and neither side waits for the other.
+//! A writer ingests measurements while readers scan all of them, and a line per second shows the
+//! latency of each: readers see whole commits, and neither side waits for the other.
 //!
-//! `dashboard FILE --seconds 10 --readers 2`; the next run goes on with the same file.
+//! `dashboard FILE --seconds 10 --readers 2`; the next run continues with the same file.
 
 mod latencies;
 
@@ -16,11 +16,11 @@ use flagstone::{Durability, Link, OpenOptions, Store, persist};
 
 use latencies::Latencies;
 
-/// Measurements to a commit.
+/// Measurements per commit.
 const BATCH: u64 = 20;
-/// Commits to a durable one: the others are made durable with it.
+/// Every such commit is durable, and makes the deferred ones before it durable too.
 const COMMITS_TO_A_FLUSH: u64 = 50;
-/// Measurements that are kept; the oldest go.
+/// Measurements to keep; the oldest are removed.
 const MAX_KEPT: u64 = 500_000;
 
 /// One measurement.
@@ -32,11 +32,11 @@ struct Sample {
     station: u64,
 }
 
-/// What the file holds: measurements by time and a running number.
+/// The contents of the file: measurements by time and a serial number.
 #[persist]
 struct Log {
     samples: BTreeMap<u64, Sample>,
-    /// The sum of all that are kept, which each commit leaves right.
+    /// The sum of all kept measurements, which each commit keeps correct.
     sum: i64,
 }
 
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> flagstone::Result<()> {
-    // SAFETY: the file is this program's; nothing but flagstone changes it while it is open.
+    // SAFETY: the file belongs to this program; only flagstone changes it while it is open.
     let store = unsafe { OpenOptions::new().open(&arguments.file)? };
     let empty = || Log { samples: BTreeMap::new(), sum: 0 };
     let log = store.update(|tx| tx.root_or_insert_with("log", empty))?;
@@ -82,7 +82,7 @@ fn run(arguments: &Arguments) -> flagstone::Result<()> {
             println!("commits {}   scans {}", commits.take(), scans.take());
         }
         stop.store(true, Relaxed);
-        // A thread that panicked was told of already; the scope passes it on.
+        // The panic of a thread was printed already; the scope passes it on.
         let threads = readers.into_iter().chain([writer]);
         threads.filter_map(|thread| thread.join().ok()).collect::<flagstone::Result<()>>()
     })?;
@@ -91,7 +91,7 @@ fn run(arguments: &Arguments) -> flagstone::Result<()> {
     store.close()
 }
 
-/// Repeats `step` until it fails or `stop` is set, which a failure sets for all.
+/// Repeats `step` until it fails or `stop` is set. A failure sets `stop` for all.
 fn until(stop: &AtomicBool, step: impl Fn() -> flagstone::Result<()>) -> flagstone::Result<()> {
     while !stop.load(Relaxed) {
         step().inspect_err(|_| stop.store(true, Relaxed))?;
@@ -99,7 +99,7 @@ fn until(stop: &AtomicBool, step: impl Fn() -> flagstone::Result<()>) -> flagsto
     Ok(())
 }
 
-/// One commit of some measurements.
+/// Commits some measurements.
 fn ingest(store: &Store, log: Link<Log>) -> flagstone::Result<()> {
     let mut tx = store.write()?;
     let samples = log.field(flagstone::field!(Log, samples));
@@ -122,14 +122,14 @@ fn ingest(store: &Store, log: Link<Log>) -> flagstone::Result<()> {
     tx.commit()
 }
 
-/// A measurement that varies with the time of day, as far as a program can tell.
+/// Returns a measurement that varies with the time of day, as a simulation.
 fn measure(number: u64) -> Sample {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let wave = (now.as_secs_f64() / 10.0).sin() * 5000.0;
     Sample { millidegrees: 15_000 + wave as i64 + (number % 7) as i64, station: number % 7 }
 }
 
-/// Goes through all measurements of one snapshot, and holds their sum against the log's.
+/// Scans all measurements of one snapshot, and compares their sum with the log's.
 fn scan(store: &Store, log: Link<Log>) -> flagstone::Result<()> {
     let tx = store.read()?;
     let log = tx.at(log)?;

@@ -1,4 +1,4 @@
-//! `add`: brings the index up to what the files are now.
+//! `add`: brings the index up to date with the files.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::postings::{self, Index};
 use crate::source::{self, Stamp};
 use crate::text::Text;
 
-/// What became of one file.
+/// The result for one file.
 enum Outcome {
     Added,
     Replaced,
@@ -20,7 +20,7 @@ enum Outcome {
     Binary,
 }
 
-/// What became of all of them.
+/// The results for all files.
 #[derive(Default)]
 struct Tally {
     added: usize,
@@ -31,20 +31,20 @@ struct Tally {
     failed: usize,
 }
 
-/// What the user's paths lead to.
+/// The files under the user's paths.
 #[derive(Default)]
 struct Gathered {
     roots: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
-    /// Roots that lead nowhere, and why.
+    /// Roots that do not exist, each with the error.
     gone: Vec<(PathBuf, Failure)>,
-    /// What could not be looked at.
+    /// The number of paths that could not be read.
     failed: usize,
 }
 
-/// Takes in what is at `paths`, and says what was done.
+/// Indexes the files at `paths`, and prints what was done.
 pub fn run(store_path: &Path, paths: &[PathBuf], out: &mut impl Write) -> Result<(), Failure> {
-    // Looked at first, so that a mistyped path does not create a store.
+    // Gathered first, so a mistyped path does not create a store.
     let gathered = gather(store_path, paths)?;
     let store = crate::open(store_path, true)?;
     let mut tally = Tally { failed: gathered.failed, ..Tally::default() };
@@ -72,7 +72,7 @@ fn gather(store_path: &Path, paths: &[PathBuf]) -> Result<Gathered, Failure> {
         gathered.failed += failed;
         match files {
             Ok(files) => gathered.files.extend(files),
-            // It may have been there when it was added.
+            // The path may have existed when it was indexed.
             Err(failure) if store_path.exists() && source::is_vanished(&root) => {
                 gathered.gone.push((root.clone(), failure));
             }
@@ -85,8 +85,8 @@ fn gather(store_path: &Path, paths: &[PathBuf]) -> Result<Gathered, Failure> {
     Ok(gathered)
 }
 
-/// Removes the files under `roots` that are no more; how many they were. A root
-/// that is gone, and that the index does not know either, is an error.
+/// Removes the files under `roots` that no longer exist, and returns their number. A root that
+/// neither exists nor is in the index is an error.
 fn drop_vanished(
     store: &Store,
     index: Link<Index>,
@@ -118,7 +118,7 @@ fn vanished(
         let (number, file) = file?;
         let path = file.path(&tx)?;
         let was_asked_for = path.ancestors().any(|folder| roots.contains(folder));
-        // A file that was not found may be in a folder that cannot be read now.
+        // A file that was not found may be in a folder that is unreadable now.
         if was_asked_for && !found.contains(path) && source::is_vanished(path) {
             vanished.push((path.to_path_buf(), *number));
         }
@@ -147,7 +147,8 @@ fn add_all(
                     path.display()
                 ));
             }
-            // Nothing more can be done without the store, and much without a file.
+            // Without the store nothing more can be done; one failed file still leaves the
+            // others.
             Err(failure @ Failure::Store(_)) => return Err(failure),
             Err(failure) => {
                 tally.failed += 1;
@@ -160,10 +161,10 @@ fn add_all(
     Ok(())
 }
 
-/// A bar on standard error, where that is a terminal.
+/// Returns a bar on standard error, if that is a terminal.
 fn progress_bar(files: usize) -> ProgressBar {
     let bar = ProgressBar::new(files as u64);
-    // A template that indicatif refuses leaves its default one.
+    // If indicatif refuses the template, the default stays.
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} {wide_msg}") {
         bar.set_style(style);
     }
@@ -193,8 +194,8 @@ fn add(store: &Store, index: Link<Index>, path: &Path) -> Result<Outcome, Failur
         _ => {}
     }
     let text = Text::of(&content).ok_or_else(|| Failure::TooManyLines(path.to_path_buf()))?;
-    // One transaction for a file, so that no reader and no crash sees a file
-    // with half of its words, or an old one removed and the new one missing.
+    // One transaction per file: no reader and no crash sees a file with half of its words, or an
+    // old version removed and the new one missing.
     store.update(|tx| {
         if let Some((file, _)) = known {
             postings::remove_file(tx, index, file)?;
@@ -220,7 +221,7 @@ fn restamp(
     Ok(())
 }
 
-/// The file as the index knows it: its number and its stamp.
+/// Returns the file's number and stamp in the index.
 fn known(store: &Store, index: Link<Index>, path: &Path) -> Result<Option<(u64, Stamp)>, Failure> {
     let tx = store.read()?;
     let index = tx.at(index)?;

@@ -1,4 +1,4 @@
-//! What can go wrong, said with the path that it happened to.
+//! The program's errors, each with the path that it concerns.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub enum Failure {
     Incomplete(usize),
 }
 
-/// For `map_err`: a failed `action` on the file at `path`.
+/// Returns a closure for `map_err`: a failed `action` on the file at `path`.
 pub fn on_file<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Failure + 'a {
     move |source| Failure::File { action, path: path.to_path_buf(), source }
 }

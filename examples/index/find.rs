@@ -1,4 +1,4 @@
-//! `find`: the lines that hold all of some words.
+//! `find`: the lines that contain all of some words.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,9 +20,8 @@ struct Hit<'a> {
     lines: Vec<u32>,
 }
 
-/// Shows each line that holds all words, as `path:line:text`; whether there was
-/// one. Lines are read from the files, and those of a file that has changed are
-/// not shown.
+/// Prints each line that contains all words, as `path:line:text`; returns whether there was one.
+/// The lines are read from the files; those of a changed file are skipped.
 pub fn run(store: &Store, typed: &[String], out: &mut impl Write) -> Result<bool, Failure> {
     let words = typed
         .iter()
@@ -50,7 +49,7 @@ pub fn run(store: &Store, typed: &[String], out: &mut impl Write) -> Result<bool
     }
 }
 
-/// The lines with all of `words`, by path.
+/// Returns the lines with all of `words`, by path.
 fn hits<'a>(image: &'a Image, index: &'a Index, words: &[String]) -> Result<Vec<Hit<'a>>, Failure> {
     let mut words = words.iter();
     let Some(first) = words.next() else {
@@ -86,7 +85,7 @@ fn hit<'a>(
     Ok(Some(Hit { path: file.path(image)?, file, lines }))
 }
 
-/// The lines of a word in each of its files, by the file's number.
+/// Returns the lines of a word in each of its files, by the file's number.
 fn lines_of<'a>(
     image: &'a Image,
     index: &Index,
@@ -120,14 +119,14 @@ fn show(image: &Image, hit: &Hit<'_>, out: &mut impl Write) -> Result<(), Failur
         let text = text.strip_suffix(b"\n").unwrap_or(&text);
         out.write_all(name.as_os_str().as_bytes())?;
         write!(out, ":{line}:")?;
-        // As it stands in the file, whatever its bytes are: as grep does.
+        // The bytes of the file, unchanged, as grep prints them.
         out.write_all(text)?;
         out.write_all(b"\n")?;
     }
     Ok(())
 }
 
-/// The path from the current folder, if it is in there.
+/// Returns the path relative to the current folder, if it is inside.
 fn short(path: &Path) -> &Path {
     let folder = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(folder).unwrap_or(path)

@@ -1,8 +1,8 @@
-//! A persistent full-text index: which lines of which files hold a word.
+//! A persistent full-text index: which lines of which files contain a word.
 //!
-//! `index STORE add PATH…` takes files in, `index STORE find WORD…` answers as
-//! `grep -nwi WORD` does. Nothing is loaded or rebuilt when the program starts:
-//! hash tables, a tree and vectors lie in the store, and are used where they lie.
+//! `index STORE add PATH…` indexes files, `index STORE find WORD…` answers as `grep -nwi WORD`
+//! does. The program neither loads nor rebuilds anything when it starts: it uses hash tables, a
+//! tree and vectors in place in the store.
 
 mod add;
 mod failure;
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        // Whoever reads the answer has enough of it, such as `head`.
+        // The reader of the output, such as `head`, has closed it.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("index: {failure}");
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether there was something to answer.
+/// Returns whether there was anything to print.
 fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let path = &arguments.store;
     let mut out = BufWriter::new(stdout().lock());
@@ -82,20 +82,19 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         Command::Top { count } => report::top(&open(path, false)?, *count, &mut out),
         Command::Stats => report::stats(&open(path, false)?, &mut out),
     };
-    // What was found goes out before an error is told.
+    // Prints the results before an error is reported.
     out.flush()?;
     answered
 }
 
 /// Opens the store.
 ///
-/// Commits are deferred: each file is a transaction of its own, and waiting for
-/// the disk after each would take most of the time. A power cut may cost the
-/// last files, never half of one, and the next `add` takes them in again; `add`
-/// syncs once at its end.
+/// Commits are deferred: each file is a separate transaction, and waiting for the disk after each
+/// would take most of the time. A power cut may lose the last files, but never half of one, and
+/// the next `add` indexes them again; `add` syncs once at its end.
 fn open(path: &Path, create: bool) -> Result<Store, Failure> {
     let options = OpenOptions::new().create(create).durability(Durability::Deferred);
-    // SAFETY: nobody but this program is expected to change a file that its
-    // user names as its store; the store's lock keeps a second one out.
+    // SAFETY: only this program is expected to change a file that its user names as its store;
+    // the store's lock keeps a second instance out.
     Ok(unsafe { options.open(path) }?)
 }

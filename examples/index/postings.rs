@@ -1,8 +1,8 @@
-//! What lies in the store: words with their places, and files.
+//! The data in the store: words with their places, and files.
 //!
-//! A place says in which lines of one file one word stands. It lies with its
-//! word, where `find` looks for it; a file knows its words, by which all its
-//! places are found again when the file goes.
+//! A place lists the lines of one file that contain one word. It is stored with its word, where
+//! `find` looks for it. A file lists its words, through which all its places are found when the
+//! file is removed.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -22,21 +22,21 @@ const ROOT: &str = "index";
 #[derive(Default)]
 pub struct Index {
     pub words: HashMap<StoredText, Word>,
-    /// By number; numbers are not given twice.
+    /// By number; numbers are not reused.
     pub files: BTreeMap<u64, File>,
     /// The number of the file at an absolute path.
     numbers: HashMap<Bytes, u64>,
     last_number: u64,
-    /// Lines in all places.
+    /// The number of lines in all places.
     pub postings: u64,
 }
 
-/// A word in all files.
+/// A word, over all files.
 #[persist]
 #[derive(Default)]
 pub struct Word {
     pub occurrences: u64,
-    /// Ascending by file.
+    /// In ascending order of the file's number.
     pub places: Vec<Place>,
 }
 
@@ -45,7 +45,7 @@ pub struct Word {
 pub struct Place {
     pub file: u64,
     occurrences: u64,
-    /// Numbers from 1, ascending.
+    /// Line numbers from 1, ascending.
     pub lines: Vec<u32>,
 }
 
@@ -54,19 +54,19 @@ pub struct Place {
 pub struct File {
     path: Bytes,
     pub stamp: Stamp,
-    /// Where each line begins, in bytes.
+    /// The offset of each line in bytes.
     line_starts: Vec<u64>,
     words: Vec<StoredText>,
 }
 
 impl File {
-    /// The absolute path.
+    /// Returns the absolute path.
     pub fn path<'a>(&'a self, image: &'a Image) -> Result<&'a Path> {
         Ok(Path::new(OsStr::from_bytes(self.path.as_bytes(image)?)))
     }
 
-    /// Where a line begins and ends, its newline included; `None` for a number
-    /// that only damage makes.
+    /// Returns the start and end of a line, including its newline; `None` for a number that only
+    /// damage can produce.
     pub fn place_of_line(&self, image: &Image, number: u32) -> Result<Option<(u64, u64)>> {
         let Some(index) = u64::from(number).checked_sub(1) else { return Ok(None) };
         let Some(start) = self.line_starts.get(image, index)? else { return Ok(None) };
@@ -75,17 +75,17 @@ impl File {
     }
 }
 
-/// The index in the store; `None` if there is none.
+/// Returns the index in the store, if there is one.
 pub fn existing<'a>(tx: &'a ReadTx<'_>) -> Result<Option<&'a Index>> {
     tx.get(tx.root::<Index>(ROOT)?)
 }
 
-/// The index in the store, made if there is none.
+/// Returns the index in the store, and creates it if needed.
 pub fn existing_or_new(tx: &mut WriteTx<'_>) -> Result<Link<Index>> {
     tx.root_or_insert_with(ROOT, Index::default)
 }
 
-/// The number of the file at `path`, if it is in the index.
+/// Returns the number of the file at `path`, if it is in the index.
 pub fn number_of(image: &Image, index: &Index, path: &Path) -> Result<Option<u64>> {
     Ok(index.numbers.get(image, path.as_os_str().as_bytes())?.copied())
 }
@@ -131,7 +131,7 @@ fn add_place(
     word.field(field!(Word, places)).push(tx, place)
 }
 
-/// Removes a file with its places, and the words that stand in no other.
+/// Removes a file with its places, and the words that no other file contains.
 pub fn remove_file(tx: &mut WriteTx<'_>, index: Link<Index>, number: u64) -> Result<()> {
     let Some(file) = index.field(field!(Index, files)).remove(tx, &number)? else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! `top` and `stats`: what the index says of itself.
+//! `top` and `stats`: figures about the index itself.
 
 use std::cmp::Reverse;
 use std::io::Write;
@@ -12,7 +12,7 @@ fn index<'a>(store: &Store, tx: &'a ReadTx<'_>) -> Result<&'a Index, Failure> {
     postings::existing(tx)?.ok_or_else(|| Failure::NoIndex(store.path().to_path_buf()))
 }
 
-/// Shows the `count` most frequent words; whether there is any.
+/// Prints the `count` most frequent words; returns whether there is any.
 pub fn top(store: &Store, count: usize, out: &mut impl Write) -> Result<bool, Failure> {
     let tx = store.read()?;
     let mut words = Vec::new();
@@ -27,7 +27,7 @@ pub fn top(store: &Store, count: usize, out: &mut impl Write) -> Result<bool, Fa
     Ok(!words.is_empty())
 }
 
-/// Shows figures; always something.
+/// Prints figures; always returns true.
 pub fn stats(store: &Store, out: &mut impl Write) -> Result<bool, Failure> {
     let tx = store.read()?;
     let index = index(store, &tx)?;

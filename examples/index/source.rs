@@ -1,4 +1,4 @@
-//! The files that are indexed: found, read, and told whether they changed.
+//! Finds and reads the files to index, and detects whether they changed.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -12,14 +12,14 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::failure::{Failure, on_file};
 
-/// A NUL within so many first bytes makes a file binary, as for git.
+/// A NUL within this many first bytes makes a file binary, as for git.
 const HEAD_BYTES: u64 = 8192;
 
-/// How old a change must be before its time is trusted: a later one within the
-/// same tick of a file system's clock (up to two seconds) would not show.
+/// The minimum age of a change whose time is trusted: a later change within the same tick of a
+/// file system's clock (up to two seconds) would not show.
 const SETTLED: Duration = Duration::from_secs(2);
 
-/// What tells that a file is as it was.
+/// Identifies the version of a file.
 #[persist]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -29,12 +29,12 @@ pub struct Stamp {
     content_hash: u64,
 }
 
-/// The time of a change that was too young to be trusted.
+/// The time stored for a change that was too recent to be trusted.
 const UNSETTLED: [i64; 2] = [i64::MIN, 0];
 
 impl Stamp {
-    /// The stamp of `content`, which was read after `metadata`: a change in
-    /// between makes the time wrong, and so the file is looked at again.
+    /// Returns the stamp of `content`, which was read after `metadata`. After a change in
+    /// between, the time does not match, so the file is checked again.
     pub fn of(metadata: &Metadata, content: &[u8]) -> Self {
         let modified = [metadata.mtime(), metadata.mtime_nsec()];
         let age =
@@ -47,19 +47,19 @@ impl Stamp {
         }
     }
 
-    /// Whether size and time alone show that the file is as it was.
+    /// Returns whether size and time alone prove that the file is unchanged.
     pub fn is_time_of(&self, metadata: &Metadata) -> bool {
         let modified = [metadata.mtime(), metadata.mtime_nsec()];
         self.size_bytes == metadata.size() && self.modified == modified
     }
 
-    /// Whether both are of the same content.
+    /// Returns whether both stamps are of the same content.
     pub fn is_content_of(&self, other: &Self) -> bool {
         self.size_bytes == other.size_bytes && self.content_hash == other.content_hash
     }
 
-    /// Whether the file at `path` still has this content. Its bytes are read
-    /// only if its time does not tell.
+    /// Returns whether the file at `path` still has this content. Reads its bytes only if the
+    /// time does not decide.
     pub fn holds_for(&self, path: &Path, metadata: &Metadata) -> Result<bool, Failure> {
         if self.is_time_of(metadata) {
             return Ok(true);
@@ -72,7 +72,7 @@ impl Stamp {
     }
 }
 
-/// The bytes of a text file; `None` for a binary one, whose rest is not read.
+/// Returns the bytes of a text file, or `None` for a binary file, whose rest is not read.
 pub fn read_text(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let mut file = File::open(path).map_err(on_file("open the file", path))?;
     let mut content = Vec::new();
@@ -86,9 +86,8 @@ pub fn read_text(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     Ok(Some(content))
 }
 
-/// One path for each file, however it is named: absolute, without links in it.
-/// A path that no longer leads anywhere is made absolute alone, so that it can
-/// name what was once there.
+/// Returns one path for each file, however it is named: absolute, without symbolic links. A path
+/// that no longer exists is only made absolute, so it can name a file that was once there.
 pub fn resolved(path: &Path) -> Result<PathBuf, Failure> {
     match path.canonicalize() {
         Ok(path) => Ok(path),
@@ -99,7 +98,7 @@ pub fn resolved(path: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Whether there is no file at `path` any more, as far as can be told.
+/// Returns whether there is no longer a file at `path`, as far as can be determined.
 pub fn is_vanished(path: &Path) -> bool {
     match path.symlink_metadata() {
         Ok(found) => !found.is_file(),
@@ -112,9 +111,8 @@ fn is_gone(error: &std::io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory)
 }
 
-/// The file `root`, or the files under the folder `root`, in the order of
-/// their names. Links in a folder are not followed, as by `grep -r`. What
-/// cannot be looked at is handed to `on_error`.
+/// Returns the file `root`, or the files under the folder `root`, in the order of their names.
+/// Like `grep -r`, does not follow links in a folder. Passes each unreadable entry to `on_error`.
 pub fn files_under(
     root: &Path,
     mut on_error: impl FnMut(Failure),
@@ -137,7 +135,7 @@ pub fn files_under(
 fn walk_failure(root: &Path, error: walkdir::Error) -> Failure {
     let path = error.path().unwrap_or(root).to_path_buf();
     let source = error.into_io_error();
-    // The other kind is a loop of links, and links are not followed.
+    // The only other kind is a loop of links, and links are not followed.
     let source = source.unwrap_or_else(|| std::io::Error::other("a loop of links"));
     on_file("look at", &path)(source)
 }

@@ -1,33 +1,33 @@
-//! How text falls into lines and words: as `grep -wi` sees it.
+//! Splits text into lines and words, as `grep -wi` does.
 //!
-//! A word is a longest run of letters, digits and `_`, in UTF-8; bytes that
-//! are no UTF-8 belong to no word. Words that differ in case are one.
+//! A word is a longest run of letters, digits and `_`, in UTF-8; bytes that are not UTF-8 belong
+//! to no word. Words that differ only in case are equal.
 
 use std::collections::HashMap;
 
-/// A file's text, taken apart.
+/// A file's text, split.
 #[derive(Default)]
 pub struct Text {
-    /// Where each line begins, in bytes.
+    /// The offset of each line in bytes.
     pub line_starts: Vec<u64>,
     pub words: HashMap<String, Occurrences>,
 }
 
-/// Where a word stands in one file.
+/// The occurrences of a word in one file.
 #[derive(Default)]
 pub struct Occurrences {
-    /// How often, more than once in a line included.
+    /// The number of occurrences, including repetitions within a line.
     pub count: u64,
-    /// Numbers of the lines, from 1, ascending and each once.
+    /// Line numbers from 1, ascending, without repetitions.
     pub lines: Vec<u32>,
 }
 
 impl Text {
-    /// Takes `bytes` apart; `None` if there are more lines than a `u32` counts.
+    /// Splits `bytes`; returns `None` if there are more lines than a `u32` can count.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let mut text = Self::default();
         let mut start = 0;
-        // A newline ends a line; a last line may lack it.
+        // A newline ends a line; the last line may lack it.
         for line in bytes.split_inclusive(|&byte| byte == b'\n') {
             text.line_starts.push(start);
             start += line.len() as u64;
@@ -47,7 +47,7 @@ impl Text {
                     self.end_word(number, &mut word);
                 }
             }
-            // A chunk ends where bytes are no UTF-8, or with the line.
+            // A chunk ends at bytes that are not UTF-8, or at the end of the line.
             self.end_word(number, &mut word);
         }
     }
@@ -56,7 +56,7 @@ impl Text {
         if word.is_empty() {
             return;
         }
-        // Asked for by reference first: most words are known, and need no copy.
+        // Looked up by reference first: most words are known, and need no copy.
         match self.words.get_mut(word.as_str()) {
             Some(occurrences) => occurrences.add(line),
             None => self.words.entry(word.clone()).or_default().add(line),
@@ -74,34 +74,33 @@ impl Occurrences {
     }
 }
 
-/// The word as the index keeps it; `None` if `typed` is not exactly one word.
+/// Returns the word as the index stores it, or `None` if `typed` is not exactly one word.
 pub fn as_word(typed: &str) -> Option<String> {
     let is_word = !typed.is_empty() && typed.chars().all(is_of_word);
     is_word.then(|| typed.chars().map(fold).collect())
 }
 
-/// Numbers such as ² and ½ are left out: they are of no word for grep. So are
-/// decimal digits of other scripts, which are for grep: the standard library
-/// does not tell the two apart.
+/// Returns whether a character belongs to a word. Numbers such as ² and ½ do not, as for grep.
+/// Neither do decimal digits of other scripts, although they do for grep: the standard library
+/// cannot distinguish the two.
 fn is_of_word(letter: char) -> bool {
     letter.is_ascii_alphanumeric()
         || letter == '_'
         || (!letter.is_ascii() && letter.is_alphabetic())
 }
 
-/// The letter that stands for `letter` in either case.
+/// Returns the letter that represents `letter` in either case.
 fn fold(letter: char) -> char {
     match letter {
         _ if letter.is_ascii() => letter.to_ascii_lowercase(),
-        // Letters beyond ASCII whose capitals are within: `grep -i` takes them
-        // for equal to those.
+        // Letters beyond ASCII whose capitals are ASCII: `grep -i` treats them as equal to those.
         'ı' => 'i',
         'ſ' => 's',
         _ => small(letter),
     }
 }
 
-/// The small form, where it is one letter; the Kelvin sign is not a `k`.
+/// Returns the lowercase form if it is a single letter; the Kelvin sign is not a `k`.
 fn small(letter: char) -> char {
     let mut small = letter.to_lowercase();
     match (small.next(), small.next()) {

@@ -1,4 +1,4 @@
-//! The book: what lies in the store, and what is done with it.
+//! The data in the store, and the operations on it.
 
 use std::io::Write;
 
@@ -10,8 +10,8 @@ use crate::failure::Failure;
 /// The name under which the store keeps the book.
 pub const ROOT: &str = "book";
 
-/// All people by name. A link owns nothing: each person is an object of its own,
-/// which stays where it is while the map changes, so that friends can link to it.
+/// All people by name. A link owns nothing: each person is a separate object, which does not move
+/// when the map changes, so friends can link to it.
 type Book = BTreeMap<Text, Link<Person>>;
 
 #[persist]
@@ -19,18 +19,18 @@ pub struct Person {
     name: Text,
     /// In the order in which they were added.
     numbers: StoreVec<Text>,
-    /// Each of them has this person among theirs.
+    /// Friendship is mutual: each friend's list has this person too.
     friends: StoreVec<Link<Person>>,
 }
 
-/// What was typed, if it can be a name.
+/// Returns the argument, if it can be a name.
 pub fn as_name(typed: &str) -> Result<&str, Failure> {
     let name = typed.trim();
     let is_name = name.chars().any(char::is_alphanumeric) && !name.contains(char::is_control);
     is_name.then_some(name).ok_or_else(|| Failure::NotAName(typed.to_string()))
 }
 
-/// What was typed, if it can be a telephone number.
+/// Returns the argument, if it can be a telephone number.
 pub fn as_number(typed: &str) -> Result<&str, Failure> {
     let number = typed.trim();
     let is_part = |c: char| c.is_ascii_digit() || " +-/.()".contains(c);
@@ -38,7 +38,7 @@ pub fn as_number(typed: &str) -> Result<&str, Failure> {
     is_number.then_some(number).ok_or_else(|| Failure::NotANumber(typed.to_string()))
 }
 
-/// The book, and in it the person called `name`.
+/// Returns the book, and in it the person called `name`.
 fn known(tx: &WriteTx<'_>, name: &str) -> Result<(Link<Book>, Link<Person>), Failure> {
     let book = tx.root::<Book>(ROOT)?;
     let people = tx.get(book)?;
@@ -52,8 +52,8 @@ pub fn add(tx: &mut WriteTx<'_>, name: &str, numbers: &[&str]) -> Result<(), Fai
     if tx.at(book)?.contains_key(tx, name)? {
         return Err(Failure::Known(name.to_string()));
     }
-    // The name lies twice: friends are shown by their links, from which no way
-    // leads back to the key.
+    // The name is stored twice: friends are shown through their links, and a link does not lead
+    // back to the key.
     let text = Text::new(tx, name)?;
     let (numbers_of, friends) = (StoreVec::new(), StoreVec::new());
     let person = tx.alloc(Person { name: text, numbers: numbers_of, friends })?;
@@ -74,7 +74,7 @@ pub fn add_number(tx: &mut WriteTx<'_>, name: &str, number: &str) -> Result<(), 
     Ok(())
 }
 
-/// Makes two people each other's friends; if they are, they stay it.
+/// Makes two people each other's friends; has no effect if they already are.
 pub fn befriend(tx: &mut WriteTx<'_>, one: &str, other: &str) -> Result<(), Failure> {
     let ((_, first), (_, second)) = (known(tx, one)?, known(tx, other)?);
     if first == second {
@@ -95,18 +95,19 @@ pub fn remove(tx: &mut WriteTx<'_>, name: &str) -> Result<(), Failure> {
     for friend in friends {
         friend.field(field!(Person, friends)).retain(tx, |other| *other != person)?;
     }
-    // With the name and the numbers, which are the person's own.
+    // Also frees the name and the numbers, which the person owns.
     tx.free_deep(person)?;
     Ok(())
 }
 
-/// The people whose names begin with `prefix`, by name.
+/// Returns the people whose names begin with `prefix`, by name.
 pub fn found(tx: &Image, book: Link<Book>, prefix: &str) -> flagstone::Result<Vec<Link<Person>>> {
     let mut found = Vec::new();
     let Some(book) = tx.get(book)? else {
         return Ok(found);
     };
-    // No text is the last one that begins so: the range is open, and left early.
+    // There is no last text with a given prefix, so the range is open-ended and the loop stops
+    // early.
     for entry in book.range(tx, prefix..)? {
         let (name, person) = entry?;
         if !name.as_str(tx)?.starts_with(prefix) {

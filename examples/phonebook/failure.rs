@@ -1,4 +1,4 @@
-//! What can go wrong, in the words of who uses the book.
+//! The program's errors, in its users' terms.
 
 use std::io;
 

@@ -1,7 +1,7 @@
-//! An address book in one file: people, their numbers, and who is whose friend.
+//! An address book in one file: people, their numbers, and their friends.
 //!
-//! Nothing is loaded when the program starts and nothing is saved when it ends:
-//! maps, vectors, texts and links lie in the store, and are used where they lie.
+//! The program neither loads anything when it starts nor saves anything when it ends: it uses
+//! maps, vectors, texts and links in place in the store.
 
 mod book;
 mod failure;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
-        // Whoever reads the answer has enough of it, such as `head`.
+        // The reader of the output, such as `head`, has closed it.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("phonebook: {failure}");
@@ -69,12 +69,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether there was something to do or to show.
+/// Returns whether there was anything to do or to print.
 fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let path = &arguments.store;
     match &arguments.command {
         Command::Add { name, numbers } => {
-            // Looked at first, so that a mistyped name does not create a store.
+            // Checked first, so a mistyped name does not create a store.
             let name = book::as_name(name)?;
             let numbers: Result<Vec<_>, _> = numbers.iter().map(|x| book::as_number(x)).collect();
             let numbers = numbers?;
@@ -94,7 +94,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Changes a book that there is: all of the change or nothing.
+/// Changes an existing book: makes the whole change or nothing.
 fn change(
     path: &Path,
     change: impl FnOnce(&mut flagstone::WriteTx<'_>) -> Result<(), Failure>,
@@ -104,7 +104,7 @@ fn change(
     Ok(store.close()?)
 }
 
-/// Shows the people whose names begin with `prefix`; whether there were some.
+/// Prints the people whose names begin with `prefix`; returns whether there were any.
 fn show(path: &Path, prefix: &str) -> Result<bool, Failure> {
     let store = open(path, false)?;
     let tx = store.read()?;
@@ -119,7 +119,7 @@ fn show(path: &Path, prefix: &str) -> Result<bool, Failure> {
 
 fn open(path: &Path, create: bool) -> Result<Store, Failure> {
     let options = OpenOptions::new().create(create);
-    // SAFETY: nobody but this program is expected to change a file that its
-    // user names as its store; the store's lock keeps a second one out.
+    // SAFETY: only this program is expected to change a file that its user names as its store;
+    // the store's lock keeps a second instance out.
     Ok(unsafe { options.open(path) }?)
 }

@@ -1,9 +1,10 @@
-//! Promise: whichever bit of a file flips, nothing crashes or hangs, and `check`
-//! finds it if it means anything. Only damage of the log's last record, which
-//! nothing attests, looks like a commit that a crash cut off; `check` notes that.
+//! Promise: whichever bit of a file flips, nothing crashes or hangs, and `check` finds the flip
+//! if the bit is significant. The only exception is damage to the last record of the log, which
+//! no later record proves durable: it looks like a commit interrupted by a crash, and `check`
+//! notes that.
 //!
-//! The long mode flips every bit, but of what nobody reads every 61st one. Else every so
-//! many one is, `FLAGSTONE_FLIPS` in all or a few.
+//! The long mode flips every bit, except in unused space, where it flips every 61st. The short
+//! mode flips a sample: `FLAGSTONE_FLIPS` bits in all, or a small number.
 
 use std::fs;
 
@@ -14,27 +15,27 @@ use testkit::sweep::regions::{NAMES, Region, Regions};
 use testkit::sweep::table::Table;
 use testkit::{TestResult, forge, is_long, seed};
 
-/// Bits that are flipped in the short mode.
+/// Returns the number of bits to flip in the short mode.
 fn few() -> usize {
     let asked = std::env::var("FLAGSTONE_FLIPS").ok().and_then(|flips| flips.parse().ok());
     asked.unwrap_or(1500).max(1)
 }
 
-/// Bits of free space of which the long mode flips one. Odd, as below.
+/// In free space, the long mode flips one bit of this many. Odd, for the reason given below.
 const OF_FREE: u64 = 61;
 
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;
 
-/// What is done to a bit.
+/// Damages a bit.
 type Flip = fn(&mut [u8], usize, u8);
 
-/// Flips bits of a file, and looks what comes of it.
+/// Flips bits of a file, and judges the effects.
 fn flip_all(test: &str, ground: &Ground, flip: Flip) -> TestResult<Table> {
     flip_in(test, ground, |_| true, flip)
 }
 
-/// The same with bits of some regions alone.
+/// Does the same with bits of some regions only.
 fn flip_in(
     test: &str,
     ground: &Ground,
@@ -45,7 +46,7 @@ fn flip_in(
     let regions = Regions::of(&ground.bytes)?;
     let row_of = |bit: u64| regions.at((bit / 8) as usize) as usize;
     let chosen: Vec<u64> = (0..bits).filter(|bit| is_chosen(row_of(*bit))).collect();
-    // Odd, so that each bit of a byte has its turn.
+    // Odd, so every bit position of a byte occurs.
     let stride = if is_long() { 1 } else { (chosen.len() / few()) | 1 };
     let is_tried =
         |bit: &u64| stride > 1 || Region::is_live(row_of(*bit)) || bit.is_multiple_of(OF_FREE);
@@ -55,7 +56,7 @@ fn flip_in(
     let row = |case: u64| row_of(bit(case));
     let count = cases.len() as u64;
     if let Some(folder) = served() {
-        // The children damage the very file of their parent.
+        // The children damage the same file as their parent.
         let mut ground = ground.clone();
         ground.bytes = fs::read(folder.with_file_name("file"))?;
         let mut bytes = ground.bytes.clone();
@@ -83,7 +84,7 @@ fn flip(bytes: &mut [u8], at: usize, mask: u8) {
     bytes[at] ^= mask;
 }
 
-/// Damage that nobody noticed, where each bit means something.
+/// Returns the number of flips that went unnoticed in regions where every bit is significant.
 fn missed(table: &Table) -> u64 {
     let is_missed = |verdict| [Verdict::Silent, Verdict::LostEnd].contains(&verdict);
     table.count(|row, verdict| Region::is_live(row) && is_missed(verdict))
@@ -104,20 +105,20 @@ fn in_a_store_that_was_killed() -> TestResult {
     Ok(())
 }
 
-/// A log is short beside its file: here it has as many flips as the others.
+/// A log is short compared to its file; here it gets as many flips as the other regions.
 #[test]
 fn in_the_log_of_a_store_that_was_killed() -> TestResult {
     let is_record = |row| row == Region::Records as usize;
     let test = "in_the_log_of_a_store_that_was_killed";
     let table = flip_in(test, &ground::killed()?, is_record, flip)?;
     assert_eq!(missed(&table), 0);
-    // The log's last record may be one that says no more than where the next would begin.
+    // The last record of the log may only say where the next one would begin.
     let is_harmless = |_, verdict| verdict == Verdict::Harmless;
     assert!(table.count(is_harmless) <= 8 * forge::RECORD_HEADER as u64);
     Ok(())
 }
 
-/// As a program with an error could write it: the sum of the page is right.
+/// Flips a bit and recomputes the checksum of the page, as a faulty program could.
 fn flip_and_reseal(bytes: &mut [u8], at: usize, mask: u8) {
     match (at / PAGE).checked_sub(HEAP / PAGE) {
         Some(page) => forge::page(bytes, page, |page| page[at % PAGE] ^= mask),
@@ -125,8 +126,8 @@ fn flip_and_reseal(bytes: &mut [u8], at: usize, mask: u8) {
     }
 }
 
-/// A number or a letter may be any; but the allocator's structures, the registry
-/// and the collections hold each other.
+/// A number or a letter may have any value, but the allocator's structures, the registry and the
+/// collections check each other.
 #[test]
 fn with_sums_that_are_right() -> TestResult {
     let table = flip_all("with_sums_that_are_right", &ground::closed()?, flip_and_reseal)?;

@@ -1,6 +1,6 @@
-//! Promise: opening, checking and using a file takes time in proportion to its length, whatever
-//! it says. A few bytes can name a great many others, again and again; each case here took
-//! minutes or hours when it did not know its bounds.
+//! Promise: opening, checking and using a file takes time proportional to its length, whatever it
+//! contains. A few bytes can refer to many others, repeatedly; each case here took minutes or
+//! hours before its bound existed.
 
 use std::path::Path;
 
@@ -11,14 +11,14 @@ use testkit::{TestResult, assert_refused, forge, open_with};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 const PAGE: usize = 4096;
-/// Where the heap begins in the file.
+/// The start of the heap in the file.
 const HEAP: usize = 4 * PAGE;
-/// Field of the heap's header: the type registry.
+/// A field of the heap header: the type registry.
 const REGISTRY: usize = 8;
-/// Address space of a case: what the files name is mapped more than once.
+/// Address space of a case: the files' contents are mapped more than once.
 const MAX_BYTES: u64 = 8 << 30;
 
-/// A store that was closed, or as if it had not been, whose log has room for `log_bytes`.
+/// Returns a store that was closed, or that looks as if it was not, with a log of `log_bytes`.
 fn sample(folder: &Path, log_bytes: u64, is_closed: bool) -> TestResult<Vec<u8>> {
     let path = folder.join("sample");
     let store = open_with(&path, &OpenOptions::new().log_bytes(log_bytes))?;
@@ -36,8 +36,8 @@ fn open(path: &Path) -> flagstone::Result<Store> {
     open_with(path, &OpenOptions::new())
 }
 
-/// A large transaction's record names entries elsewhere in the file. In a forged log each
-/// record could name the same ones.
+/// The record of a large transaction names entries elsewhere in the file. In a forged log, every
+/// record could name the same entries.
 #[test]
 fn entries_outside_of_the_log_are_read_once() -> TestResult {
     const LEN: u64 = 256 << 20;
@@ -50,9 +50,9 @@ fn entries_outside_of_the_log_are_read_once() -> TestResult {
         forge::log_of(&mut bytes, &records, heap_bytes);
         let path = folder.join("store");
         write_sparse(&path, &bytes, HEAP as u64 + heap_bytes + LEN)?;
-        // SAFETY: a file of this test's own.
+        // SAFETY: the file belongs to this test.
         let report = unsafe { Store::check_file(&path) }?;
-        // A log that a program wrote has one at most.
+        // A log that a program wrote has at most one.
         assert!(report.torn_end.is_some());
         let store = open(&path)?;
         assert!(store.check()?.is_clean());
@@ -60,7 +60,7 @@ fn entries_outside_of_the_log_are_read_once() -> TestResult {
     })
 }
 
-/// Sixteen bytes of log make any number of pages zero, or say that they were written in place.
+/// Sixteen bytes of log can zero any number of pages, or declare them written in place.
 #[test]
 fn pages_that_a_log_names_again_are_not_gone_through_again() -> TestResult {
     const PAGES: u64 = 1 << 18;
@@ -71,7 +71,7 @@ fn pages_that_a_log_names_again_are_not_gone_through_again() -> TestResult {
         let count = PAGES - first;
         let [zero, bulk] = [1, 2].map(|op| [first << 8, (count << 8) | op]);
         let line = [(first * 64 + 64) << 8 | 1, 7];
-        // Bulk pages but one, which some entry has made zero.
+        // All but one are bulk pages, and an entry has zeroed them.
         let last = [(PAGES - 1) << 8, 1 << 8 | 1];
         let before_last = [first << 8, (count - 1) << 8 | 2];
         for (begin, round) in [(zero, [zero, line]), (bulk, [bulk, line]), (last, [before_last; 2])]
@@ -82,14 +82,14 @@ fn pages_that_a_log_names_again_are_not_gone_through_again() -> TestResult {
             forge::log_of(&mut bytes, &[(1, body)], PAGES * PAGE as u64);
             let path = folder.join("store");
             write_sparse(&path, &bytes, HEAP as u64 + PAGES * PAGE as u64)?;
-            // The heap's header knows of no such length.
+            // The heap header does not have that length.
             assert_refused!(open(&path), Corrupt { .. });
         }
         Ok(())
     })
 }
 
-/// All types can have the same long description, in which no name ends.
+/// All types can share one long description in which no name ends.
 #[test]
 fn a_type_is_sought_by_the_begins_of_descriptions() -> TestResult {
     const TYPES: u32 = 60_000;
@@ -117,7 +117,7 @@ fn a_type_is_sought_by_the_begins_of_descriptions() -> TestResult {
     )
 }
 
-/// The length of a key that is to be forged.
+/// The length of a key to be forged.
 const KEY_LEN: usize = 77;
 
 /// Closes a store, and makes `long` the text of each of at least `keys` keys in its file.
@@ -135,7 +135,7 @@ fn name_in_all_keys(store: Store, path: &Path, keys: u64, long: Link<[u8]>) -> T
     Ok(std::fs::write(path, &bytes)?)
 }
 
-/// Keys own their texts, but those of a forged table can all name the same one.
+/// Keys own their texts, but in a forged table all keys can name the same text.
 #[test]
 fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
     const LEN: usize = 64 << 20;
@@ -155,7 +155,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
                 Ok(long)
             })?;
             name_in_all_keys(store, &path, KEYS, long)?;
-            // SAFETY: a file of this test's own.
+            // SAFETY: the file belongs to this test.
             assert!(!unsafe { Store::check_file(&path) }?.is_clean());
             let store = open(&path)?;
             let more = store.update(|tx| -> flagstone::Result<()> {
@@ -168,7 +168,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each() -> TestResult {
     )
 }
 
-/// A shard's keys may name as much as the heap holds, but not those of each shard.
+/// The keys of one shard may name as much as the heap holds, but not the keys of every shard.
 #[test]
 fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
     const LEN: usize = 1 << 20;
@@ -181,7 +181,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
             let path = folder.join("store");
             let store = open(&path)?;
             let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
-                // Bytes of a heap that holds what a shard's keys seem to own.
+                // Makes the heap as long as the keys of one shard claim to need.
                 let _ = tx.alloc_slice_copy(&vec![0u64; 4 * LEN])?;
                 let long = tx.alloc_slice_copy(&vec![3u8; LEN])?;
                 let map = tx.root_or_insert_with("map", Large::new)?;
@@ -202,7 +202,7 @@ fn one_text_of_many_keys_is_not_hashed_for_each_shard() -> TestResult {
     )
 }
 
-/// Replaces a description by one that lies at `link`.
+/// Replaces a description with one stored at `link`.
 fn describe(bytes: &mut [u8], begin: &str, link: Link<[u8]>, text: impl FnOnce(&str) -> String) {
     let (entry, old) = forge::type_entry(bytes, begin);
     let text = text(std::str::from_utf8(&bytes[old]).expect("a description"));
@@ -213,7 +213,7 @@ fn describe(bytes: &mut [u8], begin: &str, link: Link<[u8]>, text: impl FnOnce(&
     bytes[entry + 16..entry + 20].copy_from_slice(&(text.len() as u32).to_le_bytes());
 }
 
-/// Room for a description of any length.
+/// Allocates space for a description of any length.
 fn room(tx: &mut WriteTx<'_>) -> flagstone::Result<Link<[u8]>> {
     let room = tx.alloc_slice_copy(&vec![b' '; 1 << 20])?;
     tx.set_root("room", room)?;
@@ -247,13 +247,13 @@ fn a_leaf_has_no_more_values_than_keys() -> TestResult {
         let leaf = (HEAP..bytes.len() - 2048).step_by(64).find(is_leaf).expect("the leaf");
         bytes[leaf + 4..leaf + 8].fill(0xff);
         std::fs::write(&path, &bytes)?;
-        // SAFETY: a file of this test's own.
+        // SAFETY: the file belongs to this test.
         assert!(!unsafe { Store::check_file(&path) }?.is_clean());
         Ok(())
     })
 }
 
-/// Only what is listed is given a name, which may be a long one.
+/// Only listed findings get a name, which may be long.
 #[test]
 fn long_names_of_parts_are_read_a_few_times() -> TestResult {
     const FLAGS: usize = 8192;
@@ -274,7 +274,7 @@ fn long_names_of_parts_are_read_a_few_times() -> TestResult {
         });
         bytes[HEAP + flags.offset() as usize..][..FLAGS].fill(2);
         std::fs::write(&path, &bytes)?;
-        // SAFETY: a file of this test's own.
+        // SAFETY: the file belongs to this test.
         assert!(unsafe { Store::check_file(&path) }?.findings.len() > 1000);
         Ok(())
     })
@@ -286,11 +286,11 @@ enum Only {
     One = 1,
 }
 
-/// What is wrong is counted, and only what is listed is remembered.
+/// Findings are counted, but only listed ones are remembered.
 #[test]
 fn a_length_over_zeros_takes_no_memory() -> TestResult {
     const LEN: u64 = 1 << 24;
-    // The file is mapped; a note of each byte would take twenty times as much.
+    // The file is mapped; a note for each byte would take twenty times as much.
     within(&testkit::test_path!("a_length_over_zeros_takes_no_memory"), 512 << 20, |folder| {
         let path = folder.join("store");
         let store = open(&path)?;
@@ -301,7 +301,7 @@ fn a_length_over_zeros_takes_no_memory() -> TestResult {
             tx.put(Link::from_parts(list.offset() + 8, 1), LEN)
         })?;
         store.close()?;
-        // SAFETY: a file of this test's own.
+        // SAFETY: the file belongs to this test.
         assert!(unsafe { Store::check_file(&path) }?.findings.len() > 1000);
         Ok(())
     })

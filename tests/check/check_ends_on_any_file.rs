@@ -1,6 +1,5 @@
-//! Promise: `check` ends soon on any file, and takes little memory and no stack for
-//! it, whatever it says of lengths, however deep its structures are, and however they
-//! lie over each other.
+//! Promise: `check` ends soon on any file, with little memory and a bounded stack, whatever
+//! lengths the file claims, however deep its structures are, and however they overlap.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +12,7 @@ use testkit::{TestResult, forge, open_with};
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;
 
-/// Longer than any of these takes, on a busy machine too.
+/// Longer than any of these takes, even on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
 #[persist]
@@ -30,14 +29,13 @@ fn options() -> OpenOptions {
 
 fn check(path: &Path) -> Result<Report> {
     let begun = Instant::now();
-    // SAFETY: the path lies in a folder of the test's own, and no store has the
-    // file open to change it.
+    // SAFETY: the path is in the test's own folder, and no store has the file open to change it.
     let report = unsafe { Store::check_file(path) }?;
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     Ok(report)
 }
 
-/// A closed store that `fill` has filled.
+/// Returns a closed store that `fill` has filled.
 fn closed(
     path: &Path,
     fill: impl FnOnce(&mut WriteTx<'_>, Link<Node>) -> Result<()>,
@@ -77,7 +75,7 @@ fn vectors_and_maps_within_each_other_take_no_stack() -> TestResult {
     Ok(())
 }
 
-/// Each vector says to own all pages up to the heap's end.
+/// Each vector claims to own all pages up to the end of the heap.
 #[test]
 fn vectors_that_lie_over_each_other_are_not_all_gone_through() -> TestResult {
     const VECTORS: usize = 400;
@@ -143,7 +141,7 @@ fn a_heap_may_say_to_be_as_long_as_one_can_be() -> TestResult {
             let report = check(&path)?;
             assert!(!report.is_clean() && report.pages == pages.into());
         }
-        // Each segment is described by the one chunk that there is.
+        // A single chunk claims to describe every segment.
         let mut bytes = closed.clone();
         forge::lengthen_heap(&mut bytes, pages);
         let segments = pages / 512;

@@ -1,6 +1,5 @@
-//! Promise: `check` lists the allocations that no root reaches and the links
-//! that lead to nothing, by the descriptions in the file alone, and neither
-//! counts as damage.
+//! Promise: `check` lists the allocations that no root reaches and the links to nothing live,
+//! using only the descriptions in the file. Neither counts as damage.
 
 use flagstone::persist::{Schema, Shape};
 use flagstone::{Dangling, Link, Report, Result, Store, Unreachable, WriteTx, persist};
@@ -22,7 +21,7 @@ struct Pair<A: Copy, B: Copy> {
 
 type Ends = Pair<[Link<Node>; 2], Link<[u8]>>;
 
-/// Links of each kind, deep inside of a value.
+/// Links of each kind, deep inside a value.
 #[persist]
 #[derive(Clone, Copy)]
 struct Deep {
@@ -39,7 +38,7 @@ enum Colour {
     Red,
 }
 
-/// A store, filled, with what its check says.
+/// Fills a store, and returns its check report.
 fn checked(fill: impl FnOnce(&mut WriteTx<'_>) -> Result<()>) -> Result<Report> {
     let store = Store::in_memory()?;
     store.update(fill)?;
@@ -48,7 +47,7 @@ fn checked(fill: impl FnOnce(&mut WriteTx<'_>) -> Result<()>) -> Result<Report> 
     Ok(report)
 }
 
-/// Offsets, lengths and types of what is unreachable; the totals must fit.
+/// Returns offsets, lengths and types of the unreachable allocations; checks the totals.
 #[track_caller]
 fn unreachable(report: &Report) -> Vec<(u64, u64, &str)> {
     let list = &report.unreachable;
@@ -172,12 +171,11 @@ fn a_link_into_an_allocation_reaches_all_of_it() -> TestResult {
         let nodes = [list(tx, 1)?, list(tx, 1)?, list(tx, 1)?, list(tx, 1)?];
         let pairs = nodes.map(|second| Pair { first: 5u64, second });
         let pairs = tx.alloc_slice(pairs)?;
-        // To a field of the second element: the element is gone through, the
-        // others are not.
+        // A link to a field of the second element: that element is walked, the others are not.
         let field = Link::<u64>::from_parts(pairs.offset() + 16, 1);
         let holder = tx.alloc(field)?;
         tx.set_root("field", holder)?;
-        // To the second and third of an array in pages of its own.
+        // A link to the second and third element of an array in pages of its own.
         let long = tx.alloc_slice((0..1000).map(|_| nodes[3]))?;
         let links = Link::<[Link<Node>]>::from_parts(long.offset() + 8, 2);
         let holder = tx.alloc(links)?;
@@ -196,7 +194,7 @@ fn a_field_that_is_an_array_can_be_linked_to_across_its_struct() -> TestResult {
     let report = checked(|tx| {
         let node = list(tx, 1)?;
         let object = tx.alloc(Pair { first: [3u32; 8], second: node })?;
-        // Eight numbers, and not eight structs.
+        // Eight numbers, not eight structs.
         let numbers = tx.alloc(Link::<[u32]>::from_parts(object.offset(), 8))?;
         tx.set_root("numbers", numbers)
     })?;
@@ -269,7 +267,7 @@ fn what_is_behind_a_removed_root_is_unreachable() -> TestResult {
     assert_nothing(&store.check()?);
     store.update(|tx| tx.remove_root("all"))?;
     store.close()?;
-    // Another program's turn: the file says it all.
+    // Simulates another program: the file contains everything needed.
     let store = open(&path)?;
     let report = store.check()?;
     assert!(report.is_clean(), "{report:?}");
@@ -288,7 +286,7 @@ struct Span {
 
 #[test]
 fn ranges_that_overlap_take_no_more_time_than_their_bytes() -> TestResult {
-    // Each element spans all; going through each span would take hours.
+    // Each element spans all; walking each span would take hours.
     let report = checked(|tx| {
         let all = tx.alloc_slice((0..500_000).map(|_| Span { all: Link::null() }))?;
         let start = all.offset();
@@ -338,7 +336,7 @@ fn allocations_that_lie_over_each_other_are_told_and_not_gone_through() -> TestR
     let short: Vec<usize> = places().filter(|at| run_of(1, at)).collect();
     let is_row = |runs: &&[usize]| runs[2 * RUNS - 1] - runs[0] == 64 * (2 * RUNS - 1);
     let row = short.windows(2 * RUNS).find(is_row).ok_or("no row of short runs")?;
-    // Each begins a page behind the one before, and all are long.
+    // Each begins a page after the previous one, and all are long.
     row[..RUNS].iter().for_each(|at| bytes[*at..*at + 64].copy_from_slice(&long));
     std::fs::write(&path, &bytes)?;
     let report = open(&path)?.check()?;

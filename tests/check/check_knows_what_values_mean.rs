@@ -1,6 +1,6 @@
-//! Promise: whatever is wrong with a value, or with what a collection owns, `check`
-//! tells with its place, its type and its field; by the descriptions in the store
-//! alone, and though every checksum is right.
+//! Promise: for any invalid value, and for anything wrong in the memory that a collection owns,
+//! `check` reports the position, the type and the field. It uses only the descriptions in the
+//! store, and finds the damage even though every checksum is correct.
 
 use flagstone::collections::{BTreeMap, Deque, HashMap, HashSet, Vec as StoreVec};
 use flagstone::{Bytes, Link, Report, Result, Store, Text, WriteTx, field, persist};
@@ -41,7 +41,7 @@ struct All {
     list: Link<[Flags]>,
 }
 
-/// A store with a bit of everything, and its root.
+/// Returns a store with a bit of everything, and its root.
 fn store() -> Result<(Store, Link<All>)> {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
@@ -83,7 +83,7 @@ fn store() -> Result<(Store, Link<All>)> {
     Ok((store, all))
 }
 
-/// The word at an offset of the heap.
+/// Returns the word at an offset of the heap.
 fn word(tx: &WriteTx<'_>, offset: u64) -> Result<u64> {
     Ok(u64::from_le_bytes(tx.read(Link::<[u8; 8]>::from_parts(offset, 1))?))
 }
@@ -101,15 +101,15 @@ fn add_to_word(tx: &mut WriteTx<'_>, offset: u64, add: u64) -> Result<()> {
     set_word(tx, offset, old.wrapping_add(add))
 }
 
-/// Findings after `change`, which is no change that the program could mean.
+/// Returns the findings after `change`, which no correct program would make.
 fn after(change: impl FnOnce(&mut WriteTx<'_>, Link<All>) -> Result<()>) -> Result<Report> {
     let (store, all) = store()?;
     store.update(|tx| change(tx, all))?;
     store.check()
 }
 
-/// Changes bytes, and expects a finding with this type, field and text; and that
-/// nothing else is wrong, but for what `more` names.
+/// Changes bytes, and expects exactly one finding, with this type, field and text, plus those
+/// that `more` names.
 #[track_caller]
 fn expect(
     (type_name, field, what): (&str, &str, &str),
@@ -159,7 +159,7 @@ fn what_is_no_bool_and_no_variant_is_told_wherever_it_lies() {
     });
 }
 
-/// Nobody says that a program may not link to what was never in use.
+/// A program may link to memory that was never in use.
 #[test]
 fn zeros_that_a_link_leads_to_are_no_damage() -> TestResult {
     let report = after(|tx, all| {
@@ -234,14 +234,14 @@ fn vectors_and_deques_have_room_for_what_they_hold() {
     });
 }
 
-/// Offsets of tags, their number, and the slots of the first shard of `numbers`.
+/// Returns the offset of the tags, their number, and the slots of the first shard of `numbers`.
 fn shard(tx: &WriteTx<'_>, all: Link<All>) -> Result<[u64; 4]> {
     let directory = word(tx, all.field(field!(All, numbers)).offset())?;
     let shard = word(tx, directory)?;
     Ok([shard, word(tx, shard)?, word(tx, shard + 8)?, word(tx, shard + 16)?])
 }
 
-/// The first slot whose tag is so.
+/// Returns the first slot whose tag satisfies `is_it`.
 fn slot(tx: &WriteTx<'_>, [_, tags, len, _]: [u64; 4], is_it: fn(u8) -> bool) -> Result<u64> {
     let tags = tx.at(Link::<[u8]>::from_parts(tags, len - 8))?;
     Ok(tags.iter().position(|tag| is_it(*tag)).expect("a slot") as u64)
@@ -297,8 +297,8 @@ fn hash_tables_lead_to_each_entry_by_its_key() {
     });
 }
 
-/// Where an inner node of texts has its children; FORMAT.md says that its type's
-/// description tells.
+/// The offset of the children in an inner node of texts; FORMAT.md says that the type's
+/// description gives it.
 const CHILDREN: u64 = 1520;
 
 #[test]
@@ -353,7 +353,7 @@ fn nodes_of_trees_fit_each_other() {
         set_word(tx, first + 16, third)
     });
     expect((leaf, "keys[41]", "an entry that is not in use"), |tx, all| {
-        // The last one, which is not full.
+        // The last leaf, which is not full.
         let leaf = child(tx, all, 9)?;
         set_byte(tx, leaf + 24 + 41 * 24, 1)
     });

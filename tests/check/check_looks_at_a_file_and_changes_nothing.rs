@@ -1,6 +1,6 @@
-//! Promise: a file is checked without being opened as a store: nothing in it
-//! changes, its log is read, and what keeps a store from being opened is a finding
-//! with its place. So do the library and the tool.
+//! Promise: a file can be checked without opening it as a store. Nothing in it changes, its log
+//! is read, and whatever prevents opening it is a finding with a position. This holds for the
+//! library and the tool.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,8 +13,7 @@ const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;
 
 fn check(path: &Path) -> Result<Report> {
-    // SAFETY: the path lies in a folder of the test's own, and no store has the
-    // file open to change it.
+    // SAFETY: the path is in the test's own folder, and no store has the file open to change it.
     unsafe { Store::check_file(path) }
 }
 
@@ -32,7 +31,7 @@ impl Place {
         Ok(Self { _folder: folder, path })
     }
 
-    /// What checking says, which changes neither bytes nor times.
+    /// Returns the report, and checks that bytes and times have not changed.
     fn checked(&self) -> TestResult<Report> {
         let look = || -> TestResult<_> {
             let found = fs::metadata(&self.path)?;
@@ -46,8 +45,8 @@ impl Place {
     }
 }
 
-/// The bytes of a store that was closed, and of one that was killed after as many
-/// commits as there are numbers; the last one is not durable.
+/// Returns the bytes of a store that was closed, and of one that was killed after `numbers`
+/// commits, of which the last is not durable.
 fn files(numbers: u64) -> TestResult<[Vec<u8>; 2]> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
@@ -83,7 +82,7 @@ fn a_sound_file_has_no_findings_whether_it_was_closed_or_not() -> TestResult {
         let report = place.checked()?;
         assert!(report.is_clean() && report.torn_end.is_none(), "{:?}", shown(&report));
         assert!(report.pages > 16 && report.unreachable.allocations == 0);
-        // It opens all the same, with what was in the log.
+        // The store still opens, with the contents of the log.
         open(&place.path)?.check()?.into_result()?;
     }
     Ok(())
@@ -132,7 +131,7 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
             assert!(place.checked()?.is_clean(), "it was written anew");
         }
     }
-    // Sound by themselves.
+    // Each superblock is valid on its own.
     let change = |slot: usize, field: usize| -> TestResult<Vec<String>> {
         let mut bytes = files[0].clone();
         let number = forge::number(&bytes, slot + field);
@@ -161,7 +160,7 @@ fn bytes_that_must_be_zero_are_zero() -> TestResult {
         let expected = format!("file offset {at:#x}: expected zeros, found 0x09");
         assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:?}");
     }
-    // What processes that shared the store have left means nothing.
+    // Remains of processes that shared the store are not damage.
     let mut bytes = closed;
     bytes[2 * PAGE..3 * PAGE].fill(9);
     assert!(Place::with(&bytes)?.checked()?.is_clean());
@@ -183,11 +182,11 @@ fn damage_of_the_log_is_found_where_a_later_record_attests_it() -> TestResult {
         assert!(found.len() == 1 && found[0].contains("the log is damaged"), "{found:?}");
         assert_eq!(report.findings[0].file_offset, commit.start as u64);
         assert!(report.torn_end.is_none());
-        // The heap before the damage was looked at too.
+        // The heap in the state before the damage was checked too.
         assert!(report.pages > 16);
         assert_refused!(open(&place.path), LogDamaged { .. });
     }
-    // Nothing attests the last one.
+    // No later record proves the last one durable.
     for at in [commits[4].start, commits[4].start + 9, commits[4].start + 26, commits[4].end - 1] {
         let mut bytes = killed.clone();
         bytes[at] ^= 1;

@@ -1,17 +1,17 @@
-//! Promise: what a power cut leaves is sound to `check`, wherever it met the store:
-//! in a commit, a checkpoint, a growth of the file, a move of the log, a recovery. But for
-//! a superblock: `check` tells that one is torn, since the other one is all that is left.
+//! Promise: `check` finds no damage in what a power cut leaves, wherever it hits the store: in a
+//! commit, a checkpoint, a file extension, a log move or a recovery. A torn superblock is the
+//! exception: `check` reports it, since only the other superblock is left.
 
 use flagstone::sim::{MemoryDisk, Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Result, Store};
 use testkit::{TestResult, is_long, seed};
 
-/// A log small enough to be full soon, that may move and grow.
+/// Returns options with a small log, which fills up soon and may move and grow.
 fn options() -> OpenOptions {
     OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(512 * 1024)
 }
 
-/// Twelve transactions, some of them larger than the log.
+/// Makes twelve transactions, some of which exceed the log.
 fn work(store: &Store, random: &mut Random, from: u64) -> Result<()> {
     for number in from..from + 12 {
         let mut tx = store.write()?;
@@ -55,7 +55,7 @@ fn in_what_a_power_cut_leaves() -> TestResult {
         let (mut store, mut disk) = (Some(store), disk);
         for depth in 0..3 {
             if let Some(store) = store.take() {
-                // The power may go off in it.
+                // The power may fail during this.
                 let _ = work(&store, &mut random, from);
                 if random.below(2) == 0 {
                     let _ = store.close();

@@ -1,4 +1,4 @@
-//! Promises about damaged and hostile files: what `check` finds, and what no file can do.
+//! Promises about damaged and hostile files: what `check` finds, and what no file can cause.
 
 #[cfg(feature = "sim")]
 mod a_flipped_bit_is_found;

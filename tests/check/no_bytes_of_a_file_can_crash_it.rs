@@ -1,11 +1,10 @@
-//! Promise: whatever the bytes of a file are, opening and using it gives values
-//! or errors, and never a panic, a signal, an endless loop or an allocation
-//! without bounds. And where `check` finds nothing, the store holds a state
-//! that was committed, and works.
+//! Promise: whatever bytes a file contains, opening and using it yields values or errors, and
+//! never a panic, a signal, an endless loop or an unbounded allocation. If `check` finds nothing,
+//! the store holds a committed state, and works.
 //!
-//! A child damages and uses one file after the other and tells its parent which
-//! it begins, so that even a case that ends the process has a number. A case
-//! is repeated with `FLAGSTONE_SEED` set to its number.
+//! A child damages and uses one file after another and tells its parent before it begins each, so
+//! even a case that ends the process has a number. To repeat a case, set `FLAGSTONE_SEED` to its
+//! number.
 
 use std::io::{BufRead, BufReader};
 use std::ops::Range;
@@ -20,11 +19,11 @@ use testkit::bounded::{CHILD, TIMEOUT, limit_memory, within, write_sparse};
 use testkit::{Random, TestResult, assert_refused, child, forge, is_long, open_with, seed};
 
 const PAGE: usize = 4096;
-/// The heap's header in the file, up to the first pages of the directory.
+/// The heap header in the file, including the first directory pages.
 const HEADER: Range<usize> = 4 * PAGE..4 * PAGE + 800;
-/// The pages that describe others.
+/// The pages that hold descriptors.
 const DESCRIPTIONS: Range<usize> = 5 * PAGE..15 * PAGE;
-/// The log of the samples; registry, roots and objects lie behind it.
+/// The log of the samples; registry, roots and objects follow it.
 const LOG: Range<usize> = 15 * PAGE..31 * PAGE;
 /// Nodes of the list in the samples.
 const NODES: u64 = 40;
@@ -59,13 +58,14 @@ fn tag(number: u64) -> Tag {
     Tag { shown: [true, false, true], colour: Colour::Green, number: number as u32 }
 }
 
-/// Bytes of the array of node `value`: small ones, and runs of pages.
+/// Returns the length in bytes of the array of node `value`: small arrays, and runs of pages.
 fn array_len(value: u64) -> usize {
     (value * value * 7 % 12_000) as usize
 }
 
 fn options() -> OpenOptions {
-    // A file that is read while a checkpoint goes on is none that a crash leaves.
+    // A crash never leaves a file like one that is read during a checkpoint, so there are no
+    // checkpoints.
     OpenOptions::new()
         .log_bytes(64 * 1024)
         .durability(Durability::Deferred)
@@ -80,12 +80,12 @@ fn push(tx: &mut WriteTx<'_>, value: u64) -> Result<()> {
     tx.set_root("list", node)?;
     let named = tx.alloc_slice([tag(value)])?;
     tx.set_root(&format!("tag {}", value % 7), named)?;
-    // Free runs and slabs with room.
+    // Leaves free runs, and slabs with free slots.
     let gone = tx.alloc_slice((0..value as u32 * 100).map(u64::from))?;
     tx.free(gone)
 }
 
-/// A store's file, after closing or as a crash leaves it.
+/// Returns a store's file, closed or as a crash leaves it.
 fn sample(folder: &Path, is_closed: bool) -> TestResult<Vec<u8>> {
     let path = folder.join("sample");
     let store = open_with(&path, &options())?;
@@ -97,7 +97,7 @@ fn sample(folder: &Path, is_closed: bool) -> TestResult<Vec<u8>> {
     Ok(if is_closed { closed } else { crashed })
 }
 
-/// Whether the list is one that was committed.
+/// Returns whether the list is a committed one.
 fn is_a_committed_state(store: &Store) -> Result<bool> {
     let tx = store.read()?;
     let mut at = tx.root::<Node>("list")?;
@@ -119,8 +119,8 @@ fn is_a_committed_state(store: &Store) -> Result<bool> {
     Ok(values.into_iter().eq((0..len).rev()))
 }
 
-/// Reads what can be reached; a damaged list may come back to itself, and its
-/// program is the one to bound it.
+/// Reads everything reachable. A damaged list may be cyclic, and bounding its traversal is the
+/// program's job.
 fn read_all(store: &Store) -> Result<usize> {
     let tx = store.read()?;
     let mut len = tx.roots()?.len();
@@ -134,7 +134,7 @@ fn read_all(store: &Store) -> Result<usize> {
     Ok(len)
 }
 
-/// Uses each way to change something; errors do not stop it.
+/// Tries each way to change something; errors do not stop it.
 fn change_all(store: &Store, random: &mut Random) -> Result<()> {
     for round in 0..3 {
         let mut tx = store.write()?;
@@ -175,7 +175,7 @@ fn change(tx: &mut WriteTx<'_>, random: &mut Random) -> Result<()> {
     Ok(())
 }
 
-/// Opens and uses a file; whether every step went well.
+/// Opens and uses a file; returns whether every step succeeded.
 fn use_file(path: &Path, random: &mut Random, is_believable: bool) -> bool {
     let tests = random.pick(&[LinkChecks::Bounds, LinkChecks::Live]);
     let options = options().link_checks(tests).salvage(random.one_in(4)).verify(random.one_in(8));
@@ -231,7 +231,7 @@ fn swap_pages(bytes: &mut [u8], random: &mut Random) {
     }
 }
 
-/// Superblocks that say something else.
+/// Forges superblocks.
 fn forge_superblocks(bytes: &mut [u8], random: &mut Random) {
     let (field, by) = (64 + 8 * random.below(8) as usize, random.pick(&NUMBERS));
     let is_sum = random.one_in(2);
@@ -242,7 +242,7 @@ fn forge_superblocks(bytes: &mut [u8], random: &mut Random) {
     });
 }
 
-/// A record that says something else.
+/// Forges a record.
 fn forge_log(bytes: &mut [u8], random: &mut Random) {
     let records = forge::records(bytes);
     if records.is_empty() {
@@ -258,8 +258,8 @@ fn forge_log(bytes: &mut [u8], random: &mut Random) {
     forge::reseal(bytes, &records);
 }
 
-/// Does harm of one kind; `false` if checksums were made to fit it, so that
-/// `check` need not find it.
+/// Applies one kind of damage. Returns `false` if the checksums were recomputed, so `check` need
+/// not find it.
 fn harm(bytes: &mut Vec<u8>, random: &mut Random) -> bool {
     let len = bytes.len();
     match random.below(12) {
@@ -283,7 +283,7 @@ fn harm(bytes: &mut Vec<u8>, random: &mut Random) -> bool {
     true
 }
 
-/// The list's nodes with their links, as far as they can be read.
+/// Returns the nodes of the list with their links, as far as they can be read.
 fn nodes(store: &Store, mut at: Link<Node>) -> Result<Vec<(Link<Node>, Node)>> {
     let tx = store.read()?;
     let mut nodes = Vec::new();
@@ -294,7 +294,7 @@ fn nodes(store: &Store, mut at: Link<Node>) -> Result<Vec<(Link<Node>, Node)>> {
     Ok(nodes)
 }
 
-/// Takes space of each kind, and makes flagstone's own arrays longer.
+/// Allocates memory of each kind, and extends flagstone's own arrays.
 fn take_space(store: &Store) -> Result<()> {
     for round in 0..20 {
         store.update(|tx| {
@@ -306,10 +306,10 @@ fn take_space(store: &Store) -> Result<()> {
     Ok(())
 }
 
-/// Whoever takes the header at its word must not give away what is in use.
+/// A store that trusts a forged header must not hand out memory that is in use.
 #[test]
 fn a_wrong_header_of_the_heap_costs_no_object() -> TestResult {
-    /// What comes before the lists of free space.
+    /// The fields before the lists of free space.
     const FIELDS: Range<usize> = HEADER.start..HEADER.start + 56;
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
@@ -371,7 +371,7 @@ fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
         return run_cases(Path::new(&folder), cases);
     }
     println!("cases {cases:?}");
-    // In memory where there is such a folder: the tests are of the bytes.
+    // Uses a folder in memory if there is one, since the tests depend only on the bytes.
     let memory = Some(Path::new("/dev/shm")).filter(|folder| folder.is_dir());
     let folder = tempfile::tempdir_in(memory.unwrap_or(&std::env::temp_dir()))?;
     let mut child = child(
@@ -404,7 +404,7 @@ fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
 #[test]
 fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
     const RING: u64 = 1 << 30;
-    // Log and heap are mapped, a gigabyte each; a quarter is for all the rest.
+    // Log and heap are mapped, a gigabyte each; a quarter is left for everything else.
     within(
         &testkit::test_path!("a_record_is_no_longer_than_its_log_allows"),
         RING * 9 / 4,
@@ -419,7 +419,7 @@ fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
                 });
                 forge::only_record(&mut bytes, &[], claimed as u32, 0);
                 write_sparse(&path, &bytes, RING + LOG.start as u64)?;
-                // There is no memory for one that is just short enough.
+                // Just short enough to be accepted, but there is no memory for it.
                 assert_refused!(open_with(&path, &options()), Corrupt { .. } | Io { .. });
             }
             Ok(())
@@ -427,7 +427,7 @@ fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
     )
 }
 
-/// Some bytes of log name any number of pages, as often as the log has room for.
+/// A few bytes of log can name any number of pages, as often as they fit into the log.
 #[test]
 fn zeroing_the_same_pages_again_costs_no_time() -> TestResult {
     const HEAP: u64 = 1 << 30;
@@ -445,19 +445,19 @@ fn zeroing_the_same_pages_again_costs_no_time() -> TestResult {
             let len = (entries.len() * 8 + forge::RECORD_HEADER) as u32;
             forge::only_record(&mut bytes, &entries, len, HEAP);
             write_sparse(&path, &bytes, HEAP + HEADER.start as u64)?;
-            // The heap's header knows of no such length.
+            // The heap header does not have that length.
             assert_refused!(open_with(&path, &options()), Corrupt { .. });
         }
         Ok(())
     })
 }
 
-/// Opens a closed store with a heap of `HEAP` bytes, holes for the most part, of
-/// which `change` knows where they begin.
+/// Opens a closed store with a heap of `HEAP` bytes, mostly holes; `change` gets the offset at
+/// which the holes begin.
 fn open_forged(folder: &Path, change: impl FnOnce(&mut Vec<u8>, u64)) -> TestResult<Store> {
     let path = folder.join("store");
     let mut bytes = sample(folder, true)?;
-    // Past all arrays that are put there.
+    // Past all arrays that `change` adds.
     let holes = bytes.len() as u64 + (16 << 20);
     change(&mut bytes, holes);
     forge::lengthen_heap(&mut bytes, (HEAP / PAGE as u64) as u32);
@@ -467,7 +467,7 @@ fn open_forged(folder: &Path, change: impl FnOnce(&mut Vec<u8>, u64)) -> TestRes
 
 const HEAP: u64 = 200 << 20;
 
-/// One text, however long, can be that of many names and types.
+/// One text, however long, can be shared by many names and types.
 #[test]
 fn forged_directories_cost_no_more_than_honest_ones() -> TestResult {
     const REGISTRY: usize = 8;
@@ -486,7 +486,7 @@ fn forged_directories_cost_no_more_than_honest_ones() -> TestResult {
                 assert_refused!(list(&store), Corrupt { .. });
                 assert!(!store.check()?.is_clean());
             }
-            // As many as there is heap for, all of them in a hole.
+            // As many as fit into the heap, all of them in a hole.
             let store = open_forged(folder, |bytes, holes| {
                 forge::set_number(bytes, HEADER.start + ROOTS, (1 << 32) | (holes / PAGE as u64));
                 forge::set_number(bytes, HEADER.start + ROOTS + 8, (150 << 20) / 32);

@@ -1,8 +1,7 @@
-//! Promise: whatever happens to a file — bytes and sectors overwritten, pages
-//! swapped, pages of an older copy in it, a part cut off, something behind it —
-//! nothing crashes or hangs, and what `check` calls sound is read as it was written.
-//! Only the log's last records can be lost without a trace, with the sectors that
-//! they lie in.
+//! Promise: whatever happens to a file (overwritten bytes and sectors, swapped pages, pages from
+//! an older copy, a missing end, extra data at the end), nothing crashes or hangs, and a store
+//! without findings reads as it was written. Only the last records of the log can be lost without
+//! a trace, with the sectors that contain them.
 
 use std::fs;
 
@@ -15,10 +14,10 @@ use testkit::{Random, TestResult, is_long, seed};
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 
-/// Numbers in the store beside everything else.
+/// The number of numbers in the store, besides everything else.
 const NUMBERS: u64 = 4000;
 
-/// Cases of each kind.
+/// Returns the number of cases of each kind.
 fn cases_of_a_kind() -> u64 {
     if is_long() { 20_000 } else { 25 }
 }
@@ -63,10 +62,10 @@ const KINDS: [(&str, Damage); 10] = [
     }),
 ];
 
-/// Damages a file, of which there is an older copy.
+/// Damages a file, given an older copy of it.
 type Damage = fn(&mut Random, &mut Vec<u8>, &[u8]);
 
-/// Any part of that length that begins at a multiple of it.
+/// Returns a random part of that length, aligned to its length.
 fn part<'a>(random: &mut Random, bytes: &'a mut [u8], len: usize) -> &'a mut [u8] {
     let start = random.below((bytes.len() / len) as u64) as usize * len;
     &mut bytes[start..start + len]

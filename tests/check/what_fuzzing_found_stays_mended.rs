@@ -1,4 +1,4 @@
-//! Promise: bugs that fuzzing showed do not come back.
+//! Promise: bugs found by fuzzing do not come back.
 
 use flagstone::OpenOptions;
 use flagstone::sim::{MemoryDisk, Random, SimDisk};
@@ -7,15 +7,15 @@ use testkit::forge;
 const PAGE: u64 = 4096;
 const HEADER: u64 = forge::RECORD_HEADER as u64;
 
-/// The file of a new store.
+/// Returns the file of a new store.
 fn new_store() -> flagstone::Result<Vec<u8>> {
     let (store, disk) = SimDisk::create(&OpenOptions::new().log_bytes(64 * 1024))?;
     store.close()?;
     Ok(disk.crash(&mut Random(0)))
 }
 
-/// The same, as if it had not been closed, with one forged record whose end leaves `room`
-/// bytes of its block.
+/// Returns the same, as if it had not been closed, with a forged record that leaves `room` bytes
+/// of its block.
 fn with_room_behind(room: u64) -> flagstone::Result<Vec<u8>> {
     let mut bytes = new_store()?;
     forge::superblocks(&mut bytes, |block| block[28] = 0);
@@ -28,8 +28,8 @@ fn with_room_behind(room: u64) -> flagstone::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Recovery accepted such a record, and wrote its end into both superblocks, which no
-/// opening could use then.
+/// Recovery accepted such a record, and wrote its end into both superblocks, which no opening
+/// could use afterwards.
 #[test]
 fn a_record_that_leaves_no_room_for_a_header_is_none() -> flagstone::Result<()> {
     for room in [0, 8, 40, 48, 56] {
@@ -43,8 +43,8 @@ fn a_record_that_leaves_no_room_for_a_header_is_none() -> flagstone::Result<()> 
     Ok(())
 }
 
-/// A header of 1 TiB in a file of some pages: `check` took half a million steps, and told of
-/// each.
+/// A header that claims 1 TiB, in a file of a few pages: `check` took half a million steps, and
+/// reported each.
 #[test]
 fn a_forged_count_of_segments_costs_no_more_than_the_heap_is_long() -> flagstone::Result<()> {
     let mut bytes = new_store()?;
