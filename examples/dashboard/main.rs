@@ -18,7 +18,7 @@ use latencies::Latencies;
 
 /// Measurements per commit.
 const BATCH: u64 = 20;
-/// Every such commit is durable, and makes the deferred ones before it durable too.
+/// One commit in this many is durable, and makes the deferred ones before it durable too.
 const COMMITS_TO_A_FLUSH: u64 = 50;
 /// Measurements to keep; the oldest are removed.
 const MAX_KEPT: u64 = 500_000;

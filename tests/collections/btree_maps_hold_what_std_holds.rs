@@ -1,5 +1,5 @@
-//! Maps and sets in order, beside those of the standard library: random changes,
-//! kept, taken back and read again, and damage in every word.
+//! Ordered maps and sets, compared with those of the standard library: random changes, committed,
+//! rolled back and read again, and damage in every word.
 
 use std::collections::{BTreeMap as StdMap, VecDeque};
 use std::ops::Bound;
@@ -16,7 +16,7 @@ struct Small {
     more: [u64; 7],
 }
 
-/// Four of them do not fit in half a page.
+/// Four of them do not fit into half a page.
 #[persist]
 #[derive(Clone, Copy)]
 struct Large {
@@ -32,7 +32,7 @@ struct Aligned {
     more: [u64; 15],
 }
 
-/// Not every bit pattern is a value.
+/// A type with invalid bit patterns.
 #[persist]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Flagged {
@@ -50,7 +50,7 @@ fn of_pair((text, number): &(String, u64)) -> (&str, &u64) {
 }
 
 fn text_of(number: u64) -> String {
-    // Some inline, some not.
+    // Some are stored inline, some are not.
     format!("{}{number}", "key ".repeat((number % 9) as usize))
 }
 
@@ -73,9 +73,9 @@ fn used(store: &Store) -> u64 {
     store.stats().unwrap().live_bytes
 }
 
-/// A test of one kind of map. Keys and values are made of numbers: `$key` makes
-/// the key of the model, `$query` the query for it, `$same` reads it back; `$value`
-/// and `$number` do the same for values.
+/// A test of one kind of map. Keys and values are made from numbers: `$key` makes the model's
+/// key, `$query` the query for it, `$same` reads it back; `$value` and `$number` do the same for
+/// values.
 macro_rules! against_std {
     ($name:ident, $k:ty, $v:ty, mask: $mask:expr, keys: $keys:expr, rounds: $rounds:expr,
      key: |$n:ident| $key:expr, query: [$($by:tt)*] $query:expr,
@@ -118,7 +118,7 @@ macro_rules! against_std {
             let map = store.update(|tx| -> Result<_> {
                 let map = tx.alloc(BTreeMap::<$k, $v>::new())?;
                 tx.set_root("map", map)?;
-                // So that each type is known and has its slabs.
+                // Registers each type and allocates its slabs.
                 for n in 0..200 {
                     let key = model_key(n);
                     let value = value!(tx, n);
@@ -459,7 +459,7 @@ fn a_sorted_build_fills_its_nodes() -> Result<()> {
         let found = map.iter(&tx)?.map(|pair| pair.map(|(key, value)| (*key, value.number)));
         assert!(found.eq_by_result(0..count));
         let link = tx.alloc(map)?;
-        // It goes on like any other.
+        // The map still works like any other.
         for n in count..count + 100 {
             link.insert(&mut tx, &n, value(n))?;
         }
@@ -474,7 +474,7 @@ fn a_sorted_build_fills_its_nodes() -> Result<()> {
     Ok(())
 }
 
-/// Whether an iterator of results has exactly these numbers, as key and value.
+/// Compares an iterator of results with exactly these numbers, as keys and values.
 trait EqByResult {
     fn eq_by_result(self, numbers: std::ops::Range<u64>) -> bool;
 }
@@ -485,7 +485,7 @@ impl<I: Iterator<Item = Result<(u64, u64)>>> EqByResult for I {
     }
 }
 
-/// Everything that a map can do: each call may fail, and none may panic or hang.
+/// Does everything that a map supports: each call may fail, but none may panic or hang.
 fn do_everything<V: flagstone::Persist + Copy>(
     tx: &mut WriteTx<'_>,
     map: Link<BTreeMap<u64, V>>,
@@ -541,7 +541,7 @@ fn no_word_of_a_map_can_crash_it() -> Result<()> {
     let value = [1u64; 31];
     let map = tx.alloc(BTreeMap::<u64, [u64; 31]>::new())?;
     let other = tx.alloc(BTreeMap::<u64, [u64; 31]>::new())?;
-    // So that there are three levels, in nodes of 7 entries and 128 children.
+    // Enough for three levels, with nodes of 7 entries and 128 children.
     for key in 0..1200 {
         map.insert(&mut tx, &(key * 37 % 1200 * 2), value)?;
     }
@@ -604,7 +604,7 @@ fn no_word_of_a_map_can_crash_it() -> Result<()> {
     Ok(())
 }
 
-/// An order that contradicts itself.
+/// An inconsistent order.
 #[persist]
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Fickle {

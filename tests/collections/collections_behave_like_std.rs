@@ -1,6 +1,5 @@
-//! Each collection does what its counterpart in the standard library does, over
-//! thousands of random changes with commits, rollbacks and reopenings; and gives
-//! back all memory when it is emptied.
+//! Each collection behaves like its counterpart in the standard library, over thousands of random
+//! changes with commits, rollbacks and reopenings, and releases all memory when it is emptied.
 
 use flagstone::Store;
 use flagstone::collections::{Key, OrdKey};
@@ -123,7 +122,7 @@ fn sets_in_order() {
     run::<BTreeSetOf<OfPair>>();
 }
 
-/// Keys of a kind, each compared with each.
+/// Runs keys of a kind, compared with each other.
 fn keys_of<K: KeyKind>() {
     let store = Store::in_memory().unwrap();
     let mut tx = store.write().unwrap();

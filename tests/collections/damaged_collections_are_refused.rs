@@ -1,5 +1,5 @@
-//! No number in a collection's header can make it panic, hang, or take much
-//! memory: every method returns, with a value or with an error.
+//! No number in a collection's header can make it panic, hang or take much memory: every method
+//! returns a value or an error.
 
 use std::cmp::Ordering;
 
@@ -7,8 +7,8 @@ use flagstone::collections::{Deque, Vec as StoreVec};
 use flagstone::{Bytes, Link, Persist, Result, Store, Text, WriteTx, persist};
 use testkit::{Random, seed};
 
-/// An element that owns more of its own kind, so that damage can make it own
-/// the very list that it lies in.
+/// An element that owns more of its own type, so damage can make it own the list that contains
+/// it.
 #[persist]
 struct Node {
     list: StoreVec<Node>,
@@ -41,13 +41,13 @@ fn ground() -> Result<Ground> {
     let sizes = [0, 1, 2, 3, 5, 7, 8, 64, 2000, 4096, 8192, 12_288, 1 << 20, 1 << 32];
     let huge = [1 << 40, 1 << 60, 1 << 63, u64::MAX / 24, u64::MAX / 8, u64::MAX - 7, u64::MAX];
     let edge = [heap_bytes - 8, heap_bytes, heap_bytes + 8];
-    // The first pages and those behind them are flagstone's own.
+    // The first pages and those after the objects belong to flagstone.
     let hostile = [&places[..], &freed, &sizes, &huge, &edge].concat();
     Ok(Ground { store, hostile })
 }
 
-/// Runs `methods` on what `make` made, for each hostile number in each of the
-/// header's `N` words, and then for random ones in all of them.
+/// Runs `methods` on the value of `make`, for each hostile number in each of the header's `N`
+/// words, and then for random ones in all of them.
 fn with_hostile_headers<T: Persist, const N: usize>(
     make: impl Fn(&mut WriteTx<'_>) -> Result<T>,
     methods: &[Method<T>],
@@ -73,8 +73,8 @@ fn with_hostile_headers<T: Persist, const N: usize>(
                 let place = Link::from_parts(words(link).offset() + *word as u64 * 8, 1);
                 tx.put(place, number.to_le_bytes()).unwrap();
             }
-            // A refusal is as good as an answer; so is what a second one says to
-            // what the first one left.
+            // An error is as good as a value, also for a second call on the state that the first
+            // one left.
             for _ in 0..2 {
                 let _ = method(link, &mut tx);
             }
@@ -85,7 +85,7 @@ fn with_hostile_headers<T: Persist, const N: usize>(
     assert!(store.check().unwrap().is_clean());
 }
 
-/// Each expression on its own, since one that fails must not hide the next.
+/// Runs each expression separately, since one that fails must not hide the next.
 macro_rules! methods {
     ($link:ident: $type:ty, $tx:ident: $($call:expr;)*) => {
         &[$(|$link: Link<$type>, $tx: &mut WriteTx<'_>| {
@@ -99,7 +99,7 @@ fn numbers(tx: &mut WriteTx<'_>) -> Result<StoreVec<u64>> {
     StoreVec::from_iter(tx, 0..9)
 }
 
-/// 1 to 9, with the last one before the seam of the ring.
+/// Returns the numbers 1 to 9; the last one is just before the wrap-around.
 fn ring(tx: &mut WriteTx<'_>) -> Result<Deque<u64>> {
     let deque = Deque::from_iter(tx, 0..9u64)?;
     let link = tx.alloc(deque)?;
@@ -233,7 +233,7 @@ fn texts_and_bytes() {
     );
 }
 
-/// Four nodes in each list of a node.
+/// Returns a node with four nodes in each list.
 fn node(tx: &mut WriteTx<'_>) -> Result<Node> {
     let leaf = |tx: &mut WriteTx<'_>| {
         let name = Text::new(tx, "a name that is too long to lie inline")?;
@@ -265,7 +265,7 @@ fn lists_of_what_owns_lists() {
     );
 }
 
-/// Elements that own the allocation in which they lie.
+/// Elements that own the allocation that contains them.
 #[test]
 fn elements_that_own_where_they_lie() {
     use flagstone::field;
@@ -296,7 +296,7 @@ fn elements_that_own_where_they_lie() {
     assert!(store.check().unwrap().is_clean());
 }
 
-/// What a caller may ask for by mistake.
+/// Capacities and indices that a caller may request by mistake.
 #[test]
 fn room_that_no_file_has_and_places_that_no_list_has() {
     let store = Store::in_memory().unwrap();
@@ -333,7 +333,7 @@ fn room_that_no_file_has_and_places_that_no_list_has() {
     assert_eq!(tx.at(vec).unwrap().len(), 9);
 }
 
-/// An iterator or a test that panics leaves a list that can be used.
+/// An iterator or predicate of the caller that panics leaves a usable list.
 #[test]
 fn a_panic_of_the_callers_leaves_the_list_whole() {
     use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,5 +1,5 @@
-//! Hash maps and sets against those of the standard library, under random
-//! operations; and with numbers in the file that are wrong.
+//! Hash maps and sets against those of the standard library, under random operations, and with
+//! wrong numbers in the file.
 
 use std::collections::{HashMap as Model, HashSet as ModelSet};
 use std::fmt::Debug;
@@ -12,14 +12,14 @@ use flagstone::{
 };
 use testkit::{Random, TestResult, is_long, open, seed};
 
-/// A kind of key, as the store and as std have it.
+/// A kind of key, with its types in the store and in std.
 trait Kind {
     type Stored: Key<Self::Query>;
     type Query: ?Sized;
     type Own: Clone + Eq + Hash + Debug;
 
     fn make(number: u64) -> Self::Own;
-    /// Calls with the query for a key.
+    /// Passes the query for a key to `call`.
     fn with<R>(own: &Self::Own, call: impl FnOnce(&Self::Query) -> R) -> R;
     fn own(tx: &Image, stored: &Self::Stored) -> Self::Own;
 }
@@ -109,7 +109,7 @@ impl Kind for Pairs {
     }
 }
 
-/// A value that owns something, so that leaks and double releases show.
+/// A value that owns memory, so leaks and double releases are detected.
 #[persist]
 struct Value {
     number: u64,
@@ -151,7 +151,7 @@ fn assert_same<T: Kind>(tx: &Image, map: Link<Map<T>>, model: &Model<T::Own, u64
     assert_eq!(numbers, expected);
 }
 
-/// One random operation on both.
+/// Performs one random operation on both.
 fn operate<T: Kind>(
     tx: &mut WriteTx<'_>,
     map: Link<Map<T>>,
@@ -227,8 +227,8 @@ fn operate<T: Kind>(
     Ok(())
 }
 
-/// Grows to thousands of entries and shrinks to none, with commits, rollbacks
-/// and reopenings in between.
+/// Grows to thousands of entries and shrinks to none, with commits, rollbacks and reopenings in
+/// between.
 fn run<T: Kind>(name: &str, keys: u64) -> TestResult {
     let seed = seed(7);
     println!("{name}: seed {seed}");
@@ -237,7 +237,7 @@ fn run<T: Kind>(name: &str, keys: u64) -> TestResult {
     let path = folder.path().join("store");
     let mut store = open(&path)?;
     let map = store.update(|tx| tx.root_or_insert_with("map", Map::<T>::new))?;
-    // So that each type is known, and has its slabs.
+    // Registers each type and allocates its slabs.
     let mut model = Model::new();
     store.update(|tx| {
         (0..50).try_for_each(|_| operate::<T>(tx, map, &mut model, &mut random, (keys, 90)))
@@ -286,7 +286,7 @@ fn run<T: Kind>(name: &str, keys: u64) -> TestResult {
     store.update(|tx| map.clear(tx))?;
     assert_eq!(store.stats()?.live_bytes, before, "everything is given back");
     assert!(store.check()?.is_clean());
-    // One by one down to none, then nothing but the empty table is left.
+    // Removes entries one by one; then only the empty table is left.
     store.update(|tx| -> flagstone::Result<()> {
         for number in 0..keys / 4 {
             let new = value(tx, number)?;
@@ -327,7 +327,7 @@ fn maps_of_pairs() -> TestResult {
     run::<Pairs>("pairs", keys(3000))
 }
 
-/// Runs `work`, and once more when all types are known: nothing is left then.
+/// Runs `work` twice: once to register all types, then to check that it leaves nothing.
 fn leaves_nothing(work: impl Fn(&Store) -> TestResult) -> TestResult {
     let store = Store::in_memory()?;
     work(&store)?;
@@ -466,7 +466,7 @@ fn try_sets(store: &Store) -> TestResult {
     Ok(())
 }
 
-/// All that can be done with a map; only errors may come of it.
+/// Does everything that a map supports; only errors may result.
 fn do_all(store: &Store, map: Link<HashMap<u64, Text>>, forge: impl Fn(&mut WriteTx<'_>)) {
     let each = |call: &dyn Fn(&mut WriteTx<'_>) -> flagstone::Result<()>| {
         let mut tx = store.write().unwrap();
@@ -496,7 +496,7 @@ fn do_all(store: &Store, map: Link<HashMap<u64, Text>>, forge: impl Fn(&mut Writ
     each(&|tx| tx.free_deep(map));
 }
 
-/// All of the heap may be keys' texts, and each is hashed whenever its entry moves.
+/// Keys' texts may fill the whole heap, and each is hashed whenever its entry moves.
 #[test]
 fn texts_that_fill_the_heap_move_as_often_as_they_must() -> TestResult {
     const KEYS: u64 = 100;
@@ -521,14 +521,14 @@ fn texts_that_fill_the_heap_move_as_often_as_they_must() -> TestResult {
     Ok(())
 }
 
-/// Replaces one word of what a link leads to.
+/// Replaces one word of a link's target.
 fn forge_word(tx: &mut WriteTx<'_>, offset: u64, word: u64) {
     let _ = tx.put(Link::from_parts(offset, 1), word);
 }
 
 #[test]
 fn wrong_numbers_in_the_file_are_errors() -> TestResult {
-    // The test itself looks behind the last shard.
+    // The test itself reads past the last shard.
     let store = OpenOptions::new().link_checks(LinkChecks::Bounds).open_in_memory()?;
     for count in [3, 150, 6000] {
         let mut tx = store.write()?;
@@ -576,7 +576,7 @@ fn wrong_numbers_in_the_file_are_errors() -> TestResult {
                 do_all(&store, map, |tx| forge_word(tx, at, word));
             }
         }
-        // All tags taken: a probe finds no end.
+        // All tags are in use: a probe sequence has no end.
         do_all(&store, map, |tx| {
             (0..tag_bytes / 8 - 1).for_each(|i| forge_word(tx, tags + 8 * i, u64::MAX));
         });
@@ -588,7 +588,7 @@ fn wrong_numbers_in_the_file_are_errors() -> TestResult {
     Ok(())
 }
 
-/// A compile-time look at the layout that FORMAT.md tells.
+/// Compile-time checks of the layout that FORMAT.md documents.
 const _: () = {
     const fn size<T: Persist>() -> usize {
         size_of::<T>()

@@ -1,4 +1,4 @@
-//! Promises of the collections, held against those of the standard library.
+//! Promises of the collections, compared with those of the standard library.
 
 mod btree_maps_hold_what_std_holds;
 mod collections_behave_like_std;

@@ -1,4 +1,4 @@
-//! Vectors and texts: what they hold, what they release, what they refuse.
+//! Vectors and texts: what they contain, release and refuse.
 
 use flagstone::collections::Vec as StoreVec;
 use flagstone::{Bytes, Link, Store, Text, field, persist};
@@ -23,7 +23,7 @@ fn what_is_owned_deep_inside_is_released() {
         .update(|tx| -> flagstone::Result<()> {
             let list = tx.alloc(StoreVec::<Person>::new())?;
             tx.set_root("people", list)?;
-            // So that each type is known, and has its slabs.
+            // Registers each type and allocates its slabs.
             fill(tx, list)?;
             list.clear(tx)
         })

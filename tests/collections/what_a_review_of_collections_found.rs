@@ -1,4 +1,4 @@
-//! What a review of the maps and sets found: each of these failed once.
+//! Defects that a review of the maps and sets found: each of these tests failed once.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn long(tx: &mut WriteTx<'_>, number: u64) -> Result<Text> {
     Text::new(tx, &format!("{number:06} {LONG}"))
 }
 
-/// Does work that must free what it makes.
+/// Runs work that must free everything it allocates.
 fn leaves_nothing(work: impl Fn(&mut WriteTx<'_>) -> TestResult) -> TestResult {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
@@ -59,7 +59,7 @@ fn entries_behind_one_that_does_not_ascend_are_released() -> TestResult {
     })
 }
 
-/// What a caller may ask for by mistake.
+/// Capacities that a caller may request by mistake.
 #[test]
 fn room_that_no_file_has_is_refused_at_once() -> TestResult {
     let store = Store::in_memory()?;
@@ -122,8 +122,8 @@ fn a_panic_of_the_callers_leaves_the_map_whole() -> TestResult {
     })
 }
 
-/// A map of which every shard is the same one: some hundred kilobytes of a file
-/// that say they are 20 million tables of 2000 slots.
+/// Returns a map in which every shard is the same one: a few hundred kilobytes that claim to be
+/// 20 million tables of 2000 slots.
 fn shared(tx: &mut WriteTx<'_>, is_empty: bool) -> Result<Link<HashMap<u64, u64>>> {
     let map = tx.alloc(HashMap::<u64, u64>::new())?;
     for number in 0..1500 {
@@ -173,7 +173,7 @@ fn shards_that_are_shared_are_refused_soon() -> TestResult {
     Ok(())
 }
 
-/// Numbers whose sum is too large.
+/// Numbers whose sum overflows.
 #[test]
 fn the_capacity_of_damaged_shards_is_an_error() -> TestResult {
     let store = Store::in_memory()?;
@@ -191,8 +191,8 @@ fn the_capacity_of_damaged_shards_is_an_error() -> TestResult {
     Ok(())
 }
 
-/// A value that was taken out of an entry in `retain` is the closure's, also if the entry goes:
-/// hash maps released what had been in it.
+/// A value that `retain`'s closure takes out of an entry belongs to the closure, even if the
+/// entry is removed: hash maps released the old content.
 #[test]
 fn what_retain_takes_out_is_not_released() -> TestResult {
     const WORDS: &str = "words that are too many to lie in a text itself";
@@ -223,7 +223,7 @@ fn what_retain_takes_out_is_not_released() -> TestResult {
     Ok(())
 }
 
-/// A large element, and one that owns memory.
+/// A large element that owns memory.
 #[persist]
 struct Large {
     name: Text,
@@ -237,8 +237,8 @@ struct Holder {
     last: Link<Large>,
 }
 
-/// An array of one element that has pages of its own was taken for an object, in which
-/// everything must be right; but it may be what an element left that was taken out.
+/// An array of one large element in its own pages was taken for an object, in which every value
+/// must be valid; but it may hold the remains of an element that was taken out.
 #[test]
 fn an_array_of_one_large_element_is_no_object() -> TestResult {
     let store = Store::in_memory()?;
@@ -250,7 +250,7 @@ fn an_array_of_one_large_element_is_no_object() -> TestResult {
     items.push(&mut tx, Large { name, rest: [7; 400] })?;
     let link = tx.at(items)?.link(0).ok_or("an element")?;
     tx.at_mut(holder)?.last = link;
-    // Freed as what it is, and as nothing else.
+    // Can be freed only as the type that it has.
     assert!(tx.free(link).is_err());
     tx.commit()?;
     assert!(store.check()?.is_clean());
@@ -273,8 +273,8 @@ struct Split<const AT: char> {
     number: u64,
 }
 
-/// A type's name ends with the line of its description: one that holds the end of a line
-/// could not be read again.
+/// A type's name ends with the line of its description: a name that contains a line break could
+/// not be read back.
 #[test]
 fn a_parameter_that_ends_a_line_is_part_of_the_name() -> TestResult {
     let store = Store::in_memory()?;

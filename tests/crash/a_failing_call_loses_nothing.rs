@@ -1,10 +1,10 @@
-//! Promise: whichever call to the operating system fails, once or from then on, wholly
-//! or in part, nothing panics; reads go on, later writes are refused if the store can
-//! no longer know what the disk holds; and opening it again finds a committed state,
-//! none older than what was acknowledged, after a power cut as well.
+//! Promise: whichever call to the operating system fails, once or from then on, wholly or in
+//! part, nothing panics. Reads continue, and later writes are refused if the store can no longer
+//! know what the disk holds. Reopening finds a committed state, no older than what was
+//! acknowledged, after a power cut too.
 //!
-//! Runs that use every feature are repeated on a simulated disk for each single call
-//! that they make, and that call fails.
+//! Runs that use every feature are repeated on a simulated disk, once for each call that they
+//! make, and that call fails.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -15,10 +15,10 @@ use flagstone::{Durability, Error, ErrorKind, Result, Store};
 use testkit::fixture::{Model, fill_array, free_array, set_array, set_number};
 use testkit::sim_run::{BAD_DISK, Cabinets, FULL_DISK, Run, disk_of};
 
-/// A part of a run, that may fail.
+/// A part of a run, which may fail.
 type Step = fn(&mut Run<'_>) -> Result<()>;
 
-/// A run from a store that was closed.
+/// A run that starts from a closed store.
 struct Chapter {
     name: &'static str,
     cabinets: Cabinets,
@@ -95,7 +95,7 @@ fn with_a_savepoint(tx: &mut flagstone::WriteTx<'_>, model: &mut Model) -> Resul
     set_array(tx, model, 3, 20, 5)
 }
 
-/// A chapter that begins with what `prepare` leaves.
+/// Returns a chapter that starts from the state that `prepare` leaves.
 fn chapter(
     name: &'static str,
     cabinets: Cabinets,
@@ -125,7 +125,7 @@ fn chapters() -> Vec<Chapter> {
     ]
 }
 
-/// The log is to be moved, but for one commit.
+/// Commits until one more commit will move the log.
 fn until_the_log_moves(run: &mut Run<'_>) -> Result<()> {
     run.commit(DURABLE, |tx, model| set_array(tx, model, 0, 270_000, 0))?;
     run.commit(DURABLE, |tx, model| set_array(tx, model, 1, 3000, 0))?;
@@ -140,21 +140,21 @@ fn until_the_log_moves(run: &mut Run<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What became of the repetitions.
+/// The results of the repetitions.
 #[derive(Default)]
 struct Tally {
-    /// Calls at which one began to fail, by their kind.
+    /// The failing calls, by their kind.
     struck: BTreeMap<Call, u64>,
     poisoned: u64,
     well: u64,
     /// The store was closed, or failed to open.
     closed: u64,
-    /// Reads that the failed write has left nothing to read for.
+    /// Reads that failed with the reason, because the failed write left nothing to read.
     told_why: u64,
     images: u64,
 }
 
-/// How the store stands after the step in which a call failed.
+/// The state of the store after the step in which a call failed.
 #[derive(Clone, Copy, PartialEq)]
 enum After {
     Closed,
@@ -163,8 +163,8 @@ enum After {
 }
 
 impl Chapter {
-    /// The whole chapter, as far as it goes; how the store stands after the step in
-    /// which call number `first` was made.
+    /// Plays the chapter as far as it goes; returns the state of the store after the step that
+    /// made call number `first`.
     fn play(&self, disk: SimDisk, first: u64) -> (Run<'_>, Option<After>) {
         let mut run = Run::on(&self.cabinets, 1, disk, self.model.clone());
         let mut after = None;
@@ -180,7 +180,7 @@ impl Chapter {
         (run, after)
     }
 
-    /// The number of calls that it makes if none fails.
+    /// Returns the number of calls that the chapter makes if none fails.
     fn count_calls(&self, is_mapped: bool) -> u64 {
         let (run, _) = self.play(disk_of(self.image.clone(), is_mapped), u64::MAX);
         assert!(run.store.is_some(), "{}: not even that goes well", self.name);
@@ -203,8 +203,7 @@ impl Chapter {
             After::Poisoned => tally.poisoned += 1,
             After::Well => tally.well += 1,
         }
-        // What is written may be lost after such a failure, but not where there is
-        // merely no space to grow.
+        // Such a failure may lose written data, but a mere lack of space to grow does not.
         let loses = !call.is_reading() && call != Call::Grow;
         assert!(!loses || after != Some(After::Well), "{call:?} failed, and the store writes on");
         if run.store.is_some() {
@@ -227,7 +226,7 @@ impl Chapter {
     }
 }
 
-/// Whether the store is poisoned: then it refuses all that would write.
+/// Returns whether the store is poisoned, in which case it must refuse all writes.
 fn state_of(store: Option<Rc<Store>>) -> After {
     let Some(store) = store else { return After::Closed };
     let is_refused = |error: &Error| matches!(error.kind(), ErrorKind::Poisoned { .. });
@@ -248,7 +247,7 @@ fn once(number: u64) -> [Faults; 3] {
     ways.map(|(errno, done)| Faults { calls: calls.clone(), errno, done, spares_reading: false })
 }
 
-/// Calls that fail one after the other.
+/// Consecutive failing calls.
 fn in_runs(number: u64) -> [Faults; 3] {
     let until = |end, spares_reading| Faults {
         calls: number..end,
@@ -265,7 +264,7 @@ fn each_single_call_fails_once_and_in_runs() {
     let mut tally = Tally::default();
     let mut calls = 0;
     for chapter in chapters() {
-        // What is mapped need not be read: there are fewer calls.
+        // A mapping needs no reads, so there are fewer calls.
         let [count, if_mapped] = [false, true].map(|is_mapped| chapter.count_calls(is_mapped));
         calls += count;
         for number in 0..count {
@@ -309,6 +308,6 @@ fn a_log_that_cannot_grow_is_not_tried_at_each_commit() {
         assert!(more <= 5000, "it is put off for ever");
         commit(more).expect("there is room for it");
     }
-    // Each try asks for some space more, and then for what it needs.
+    // Each attempt asks for some extra space, and then for what it needs.
     assert!((2..=20).contains(&refused), "{refused} tries");
 }

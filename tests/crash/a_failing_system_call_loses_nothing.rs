@@ -1,8 +1,8 @@
-//! Promise: what holds for failing calls on a simulated disk holds for a real file
-//! and the kernel's answers: a failing `msync` or write is told, nothing is written
-//! after it, reads go on, and opening the file again finds all that was acknowledged.
+//! Promise: what holds for failing calls on a simulated disk holds for a real file and the
+//! kernel's errors. A failing `msync` or write is reported, nothing is written after it, reads
+//! continue, and reopening the file finds everything that was acknowledged.
 //!
-//! A child works under `strace`, which makes one system call of it fail.
+//! A child runs under `strace`, which makes one of its system calls fail.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,8 +13,8 @@ use testkit::{TestResult, child, open, open_with};
 const CHILD: &str = "FLAGSTONE_FAILING_CALLS";
 const TEST: &str = "one_call_of_a_real_file_fails";
 
-/// Calls that are made to fail, with the errors; how many of the first ones, each
-/// alone, and with all that follow.
+/// Calls to fail, with the errors, and how many of the first calls are tried: each alone, and
+/// each with all that follow.
 const CALLS: &[(&str, &str, u32)] = &[
     ("msync", "EIO", 9),
     ("fdatasync", "EIO", 12),
@@ -30,7 +30,7 @@ struct Table {
     array: Link<[u64]>,
 }
 
-/// What the store holds; the array follows from the number.
+/// Returns the number in the store; the array follows from the number.
 fn number(store: &Store) -> Result<u64> {
     let tx = store.read()?;
     let Some(table) = tx.get(tx.root::<Table>("table")?)? else { return Ok(0) };
@@ -49,7 +49,7 @@ fn change(tx: &mut WriteTx<'_>, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the child tells of each commit: nothing is told before it is so.
+/// Commits and reports it, as the child does. A report comes only after the fact.
 fn commit(store: &Store, number: u64) -> Result<()> {
     println!("\nbegun {number}");
     let mut tx = store.write()?;
@@ -61,7 +61,7 @@ fn commit(store: &Store, number: u64) -> Result<()> {
     Ok(())
 }
 
-/// The child: works until something fails, and then looks what can still be done.
+/// The child: works until something fails, then tries what is still possible.
 fn work(path: &Path) -> Result<()> {
     let store = open_with(path, &OpenOptions::new().log_bytes(64 * 1024))?;
     let mut seen = 0;
@@ -75,7 +75,7 @@ fn work(path: &Path) -> Result<()> {
             Err(error) => return after_failure(&store, &error, count, seen),
         }
     }
-    // What is in the log is safe, whether or not it could be brought to rest.
+    // The log's contents are safe, whether or not the checkpoint succeeded.
     store.close().unwrap_or_else(|error| println!("\nfailed {error}"));
     Ok(())
 }
@@ -86,7 +86,7 @@ fn after_failure(store: &Store, error: &Error, count: u64, seen: u64) -> Result<
     assert!((seen..=count).contains(&found), "{found} is seen, of {seen} to {count}");
     let again = store.update(|tx| change(tx, 100));
     match error.kind() {
-        // The transaction is taken back, and the store works on with what it has.
+        // The transaction is rolled back, and the store continues with the space it has.
         ErrorKind::NoSpace { .. } => {
             again.expect_err("there is still no space");
             store.update(|tx| tx.root::<Table>("table").map(drop))
@@ -100,25 +100,25 @@ fn after_failure(store: &Store, error: &Error, count: u64, seen: u64) -> Result<
     }
 }
 
-/// The last of the numbers that the child told with this word.
+/// Returns the last number that the child reported with this word.
 fn last(output: &str, word: &str) -> u64 {
     let number = |line: &str| line.strip_prefix(word)?.trim().parse().ok();
     output.lines().rev().find_map(number).unwrap_or(0)
 }
 
-/// Whether the failure was told to the caller.
+/// Returns whether the failure was reported to the caller.
 fn fail(folder: &Path, call: &str, error: &str, when: &str) -> TestResult<bool> {
     let path = folder.join(format!("{call}-{error}-{when}"));
     let child = child(&testkit::test_path!(TEST), CHILD, &path);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     strace.args(["-e", &format!("inject={call}:error={error}:when={when}")]);
-    // `msync` names no file; nobody else calls it here.
+    // `msync` takes no file name, and nothing else here calls it.
     if call != "msync" {
         strace.arg("-P").arg(&path);
     }
     strace.arg(child.get_program()).args(child.get_args()).env(CHILD, &path);
-    // Created before, so that the path is the file's from the first call on.
+    // Created first, so the path refers to the file from the first call on.
     open_with(&path, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
     let output = strace.stderr(Stdio::piped()).output()?;
     let told = String::from_utf8_lossy(&output.stdout);

@@ -1,6 +1,5 @@
-//! Promise: the harness passes what is sound, finds what crashes break, in a
-//! user's structure and in the protocol, and shows a short history that leads
-//! there, the same one each time.
+//! Promise: the harness accepts sound structures, finds what crashes break, both in a user's
+//! structure and in the protocol, and shows a short history that leads there, the same each time.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -11,7 +10,7 @@ use flagstone::harness::{
 use flagstone::sim::Mutation;
 use flagstone::{Image, Link, ReadTx, WriteTx, persist};
 
-/// What all subjects here keep: a number, and how often it was added to.
+/// The data of all subjects here: a sum, and the number of additions.
 #[persist]
 #[derive(Clone, Copy, Default)]
 struct Account {
@@ -19,7 +18,7 @@ struct Account {
     additions: u64,
     /// The number of the last addition.
     number: u64,
-    /// Where the account lay in memory when somebody last looked.
+    /// The account's address in memory when it was last stored.
     address: u64,
     note: Link<u64>,
 }
@@ -29,7 +28,7 @@ const ROOT: &str = "account";
 #[derive(Debug)]
 struct Add(u64);
 
-/// What differs between subjects: how they add.
+/// The difference between subjects: how they add.
 trait Adds {
     fn add(&self, tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) -> Verdict;
 
@@ -41,7 +40,7 @@ trait Adds {
 struct Keeps<A>(A);
 
 impl<A: Adds> Subject for Keeps<A> {
-    /// The sum, and how many additions it is of.
+    /// The sum, and the number of additions.
     type Model = (u64, u64);
     type Step = Add;
 
@@ -108,7 +107,7 @@ fn a_sound_structure_survives_sigkills() {
     assert!(summary.sigkills > 40 && summary.reopenings > 40);
 }
 
-/// Numbers its additions from a static on, which begins anew in a new process.
+/// Numbers its additions from a static, which starts anew in a new process.
 struct NumbersFromAStatic;
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -174,7 +173,7 @@ fn what_is_written_later_is_missed() {
     assert_eq!(failure.steps(), 1);
 }
 
-/// Refuses numbers over 50, when it has added them already.
+/// Refuses numbers over 50, after it has added them.
 struct CommitsHalf;
 
 impl Adds for CommitsHalf {
@@ -197,7 +196,7 @@ fn half_of_a_change_is_found_and_its_number_is_the_smallest() {
     assert_eq!(failure.history(), history);
 }
 
-/// Keeps the address of what it added to.
+/// Stores the address of what it added to.
 struct KeepsAnAddress;
 
 fn address_of(tx: &Image, account: Link<Account>) -> flagstone::Result<u64> {
@@ -234,7 +233,7 @@ fn an_address_does_not_outlive_a_sigkill() {
     expect_a_kept_address(Kills::Sigkill);
 }
 
-/// Allocates a note for each addition, and forgets the one before.
+/// Allocates a note for each addition, and forgets the previous one.
 struct Leaks;
 
 impl Adds for Leaks {
@@ -339,7 +338,7 @@ fn a_thread_without_a_name_is_told_what_to_do() {
     assert!(thread.join().unwrap().unwrap().sigkills > 0);
 }
 
-/// Else a sound structure could pass for one that is not.
+/// Otherwise a sound structure could be confused with a broken one.
 #[test]
 fn a_child_runs_no_other_subject_than_its_parent() {
     let harness = Harness::new().kills(Kills::Sigkill).runs(1);
@@ -364,7 +363,7 @@ fn a_seed_that_is_no_number_is_refused() {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// A step that cannot be chosen after the third.
+/// Has no step to choose after the third.
 struct ChoosesThrice;
 
 impl Subject for ChoosesThrice {
@@ -408,7 +407,7 @@ fn a_panic_of_a_childs_model_is_a_finding_with_the_steps_before_it() {
     expect_no_fourth(Kills::Sigkill);
 }
 
-/// Two mistakes of one kind: the one that came first, and the one that has the shorter history.
+/// Two faults of one kind: one that shows first, and one with a shorter history.
 struct TwoMistakes;
 
 impl Adds for TwoMistakes {

@@ -1,6 +1,5 @@
-//! Promise: a writer that is killed at any instant leaves exactly a committed
-//! state, none older than the last durable commit that it acknowledged, and
-//! the allocator in order.
+//! Promise: a writer that is killed at any instant leaves exactly a committed state, no older
+//! than the last durable commit that it acknowledged, and a consistent allocator.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -13,14 +12,14 @@ use testkit::{Random, child, is_long, open, seed};
 
 const SLOTS: usize = 64;
 
-/// The state after commit `count`: every slot says so.
+/// The state after commit `count`, which every slot reflects.
 #[persist]
 struct Table {
     count: u64,
     slots: [Link<[u64]>; SLOTS],
 }
 
-/// Each commit replaces some arrays, whose contents follow from its number.
+/// Commits the replacement of some arrays, whose contents follow from the commit's number.
 fn commit(store: &Store, count: u64) -> flagstone::Result<()> {
     let mut tx = store.write()?;
     let durable = count.is_multiple_of(3);
@@ -52,8 +51,8 @@ fn replace(
     Ok(())
 }
 
-/// What the slots must hold after commit `count`: the commit that wrote each
-/// one last, and the length.
+/// Returns the expected content of the slots after commit `count`: the commit that last wrote
+/// each slot, and the length.
 fn expected(count: u64) -> Vec<Option<(u64, u64)>> {
     let mut slots = vec![None; SLOTS];
     for count in 1..=count {
@@ -66,7 +65,7 @@ fn expected(count: u64) -> Vec<Option<(u64, u64)>> {
     slots
 }
 
-/// The number of the state that the store holds, after looking at all of it.
+/// Verifies the whole store; returns the number of its state.
 fn verify(store: &Store) -> flagstone::Result<u64> {
     store.check()?.into_result()?;
     let tx = store.read()?;
@@ -85,7 +84,7 @@ fn verify(store: &Store) -> flagstone::Result<u64> {
     Ok(table.count)
 }
 
-/// The child: commits until it is killed, and says which commits returned.
+/// The child: commits until it is killed, and reports the commits that returned.
 fn write_until_killed(path: &Path) -> flagstone::Result<()> {
     let store = open(path)?;
     let first = verify(&store)? + 1;
@@ -93,7 +92,7 @@ fn write_until_killed(path: &Path) -> flagstone::Result<()> {
     for count in first.. {
         commit(&store, count)?;
         if count.is_multiple_of(3) {
-            // One write: a line is told whole or not at all.
+            // A single write: a line is reported whole or not at all.
             let _ = out.write_all(format!("durable {count}\n").as_bytes());
             let _ = out.flush();
         }
@@ -101,7 +100,7 @@ fn write_until_killed(path: &Path) -> flagstone::Result<()> {
     Ok(())
 }
 
-/// Kills one child after `delay`; returns the last durable commit it told.
+/// Kills one child after `delay`; returns the last durable commit that it reported.
 fn kill_one(path: &Path, delay: Duration) -> u64 {
     let mut child =
         child(&testkit::test_path!("a_writer_is_killed_200_times"), "FLAGSTONE_CHILD", path)
@@ -117,7 +116,7 @@ fn kill_one(path: &Path, delay: Duration) -> u64 {
             }
         }
     });
-    // From its first word on, so that the kill does not always hit the opening.
+    // Counts from the child's first report, so the kill does not always hit the opening.
     let first: u64 = told.recv_timeout(Duration::from_secs(60)).unwrap_or(0);
     std::thread::sleep(delay);
     child.kill().expect("a kill");
@@ -146,7 +145,7 @@ fn a_writer_is_killed_200_times() {
         let store = open(&path).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
         let found = verify(&store).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
         assert!(found >= acknowledged, "kill {kill}: {found} after {acknowledged}");
-        // Half of the children go on from a store that was not closed.
+        // Half of the children continue with a store that was not closed.
         if random.below(2) == 0 {
             let copy = folder.path().join(format!("copy-{kill}"));
             std::fs::copy(&path, &copy).expect("a copy");

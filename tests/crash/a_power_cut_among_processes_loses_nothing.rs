@@ -1,7 +1,7 @@
-//! Promise: of processes that share a store on a simulated machine, each may be killed at
-//! any of its calls: the others go on, every commit stays, and snapshots do not change. And
-//! whatever a power cut leaves, at any time, opens as exactly one committed state, none
-//! older than the last durable one.
+//! Promise: processes that share a store on a simulated machine may be killed at any of their
+//! calls. The others continue, every commit stays, and snapshots do not change. Whatever a power
+//! cut leaves, at any time, opens as exactly one committed state, no older than the last durable
+//! one.
 
 use flagstone::sim::Cuts;
 use testkit::process_run::Crowd;
@@ -30,7 +30,7 @@ fn nor_does_a_process_that_is_killed() {
     assert!(kills > 0 && poisoned > 0);
 }
 
-/// Each call of a transaction that is larger than the log, and of the checkpoint after it.
+/// Each call of a transaction that exceeds the log, and of the checkpoint after it.
 #[test]
 fn nor_does_one_that_is_killed_in_a_large_transaction() {
     let cabinets = Cabinets::small();

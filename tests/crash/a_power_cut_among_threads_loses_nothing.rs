@@ -1,9 +1,9 @@
-//! Promise: while threads commit together, the checkpoint thread works and readers hold
-//! snapshots, whatever a power cut leaves, at any time, opens as exactly one committed
-//! state, none older than the last that was reported durable; also where the disk fails
-//! meanwhile. And every snapshot is one state that was committed.
+//! Promise: while threads commit together, the checkpoint thread works and readers pin snapshots,
+//! whatever a power cut leaves, at any time, opens as exactly one committed state, no older than
+//! the last that was reported durable, even if the disk fails meanwhile. Every snapshot is one
+//! committed state.
 //!
-//! The threads run as the system lets them: the seed repeats the changes, and no schedule.
+//! The system schedules the threads: the seed repeats the changes, but not the schedule.
 
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,10 +1,10 @@
-//! Promise: whatever a power cut leaves, at any time, opens as exactly one committed
-//! state, none older than the last durable one, with the allocator in order; also
-//! when the power is cut again while the store is opened and changed on, three deep.
+//! Promise: whatever a power cut leaves, at any time, opens as exactly one committed state, no
+//! older than the last durable one, with a consistent allocator. This also holds if the power is
+//! cut again while the store is opened and changed further, three deep.
 //!
-//! The disk is a simulated one: what was synced is there, and of what was written
-//! since any part, sector by sector and word by word. Short histories are looked at
-//! in every image that a cut could leave at any time, long ones by chance.
+//! The disk is simulated: synced data is there, and any part of the later writes, sector by
+//! sector and word by word. For short histories, every image that a cut could leave at any time
+//! is examined; for long ones, a random sample.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -15,16 +15,16 @@ use testkit::histories::cut_and_grow;
 use testkit::sim_run::{Cabinets, Run};
 use testkit::{is_long, seed};
 
-/// Images that the long mode looks at by chance.
+/// Random images that the long mode examines.
 const MANY_IMAGES: u64 = 5_000_000;
-/// Elements of an array that the heap becomes shorter without.
+/// The length of an array that shrinks the heap when it is freed.
 const LONG_ARRAY: u32 = 70_000;
 
-/// What happens to a store that holds two arrays and a number.
+/// Operations on a store that holds two arrays and a number.
 type Short = fn(&mut Run<'_>) -> Result<()>;
 
-/// Histories; for how many cuts one after the other every image is looked at, and
-/// in the long mode.
+/// Histories, each with the number of consecutive cuts for which every image is examined, and
+/// that number in the long mode.
 const SHORT: &[(&str, Short, [u32; 2])] = &[
     ("a durable commit", |run| number(run, Durability::Durable, 1), [1, 2]),
     ("a deferred commit", |run| number(run, Durability::Deferred, 1), [0, 1]),
@@ -150,7 +150,7 @@ fn every_image_of_short_histories() {
     println!("{images} images");
 }
 
-/// What is done at random, one run in how many, and images of a run.
+/// Returns the kinds of random runs: parameters, one run in how many, and images per run.
 fn kinds() -> [(Cabinets, u64, usize); 4] {
     [
         (Cabinets::small(), 1, 50),
@@ -160,7 +160,7 @@ fn kinds() -> [(Cabinets, u64, usize); 4] {
     ]
 }
 
-/// A run of random steps, and cuts at random times of it; returns the images.
+/// Makes a run of random steps, and cuts at random times; returns the number of images.
 fn at_random(cabinets: &Cabinets, seed: u64, count: usize) -> u64 {
     let mut run = Run::new(cabinets, seed, !seed.is_multiple_of(4)).expect("a store");
     for _ in 0..40 {
@@ -172,8 +172,8 @@ fn at_random(cabinets: &Cabinets, seed: u64, count: usize) -> u64 {
     cuts.images()
 }
 
-/// Runs of one seed after the other, until there are images enough; each thread takes the
-/// next seed that nobody has taken.
+/// Makes runs with consecutive seeds until there are enough images; each thread takes the next
+/// free seed.
 fn until_enough(enough: u64, seeds: &AtomicU64, images: &AtomicU64) {
     let kinds = kinds();
     while images.load(Relaxed) < enough {
@@ -202,7 +202,7 @@ fn images_by_chance() {
     println!("{images} images, seeds {first} to {}", end - 1);
 }
 
-/// Where a cut has torn one superblock, a second cut must not tear the other one.
+/// If a cut has torn one superblock, a second cut must not tear the other one.
 #[test]
 fn the_only_good_superblock_is_not_written_over() {
     let cabinets = Cabinets::small();

@@ -1,5 +1,5 @@
-//! Promise: a list of links and all collections come through power cuts and
-//! SIGKILLs at any point as one of their committed states.
+//! Promise: a linked list and all collections survive power cuts and SIGKILLs at any point, as
+//! one of their committed states.
 
 use flagstone::harness::{Harness, Kills, Summary, structures};
 use testkit::{is_long, seed};

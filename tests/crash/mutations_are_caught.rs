@@ -1,11 +1,10 @@
-//! Promise: the tests of power cuts and failures find bugs. Each fault that can be
-//! planted into the protocol is planted, alone, and is caught within a bounded number
-//! of runs; the protocol without one passes all of them.
+//! Promise: the tests of power cuts and failures find bugs. Each mutation of the protocol is
+//! activated alone, and is caught within a bounded number of runs; the protocol without a
+//! mutation passes all of them.
 //!
-//! Most faults are found by runs at random, the same that
-//! `a_power_cut_loses_nothing.rs` does. Some need so many things to come together
-//! that a history of their own leads there; what the cut leaves is up to chance there
-//! too.
+//! Random runs find most mutations, the same runs that `a_power_cut_loses_nothing.rs` makes. Some
+//! mutations need such a rare combination that a specific history leads there; the remains of the
+//! cut are random there too.
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,13 +20,13 @@ use testkit::sim_run::{BAD_DISK, Cabinets, Run};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Stores with a fault or without.
+/// The mutation of a store, if any.
 type ActiveMutation = Option<Mutation>;
 
-/// A run that must end well if there is no fault.
+/// A run that must succeed without a mutation.
 type Attempt = fn(ActiveMutation, u64) -> Outcome;
 
-/// What catches each fault, and in how many runs at most.
+/// The attempt that catches each mutation, and the maximum number of runs.
 const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::AcknowledgeBeforeFlush, small, 5),
     (Mutation::VisibleBeforeDurable, flushes_fail, 5),
@@ -72,7 +71,7 @@ fn with(mut cabinets: Cabinets, planted: ActiveMutation) -> Cabinets {
     cabinets
 }
 
-/// Runs at random, with cuts at any time.
+/// Makes random runs, with cuts at any time.
 fn at_random(cabinets: &Cabinets, seed: u64, images: usize) -> Outcome {
     let mut run = Run::new(cabinets, seed, true)?;
     for _ in 0..40 {
@@ -81,7 +80,7 @@ fn at_random(cabinets: &Cabinets, seed: u64, images: usize) -> Outcome {
     look(cabinets, &run.end(), seed, images)
 }
 
-/// Several processes, some of which are killed.
+/// Runs several processes, some of which are killed.
 fn crowd(cabinets: &Cabinets, seed: u64) -> Outcome {
     let mut crowd = Crowd::new(cabinets, seed)?;
     for _ in 0..60 {
@@ -106,7 +105,7 @@ fn spilling(planted: ActiveMutation, seed: u64) -> Outcome {
     at_random(&with(Cabinets::spilling(), planted), seed, 60)
 }
 
-/// Cuts while a store is opened, which a cut has left.
+/// Cuts the power while a store is opened from the remains of a cut.
 fn look_at_recovery(cabinets: &Cabinets, image: Vec<u8>, seed: u64, images: usize) -> Outcome {
     let disk = SimDisk::new(image);
     disk.record();
@@ -117,7 +116,7 @@ fn look_at_recovery(cabinets: &Cabinets, image: Vec<u8>, seed: u64, images: usiz
     Ok(Cuts::new(cabinets, seed).look(&Recording::of(&disk, history), images, 0)?)
 }
 
-/// Commits of one block each, three times around the log.
+/// Makes commits of one block each, three times around the log.
 fn around_the_log<'a>(cabinets: &'a Cabinets, seed: u64) -> Outcome<Run<'a>> {
     let mut run = Run::new(cabinets, seed, false)?;
     for number in 0..62 {
@@ -131,14 +130,14 @@ fn laps(planted: ActiveMutation, seed: u64) -> Outcome {
     look(&cabinets, &around_the_log(&cabinets, seed)?.end(), seed, 100)
 }
 
-/// The superblocks are far apart if there are two at all.
+/// The superblocks are far apart, if both exist.
 fn laps_and_a_recovery(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let run = around_the_log(&cabinets, seed)?;
     look_at_recovery(&cabinets, run.disk.crash(&mut Random(seed)), seed, 300)
 }
 
-/// Commits that are not flushed, of some sectors each.
+/// Commits that are not flushed, of several sectors each.
 fn deferred(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
@@ -164,7 +163,7 @@ fn checkpoints(planted: ActiveMutation, seed: u64) -> Outcome {
     look(&cabinets, &run.end(), seed, 150)
 }
 
-/// The log has room for all but the last record.
+/// The log has capacity for all but the last record.
 fn the_log_fills_up(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
@@ -185,7 +184,7 @@ fn the_log_fills_up(planted: ActiveMutation, seed: u64) -> Outcome {
     look(&cabinets, &run.end(), seed, 100)
 }
 
-/// A load of new pages into a store that holds something.
+/// Loads new pages into a store that is not empty.
 fn bulk(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::large(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
@@ -195,7 +194,7 @@ fn bulk(planted: ActiveMutation, seed: u64) -> Outcome {
     look(&cabinets, &run.end(), seed, 40)
 }
 
-/// Transactions that are larger than the log.
+/// Transactions that exceed the log.
 fn spills_follow_each_other(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::spilling(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
@@ -207,7 +206,7 @@ fn spills_follow_each_other(planted: ActiveMutation, seed: u64) -> Outcome {
     look(&cabinets, &run.end(), seed, 60)
 }
 
-/// What lay at the heap's end was freed, but not durably.
+/// The data at the end of the heap was freed, but not durably.
 fn the_heap_shrinks(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::spilling(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
@@ -220,7 +219,7 @@ fn the_heap_shrinks(planted: ActiveMutation, seed: u64) -> Outcome {
     look(&cabinets, &run.end(), seed, 60)
 }
 
-/// The file is cut where no state needs it any more, and grows again at once.
+/// The file is truncated where no state needs it any more, and grows again at once.
 fn the_file_is_cut_and_grows(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
@@ -257,8 +256,8 @@ fn fault(disk: &SimDisk, further: u64, done: Done) {
     disk.set_faults(Some(Faults { calls, errno: BAD_DISK, done, spares_reading: true }));
 }
 
-/// Each call of a commit fails once; the program goes on as far as it may, and is
-/// started again without a power cut.
+/// Each call of a commit fails once; the program continues as far as it may, and is restarted
+/// without a power cut.
 fn flushes_fail(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     for further in 0..12 {
@@ -290,11 +289,11 @@ fn checkpoints_fail(planted: ActiveMutation, seed: u64) -> Outcome {
         if run.disk.next_call() <= first + further {
             break;
         }
-        // A failure of another call leaves both superblocks whole.
+        // The failure of any other call leaves both superblocks intact.
         if is_well || run.disk.calls().last() != Some(&Call::Sync) {
             continue;
         }
-        // What was durable is so, whatever fails.
+        // Durable data stays durable, whatever fails.
         run.disk.record();
         run.history = History::new(run.model.digest());
         run.start_again()?;
@@ -304,7 +303,7 @@ fn checkpoints_fail(planted: ActiveMutation, seed: u64) -> Outcome {
     Ok(())
 }
 
-/// One superblock alone is good.
+/// Only one superblock is intact.
 fn a_superblock_was_torn(planted: ActiveMutation, seed: u64) -> Outcome {
     let cabinets = with(Cabinets::small(), planted);
     let mut run = Run::new(&cabinets, seed, false)?;
@@ -314,15 +313,15 @@ fn a_superblock_was_torn(planted: ActiveMutation, seed: u64) -> Outcome {
     look_at_recovery(&cabinets, image, seed, 200)
 }
 
-/// What a repeater holds: how often it has counted.
+/// The data of a repeater: how often it has counted.
 #[persist]
 struct Count {
     number: u64,
-    /// So that a record fills more than a sector.
+    /// Makes a record fill more than a sector.
     bytes: [u64; 80],
 }
 
-/// After each start it does again, byte by byte, what it did after the state before.
+/// After each start, repeats byte for byte what it did after the previous state.
 struct Repeater {
     options: OpenOptions,
 }
@@ -365,7 +364,7 @@ impl Program for Repeater {
         _random: &mut Random,
     ) -> flagstone::Result<()> {
         let committed = self.commit(store, disk, history);
-        // It dies at once: an orderly end would flush.
+        // Dies at once: a clean close would flush.
         disk.fail_after(0);
         committed.map_err(|error| *error.downcast().expect("of flagstone"))
     }
@@ -385,7 +384,7 @@ fn the_same_again(planted: ActiveMutation, seed: u64) -> Outcome {
     Ok(Cuts::new(&repeater, seed).look(&Recording::of(&disk, history), 200, 3)?)
 }
 
-/// What is wrong, if anything is.
+/// Returns what an attempt found, if anything.
 fn complaint(attempt: Attempt, planted: ActiveMutation, seed: u64) -> Option<String> {
     let run = || attempt(planted, seed).map_err(|error| error.to_string());
     match catch_unwind(AssertUnwindSafe(run)) {
@@ -398,8 +397,8 @@ fn complaint(attempt: Attempt, planted: ActiveMutation, seed: u64) -> Option<Str
     }
 }
 
-/// Runs attempts until one finds the fault; which, and what it found. The same runs
-/// find nothing where nothing is.
+/// Makes attempts until one finds the mutation; returns its number, and the finding. The same
+/// attempts must find nothing without the mutation.
 fn catch(fault: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String), String> {
     for seed in 1..=most {
         if let Some(complaint) = complaint(attempt, None, seed) {
@@ -415,7 +414,7 @@ fn catch(fault: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String), 
 #[test]
 fn each_is_caught_and_nothing_is_where_nothing_is() {
     let hook = std::panic::take_hook();
-    // Panics are findings here, not news.
+    // Panics are findings here, and need no output.
     std::panic::set_hook(Box::new(|_| ()));
     let caught: Vec<_> = CAUGHT_BY
         .iter()

@@ -1,5 +1,5 @@
-//! Promise: `flagstone torture` runs structures through crashes, tells what it did,
-//! finds what is planted, and leaves nothing behind but what was found.
+//! Promise: `flagstone torture` runs structures through crashes, reports what it did, finds a
+//! mutation, and leaves nothing behind except what it found.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A folder for the store and for temporary files, and the command in it.
+/// A folder for the store and for temporary files, and the command that runs in it.
 struct Bench {
     folder: TempDir,
 }
@@ -37,7 +37,7 @@ impl Bench {
         told(&self.command(arguments).output().expect("the tool starts"))
     }
 
-    /// Nothing is there that was not before.
+    /// Checks that the folder contains nothing new.
     fn expect_clean(&self) {
         let left = |folder: &Path| {
             let entries = std::fs::read_dir(folder).expect("a folder").flatten();
@@ -55,7 +55,7 @@ fn told(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), text)
 }
 
-/// The number before a word of the summary.
+/// Returns the number before a word of the summary.
 fn figure(text: &str, word: &str) -> u64 {
     let before = text.split(word).next().unwrap_or_default();
     before.split_whitespace().last().and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -135,7 +135,7 @@ fn each_structure_meets_both_kinds_of_kills() {
     bench.expect_clean();
 }
 
-/// Processes whose command line names the store.
+/// Returns the processes whose command line names the store.
 fn with_store(store: &Path) -> Vec<rustix::process::Pid> {
     let store = store.to_str().expect("a path of letters");
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();

@@ -1,4 +1,4 @@
-// Each of these is a statement that loses something.
+// Each of these statements drops a value that matters.
 #![deny(unused_must_use)]
 
 use flagstone::collections::{HashMap, Vec};

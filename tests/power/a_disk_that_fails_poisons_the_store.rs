@@ -1,7 +1,7 @@
-//! Promise: where the disk fails a write or a flush, no commit that needed it is
-//! acknowledged, nothing more is written, reads go on, and reopening finds exactly
-//! one committed state with all that was acknowledged: after a power cut, and also
-//! without one, where the kernel shows bytes in memory that the disk does not have.
+//! Promise: if the disk fails a write or a flush, no commit that needed it is acknowledged,
+//! nothing more is written, reads continue, and reopening finds exactly one committed state with
+//! everything that was acknowledged. This holds after a power cut, and also without one, where
+//! the kernel shows bytes in memory that the disk does not have.
 
 use std::error::Error;
 use std::fs::File;
@@ -22,26 +22,26 @@ use testkit::power::cuts::writer::open;
 use testkit::power::scratch_fs::{Bench, Kind};
 use testkit::{Random, TestResult, assert_refused, is_long, seed};
 
-/// Times that a disk fails; ten times as often in the long mode.
+/// The number of disk failures; ten times as many in the long mode.
 const FAILURES: u64 = 15;
-/// Most commits before the disk fails.
+/// Maximum number of commits before the disk fails.
 const MAX_COMMITS: u64 = 100;
 const PAGE_BYTES: u64 = 4096;
 
-/// What fails.
+/// The part that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     Flushes,
     /// All writes to the disk.
     Writes,
-    /// Writes to the log of the store, wherever its file lies on the disk.
+    /// Writes to the log of the store, wherever its file is on the disk.
     Log,
-    /// Writes to the rest of its file, but for the superblocks.
+    /// Writes to the rest of its file, except the superblocks.
     Heap,
     Superblocks,
 }
 
-/// What the kernel tells of the places of a file on the disk.
+/// The kernel's answer about the extents of a file.
 #[repr(C)]
 #[derive(Default)]
 struct Places {
@@ -65,23 +65,23 @@ struct Place {
     reserved_too: [u32; 3],
 }
 
-/// `FS_IOC_FIEMAP`, whose number counts the bytes before the places.
+/// `FS_IOC_FIEMAP`, whose number encodes the size of the struct without its extents.
 const PLACES_OF_FILE: rustix::ioctl::Opcode = opcode::read_write::<[u8; 32]>(b'f', 11);
 
-/// The places on the disk of the bytes of a file, also of those that were taken and
+/// Returns the disk positions of the bytes of a file, including those that were allocated but
 /// never written.
 fn on_disk(file: &File, bytes: Range<u64>) -> TestResult<Vec<Range<u64>>> {
     let mut on_disk = Vec::new();
     let mut at = bytes.start;
     while at < bytes.end {
         let mut told = Places { from: at, bytes: bytes.end - at, wanted: 32, ..Places::default() };
-        // SAFETY: the call reads and writes this struct, within the places it names.
+        // SAFETY: the call reads and writes this struct, within the extents that it declares.
         let ask = unsafe { Updater::<PLACES_OF_FILE, Places>::new(&mut told) };
         // SAFETY: as above.
         unsafe { ioctl(file, ask) }?;
         let places = &told.places[..told.found as usize];
         for place in places {
-            // A place may begin before what was asked for, or end after it.
+            // An extent may begin before the requested range, or end after it.
             let start = place.in_file.max(bytes.start);
             let end = (place.in_file + place.bytes).min(bytes.end);
             let moved = |offset: u64| offset - place.in_file + place.on_disk;
@@ -95,7 +95,7 @@ fn on_disk(file: &File, bytes: Range<u64>) -> TestResult<Vec<Range<u64>>> {
     Ok(on_disk)
 }
 
-/// Where the log lies in a store's file, by the newer superblock.
+/// Returns the position of the log in a store's file, according to the newer superblock.
 fn log_bytes(file: &File) -> TestResult<Range<u64>> {
     let number = |at| -> TestResult<u64> {
         let mut bytes = [0; 8];
@@ -128,7 +128,7 @@ fn fail_writes(machine: &mut Cached<'_>, file: &File, bytes: Range<u64>) -> Test
     places.into_iter().try_for_each(|place| machine.disk()?.fail_writes(place))
 }
 
-/// One store from its creation to what is left after the disk failed it.
+/// Takes one store from its creation to the remains after the disk failure.
 fn fail_once(
     machine: &mut Cached<'_>,
     fault: Fault,
@@ -144,7 +144,7 @@ fn fail_once(
     if let Some(words) = sufferer.has_ended()? {
         return Err(format!("before anything failed: {words}").into());
     }
-    // What the log's place is must not change meanwhile.
+    // The position of the log must not change meanwhile.
     sufferer.pause()?;
     fail(machine, fault, &store)?;
     sufferer.go_on()?;
@@ -152,7 +152,7 @@ fn fail_once(
     life.hold_to(life.told()?);
     let goes_on = matches!(fault, Fault::Log | Fault::Heap | Fault::Superblocks);
     if goes_on && random.one_in(2) {
-        // The file system lives on. What it shows is not what the disk has.
+        // The file system stays mounted. It shows data that the disk does not have.
         machine.disk()?.mend()?;
         let mut writer = life.start("writer", &store)?;
         let mut has_ended = || Ok::<_, Box<dyn Error>>(writer.has_ended()?.is_some());
@@ -194,8 +194,8 @@ fn poisons(kind: Kind, fault: Fault) -> Test {
     Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
 }
 
-/// Writes numbers to a heap whose pages the disk does not take, and opens the store once more
-/// when the disk is well again.
+/// Writes numbers to a heap whose pages the disk refuses, and opens the store again once the disk
+/// is repaired.
 fn fail_to_write(
     machine: &mut Cached,
     path: &Path,
@@ -210,7 +210,7 @@ fn fail_to_write(
     Ok(open(path, None)?)
 }
 
-/// The numbers, if there are any, in the sound store that a power cut leaves.
+/// Returns the numbers, if there are any, in the undamaged store that a power cut leaves.
 fn numbers_after_a_cut(machine: &mut Cached) -> TestResult<Option<Vec<u64>>> {
     machine.cut(&mut Random(1))?;
     machine.clear_away()?;
@@ -225,9 +225,9 @@ fn numbers_after_a_cut(machine: &mut Cached) -> TestResult<Option<Vec<u64>>> {
     Ok(numbers)
 }
 
-/// Pages whose first write fails, and which are written again where the file system
-/// lives on: by recovery, or by a commit that takes them once more. ext4 has to be
-/// made to forget them in between, or zeros are all that a power cut leaves of them.
+/// Pages whose first write fails, and which are written again while the file system stays
+/// mounted: by recovery, or by a commit that allocates them again. ext4 must be made to drop them
+/// in between, or a power cut leaves only zeros of them.
 fn writes_new_pages_again(kind: Kind) -> Test {
     /// An array that goes through the log, and one that is written in place.
     const LENGTHS: [usize; 2] = [50_000, 200_000];
@@ -239,7 +239,7 @@ fn writes_new_pages_again(kind: Kind) -> Test {
             let path = machine.power_on()?.join("store");
             let numbers: Vec<u64> = (0..).take(len).collect();
             let store = open(&path, None)?;
-            // Room for the array, which is not written yet.
+            // Allocates space for the array, which is not written yet.
             store.update(|tx| tx.alloc_slice_copy(&numbers).and_then(|array| tx.free(array)))?;
             let store = fail_to_write(&mut machine, &path, store, &numbers)?;
             store.update(|tx| set_numbers(tx, &numbers))?;
@@ -252,8 +252,8 @@ fn writes_new_pages_again(kind: Kind) -> Test {
     Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
 }
 
-/// The same for pages that lie before the heap's end, and that nobody has written: a
-/// transaction took them, and gave them up before its commit.
+/// The same for pages before the end of the heap that were never written: a transaction allocated
+/// them, and freed them before its commit.
 fn writes_pages_that_were_given_up_again(kind: Kind) -> Test {
     let run = move || {
         let bench = Bench::new()?;
@@ -261,7 +261,7 @@ fn writes_pages_that_were_given_up_again(kind: Kind) -> Test {
         machine.format()?;
         let path = machine.power_on()?.join("store");
         let store = open(&path, None)?;
-        // More than 2 MiB, of which pages in memory may be pieces.
+        // More than 2 MiB, since pages in memory may be parts of pages that large.
         let base: Vec<u64> = (0..).take(300_000).collect();
         store.update(|tx| {
             let given_up = tx.alloc_slice_copy(&base)?;
@@ -321,7 +321,7 @@ pub fn tests() -> Vec<Test> {
     for kind in [Kind::Ext4, Kind::Xfs, Kind::Btrfs] {
         tests.extend([Fault::Flushes, Fault::Writes].map(|fault| poisons(kind, fault)));
     }
-    // btrfs does not tell where on the disk a file lies.
+    // btrfs does not report the disk position of a file.
     for kind in [Kind::Ext4, Kind::Xfs] {
         let faults = [Fault::Log, Fault::Heap, Fault::Superblocks];
         tests.extend(faults.map(|fault| poisons(kind, fault)));

@@ -1,10 +1,9 @@
-//! Promise: a power cut leaves exactly one committed state, none older than the
-//! last durable commit that was acknowledged, also on a disk with a volatile write
-//! cache: of what was not flushed it forgets everything, or any of the writes, or
-//! any of their sectors.
+//! Promise: a power cut leaves exactly one committed state, no older than the last durable commit
+//! that was acknowledged, also on a disk with a volatile write cache: it loses everything that
+//! was not flushed, or any of the writes, or any of their sectors.
 //!
-//! Flushes are all that such a disk promises. So this also tells whether a file
-//! system hands them down to it, and the store waits for them.
+//! Such a disk promises nothing but flushes. So this test also shows whether a file system passes
+//! them on to the disk, and whether the store waits for them.
 
 use flagstone::sim::Mutation;
 use testkit::power::Test;
@@ -16,16 +15,16 @@ use testkit::{is_long, seed};
 
 /// Cuts on each file system and of each kind; ten times as many in the long mode.
 const CUTS: u64 = 50;
-/// Cuts by which a mistake must have been found; a few are enough mostly.
+/// Cuts by which a fault must have been detected; a few are usually enough.
 const CONTROL_CUTS: u64 = 1000;
 
-/// What is tested of one file system and one kind of loss.
+/// The subject of a test, for one file system and one kind of loss.
 #[derive(Clone, Copy)]
 enum Subject {
     Promise,
-    /// The store makes a mistake.
+    /// The store has a mutation.
     ActiveMutation(Mutation),
-    /// The disk makes one.
+    /// The disk lies.
     Lie,
 }
 
@@ -41,7 +40,7 @@ fn test(kind: Kind, keep: Keep, subject: Subject) -> Test {
         let bench = Bench::new()?;
         let mut machine = Cached::new(kind, keep, &bench);
         machine.lies = matches!(subject, Subject::Lie).then(|| seed(1));
-        // Two that sync one file at a time lose syncs on btrfs.
+        // On btrfs, two processes that sync one file at a time lose syncs.
         let writes_back = kind != Kind::Btrfs;
         let cuts = if is_long() { CUTS * 10 } else { CUTS };
         let plant = match subject {

@@ -1,11 +1,11 @@
-//! Promise: where the disk is full, whoever needs space gets an error; the
-//! transaction can be rolled back, the store works on within what it has, and
-//! everything that was committed is there afterwards.
+//! Promise: on a full disk, any operation that needs space gets an error. The transaction can be
+//! rolled back, the store continues within the space it has, and everything that was committed is
+//! there afterwards.
 //!
-//! A limit on the length of files stands in for a full disk, in a child since it holds for a
-//! process; the same runs on small file systems where they can be mounted, which have room again
-//! at last. Where a page of the file has no block of its own, shared with a copy or a hole, it is
-//! an error as well, and no signal (`blocks`).
+//! A limit on the length of files simulates a full disk, in a child since it applies to the
+//! process. The same runs use small file systems where they can be mounted; those get free space
+//! again at the end. A page of the file without a block of its own, shared with a copy or a hole,
+//! also causes an error and not a signal (`blocks`).
 
 mod blocks;
 
@@ -25,7 +25,7 @@ const CHILD: &str = "FLAGSTONE_FULL_DISK";
 const LIMIT: &str = "a limit of the file's length";
 const MAX_BYTES: u64 = 4 << 20;
 
-/// A list of what was committed, newest first.
+/// A list of the committed entries, newest first.
 #[persist]
 struct Entry {
     number: u64,
@@ -40,7 +40,7 @@ fn push(tx: &mut WriteTx<'_>, number: u64, len: usize) -> Result<()> {
     tx.set_root("list", entry)
 }
 
-/// Entries that are there, each whole, and the value of the large array.
+/// The number of entries, each intact, and the value of the large array.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct State {
     entries: u64,
@@ -67,7 +67,7 @@ fn is_full<T>(result: &Result<T>) -> bool {
     matches!(result, Err(error) if matches!(error.kind(), ErrorKind::NoSpace { .. }))
 }
 
-/// That the store is in order, and holds what it must.
+/// Checks that the store is intact and holds the expected state.
 #[track_caller]
 fn expect_sound(store: &Store, expected: State) {
     assert_eq!(state(store).expect("the state"), expected);
@@ -88,7 +88,7 @@ fn fill(store: &Store, state: &mut State, len: usize) -> Result<()> {
     }
 }
 
-/// Everything that is to be tried on a disk without space.
+/// Tries everything on a disk without space.
 fn try_all(path: &Path) -> Result<()> {
     let options = OpenOptions::new().log_bytes(64 * 1024).durability(Durability::Deferred);
     let store = open_with(path, &options)?;
@@ -121,13 +121,13 @@ fn refuse_what_needs_space(store: &Store) -> Result<()> {
         let claim = (0..bytes as usize).map(|_| 0u8);
         assert_refused!(store.write()?.alloc_slice(claim), NoSpace { .. });
     }
-    // A change that is larger than the log lies beside it until it is done.
+    // A change that exceeds the log needs extra space until it is done.
     let changed = store.update(|tx| tx.at_mut(values(tx)?).map(|all| all.fill(7)));
     assert_refused!(changed, NoSpace { .. });
     Ok(())
 }
 
-/// Many laps of the log, which would like to be longer.
+/// Makes many laps of the log, which would grow if it could.
 fn change_what_needs_none(store: &Store) -> Result<()> {
     for value in (1..=2000).chain([0]) {
         store.update(|tx| {
@@ -138,8 +138,8 @@ fn change_what_needs_none(store: &Store) -> Result<()> {
     Ok(())
 }
 
-/// A transaction that was refused space may be taken back to a savepoint or go
-/// on as it is, and use what it frees.
+/// A transaction that was refused space may roll back to a savepoint or continue as it is, and
+/// use the memory that it frees.
 fn go_on_after_a_refusal(store: &Store, number: u64) -> Result<()> {
     let mut tx = store.write()?;
     let savepoint = tx.savepoint()?;
@@ -154,7 +154,7 @@ fn go_on_after_a_refusal(store: &Store, number: u64) -> Result<()> {
     tx.commit()
 }
 
-/// Fills a disk of `MAX_BYTES` at `path`, and looks at what is there.
+/// Fills a disk of `MAX_BYTES` at `path`, and examines the result.
 fn fill_and_look_again(path: &Path) -> TestResult {
     try_all(path)?;
     let store = open(path)?;
@@ -170,8 +170,8 @@ fn a_limit_of_the_files_length() -> TestResult {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
     let child = child(LIMIT, CHILD, &path);
-    // The limit counts blocks of 1024 bytes. It comes with a signal, which a
-    // program that sets such a limit ignores.
+    // The limit counts blocks of 1024 bytes. It raises a signal, which a program that sets such a
+    // limit ignores.
     let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", MAX_BYTES / 1024);
     let mut limited = Command::new("bash");
     limited.args(["-c", &script, "limited"]).arg(child.get_program()).args(child.get_args());
@@ -183,7 +183,7 @@ fn a_limit_of_the_files_length() -> TestResult {
     Ok(())
 }
 
-/// Another file, which takes the space of a disk but for `left_bytes`.
+/// Another file, which takes all the space of a disk except `left_bytes`.
 struct Ballast<'a> {
     folder: &'a Path,
 }
@@ -192,7 +192,7 @@ impl<'a> Ballast<'a> {
     fn leave(folder: &'a Path, left_bytes: u64) -> TestResult<Self> {
         let ballast = Self { folder };
         let file = File::create(ballast.path())?;
-        // What a file system takes for the file itself shows only afterwards.
+        // The file system's own overhead for the file shows only afterwards.
         let mut len = 0;
         while let Some(more @ 1..) = free_bytes(folder)?.checked_sub(left_bytes) {
             fallocate(&file, FallocateFlags::empty(), len, more)?;
@@ -201,7 +201,7 @@ impl<'a> Ballast<'a> {
         Ok(ballast)
     }
 
-    /// Takes whatever can be had.
+    /// Takes all available space.
     fn take_all(folder: &'a Path) -> TestResult<Self> {
         let ballast = Self { folder };
         let file = File::create(ballast.path())?;
@@ -219,7 +219,7 @@ impl<'a> Ballast<'a> {
     }
 
     fn remove(self) -> TestResult {
-        // Cut first: xfs frees the space of a file that was removed at its leisure.
+        // Truncated first: xfs frees the space of a removed file with a delay.
         File::options().write(true).open(self.path())?.set_len(0)?;
         Ok(std::fs::remove_file(self.path())?)
     }
@@ -230,7 +230,7 @@ fn free_bytes(folder: &Path) -> TestResult<u64> {
     Ok(found.f_bavail * found.f_frsize)
 }
 
-/// Fills the file system of a folder with a store, and makes room again.
+/// Fills the file system of a folder with a store, then frees space again.
 fn fill_a_file_system(folder: &Path) -> TestResult {
     refuse_a_new_store(folder)?;
     let ballast = Ballast::leave(folder, MAX_BYTES)?;
@@ -249,7 +249,7 @@ fn fill_a_file_system(folder: &Path) -> TestResult {
     Ok(())
 }
 
-/// Where there is no room for a new store, nothing is left of it.
+/// If there is no space for a new store, nothing is left of it.
 fn refuse_a_new_store(folder: &Path) -> TestResult {
     let ballast = Ballast::leave(folder, 256 * 1024)?;
     let before = names(folder)?;
@@ -282,9 +282,9 @@ fn a_small_disk(kind: Kind) -> TestResult {
     mounted.unmount()
 }
 
-/// btrfs never writes over what is there, so on a full disk a commit may fail that
-/// needs no longer file. Then the store is poisoned; nothing that was acknowledged is
-/// lost, and reopening where there is room again goes on.
+/// btrfs never overwrites data in place, so on a full disk even a commit that does not extend the
+/// file may fail. The store is then poisoned; nothing that was acknowledged is lost, and
+/// reopening works once there is space again.
 fn a_full_disk_that_copies_on_write() -> TestResult {
     let bench = Bench::new()?;
     let image = bench.make_image(Kind::Btrfs)?;
@@ -310,7 +310,7 @@ fn a_full_disk_that_copies_on_write() -> TestResult {
     ballast.remove()?;
     let store = open(&path)?;
     let found = self::state(&store)?;
-    // A commit that failed is there or not.
+    // A failed commit may or may not have happened.
     state.entries = found.entries.clamp(state.entries, state.entries + 1);
     expect_sound(&store, state);
     store.update(|tx| push(tx, state.entries, MAX_BYTES as usize))?;

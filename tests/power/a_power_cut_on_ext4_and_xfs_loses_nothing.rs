@@ -1,9 +1,9 @@
-//! Promise: a power cut under a running writer, at any instant, leaves exactly
-//! one committed state, none older than the last durable commit that the writer
-//! had acknowledged, and the allocator in order.
+//! Promise: a power cut under a running writer, at any instant, leaves exactly one committed
+//! state, no older than the last durable commit that the writer had acknowledged, and a
+//! consistent allocator.
 //!
-//! ext4 and xfs can be told to behave as if the power had gone: nothing that is in
-//! memory reaches the disk any more. They are unmounted, mounted, and looked at.
+//! ext4 and xfs can be told to behave as if the power had failed: no data in memory reaches the
+//! disk any more. The test unmounts, mounts and examines them.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use testkit::{Random, TestResult, is_long, seed};
 
 /// Cuts on each file system; ten times as many in the long mode.
 const CUTS: u64 = 100;
-/// Cuts by which a mistake must have been found; a few are enough mostly.
+/// Cuts by which a fault must have been detected; a few are usually enough.
 const CONTROL_CUTS: u64 = 1000;
 
 /// A file system in a file in memory.
@@ -29,9 +29,9 @@ struct Shutdown<'a> {
     mounted: Option<Mounted>,
 }
 
-/// `XFS_IOC_GOINGDOWN`, which ext4 has as well.
+/// `XFS_IOC_GOINGDOWN`, which ext4 supports too.
 const SHUT_DOWN: rustix::ioctl::Opcode = opcode::read::<u32>(b'X', 125);
-/// Of what is in memory the file system's own log reaches the disk, or nothing.
+/// Whether the file system's own log still reaches the disk, or nothing does.
 const HOW: [u32; 2] = [1, 2];
 
 impl Machine for Shutdown<'_> {

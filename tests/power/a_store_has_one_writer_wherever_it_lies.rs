@@ -1,7 +1,7 @@
-//! Promise: also on a file system that a program serves, where each name may be a file of
-//! its own to the kernel and a length may be told that is no longer true, a store is open
-//! once, or shared by all that share it; it is not called truncated, and not made anew;
-//! and what other machines may reach is not shared without a word of the user's.
+//! Promise: a store is open once, or shared by all processes that share it, even on a file system
+//! that a program serves, where the kernel may treat each name as a separate file and report an
+//! outdated length. Such a store is neither reported as truncated nor created anew. A store that
+//! other machines may reach is shared only with the user's explicit consent.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,7 +14,7 @@ use testkit::power::scratch_fs::Bench;
 use testkit::power::served::{self, Manners, Served};
 use testkit::{TestResult, assert_refused, open, open_with};
 
-/// The ways of opening that make a store.
+/// The ways of opening that create a store.
 const WAYS: [&str; 3] = ["open", "open_copy", "open_shared"];
 
 fn open_by(way: &str, path: &Path) -> Result<Store> {
@@ -22,7 +22,7 @@ fn open_by(way: &str, path: &Path) -> Result<Store> {
     match way {
         "open" => open_with(path, &options),
         "open_copy" => options.open_copy(path),
-        // SAFETY: the path lies in a folder of the test's own.
+        // SAFETY: the path is in the test's own folder.
         _ => unsafe { options.open_shared(path) },
     }
 }
@@ -39,7 +39,7 @@ fn numbers(store: &Store) -> Result<Vec<u64>> {
     Ok(tx.at(tx.root::<[u64]>("numbers")?)?.to_vec())
 }
 
-/// Opens a store in another process, which says what became of it and keeps it open.
+/// Opens a store in another process, which reports the result and keeps the store open.
 fn open_elsewhere(way: &str, path: &Path) -> TestResult<(Child, String)> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--play", "opener", way]).arg(path);
@@ -93,17 +93,18 @@ fn expect_one_writer(served: &Served) -> TestResult {
     Ok(())
 }
 
-/// The first bytes of a store, but for the page that means nothing while nobody has it open.
+/// Returns the first bytes of a store, without the coordination page, whose content has no
+/// meaning while the store is closed.
 fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = fs::read(path)?;
     bytes[8192..12288].fill(0);
     Ok(bytes)
 }
 
-/// Two names of one store; the second one's length is remembered wrong.
+/// Tests two names of one store; the kernel caches a wrong length for the second.
 fn expect_nothing_lost_by_another_name(served: &Served, is_found: bool) -> TestResult {
     let path = served.path("store");
-    // Of this name the truth is told: it was given to the file when that was made.
+    // This name gets the true length: the file was created under it.
     fs::write(&path, "")?;
     let store = open(&path)?;
     put(&store, &[7; 1000])?;
@@ -129,14 +130,14 @@ fn expect_no_false_truncation(served: &Served) -> TestResult {
     open(&path)?.close()?;
     fs::hard_link(&path, &name)?;
     open(&name)?.close()?;
-    // It grows by one name, and the kernel remembers the length by the other.
+    // The file grows under one name, and the kernel caches the old length under the other.
     let store = open(&path)?;
     put(&store, &[9; 500_000])?;
     store.close()?;
     let store = open(&name)?;
     assert_eq!(numbers(&store)?, [9; 500_000]);
     store.close()?;
-    // What is truncated is.
+    // A truncated file is truncated.
     fs::File::options().write(true).open(&path)?.set_len(200_000)?;
     assert_refused!(open(&path), Truncated { .. });
     Ok(())
@@ -144,7 +145,7 @@ fn expect_no_false_truncation(served: &Served) -> TestResult {
 
 fn expect_refusal_to_share(served: &Served) -> TestResult {
     let path = served.path("shared");
-    // SAFETY: nothing but the test knows the file.
+    // SAFETY: only the test uses the file.
     let share = || unsafe { OpenOptions::new().open_shared(&path) };
     assert_refused!(share(), NotOneMachine { file_system, .. } if file_system.contains("FUSE"));
     assert!(!path.exists(), "it was made");
@@ -161,7 +162,7 @@ fn expect_refusal_to_share(served: &Served) -> TestResult {
 
 fn expect_in_place(served: &Served) -> TestResult {
     expect_one_writer(served)?;
-    // Who comes too late finds it there.
+    // A process that comes too late finds the store there.
     let path = served.path("together");
     let barrier = std::sync::Barrier::new(4);
     let open_one = || {
@@ -194,7 +195,7 @@ fn test(name: &str, manners: Manners, run: fn(&Served) -> TestResult) -> Test {
     Test { name: name.to_string(), probe: Box::new(probe), run: Box::new(run) }
 }
 
-/// The part of a process that one of these tests started.
+/// Acts as a process that one of these tests started.
 pub fn play() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [play, parts @ ..] = &arguments[..]

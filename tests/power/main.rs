@@ -1,4 +1,4 @@
-//! Power cuts, failing disks and full disks on real file systems. Needs root for most.
+//! Power cuts, failing disks and full disks on real file systems. Most of these tests need root.
 
 #[cfg(feature = "sim")]
 mod a_disk_that_fails_poisons_the_store;

@@ -1,5 +1,5 @@
-//! Promises about the code: modules import one way only, unsafe code stays in
-//! its two modules and is argued for, and files stay small enough to read.
+//! Promises about the code: modules import in one direction only, unsafe code stays in its two
+//! modules with a SAFETY argument, and files stay small enough to read.
 
 use std::path::{Path, PathBuf};
 
@@ -26,17 +26,17 @@ const LAYERS: &[&str] = &[
     "lib",
 ];
 
-/// What `crate::` can be followed by beside modules.
+/// What may follow `crate::` besides modules.
 const MACROS: [&str; 6] =
     ["", "persist", "field", "__persist_struct", "__persist_field", "__persist_common"];
 
 /// Modules that may contain unsafe code.
 const UNSAFE_MODULES: [&str; 2] = ["map", "persist"];
 
-/// Blocks and implementations of unsafe code that the crate may have.
+/// Maximum number of unsafe blocks and implementations in the crate.
 const MAX_UNSAFE: usize = 45;
 
-/// Lines that a file may have without its tests.
+/// Maximum number of lines in a file, without its tests.
 const MAX_LINES: usize = 520;
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -50,7 +50,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Each source file: its path, its layer, and its text without unit tests.
+/// Returns each source file: its path, its layer, and its text without unit tests.
 fn files() -> Vec<(PathBuf, String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
@@ -70,7 +70,7 @@ fn rank(layer: &str) -> usize {
     rank.unwrap_or_else(|| panic!("module {layer} has no place among the layers"))
 }
 
-/// The modules that a line of code names after `crate::`.
+/// Returns the modules that a line of code names after `crate::`.
 fn imports(code: &str) -> Vec<String> {
     let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
     let after = |line: &str| {
@@ -86,7 +86,7 @@ fn imports(code: &str) -> Vec<String> {
 
 #[test]
 fn modules_import_only_from_those_before_them() {
-    // The tool is a program of its own, and sees what is public.
+    // The tool is a separate program, and uses only the public API.
     for (path, layer, code) in files().into_iter().filter(|(_, layer, _)| layer != "bin") {
         for import in imports(&code).iter().filter(|name| !MACROS.contains(&&***name)) {
             assert!(
@@ -109,7 +109,7 @@ fn unsafe_code_is_little_in_its_place_and_argued_for() {
             if is_promise || !(code.contains("unsafe {") || code.contains("unsafe impl")) {
                 continue;
             }
-            // Passing the caller's own promise on is no argument of ours.
+            // Passing on the caller's promise needs no argument here.
             let passes_on = ["store", "harness", "bin"].contains(&&*layer)
                 && [".open(path)", "::check_file(path)"].iter().any(|call| code.contains(call));
             count += usize::from(!passes_on);
@@ -141,7 +141,7 @@ fn files_have_a_head_and_one_subject() {
     for (path, _, code) in files() {
         assert!(code.starts_with("//! "), "{}: no head", path.display());
         let lines = code.lines().count();
-        // A list of kinds with their messages has no parts.
+        // A list of kinds with their messages cannot be split.
         let is_list = path.ends_with("error/kind.rs");
         assert!(is_list || lines <= MAX_LINES, "{}: {lines} lines", path.display());
     }

@@ -1,5 +1,5 @@
-//! Promise: the example programs do what their help says, and agree with `wc`
-//! and `grep` where they say so.
+//! Promise: the example programs do what their help says, and agree with `wc` and `grep` where
+//! they say so.
 
 use std::error::Error;
 use std::fs;
@@ -14,7 +14,7 @@ type Tested = Result<(), Box<dyn Error>>;
 
 /// Opens a store that the test shares with the programs it runs, one at a time.
 fn open(file: &Path) -> flagstone::Result<Store> {
-    // SAFETY: nothing but these programs knows the file, and they use flagstone.
+    // SAFETY: only these programs use the file, and they use flagstone.
     unsafe { Store::open(file) }
 }
 
@@ -32,7 +32,7 @@ fn integer(command: &str, file: &Path) -> Command {
     program
 }
 
-/// The number in `value: N`.
+/// Returns the number in `value: N`.
 fn value(said: &str) -> i64 {
     let number = said.strip_prefix("value: ").map(str::trim_end);
     number.and_then(|text| text.parse().ok()).expect(said)
@@ -43,7 +43,7 @@ fn the_integer_is_doubled_by_each_read() -> Tested {
     let folder = TempDir::new()?;
     let file = folder.path().join("number");
     for _ in 0..3 {
-        // The second and third round replace what is there.
+        // The second and third round replace the existing number.
         let written = value(&says(&mut integer("write", &file)));
         assert!((-100..=100).contains(&written));
         for factor in [1, 2, 4] {
@@ -123,7 +123,7 @@ fn a_window_whose_reader_has_left_is_closed_in_silence() -> Tested {
     Ok(())
 }
 
-/// Lines, words and bytes, as `wc` counts them.
+/// Returns lines, words and bytes, as `wc` counts them.
 fn wc(bytes: &[u8], folder: &Path) -> [u64; 3] {
     let part = folder.join("part");
     fs::write(&part, bytes).expect("a folder to write to");
@@ -215,20 +215,20 @@ impl Indexed {
         says(&mut self.command(&["add", "files"]))
     }
 
-    /// The lines found, sorted.
+    /// Returns the lines found, sorted.
     fn find(&self, words: &[&str]) -> Vec<Vec<u8>> {
         sorted_lines(&output(self.command(&["find"]).args(words)))
     }
 
-    /// The lines that grep finds, sorted.
+    /// Returns the lines that grep finds, sorted.
     fn grep(&self, word: &str) -> Vec<Vec<u8>> {
         let mut grep = Command::new("grep");
-        // -a: bytes that are no UTF-8 do not make a file binary.
+        // -a: bytes that are not UTF-8 do not make a file binary.
         grep.args(["-a", "-nwi", "-r", "-e", word, "files"]);
         sorted_lines(&output(grep.current_dir(self.folder.path())))
     }
 
-    /// What `stats` says, without the names.
+    /// Returns the figures of `stats`, without the names.
     fn stats(&self) -> Vec<u64> {
         let stats = says(&mut self.command(&["stats"]));
         let value = |line: &str| line.split_whitespace().last()?.parse().ok();
@@ -251,16 +251,16 @@ fn sorted_lines(output: &Output) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Text that is hard to split: not UTF-8, carriage returns, letters beyond
-/// ASCII, a last line without its end.
+/// Text that is hard to split: not UTF-8, carriage returns, letters beyond ASCII, a last line
+/// without a newline.
 const ODD: &[u8] = b"\xffodd\nodd\xff\nODD\r\n\nodd odd\nodd_\nodd-even\nodd\x0beven\n\
     \xc3\xa9odd\nodd\xc3\xa9\nodd\xc2\xb2\n\xe2\x80\x94odd\xe2\x80\x94\nmaria odds\n\0odd\nlast Odd";
 
-/// This repository's sources, and others.
+/// Returns an index of this repository's sources, and of other files.
 fn sources() -> Result<Indexed, Box<dyn Error>> {
     let indexed = Indexed::new()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // A copy, since somebody may be at work on them.
+    // Copied, since the sources may change during the test.
     for (number, entry) in walkdir::WalkDir::new(root.join("src")).into_iter().enumerate() {
         let entry = entry?;
         if entry.file_type().is_file() {
@@ -268,7 +268,7 @@ fn sources() -> Result<Indexed, Box<dyn Error>> {
         }
     }
     fs::copy(root.join("LICENSE-APACHE"), indexed.file("LICENSE-APACHE"))?;
-    // Its NUL comes late enough for a text.
+    // Its NUL comes late enough for it to count as text.
     indexed.write("odd", [&b"fill\n".repeat(2000), ODD].concat())?;
     indexed.write("empty", "")?;
     Ok(indexed)
@@ -286,12 +286,12 @@ fn index_finds_what_grep_finds() -> Tested {
     for word in frequent.chain(others.split(' ')) {
         assert_eq!(indexed.find(&[word]), indexed.grep(word), "{word}");
     }
-    // Sources may have the word as well.
+    // The sources may contain the word too.
     let odd = indexed.grep("odd");
     let odd = odd.iter().filter(|line| line.starts_with(b"files/odd:")).count();
     assert_eq!(odd, 10, "this grep splits text otherwise");
 
-    // Several words: the lines that have them all.
+    // Several words: the lines that contain them all.
     let mut both = indexed.grep("fn");
     let others = indexed.grep("self");
     both.retain(|line| others.contains(line));
@@ -322,7 +322,7 @@ fn index_follows_changed_and_vanished_files() -> Tested {
     indexed.write("kept", "word\n")?;
     indexed.add();
 
-    // Neither the length nor the time tells that it changed.
+    // Neither the length nor the time shows that it changed.
     let changed = fs::metadata(indexed.file("changed"))?.modified()?;
     indexed.write("changed", "new word\n")?;
     let file = fs::File::options().write(true).open(indexed.file("changed"))?;
@@ -366,8 +366,8 @@ fn index_frees_what_it_replaces() -> Tested {
             panic!("five figures: {now:?}");
         };
         assert_eq!(then[..3], [files, words, postings]);
-        // When a table widens depends on the store's hash key: what it is long
-        // by may differ, but one text that stays is more than that.
+        // The store's hash key determines when a table grows. Lengths may therefore differ, but a
+        // leaked text would make a larger difference.
         for (then, now) in [(then[3], live_bytes), (then[4], file_bytes)] {
             assert!(now < then + then / 6, "round {round}: {then} bytes, then {now}");
         }
@@ -387,7 +387,7 @@ fn index_refuses_what_makes_no_sense() -> Tested {
     for arguments in [["find", "two words"], ["find", ""], ["find", "a-b"], ["add", "absent"]] {
         complains(&mut indexed.command(&arguments));
     }
-    // Nothing found is told as grep does.
+    // An empty result is reported as grep does.
     let nothing = output(&mut indexed.command(&["find", "word"]));
     assert_eq!(nothing.status.code(), Some(1));
 
@@ -408,7 +408,7 @@ fn the_dashboard_goes_on_with_the_same_file() -> Tested {
         assert!(said.starts_with("commits "), "{said}");
         let last = said.lines().last().unwrap_or_default();
         let now: u64 = last.split(' ').next().and_then(|count| count.parse().ok()).expect(&said);
-        // As many as are kept at most.
+        // The maximum number that is kept.
         assert!(now > kept || now == 500_000, "{now} after {kept}");
         kept = now;
     }

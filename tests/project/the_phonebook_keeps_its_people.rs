@@ -1,5 +1,5 @@
-//! The phonebook example does what its help says, changes all or nothing, and
-//! gives back the memory of whom it removes.
+//! The phonebook example does what its help says, changes all or nothing, and releases the memory
+//! of people it removes.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ Zoë
   friend Anna
 ";
 
-/// A book with three people.
+/// Creates a book with three people.
 fn filled(store: &Path) {
     for arguments in [
         &["add", "Zoë", "1"][..],

@@ -1,11 +1,11 @@
-//! The protocol of images, the visible position, group commit and checkpoints under a
-//! checker of schedules: it runs threads one at a time, chooses at each lock and atomic
-//! who goes on, and so tries orders that a machine shows once in a million runs. A
-//! schedule in which all wait for each other is found as well.
+//! The protocol of images, the visible position, group commit and checkpoints under a schedule
+//! checker. It runs threads one at a time and chooses at each lock and atomic which one
+//! continues, so it tries orders that a machine shows once in a million runs. It also detects
+//! deadlocks.
 //!
-//! `.ci/schedules` runs it: with `--cfg shuttle` the locks of the protocol are the checker's
-//! (`src/sync.rs`). The promises, S1 to S6, are those of ARCHITECTURE.md. The checker takes
-//! each atomic for the strongest one, so it does not test memory orders.
+//! `.ci/schedules` runs it: with `--cfg shuttle` the protocol uses the checker's locks
+//! (`src/sync.rs`). The promises S1 to S6 are those of ARCHITECTURE.md. The checker treats each
+//! atomic as sequentially consistent, so it does not test memory orders.
 
 #![cfg(shuttle)]
 
@@ -15,14 +15,14 @@ use flagstone::sim::{Mutation, Random, SimDisk};
 use flagstone::{Durability, Link, OpenOptions, Store, persist};
 use shuttle::thread;
 
-/// Two objects on pages of their own, which each commit changes alike.
+/// Two objects on separate pages, which each commit changes in the same way.
 #[persist]
 struct Pair {
     left: Link<[u64]>,
     right: Link<[u64]>,
 }
 
-/// Words of each: a page and more.
+/// Words in each: a page and more.
 const WORDS: usize = 600;
 
 struct Run {
@@ -50,7 +50,7 @@ fn begin(options: &OpenOptions) -> Arc<Run> {
     Arc::new(Run { store, disk, pair, acknowledged: Mutex::new(0) })
 }
 
-/// What a reader of one snapshot sees (S1).
+/// Returns what a reader of one snapshot sees (S1).
 fn value(tx: &flagstone::Image, pair: Link<Pair>) -> u64 {
     let pair = tx.at(pair).expect("a pair");
     let (left, right) = (tx.at(pair.left).expect("left"), tx.at(pair.right).expect("right"));
@@ -60,7 +60,7 @@ fn value(tx: &flagstone::Image, pair: Link<Pair>) -> u64 {
 }
 
 impl Run {
-    /// Changes both to the next value, and says which it is.
+    /// Changes both to the next value; returns it.
     fn change(&self, tx: &mut flagstone::WriteTx<'_>) -> u64 {
         let next = value(tx, self.pair) + 1;
         let pair = tx.at(self.pair).expect("a pair");
@@ -87,7 +87,7 @@ impl Run {
         self.committed(next, Durability::Durable);
     }
 
-    /// After a commit returned: readers see it (S2), and it survives a cut (S4).
+    /// After a commit has returned: readers see it (S2), and it survives a cut (S4).
     fn committed(&self, next: u64, durability: Durability) {
         if durability == Durability::Durable {
             let mut acknowledged = self.acknowledged.lock().expect("no panic");
@@ -98,7 +98,8 @@ impl Run {
         self.cut();
     }
 
-    /// Whatever a power cut leaves now is a whole commit, none older than acknowledged.
+    /// Checks that whatever a power cut leaves now is a whole commit, no older than the last
+    /// acknowledged one.
     fn cut(&self) {
         let least = *self.acknowledged.lock().expect("no panic");
         let found = self.after_cut(least.wrapping_mul(7919));
@@ -115,7 +116,7 @@ impl Run {
         value(&tx, pair)
     }
 
-    /// Reads twice, and holds the first snapshot meanwhile (S2, S5).
+    /// Reads twice, and pins the first snapshot meanwhile (S2, S5).
     fn look(&self, all_are_durable: bool) {
         let tx = self.store.read().expect("a snapshot");
         let first = value(&tx, self.pair);
@@ -129,8 +130,8 @@ impl Run {
     }
 }
 
-/// Runs the parts as threads in many schedules: random ones, and such that differ from
-/// a fixed order in a few places, which finds what needs just one thread to be slow.
+/// Runs the parts as threads in many schedules: random ones, and ones that differ from a fixed
+/// order in a few places, which find bugs that need just one slow thread.
 fn check(parts: &'static [fn(&Run)]) {
     check_with(options(), parts);
 }
@@ -196,7 +197,7 @@ fn with_a_log_that_is_full_now_and_then() {
     ]);
 }
 
-/// The checker would notice.
+/// Proves that the checker would notice.
 #[test]
 #[should_panic(expected = "S")]
 fn a_commit_that_is_acknowledged_too_early_is_found() {

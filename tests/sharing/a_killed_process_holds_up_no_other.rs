@@ -1,6 +1,6 @@
-//! Promise: of processes that share a store, any may be killed at any instant. The others
-//! go on, every commit that was acknowledged stays, durable or not, and what readers see
-//! is whole all the time.
+//! Promise: any of the processes that share a store may be killed at any instant. The others
+//! continue, every acknowledged commit stays, durable or not, and readers see whole commits all
+//! the time.
 
 use std::fs::{File, OpenOptions as FileOptions};
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ use testkit::{Random, child, is_long, seed};
 const WRITERS: usize = 4;
 /// Entries that each of them keeps in the map.
 const KEPT: u64 = 40;
-/// How long a process may stand still: a bound for hangs, not a measure of speed.
+/// How long a process may make no progress: a bound for hangs, not a measure of speed.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// The sum of the accounts is 0, and the map has the last entries of each writer.
@@ -28,7 +28,7 @@ struct Bank {
 }
 
 fn open(path: &Path) -> flagstone::Result<Store> {
-    // SAFETY: a file of this test's own.
+    // SAFETY: the file belongs to this test.
     unsafe { OpenOptions::new().log_bytes(64 * 1024).open_shared(path) }
 }
 
@@ -70,7 +70,7 @@ fn move_money(
     Ok(())
 }
 
-/// Something large now and then: spills, pages written in place, a heap that grows and
+/// Makes an occasional large change: spills, pages written in place, a heap that grows and
 /// shrinks.
 fn load(tx: &mut WriteTx<'_>, random: &mut Random) -> flagstone::Result<()> {
     let old: Link<[u64]> = tx.root("load")?;
@@ -83,7 +83,7 @@ fn load(tx: &mut WriteTx<'_>, random: &mut Random) -> flagstone::Result<()> {
     Ok(())
 }
 
-/// What must hold in every snapshot; returns how often each writer has committed.
+/// Checks the invariants of every snapshot; returns how often each writer has committed.
 fn verify(tx: &Image, bank: Link<Bank>, load: Link<[u64]>) -> flagstone::Result<[u64; WRITERS]> {
     let bank = tx.at(bank)?;
     assert_eq!(bank.accounts.iter().sum::<i64>(), 0, "a transfer was seen by half");
@@ -106,7 +106,7 @@ fn look(store: &Store) -> flagstone::Result<[u64; WRITERS]> {
     verify(&tx, tx.root("bank")?, tx.root("load")?)
 }
 
-/// What a writer tells, in a file: that outlives it.
+/// The reports of a writer, in a file that outlives it.
 struct Notes {
     file: File,
     writer: usize,
@@ -140,7 +140,7 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_millis() as u64
 }
 
-/// A child: commits and reads until it is killed.
+/// The child: commits and reads until it is killed.
 fn write_until_killed(path: &Path, writer: usize, seed: u64) -> flagstone::Result<()> {
     let notes = Notes::open(&path.with_extension("notes"), writer);
     let mut random = Random(seed);

@@ -1,6 +1,6 @@
-//! Promise: a process that is stopped keeps the others that share its store waiting for ten
-//! seconds, after which they are told which one it is; nothing is half done then, and once it
-//! goes on or is gone, so do they.
+//! Promise: a stopped process delays the others that share its store for at most ten seconds;
+//! then they get an error that names it. Nothing is half done then, and they continue once the
+//! process continues or is gone.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -14,15 +14,15 @@ const CHILD: &str = "FLAGSTONE_STOPPED";
 
 fn open(path: &Path) -> flagstone::Result<Store> {
     let options = OpenOptions::new().log_bytes(64 * 1024).checkpoints(Checkpoints::ByCommits);
-    // SAFETY: a file of this test's own.
+    // SAFETY: the file belongs to this test.
     unsafe { options.open_shared(path) }
 }
 
-/// Another process that has the store open, and does nothing.
+/// Another process that has the store open and is idle.
 struct Other(Child);
 
 impl Other {
-    /// In the child this is, it never returns.
+    /// Starts the process. In the child, this never returns.
     fn begin(test: &str, path: &Path) -> TestResult<Self> {
         let mut child = testkit::child(&testkit::test_path!(test), CHILD, path)
             .stdout(Stdio::piped())
@@ -58,7 +58,7 @@ impl Drop for Other {
     }
 }
 
-/// Replaces the array by one that is larger than half of the log.
+/// Replaces the array with one that is larger than half of the log.
 fn set_large(store: &Store, value: u64) -> flagstone::Result<()> {
     let mut tx = store.write()?;
     let old: Link<[u64]> = tx.root("array")?;
@@ -75,8 +75,8 @@ fn first(store: &Store) -> flagstone::Result<u64> {
     Ok(tx.at(tx.root::<[u64]>("array")?)?[0])
 }
 
-/// A checkpoint must follow a large commit. Whether everybody will answer it is asked before,
-/// also if nothing was logged since they last did.
+/// A checkpoint must follow a large commit. The commit first requests a barrier, so it learns
+/// whether every process will acknowledge, even if nothing was logged since the last one.
 #[test]
 fn a_large_commit_is_refused_before_it_stands() -> TestResult {
     Other::be_it()?;
@@ -99,8 +99,8 @@ fn a_large_commit_is_refused_before_it_stands() -> TestResult {
     Ok(())
 }
 
-/// Whoever asked has answered for itself, also if its checkpoint failed: another one's goes on
-/// at the same place without asking it again.
+/// A process that requests a barrier acknowledges its own, even if its checkpoint then fails:
+/// another process's checkpoint continues at the same position without asking it again.
 #[test]
 fn a_checkpoint_that_failed_leaves_nothing_behind() -> TestResult {
     Other::be_it()?;
@@ -121,7 +121,7 @@ fn a_checkpoint_that_failed_leaves_nothing_behind() -> TestResult {
         tx.commit()
     };
     store.checkpoint()?;
-    // Three images, of which two are idle then.
+    // Three images, of which two become idle.
     let mut held = Vec::new();
     for _ in 0..3 {
         held.push(asking.read()?);
@@ -134,7 +134,7 @@ fn a_checkpoint_that_failed_leaves_nothing_behind() -> TestResult {
     other.send(Signal::CONT)?;
     held.push(asking.read()?);
     store.checkpoint()?;
-    // Over the log that the idle images would need.
+    // Overwrites the log that the idle images would need.
     (0..4).try_for_each(|_| add(1000))?;
     assert_eq!(first(&asking)?, first(&store)?);
     assert!(store.check()?.is_clean());

@@ -1,5 +1,5 @@
-//! Promise: several processes write one store by turns, and each sees what the others
-//! committed. Each store here has locks and mappings of its own, as a process has.
+//! Promise: several processes write one store in alternation, and each sees what the others
+//! committed. Each store here has its own locks and mappings, as in a separate process.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,7 @@ fn options() -> OpenOptions {
 }
 
 fn open(path: &Path) -> flagstone::Result<Store> {
-    // SAFETY: a file of this test's own.
+    // SAFETY: the file belongs to this test.
     unsafe { options().open_shared(path) }
 }
 
@@ -50,13 +50,14 @@ fn each_sees_what_the_others_commit() -> TestResult {
     for store in stores {
         store.close()?;
     }
-    // SAFETY: a file of this test's own.
+    // SAFETY: the file belongs to this test.
     let store = unsafe { Store::open(&path)? };
     assert_eq!(count(&store)?, 3000);
     Ok(())
 }
 
-/// A thread that has commits to wait for still writes, however long ago its turn began.
+/// A thread with pending commits can still write, however long ago its process took the write
+/// lock.
 #[test]
 fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -75,9 +76,9 @@ fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
     Ok(())
 }
 
-/// A thread of a process flushes at the end of its turn what the others of its threads wait
-/// for. One that looked just before that must not wait for another process's turn: it has
-/// been answered. Each round looks a little later into that end.
+/// When a process releases the write lock, it flushes the commits that its other threads wait
+/// for. A thread that checked just before must not wait for another process's write lock: its
+/// commit is already durable. Each round checks a little later into the release.
 #[test]
 fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -93,7 +94,7 @@ fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResu
             *tx.root_or_insert_with("count", || 0u64).and_then(|count| tx.at_mut(count))? += 1;
             let (release, released) = mpsc::channel::<()>();
             scope.spawn(move || {
-                // Joins the turn, and waits for the transaction in it.
+                // Shares the process's write lock, and waits for the transaction that holds it.
                 let tx = first.write();
                 let _ = sender.send(());
                 let _ = released.recv();
@@ -162,13 +163,13 @@ fn ways_to_open_that_do_not_fit_are_refused() -> TestResult {
     let store = open(&path)?;
     let alone = || {
         unsafe_open(&path, |options, path| {
-            // SAFETY: a file of this test's own.
+            // SAFETY: the file belongs to this test.
             unsafe { options.open(path) }
         })
     };
     let to_read = || {
         unsafe_open(&path, |options, path| {
-            // SAFETY: a file of this test's own.
+            // SAFETY: the file belongs to this test.
             unsafe { options.open_read_only(path) }
         })
     };
@@ -183,7 +184,7 @@ fn ways_to_open_that_do_not_fit_are_refused() -> TestResult {
     let owner = alone()?;
     assert_refused!(open(&path), Locked { .. });
     drop(owner);
-    // What is no store is told, and left as it is.
+    // A file that is not a store is reported, and left unchanged.
     let other = folder.path().join("text");
     std::fs::write(&other, "x".repeat(20_000))?;
     assert_refused!(open(&other), NotAStore { .. });
@@ -200,8 +201,8 @@ fn unsafe_open(
     open(&options(), path)
 }
 
-/// A writer that does not end its turn is named to whoever waits for theirs; threads of
-/// one process wait together, and not one after the other.
+/// The error of a process that waits for the write lock names the writer that holds it. Threads
+/// of one process wait together, not one after the other.
 #[test]
 fn who_keeps_others_waiting_is_named() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -245,8 +246,8 @@ fn a_commit_elsewhere_wakes_who_waits() -> TestResult {
     Ok(())
 }
 
-/// The program's own report of readers runs without a turn: it may write, or panic, also
-/// where a process has died.
+/// The program's report of readers runs without the write lock: it may write or panic, even after
+/// a process has died.
 #[test]
 fn a_report_of_readers_may_write_and_panic() -> TestResult {
     use std::sync::{Arc, OnceLock, Weak};
@@ -259,7 +260,7 @@ fn a_report_of_readers_may_write_and_panic() -> TestResult {
         add(&store, Durability::Durable).expect("a commit");
         panic!("as a program's own code may");
     });
-    // SAFETY: a file of this test's own.
+    // SAFETY: the file belongs to this test.
     let store = Arc::new(unsafe { options.open_shared(&path) }?);
     this.set(Arc::downgrade(&store)).expect("once");
     let other = open(&path)?;

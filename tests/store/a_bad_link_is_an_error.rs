@@ -1,6 +1,6 @@
-//! Promise: a link that does not lead to a value of its type is an error when
-//! it is followed, changed through, freed or made a root, and never a panic,
-//! another's bytes, or a change of flagstone's own structures.
+//! Promise: following, changing through, freeing or rooting a link that does not lead to a value
+//! of its type is an error. It is never a panic, never another object's bytes, and never a change
+//! to flagstone's own structures.
 
 use flagstone::{Error, Link, LinkChecks, OpenOptions, Persist, Result, Store, WriteTx, persist};
 use testkit::{TestResult, assert_refused};
@@ -49,7 +49,7 @@ fn strict() -> Result<Store> {
     OpenOptions::new().link_checks(LinkChecks::Live).open_in_memory()
 }
 
-/// Whether each way to change something through `place` is refused.
+/// Checks that every way to change something through `place` is refused.
 fn expect_no_change<T: Persist + Copy>(tx: &mut WriteTx<'_>, place: Link<T>, value: T) {
     testkit::refusal(tx.get_mut(place));
     testkit::refusal(tx.at_mut(place));
@@ -172,7 +172,7 @@ fn freed_memory_is_not_changed_and_read_only_by_who_asks_for_no_test() -> TestRe
                 assert_refused!(reader.get(freed), LinkNotLive { .. });
                 assert_refused!(reader.get(freed_run), LinkNotLive { .. });
             } else {
-                // Any bytes are a node.
+                // Any bytes are a valid node.
                 assert!(reader.get(freed)?.is_some());
                 assert!(reader.get(freed_run).is_ok_and(|nodes| nodes.is_some()));
             }
@@ -183,7 +183,7 @@ fn freed_memory_is_not_changed_and_read_only_by_who_asks_for_no_test() -> TestRe
     Ok(())
 }
 
-/// Which pages of the heap `accepts` a link to, by one byte in each.
+/// Returns the pages of the heap to which `accepts` takes a link, probed with one byte in each.
 fn pages_where(heap_bytes: u64, mut accepts: impl FnMut(Link<u8>) -> bool) -> Vec<u64> {
     let pages = 0..heap_bytes / PAGE_BYTES;
     pages.filter(|page| accepts(link(page * PAGE_BYTES + 64))).collect()

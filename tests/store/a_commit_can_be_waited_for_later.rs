@@ -1,6 +1,6 @@
-//! A commit whose caller waits later: the next transaction builds on it, readers see it
-//! when it is durable, one flush serves many, and what nobody waited for is not lost
-//! when the store is closed or the process dies.
+//! A commit whose caller waits later: the next transaction builds on it, readers see it once it
+//! is durable, one flush serves many, and a commit that nobody waited for is not lost when the
+//! store is closed or the process dies.
 
 use flagstone::{Durability, Link, Store};
 use testkit::TestResult;
@@ -41,7 +41,7 @@ fn a_deferred_commit_behind_it_does_not_overtake_it() -> TestResult {
     let mut tx = store.write()?;
     tx.set_durability(Durability::Deferred);
     *tx.at_mut(link)? += 1;
-    // Every commit returns when readers see it, so this one flushes for both.
+    // Every commit returns once readers see it, so this one flushes for both.
     tx.commit()?;
     assert!(pending.is_durable());
     assert_eq!(store.read()?.read(link)?, 2);

@@ -1,5 +1,5 @@
-//! A child that a process forks has no store of its parent's: it is told so, cannot change
-//! anything, and dropping what it inherited takes nothing from the parent.
+//! A forked child cannot use its parent's store: it gets an error, cannot change anything, and
+//! dropping what it inherited takes nothing from the parent.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,10 +10,10 @@ use testkit::{TestResult, assert_refused};
 
 const CHILD: &str = "FLAGSTONE_FORKS";
 
-/// Runs `body` in a forked child, and returns whether all of it went well.
+/// Runs `body` in a forked child, and returns whether it succeeded.
 fn forked(body: impl FnOnce()) -> bool {
-    // SAFETY: the child runs `body` and ends without returning; this program has one
-    // thread besides the test runner's, which waits and holds no lock.
+    // SAFETY: the child runs `body` and ends without returning; this program has one thread
+    // besides the test runner's, which waits and holds no lock.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
     if pid == 0 {
@@ -22,12 +22,12 @@ fn forked(body: impl FnOnce()) -> bool {
         unsafe { libc::_exit(i32::from(result.is_err())) };
     }
     let mut status = 0;
-    // SAFETY: `status` is a place for the answer.
+    // SAFETY: `status` is valid for the answer.
     let waited = unsafe { libc::waitpid(pid, &raw mut status, 0) };
     waited == pid && libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0
 }
 
-/// Each test forks in a program of its own, which `--test-threads=1` keeps small.
+/// Each test forks in a separate program, which `--test-threads=1` keeps small.
 fn in_a_program_of_its_own(name: &str) -> TestResult {
     let folder = tempfile::tempdir()?;
     let mut child: Command = testkit::child(&testkit::test_path!(name), CHILD, folder.path());
@@ -44,7 +44,7 @@ fn every_call_is_refused_and_the_parent_goes_on() -> TestResult {
     let path = Path::new(&folder).join("store");
     let store = testkit::open(&path)?;
     let link = store.update(|tx| tx.root_or_insert_with("number", || 1u64))?;
-    // So that the store's thread is there, which the child has not.
+    // Makes the store start its thread, which the child does not have.
     for _ in 0..20_000 {
         let mut tx = store.write()?;
         *tx.at_mut(link)? += 1;
@@ -65,14 +65,14 @@ fn every_call_is_refused_and_the_parent_goes_on() -> TestResult {
         assert_refused!(tx.commit(), Forked { .. });
         drop(held);
         assert_refused!(testkit::open(&path), Locked { .. });
-        // A store of its own is as good as any.
+        // A store that the child opens itself works as usual.
         let own = testkit::open(&other).expect("a store");
         let link = own.update(|tx| tx.alloc(7u64)).expect("a commit");
         assert_eq!(own.read().expect("a snapshot").read(link).expect("a number"), 7);
         own.close().expect("closed");
     });
     assert!(went_well, "the child failed, see above");
-    // The parent's transaction, which went into the closure, was taken back.
+    // The parent's transaction, which was moved into the closure, was rolled back.
     assert_eq!(store.read()?.read(link)?, 20_001);
     store.close()?;
     Ok(())
@@ -98,14 +98,15 @@ fn dropping_it_there_takes_nothing_from_the_parent() -> TestResult {
     Ok(())
 }
 
-/// A shared store as well: neither its slot nor the turn to write goes with the child's copy.
+/// Same for a shared store: dropping the child's copy releases neither its slot nor the write
+/// lock.
 #[test]
 fn nor_from_other_processes() -> TestResult {
     let Some(folder) = std::env::var_os(CHILD) else {
         return in_a_program_of_its_own("nor_from_other_processes");
     };
     let path = Path::new(&folder).join("store");
-    // SAFETY: a file of this test's own.
+    // SAFETY: the file belongs to this test.
     let open = || unsafe { OpenOptions::new().log_bytes(64 * 1024).open_shared(&path) };
     let (store, other) = (open()?, open()?);
     let link = store.update(|tx| tx.root_or_insert_with("number", || 1u64))?;
@@ -125,7 +126,7 @@ fn nor_from_other_processes() -> TestResult {
         tx.take().expect("the parent's is there").commit()?;
         drop(tx);
         assert!(forked(|| drop(store.take())), "the child failed");
-        // It is alive, and answers: else its snapshot would change.
+        // The parent is alive and acknowledges barriers; otherwise its snapshot would change.
         let held = store.as_ref().expect("the parent's is there").read()?;
         other.update(|tx| tx.put(link, round + 100))?;
         other.checkpoint()?;

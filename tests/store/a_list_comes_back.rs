@@ -1,4 +1,4 @@
-//! Promise: what was linked and committed is there in the next run.
+//! Promise: linked and committed objects are there in the next run.
 
 use flagstone::{Link, Store, persist};
 
@@ -36,7 +36,7 @@ fn a_list_is_there_after_reopening() -> Result<(), Box<dyn std::error::Error>> {
     let path = folder.path().join("list.flag");
     let expected: Vec<i64> = (0..1000).rev().collect();
     {
-        // SAFETY: nothing but this test knows the file.
+        // SAFETY: only this test uses the file.
         let store = unsafe { Store::open(&path)? };
         fill(&store, 1000)?;
         assert_eq!(values(&store)?, expected);

@@ -1,5 +1,5 @@
-//! A reader that holds an old snapshot waits for nobody; but it is seen, by whoever
-//! asks, and told where it was begun; and there are no more of them than the store may have.
+//! A reader that pins an old snapshot delays nobody. The store lists it on request and reports
+//! where it was begun, and limits the number of readers.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -13,7 +13,7 @@ fn options() -> OpenOptions {
     OpenOptions::new().durability(Durability::Deferred).log_bytes(64 * 1024)
 }
 
-/// A store with one array.
+/// Opens a store with one array.
 fn open(path: &Path, options: &OpenOptions) -> flagstone::Result<(Store, Link<[u64]>)> {
     let store = testkit::open_with(path, options)?;
     let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 4096]))?;
@@ -39,7 +39,7 @@ fn its_age_its_place_and_its_memory_are_told() -> TestResult {
     assert_eq!((oldest.begun_at.file(), oldest.begun_at.line()), (file!(), line));
     assert!(oldest.age >= Duration::from_millis(20), "{:?}", oldest.age);
     assert_eq!(oldest.position, held.position());
-    // The checkpoint gave it the pages that the commit changed, as they were.
+    // The checkpoint gave it private copies of the old pages that the commit changed.
     assert!(oldest.private_bytes >= 8 * 4096, "{}", oldest.private_bytes);
     assert!(stats.held_private_bytes >= oldest.private_bytes);
     drop(held);
@@ -48,8 +48,8 @@ fn its_age_its_place_and_its_memory_are_told() -> TestResult {
     Ok(())
 }
 
-/// The pages behind a shorter heap are a reader's as long as it has them: without the file
-/// behind them, looking at one would end the process (SIGBUS).
+/// The pages past the end of a shrunken heap belong to a reader as long as it pins them: with the
+/// file truncated under it, an access would end the process (SIGBUS).
 #[test]
 fn the_file_is_not_cut_under_it() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -106,7 +106,8 @@ fn it_is_reported_once() -> TestResult {
     Ok(())
 }
 
-/// Whoever makes the checkpoint: a commit that finds no room in the log does as well.
+/// The reader is reported whoever makes the checkpoint, including a commit that finds the log
+/// full.
 #[test]
 fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResult {
     for checkpoints in [Checkpoints::ByCommits, Checkpoints::Background] {
@@ -120,7 +121,7 @@ fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResul
             let options = options().checkpoints(checkpoints).report_readers(Duration::ZERO, report);
             let (store, array) = open(&folder.path().join("store"), &options)?;
             let held = store.read()?;
-            // Each record takes a third of the log and more, so that the third has no room.
+            // Each record takes more than a third of the log, so the third does not fit.
             for value in 1..=30 {
                 let mut tx = store.write()?;
                 tx.at_mut(array)?[..3500].fill(value);
@@ -143,7 +144,7 @@ fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResul
     Ok(())
 }
 
-/// Snapshots that nobody holds any more cost nothing, at once and not when the next is needed.
+/// Released snapshots release their memory at once, and not only when the next one is needed.
 #[test]
 fn many_that_leave_give_their_memory_back() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -176,7 +177,7 @@ fn many_that_leave_give_their_memory_back() -> TestResult {
         }
         assert!(maps() <= before + 6, "{} mappings, {before} before", maps());
     }
-    // Several threads that share one, the last of which gives it back.
+    // Several threads share one; the last of them releases it.
     let held = Arc::new(hold(100)?);
     let threads = [(); 4].map(|()| Arc::clone(&held));
     drop(held);
@@ -189,7 +190,7 @@ fn many_that_leave_give_their_memory_back() -> TestResult {
     Ok(())
 }
 
-/// One that was leaked holds up neither writers, nor checkpoints, nor the end of the store.
+/// A leaked reader holds up neither writers nor checkpoints nor the close of the store.
 #[test]
 fn one_that_was_leaked_costs_its_memory_and_no_more() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -210,8 +211,8 @@ fn one_that_was_leaked_costs_its_memory_and_no_more() -> TestResult {
     Ok(())
 }
 
-/// A transaction larger than half of the log makes a checkpoint, with the writer's lock held
-/// and its record there already. What the program does in the report must not come between.
+/// A transaction larger than half of the log makes a checkpoint while it holds the writer's lock
+/// and after it has appended its record. The program's code in the report must not interfere.
 #[test]
 fn a_report_that_panics_takes_nothing_from_a_large_commit() -> TestResult {
     for is_shared in [false, true] {
@@ -220,7 +221,7 @@ fn a_report_that_panics_takes_nothing_from_a_large_commit() -> TestResult {
         let options = options().report_readers(Duration::ZERO, |_| panic!("as a program may"));
         let store = match is_shared {
             false => testkit::open_with(&path, &options)?,
-            // SAFETY: a file of this test's own.
+            // SAFETY: the file belongs to this test.
             true => unsafe { options.open_shared(&path) }?,
         };
         let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 20_000]))?;
@@ -240,7 +241,7 @@ fn a_report_that_panics_takes_nothing_from_a_large_commit() -> TestResult {
     Ok(())
 }
 
-/// The report runs on the checkpoint thread, and may be the last that has the store: closing
+/// The report runs on the checkpoint thread, and may drop the last handle of the store: closing
 /// it there waits for no thread to end.
 #[test]
 fn a_report_may_drop_the_store() -> TestResult {
@@ -261,7 +262,7 @@ fn a_report_may_drop_the_store() -> TestResult {
     let store = Arc::new(store);
     known.set(Arc::downgrade(&store)).expect("once");
     let reader = store.read_owned()?;
-    // Until a checkpoint is due; no commit is so large that it makes one itself.
+    // Until a checkpoint is due; no commit is large enough to make one itself.
     for value in 0..6 {
         store.update(|tx| tx.at_mut(array).map(|array| array[..1000].fill(value)))?;
     }
@@ -270,7 +271,7 @@ fn a_report_may_drop_the_store() -> TestResult {
     drop((reader, store));
     drop(go_on);
     reports.recv_timeout(patience)?;
-    // The thread has the file until it ends.
+    // The thread keeps the file open until it ends.
     let begun = Instant::now();
     let store = loop {
         match testkit::open_with(&path, &self::options()) {
@@ -298,7 +299,7 @@ fn there_are_no_more_than_the_store_may_have() -> TestResult {
     let text = error.to_string();
     assert!(text.contains(&format!("{}:{first}", file!())), "{text}");
     assert_refused!(store.read(), TooManySnapshots { held: 3, .. });
-    // Commits and checkpoints go on.
+    // Commits and checkpoints continue.
     fill(&store, array, 5)?;
     store.checkpoint()?;
     assert!((1..).zip(&held).all(|(value, tx)| tx.at(array).is_ok_and(|array| array[7] == value)));
@@ -321,7 +322,7 @@ fn the_file_does_not_grow_with_it() -> TestResult {
     churn(200)?;
     store.checkpoint()?;
     let grown = std::fs::metadata(&path)?.len();
-    // A log that moves is told apart: it takes an eighth of the heap at most.
+    // A log move is accounted for separately: the log takes at most an eighth of the heap.
     let log_bytes = store.stats()?.log_bytes;
     assert!(grown <= before + 2 * log_bytes, "{before} bytes, and then {grown}");
     assert!(held.at(array)?.iter().all(|value| *value == seen));
@@ -345,8 +346,8 @@ fn an_owned_one_keeps_its_store_open() -> TestResult {
 
 const CHILD: &str = "FLAGSTONE_OLD_KERNEL";
 
-/// As on a kernel before 5.14: the checkpoint waits for the reader. A filter of system calls
-/// refuses `MADV_POPULATE_WRITE` in the child of this test.
+/// As on a kernel before 5.14: the checkpoint waits for the reader. A system call filter refuses
+/// `MADV_POPULATE_WRITE` in this test's child.
 #[test]
 fn without_populate_write_the_checkpoint_waits_for_it() -> TestResult {
     if let Some(path) = std::env::var_os(CHILD) {
@@ -363,14 +364,14 @@ fn without_populate_write_the_checkpoint_waits_for_it() -> TestResult {
     Ok(())
 }
 
-/// From here on this thread, and those that it begins, get EINVAL.
+/// Makes the call fail with EINVAL, on this thread and those that it starts.
 fn refuse_populate_write() -> std::io::Result<()> {
     use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
     let load = |offset| step(BPF_LD | BPF_W | BPF_ABS, 0, 0, offset);
     let unless = |value, skipped| step(BPF_JMP | BPF_JEQ | BPF_K, 0, skipped, value);
     let answer = |value| step(BPF_RET | BPF_K, 0, 0, value);
-    // Of `seccomp_data`: the call's number, and the low half of its third argument.
+    // Fields of `seccomp_data`: the call's number, and the low half of its third argument.
     let mut steps = [
         load(0),
         unless(libc::SYS_madvise as u32, 3),
@@ -380,7 +381,7 @@ fn refuse_populate_write() -> std::io::Result<()> {
         answer(libc::SECCOMP_RET_ALLOW),
     ];
     let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    // SAFETY: takes numbers alone.
+    // SAFETY: takes numbers only.
     let promised = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
     // SAFETY: the filter lives during the call, which copies it.
     let set =
@@ -397,7 +398,7 @@ fn old_kernel(path: &Path) -> TestResult {
         std::thread::sleep(Duration::from_millis(100));
         assert!(!checkpoint.is_finished(), "the page that the reader sees was written");
         assert_eq!(held.at(array)?[0], 0);
-        // Commits go on meanwhile, and so do new readers.
+        // Commits continue meanwhile, and so do new readers.
         fill(&store, array, 2)?;
         assert_eq!(store.read()?.at(array)?[0], 2);
         drop(held);

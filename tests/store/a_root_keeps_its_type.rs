@@ -1,6 +1,6 @@
-//! Promise: a root is found again as the type that it was stored as, and as no
-//! other: neither by another name nor by another layout under the same name,
-//! of the root itself or of anything that can be reached from it.
+//! Promise: a root is found again only as the type that it was stored as. Neither another name
+//! nor another layout under the same name is accepted, for the root itself or for anything
+//! reachable from it.
 
 use std::path::Path;
 
@@ -55,8 +55,8 @@ mod first {
     }
 }
 
-/// What later programs made of them under the same names. Each `Road…` is as it
-/// was, but for one thing behind it.
+/// Later versions of these types under the same names. Each `Road…` is unchanged except for one
+/// thing behind it.
 mod later {
     use flagstone::{Link, persist};
 
@@ -123,7 +123,7 @@ mod later {
     }
 }
 
-/// Makes a store with one road and its lamps.
+/// Creates a store with one road and its lamps.
 fn make_road(path: &Path) -> Result<()> {
     let store = open(path)?;
     let mut tx = store.write()?;
@@ -135,8 +135,8 @@ fn make_road(path: &Path) -> Result<()> {
     store.close()
 }
 
-/// What each way to come to type `T` answers in a program that was started
-/// anew: as a root to read, to write and to set, and as a new object.
+/// Returns the result of each way to use type `T` in a restarted program: as a root to read, to
+/// write and to set, and as a new object.
 fn ways_to<T: Persist + Default>(path: &Path, name: &str) -> Result<[Result<()>; 4]> {
     let ways: [fn(&Store, &str) -> Result<()>; 4] = [
         |store, name| store.read()?.root::<T>(name).map(drop),
@@ -457,7 +457,7 @@ fn what_is_refused_leaves_no_type_behind() -> TestResult {
     );
     tx.commit()?;
     store.close()?;
-    // Else the name would be taken by a type of which there is nothing.
+    // Otherwise the name would belong to a type without objects.
     let store = open(&path)?;
     store.update(|tx| tx.alloc(later::LampThatBreaks::default()).map(drop))?;
     store.update(|tx| tx.set_root("road", Link::<later::RoadWithLamps>::null()))?;
@@ -502,13 +502,13 @@ fn a_root_that_is_not_there_is_named_with_the_nearest_that_are() -> TestResult {
     assert_refused!(tx.root_object::<[u64]>("nothing"), RootNull { .. });
     assert_eq!(*tx.root_object::<u64>("people")?, 77);
     assert_eq!(tx.root_object::<[u64]>("many")?, [1, 22, 3]);
-    // Whoever follows the null link learns where to ask.
+    // Following the null link gives an error that suggests the right name.
     let error = refusal(tx.at(tx.root::<u64>("PEPLE")?));
     assert!(error.to_string().contains("`root_object`"), "{error}");
     Ok(())
 }
 
-/// The names may be as long as can be, and as many.
+/// Names may have the maximum length and the maximum number.
 #[test]
 fn the_nearest_names_are_found_in_bounded_time() -> TestResult {
     let store = Store::in_memory()?;

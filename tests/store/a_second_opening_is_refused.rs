@@ -1,5 +1,5 @@
-//! Promise: a store is open once, and has one writer; who comes second is told,
-//! or waits where waiting can end.
+//! Promise: a store is open once, and has one writer. A second opening gets an error, or waits
+//! where the wait can end.
 
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader};
@@ -69,8 +69,7 @@ fn a_store_is_free_when_its_process_dies() -> TestResult {
     Ok(())
 }
 
-/// A program that is being started has all descriptors for a moment, and with
-/// them the lock.
+/// A program that is being started has all descriptors for a moment, and with them the lock.
 #[test]
 fn a_store_is_free_when_it_is_closed_whatever_is_started_meanwhile() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -104,7 +103,7 @@ fn a_thread_does_not_wait_for_itself() -> TestResult {
     Ok(())
 }
 
-/// A transaction that was leaked is never over, and nobody waits for ever for it.
+/// A leaked transaction never ends, and nobody waits for it for ever.
 fn expect_refusals_after_a_leak(store: &Store, link: Link<u64>) -> TestResult {
     std::thread::scope(|scope| {
         let leak = || {
@@ -113,7 +112,7 @@ fn expect_refusals_after_a_leak(store: &Store, link: Link<u64>) -> TestResult {
             std::mem::forget(tx);
         };
         scope.spawn(leak).join().expect("the thread that leaks");
-        // Many, so that some are where the first one was.
+        // Many, so some reuse the address of the first one.
         for _ in 0..100 {
             let other = scope.spawn(|| assert_refused!(store.write(), WriterLeaked));
             other.join().expect("the other thread");
@@ -128,7 +127,7 @@ fn expect_refusals_after_a_leak(store: &Store, link: Link<u64>) -> TestResult {
 fn nobody_waits_for_a_transaction_that_was_leaked_on_a_thread_that_has_ended() -> TestResult {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
-    // SAFETY: the file is one of the test's own.
+    // SAFETY: the file belongs to the test.
     let shared = || unsafe { OpenOptions::new().open_shared(&path) };
     let link = shared()?.update(|tx| tx.alloc(1u64))?;
     for is_shared in [false, true] {
@@ -170,7 +169,7 @@ fn a_transaction_leaked_on_this_thread_is_this_threads() -> TestResult {
     Ok(store.close()?)
 }
 
-/// A thread's own variables go when it ends; one that has a transaction gives it back then.
+/// A thread-local transaction ends with its thread.
 #[test]
 fn a_transaction_may_live_as_long_as_its_thread() -> TestResult {
     thread_local! {
@@ -179,7 +178,8 @@ fn a_transaction_may_live_as_long_as_its_thread() -> TestResult {
     let store: &'static Store = Box::leak(Box::new(Store::in_memory()?));
     for keeps_first in [false, true] {
         let keep = move || {
-            // Whichever of the two variables, the test's and the store's, is made first goes first.
+            // Of the two thread-locals, the test's and the store's, the one created first is
+            // dropped first.
             if keeps_first {
                 KEPT.with(|_| ());
             }
@@ -192,7 +192,7 @@ fn a_transaction_may_live_as_long_as_its_thread() -> TestResult {
     Ok(())
 }
 
-/// Threads that hand the transaction to each other lose no turn.
+/// No thread is left out when threads hand the transaction to each other.
 #[test]
 fn many_threads_that_want_it_at_once_all_get_it() -> TestResult {
     let store = OpenOptions::new().durability(Durability::Deferred).open_in_memory()?;

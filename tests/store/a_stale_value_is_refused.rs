@@ -1,6 +1,6 @@
-//! Promise: what a program kept from a transaction that was rolled back, from another store, or
-//! from before it was freed, is refused: by every way to store it, in every build; by every way
-//! to read it, where links are tested for what is live.
+//! Promise: a value that a program kept from a transaction that was rolled back, from another
+//! store, or from before it was freed, is refused. Every way to store it refuses it, in every
+//! build; every way to read it does where links are checked for liveness.
 
 use flagstone::collections::{BTreeMap, BTreeSet, Deque, HashMap, HashSet, Vec};
 use flagstone::{Bytes, ErrorKind, Link, LinkChecks, OpenOptions, Result, Store, Text, WriteTx};
@@ -21,7 +21,7 @@ fn store(tests: LinkChecks) -> Result<Store> {
     OpenOptions::new().link_checks(tests).open_in_memory()
 }
 
-/// What `make` makes, in a transaction that goes back to before.
+/// Returns the result of `make`, in a transaction that is rolled back afterwards.
 fn stale<T>(tx: &mut WriteTx<'_>, make: impl Fn(&mut WriteTx<'_>) -> Result<T>) -> Result<T> {
     let before = tx.savepoint()?;
     let value = make(tx)?;
@@ -38,7 +38,7 @@ fn expect_not_stored<T>(result: Result<T>) {
     assert_refused!(result, OwnedNotLive { .. });
 }
 
-/// A way to store one text more.
+/// A way to store one more text.
 type Way = fn(&mut WriteTx<'_>, Text) -> Result<()>;
 
 #[test]
@@ -96,7 +96,7 @@ fn no_way_to_store_a_value_takes_one_that_owns_what_is_not_there() -> TestResult
         let text = stale(&mut tx, long)?;
         let error = refusal(way(&mut tx, text));
         assert!(matches!(error.kind(), ErrorKind::OwnedNotLive { .. }), "{number}: {error}");
-        // A sound one is taken, by the same way.
+        // The same way accepts a valid text.
         let text = long(&mut tx)?;
         way(&mut tx, text).map_err(|error| format!("{number}: {error}"))?;
         tx.commit()?;
@@ -116,7 +116,7 @@ fn no_collection_is_stored_that_is_not_there() -> TestResult {
     expect_not_stored(tx.alloc(vec));
     let deque = stale(tx, |tx| Deque::from_iter(tx, [1u64]))?;
     expect_not_stored(tx.alloc(deque));
-    // Taken out of its place, which the same transaction takes back.
+    // Taken out of the vector, which the same transaction then rolls back.
     let maps = tx.alloc(Vec::<HashMap<u64, u64>>::new())?;
     let map = stale(tx, |tx| {
         maps.push(tx, HashMap::new())?;
@@ -134,7 +134,7 @@ fn no_collection_is_stored_that_is_not_there() -> TestResult {
     Ok(())
 }
 
-/// As a value of another store would be, where something else lies at its offset here.
+/// Like a value of another store, at whose offset this store has something else.
 #[test]
 fn no_value_is_stored_that_owns_what_is_something_else() -> TestResult {
     let store = store(LinkChecks::Bounds)?;
@@ -222,7 +222,7 @@ fn a_transaction_that_was_dropped_leaves_nothing_to_read() -> TestResult {
     Ok(())
 }
 
-/// What a snapshot shows is asked of a later state, where it was freed.
+/// A header from a snapshot is used with a later state, in which its memory was freed.
 #[test]
 fn a_header_that_an_older_snapshot_lends_is_good_for_that_snapshot_alone() -> TestResult {
     let store = store(LinkChecks::Live)?;
@@ -276,7 +276,7 @@ fn live_is_the_default_where_debug_assertions_are_on() -> TestResult {
         tx.free(link)?;
         Ok::<Link<u64>, flagstone::Error>(link)
     })?;
-    // SAFETY: the file is one of the test's own.
+    // SAFETY: the file belongs to the test.
     let shared = || unsafe { OpenOptions::new().open_shared(&path) };
     // SAFETY: as above.
     let read = || unsafe { OpenOptions::new().open_read_only(&path) };

@@ -1,6 +1,6 @@
-//! To read alone, where no byte of the file changes; as a private copy, whose changes stay
-//! in memory; through a copy that is written through, which needs no promise; and in
-//! memory. Ways that do not go together are refused with a word.
+//! Other ways to open a store: read-only, where no byte of the file changes; as a private copy,
+//! whose changes stay in memory; through a copy that is written through, which needs no promise;
+//! and in memory. Ways that cannot be combined are refused with an error.
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -26,11 +26,11 @@ fn numbers(store: &Store) -> flagstone::Result<Vec<u64>> {
 }
 
 fn open_read_only(path: &Path) -> flagstone::Result<Store> {
-    // SAFETY: nothing but this test knows the file.
+    // SAFETY: only this test uses the file.
     unsafe { OpenOptions::new().open_read_only(path) }
 }
 
-/// A store of 5000 numbers, and a copy of its file from before it was closed.
+/// Returns a store of 5000 numbers, and a copy of its file from before it was closed.
 fn made(folder: &Path) -> flagstone::Result<(std::path::PathBuf, std::path::PathBuf)> {
     let (path, unclean) = (folder.join("store"), folder.join("unclean"));
     let store = testkit::open(&path)?;
@@ -95,7 +95,7 @@ fn what_changes_in_a_private_copy_stays_there() -> TestResult {
             assert_eq!(numbers(copy)?.len(), 405_010 + index);
             assert!(copy.check()?.is_clean());
         }
-        // The file is free: others write it, and a copy shows what it was made of.
+        // The file is not locked: others write it, and a copy still shows its original state.
         assert!(std::fs::read(&path)? == before, "a byte of the file changed");
         let writer = testkit::open(&path)?;
         let _ = fill(&writer, 1)?;
@@ -116,7 +116,7 @@ fn through_a_copy_no_other_program_changes_what_is_read() -> TestResult {
     store.checkpoint()?;
     assert_refused!(testkit::open(&path), Locked { .. });
     let good = std::fs::read(&path)?;
-    // A program that does not ask for the lock overwrites all of it.
+    // A program that ignores the lock overwrites all of it.
     let file = std::fs::OpenOptions::new().write(true).open(&path)?;
     file.write_all_at(&vec![0xff; good.len()], 0)?;
     assert_eq!(numbers(&store)?, (0..5000).collect::<Vec<u64>>());

@@ -1,7 +1,7 @@
-//! Promise: a store is made whole or not at all, whoever makes it at the same time and
-//! wherever the system fails or the process dies. Who comes too late finds the store there,
-//! locked or open; nothing is left behind; and where the system cannot tell whether a name
-//! is safe, that is said, once.
+//! Promise: a store is created whole or not at all, even if several processes create it at the
+//! same time, the system fails at any point, or the process dies. A process that comes too late
+//! finds the store there, locked or open, and nothing is left behind. If the system cannot tell
+//! whether a name is durable, the store reports that once.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
@@ -16,7 +16,7 @@ use testkit::{TestResult, assert_refused, child, open, open_with, refusal};
 
 const CHILD: &str = "FLAGSTONE_MAKES_A_STORE";
 
-/// The ways of opening that make a store.
+/// The ways of opening that create a store.
 const WAYS: [&str; 3] = ["open", "open_copy", "open_shared"];
 
 fn open_by(way: &str, path: &Path) -> Result<Store> {
@@ -24,14 +24,15 @@ fn open_by(way: &str, path: &Path) -> Result<Store> {
     match way {
         "open" => open_with(path, &options),
         "open_copy" => options.open_copy(path),
-        // SAFETY: the path lies in a folder of the test's own.
+        // SAFETY: the path is in the test's own folder.
         "open_read_only" => unsafe { options.open_read_only(path) },
         // SAFETY: as above.
         _ => unsafe { options.open_shared(path) },
     }
 }
 
-/// What lies in a folder, but for this file and what a child of this test makes beside it.
+/// Returns the other files of a folder, apart from this one and those that a child of this test
+/// creates with it.
 fn others(folder: &Path, path: &Path) -> std::io::Result<Vec<PathBuf>> {
     let known = ["", "calls", "unclean"].map(|extension| path.with_extension(extension));
     let mut found = Vec::new();
@@ -44,7 +45,7 @@ fn others(folder: &Path, path: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Whether a store could be had by one of many that wanted it; each loser found it locked.
+/// Returns whether this of many attempts got the store; each loser found it locked.
 #[track_caller]
 fn won(way: &str, opened: &Result<Store>) -> bool {
     match opened {
@@ -137,12 +138,13 @@ fn of_many_processes_that_make_it_at_once_each_finds_it_there() -> TestResult {
     Ok(())
 }
 
-/// A child of this test that makes a store, under `strace`, which meddles with its calls.
+/// Runs a child of this test that creates a store, under `strace`, which interferes with its
+/// calls.
 fn meddled(path: &Path, way: &str, calls: &[&str]) -> TestResult<Option<Output>> {
     meddled_with(path, way, calls, &[])
 }
 
-/// The same with more arguments to `strace`.
+/// Does the same with more arguments to `strace`.
 fn meddled_with(
     path: &Path,
     way: &str,
@@ -154,7 +156,7 @@ fn meddled_with(
         return Ok(None);
     }
     let child = child(&testkit::test_path!("a_child_makes_a_store"), CHILD, path);
-    // Who makes a call again for ever is to fail, and not to hang.
+    // A child that repeats a call for ever must fail, and not hang.
     let mut strace = Command::new("timeout");
     strace
         .args(["-s", "KILL", "60", "strace", "-f", "-qq", "-o"])
@@ -168,7 +170,7 @@ fn meddled_with(
     Ok(Some(strace.env(CHILD, path).env("FLAGSTONE_WAY", way).output()?))
 }
 
-/// Makes a store, writes to it, and tells how that went. For the tests below.
+/// Creates a store, writes to it, and reports the result, for the tests below.
 #[test]
 fn a_child_makes_a_store() -> TestResult {
     let Some(path) = std::env::var_os(CHILD) else { return Ok(()) };
@@ -205,7 +207,7 @@ fn told(output: &Output) -> String {
     lines.next_back().unwrap_or("nothing").to_string()
 }
 
-/// Calls of the whole life of a store, with the first ones that are made in `open`.
+/// Calls of the whole life of a store, beginning with the first ones in `open`.
 #[test]
 fn a_call_that_a_signal_interrupts_is_made_again() -> TestResult {
     const CALLS: [&str; 15] = [
@@ -228,7 +230,7 @@ fn a_call_that_a_signal_interrupts_is_made_again() -> TestResult {
     for call in CALLS {
         let mut is_made = false;
         for way in WAYS {
-            // The loader and the standard library's probes take no such answer.
+            // The loader and the probes of the standard library do not handle this error.
             let when = match call {
                 "openat" | "pread64" => "12..100+3",
                 "statx" => "3..100+3",
@@ -253,7 +255,7 @@ fn a_folder_that_cannot_be_synced_holds_stores() -> TestResult {
         for way in WAYS {
             let folder = tempfile::tempdir()?;
             let path = folder.path().join("store");
-            // The first one is of the file.
+            // The first call is for the file.
             let call = format!("fsync:error={error}:when=2+");
             let Some(output) = meddled(&path, way, &[&call])? else { return Ok(()) };
             assert_eq!(told(&output), "made", "{way}, {error}: {output:?}");
@@ -262,7 +264,7 @@ fn a_folder_that_cannot_be_synced_holds_stores() -> TestResult {
     Ok(())
 }
 
-/// What the system refuses is told as that, with the file's path, and not as damage.
+/// An error of the system is reported as such, with the file's path, and not as damage.
 #[test]
 fn a_call_that_fails_while_a_store_is_opened_is_no_damage_of_it() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -387,7 +389,7 @@ fn without_descriptors_nothing_is_made_and_nothing_is_left() -> TestResult {
     Ok(())
 }
 
-/// Kills the child at each of the calls by which it makes a store.
+/// Kills the child at each of the calls that create a store.
 #[test]
 fn a_process_killed_while_it_makes_a_store_leaves_nothing_behind() -> TestResult {
     let (mut killed, mut half_made) = (0, 0);
@@ -425,13 +427,13 @@ fn a_process_killed_while_it_makes_a_store_leaves_nothing_behind() -> TestResult
     Ok(())
 }
 
-/// Where files must have names, the next one that makes a store cleans up.
+/// Where files must have names, the next process that creates a store cleans up.
 #[test]
 fn drafts_that_nobody_holds_are_removed_by_the_next_creation() -> TestResult {
     let folder = tempfile::tempdir()?;
     let draft = |number: u64| folder.path().join(format!(".flagstone.{number:016x}.new"));
-    // A file without a name can be given none, so a draft follows, in which it is killed:
-    // before there is anything in it, half-made, and whole.
+    // A file without a name cannot be given one here, so the store uses a named draft, in which
+    // it is killed: while the draft is empty, half-made, and whole.
     let kills = ["fallocate:signal=KILL:when=2", "fdatasync:signal=KILL:when=3"];
     for kill in kills.into_iter().chain(["renameat2:signal=KILL:when=1"]) {
         let path = folder.path().join("store");
@@ -447,7 +449,7 @@ fn drafts_that_nobody_holds_are_removed_by_the_next_creation() -> TestResult {
     fs::write(draft(3), "torn")?;
     let held = fs::File::create(draft(4))?;
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive)?;
-    // A store that somebody uses, whatever made him call it so.
+    // A store in use, which merely has the name of a draft.
     let used = open(&folder.path().join("used"))?;
     used.update(|tx| tx.root_or_insert_with("one", || 1u64).map(drop))?;
     used.close()?;
@@ -493,7 +495,7 @@ fn without_unnamed_files_and_links_stores_are_made_all_the_same() -> TestResult 
     Ok(())
 }
 
-/// Another program puts one store in the place of the other, again and again.
+/// Another program swaps one store for the other, again and again.
 #[test]
 fn a_file_that_is_replaced_while_it_is_opened_is_never_open_under_two_locks() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -511,7 +513,7 @@ fn a_file_that_is_replaced_while_it_is_opened_is_never_open_under_two_locks() ->
         });
         let tried = (0..300).try_for_each(|_| match open(&path) {
             Ok(store) => store.close(),
-            // What is copied while it is being closed is not always a store.
+            // A copy taken during a close is not always a store.
             Err(error) if matches!(error.kind(), ErrorKind::Io { .. }) => {
                 panic!("replacing is told as a failure: {error}")
             }

@@ -1,5 +1,5 @@
-//! Tokens that would end the implementation, begin another, or be an access to something
-//! else than a field, in calls of the macros that `#[persist]` calls.
+//! Tokens that would end the implementation, begin another one, or access something other than a
+//! field, in calls of the macros that `#[persist]` calls.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Calls of the macros that `#[persist]` calls, without what makes `#[persist]` fail first.
+//! Calls of the macros that `#[persist]` calls, bypassing what makes `#[persist]` fail first.
 
 #![forbid(unsafe_code)]
 

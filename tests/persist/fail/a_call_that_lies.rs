@@ -1,4 +1,4 @@
-//! Calls of the macros that `#[persist]` calls, that say what is not so.
+//! Calls of the macros that `#[persist]` calls, with false claims.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +42,7 @@ flagstone::__persist_struct! {
     diagnosis {}
 }
 
-/// Its bytes need not be initialised.
+/// Its bytes may be uninitialised.
 union Union {
     value: u64,
 }

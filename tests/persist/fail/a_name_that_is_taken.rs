@@ -1,4 +1,4 @@
-//! Names with a meaning of their own in descriptions of types.
+//! Names that are reserved in type descriptions.
 
 use flagstone::{Persist, persist};
 

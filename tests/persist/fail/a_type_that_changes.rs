@@ -1,5 +1,5 @@
-//! Attributes below `#[persist]` may change what it has seen; what counts is the type
-//! that there is in the end.
+//! Attributes below `#[persist]` may change the item that it has seen; the final type is the one
+//! that counts.
 
 #![forbid(unsafe_code)]
 

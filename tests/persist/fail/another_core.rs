@@ -1,5 +1,5 @@
-//! A crate that puts itself in the place of `core`, where `assert` asserts nothing and
-//! `compile_error` is no error.
+//! A crate that replaces `core`; its `assert` asserts nothing and its `compile_error` is no
+//! error.
 
 #![forbid(unsafe_code)]
 

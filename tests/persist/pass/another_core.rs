@@ -1,5 +1,5 @@
-//! A crate that puts itself in the place of `core`, `std` and `alloc`, where nothing is
-//! what it is called: flagstone does not look there.
+//! A crate that replaces `core`, `std` and `alloc` with other things: flagstone does not look
+//! there.
 
 #![deny(warnings)]
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! C-like enums of each integer, alone and in a struct.
+//! C-like enums of each integer type, alone and in a struct.
 
 #![deny(warnings)]
 

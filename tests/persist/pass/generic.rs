@@ -1,5 +1,5 @@
-//! Parameters: types with and without the bound, constants, defaults and
-//! `where` clauses.
+//! Parameters: types with and without the bound, constants, defaults and `where`
+//! clauses.
 
 #![deny(warnings)]
 

@@ -1,5 +1,5 @@
-//! Constants, statics, functions, units and types of ordinary names in the scope of a
-//! type, and methods of its own that are called like those of `Persist`.
+//! Constants, statics, functions, unit structs and types with common names in the scope of a
+//! type, and methods of its own with the names of those of `Persist`.
 
 #![deny(warnings)]
 #![forbid(unsafe_code)]
@@ -44,7 +44,7 @@ enum Kind {
     bytes,
 }
 
-/// Found before the trait's, when named as `Point::…`.
+/// Takes precedence over the trait's when named as `Point::…`.
 impl Point {
     pub const ANY_BITS: bool = true;
     pub const CHECK: () = ();
@@ -58,7 +58,7 @@ impl Point {
 }
 
 impl Kind {
-    /// A variant is found before it.
+    /// A variant takes precedence over it.
     pub const A: Kind = Kind::bytes;
     pub fn is_valid(_: &[u8]) -> bool {
         true

@@ -1,4 +1,4 @@
-//! Only the very names are taken, and only as they are used in descriptions.
+//! Only the exact names are reserved, and only where descriptions use them.
 
 use flagstone::{Persist, persist};
 

@@ -1,4 +1,4 @@
-//! A path tells a type of the program's own from the one that is refused.
+//! A path distinguishes a type of the program from the refused one of the same name.
 
 #![deny(warnings)]
 

@@ -1,5 +1,5 @@
-//! Numbers, arrays, tuple structs and structs in structs; what stands on the
-//! item stays on it.
+//! Numbers, arrays, tuple structs and structs in structs; attributes on the item stay on
+//! it.
 
 #![deny(warnings, missing_docs, unused)]
 #![forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! The emitted code relies on no name that the program may give to something
-//! else.
+//! The emitted code relies on no name that the program may
+//! redefine.
 
 #![no_implicit_prelude]
 #![deny(warnings)]

@@ -1,5 +1,5 @@
-//! A macro may expand to something else each time: the type of a field, the length of an
-//! array and the value of a variant are what they are in the type itself.
+//! A macro may expand differently each time: the type of a field, the length of an array and the
+//! value of a variant are those of the final type.
 
 #![deny(warnings)]
 #![forbid(unsafe_code)]
@@ -22,7 +22,7 @@ enum Kind {
     B = expand_in_turn!(300, 1, 2),
 }
 
-/// It is laid out another way than was written, and as sound.
+/// Laid out differently from how it was written, and equally sound.
 #[persist]
 #[replace(
     #[repr(C)]

@@ -1,4 +1,4 @@
-//! zerocopy's derives beside `#[persist]`.
+//! zerocopy's derives together with `#[persist]`.
 
 #![deny(warnings)]
 

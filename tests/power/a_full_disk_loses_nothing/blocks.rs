@@ -1,5 +1,5 @@
-//! Pages of a store's file that have no block of their own, on a full disk: shared with a copy
-//! (reflink), below an overlayfs, or holes. Children use the store, so that a signal is seen.
+//! Pages of a store's file without a block of their own, on a full disk: shared with a copy
+//! (reflink), below an overlayfs, or holes. Children use the store, so a signal is detected.
 
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Write};
@@ -14,10 +14,10 @@ use testkit::power::Test;
 use testkit::power::scratch_fs::{Bench, Kind, Mounted, copy_sparse, mount_memory, probe};
 use testkit::{TestResult, child, open, open_with};
 
-/// What a child is to do, and with which store.
+/// The environment variable with a child's task and its store.
 const ACT: &str = "FLAGSTONE_BLOCKS";
 const ACTOR: &str = "a child of the tests of blocks";
-/// More commits than any of these disks has room for.
+/// More commits than any of these disks has space for.
 const MAX_COMMITS: u64 = 1_000_000;
 
 pub fn tests() -> Vec<Test> {
@@ -51,8 +51,8 @@ pub fn tests() -> Vec<Test> {
     tests
 }
 
-/// A child that does `what` with the store at `path`, step by step: it says where it is, and
-/// waits to be told to go on.
+/// A child that does `what` with the store at `path`, step by step: it reports its progress, and
+/// waits for permission to continue.
 struct Actor {
     child: Child,
     said: Box<dyn BufRead>,
@@ -67,7 +67,7 @@ impl Actor {
         Ok(Self { child, said })
     }
 
-    /// The number that it says next.
+    /// Returns the next number that the child reports.
     fn hear(&mut self) -> TestResult<u64> {
         let mut lines = String::new();
         let mut begin = 0;
@@ -136,7 +136,7 @@ fn make(path: &Path) -> TestResult {
     Ok(store.close()?)
 }
 
-/// That an operation of the system failed for want of space, or before.
+/// Checks that an operation failed for lack of space, now or earlier.
 fn expect_no_space<T: Debug>(result: Result<T>) -> TestResult {
     let error = result.err().ok_or("there was space after all")?;
     match error.kind() {
@@ -183,7 +183,7 @@ fn act() -> TestResult {
     }
 }
 
-/// Some commits; when it is told to, more of them, until one fails. Says how many there were.
+/// Makes some commits and, when told to, more until one fails. Reports their number.
 fn commit_till_it_fails(store: Store, commit: impl Fn(u64, &Store) -> Result<()>) -> TestResult {
     let mut commits = 0;
     while commits < 3 {
@@ -201,15 +201,15 @@ fn commit_till_it_fails(store: Store, commit: impl Fn(u64, &Store) -> Result<()>
     };
     eprintln!("after {commits} commits: {failed:?}");
     expect_no_space(failed)?;
-    // Nothing more may kill it, whether it works or not.
+    // Nothing further may kill the process, whether it succeeds or not.
     let _ = store.checkpoint();
     let _ = store.sync();
     let _ = store.close();
     say(commits)
 }
 
-/// That the store holds what was acknowledged, and one more for each process whose last
-/// commit was not.
+/// Checks that the store holds what was acknowledged, and at most one more commit for each
+/// process whose last commit was not.
 fn expect_commits(path: &Path, acknowledged: u64, processes: u64) -> TestResult {
     let store = open(path)?;
     let found = state(&store)?.entries;
@@ -256,7 +256,7 @@ fn a_copy_meanwhile(act: &str) -> TestResult {
     }
     ballast.remove()?;
     expect_commits(&path, commits, count)?;
-    // The copy is of the state when it was taken, and a store as well.
+    // The copy has the state of the time when it was made, and is a store too.
     expect_commits(&mounted.path().join("copy"), 3 * count, 0)?;
     mounted.unmount()
 }
@@ -279,8 +279,8 @@ fn a_copy_that_is_opened() -> TestResult {
     mounted.unmount()
 }
 
-/// Commits in a shared store until the disk is full under it, with a snapshot that it
-/// keeps until it is told.
+/// Commits in a shared store until its disk is full, with a snapshot that stays pinned until the
+/// test says otherwise.
 fn read_while_cut_off(path: &Path) -> TestResult {
     let store = open_shared(path)?;
     let snapshot = store.read()?;
@@ -303,7 +303,7 @@ fn read_while_cut_off(path: &Path) -> TestResult {
     Ok(())
 }
 
-/// One process finds no block for the page where all meet; then there is room again.
+/// One process finds no block for the coordination page; then there is space again.
 fn one_is_cut_off() -> TestResult {
     let bench = Bench::new()?;
     let mounted = mount_new(&bench, Kind::Xfs)?;
@@ -320,7 +320,7 @@ fn one_is_cut_off() -> TestResult {
     ballast.remove()?;
     commit(&store)?;
     assert_eq!(store.read()?.at(store.read()?.root::<Entry>("list")?)?.number, 2);
-    // Its reader still has pages of the file.
+    // Its reader still uses pages of the file.
     let refused = store.checkpoint();
     let is_in_the_way =
         |error: &flagstone::Error| matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. });
@@ -378,7 +378,7 @@ fn below_an_overlay(kind: Kind) -> TestResult {
     Ok(())
 }
 
-/// All ways to open a store on a disk that may be full. Says how many of them worked.
+/// Tries all ways to open a store on a disk that may be full. Reports how many of them worked.
 fn try_all_ways(path: &Path) -> TestResult {
     let mut worked = 0;
     let mut note = |way: &str, result: Result<()>| match result {
@@ -416,7 +416,7 @@ fn look_and_change(store: &Store) -> Result<()> {
     store.sync()
 }
 
-/// What the log has room for, whose space was taken when the store was opened.
+/// Makes changes that fit into the log, whose space was allocated when the store was opened.
 fn change_some(store: &Store) -> Result<()> {
     for value in (1..=4).chain([0]) {
         store.update(|tx| {
@@ -427,7 +427,7 @@ fn change_some(store: &Store) -> Result<()> {
     store.sync()
 }
 
-/// A store of which a process died, with holes where it is zero.
+/// Returns a store left by a dead process, with holes where it is zero.
 fn leave_sparse(bench: &Bench, folder: &Path) -> TestResult<PathBuf> {
     let left = bench.path("left");
     make(&left)?;
@@ -476,11 +476,11 @@ fn fill_with_holes(bench: &Bench, folder: &Path) -> TestResult {
     let ballast = Ballast::take_all(folder)?;
     let worked = try_in_a_child(&sparse)?;
     assert!(worked < 4, "the disk was not full");
-    // What was full has harmed nothing.
+    // The full disk has done no harm.
     ballast.remove()?;
     assert_eq!(try_in_a_child(&sparse)?, 4, "with room, each way to open it works");
     std::fs::remove_file(&sparse)?;
-    // With room for the holes when it is opened, it needs none later.
+    // If there is space for the holes at the opening, none is needed later.
     let sparse = leave_sparse(bench, folder)?;
     let mut actor = Actor::start("hold", &sparse)?;
     actor.hear()?;

@@ -1,18 +1,18 @@
-//! Macros that do what no proof of flagstone's may rely on that they do not do.
+//! Macros that do things which flagstone's proofs must not assume away.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
 
 use proc_macro::{TokenStream, TokenTree};
 
-/// Puts its argument in the place of the item.
+/// Replaces the item with its argument.
 #[proc_macro_attribute]
 pub fn replace(argument: TokenStream, _item: TokenStream) -> TokenStream {
     argument
 }
 
-/// Expands to its first argument where it is first expanded, then to the second, and so
-/// on, and in the end to the last.
+/// Expands to its first argument on the first expansion, then to the second, and so on; finally
+/// always to the last.
 #[proc_macro]
 pub fn expand_in_turn(arguments: TokenStream) -> TokenStream {
     static EXPANSIONS: Mutex<Option<HashMap<String, usize>>> = Mutex::new(None);
