@@ -254,7 +254,7 @@ fn begin_and_end(store: &Store, map: Link<Map>, chain: &[u64]) {
 }
 
 /// Measures the log bytes of inserts, one per transaction. The log has its final length from the
-/// start: a move would describe the new pages in a transaction of its own, which must not be
+/// start: a move would describe the new pages in a separate transaction, which must not be
 /// attributed to the next insert.
 fn log_of_inserts(folder: &Folder, count: u64) {
     const LOG_BYTES: u64 = 16 << 20;

@@ -54,7 +54,7 @@ pub(super) fn place(store: &Store) -> Result<usize, Violation> {
     states::address(&tx).map_err(failed(ViolationKind::NotThatState, "the state's number"))
 }
 
-/// Returns the state at which a store was opened. Checks that the content is that state, that the
+/// Returns the state at which a store was opened. Checks that its content is that state, that the
 /// state was committed, and that it is no older than the last state that must have survived.
 pub(super) fn examine<S: Subject>(
     store: &Store,

@@ -77,7 +77,7 @@ fn text(number: u64) -> String {
         0 => format!("{number}"),
         1 => "x".repeat(19 + number as usize % 8),
         2 => format!("{number} {}", "ä".repeat(20)),
-        // Occupies a page of its own.
+        // Large enough for a separate page.
         _ if number % 16 == 7 => "long ".repeat(425),
         _ => format!("a text that is long, number {number}"),
     }

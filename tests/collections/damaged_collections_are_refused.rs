@@ -85,7 +85,7 @@ fn with_hostile_headers<T: Persist, const N: usize>(
     assert!(store.check().unwrap().is_clean());
 }
 
-/// Runs each expression separately, since one that fails must not hide the next.
+/// Runs each expression separately, since a failing one must not hide the next.
 macro_rules! methods {
     ($link:ident: $type:ty, $tx:ident: $($call:expr;)*) => {
         &[$(|$link: Link<$type>, $tx: &mut WriteTx<'_>| {

@@ -407,7 +407,7 @@ fn a_panic_of_a_childs_model_is_a_finding_with_the_steps_before_it() {
     expect_no_fourth(Kills::Sigkill);
 }
 
-/// Two faults of one kind: one that shows first, and one with a shorter history.
+/// Two faults of one kind: the first to show, and another with a shorter history.
 struct TwoMistakes;
 
 impl Adds for TwoMistakes {

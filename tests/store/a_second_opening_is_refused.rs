@@ -103,7 +103,7 @@ fn a_thread_does_not_wait_for_itself() -> TestResult {
     Ok(())
 }
 
-/// A leaked transaction never ends, and nobody waits for it for ever.
+/// A leaked transaction never ends, and no thread waits for it for ever.
 fn expect_refusals_after_a_leak(store: &Store, link: Link<u64>) -> TestResult {
     std::thread::scope(|scope| {
         let leak = || {

@@ -1,6 +1,6 @@
-//! Promise: a name stands for one layout, in a program and in a file. Two types of a program
-//! that have one name are refused where the second is used first, wherever it stands; and what
-//! a file says of a name is compared as a whole.
+//! Promise: a name stands for one layout, in a program and in a file. If two types of a program
+//! have one name, the second to be used is refused, wherever it occurs. A type name in a file is
+//! compared with its whole description.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ mod b {
     }
 }
 
-/// And one whose layout happens to be that of `a`.
+/// And one whose layout happens to equal that of `a`.
 mod twin {
     #[flagstone::persist]
     #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ mod twin {
     }
 }
 
-/// A byte is a value of any `u8`, and not of any `bool`.
+/// Every byte is a valid `u8`, but not a valid `bool`.
 mod bytes {
     #[flagstone::persist(name = "Flag")]
     #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,13 +78,13 @@ struct Marked<T: Persist> {
     of: std::marker::PhantomData<T>,
 }
 
-/// What a key can be.
+/// The bounds of a key.
 trait Any: Persist + Copy + Ord + Default {}
 impl<T: Persist + Copy + Ord + Default> Any for T {}
 
 type Way = fn(&mut WriteTx<'_>) -> Result<()>;
 
-/// Ways in which a `T` comes into a store, or is asked for.
+/// Returns the ways in which a `T` gets into a store, or is requested.
 fn ways<T: Any>() -> Vec<(&'static str, Way)> {
     vec![
         ("object", |tx| tx.alloc(T::default()).map(drop)),
@@ -130,7 +130,7 @@ fn ways<T: Any>() -> Vec<(&'static str, Way)> {
     ]
 }
 
-/// The two paths and layouts of a refusal.
+/// Returns the two paths and layouts of a refusal.
 fn taken(error: &Error, name: &str) -> [String; 4] {
     let ErrorKind::TypeNameTaken {
         type_name,
@@ -146,8 +146,8 @@ fn taken(error: &Error, name: &str) -> [String; 4] {
     [first_path.to_string(), first_layout.clone(), second_path.to_string(), second_layout.clone()]
 }
 
-/// Each way to use the one type, then each way to use the other: in one transaction, and in
-/// two.
+/// Tries each way to use the first type, followed by each way to use the other: in one
+/// transaction, and in two.
 fn expect_told_apart<A: Any, B: Any>(name: &str) -> TestResult {
     for (first, use_first) in ways::<A>() {
         for (second, use_second) in ways::<B>() {
@@ -209,7 +209,7 @@ fn two_types_of_one_name_within_one_value_are_refused_and_leave_nothing() -> Tes
     taken(&refusal(tx.alloc(Both::<Wrapper<a::Item>, Wrapper<b::Item>>::default())), "Item");
     taken(&refusal(store.read()?.root::<Two>("none")), "Item");
     tx.commit()?;
-    // Neither has the name, and the store knows no type of it.
+    // Neither type holds the name, and the store has registered neither.
     store.update(|tx| tx.alloc(b::Item::default()).map(drop))?;
     taken(&refusal(store.update(|tx| tx.alloc(a::Item::default()))), "Item");
     assert_eq!(store.check()?.unreachable.listed.len(), 1);
@@ -256,7 +256,7 @@ fn types_that_share_a_path_are_told_apart_too() -> TestResult {
     Ok(())
 }
 
-/// The name is held by whoever was first, whatever becomes of the transaction; and by nobody
+/// The first type to use a name holds it, whatever happens to the transaction. The name is free
 /// in another store, or when the store is opened again.
 #[test]
 fn a_name_is_held_as_long_as_the_store_is_open() -> TestResult {
@@ -309,7 +309,7 @@ fn threads_agree_on_who_has_a_name() -> TestResult {
 }
 
 /// The programs of the report: the second swapped two numbers of one of its two `Item`s. The
-/// types of later programs are made here by their names.
+/// types of later programs are created here by name.
 mod program {
     pub mod one {
         #[flagstone::persist(name = "Both")]
@@ -378,7 +378,7 @@ fn no_later_program_reads_two_numbers_swapped() -> TestResult {
     Ok(())
 }
 
-/// A closed store with an `Item` of `a`, changed by `forge`.
+/// Returns a closed store with an `Item` of `a`, changed by `forge`.
 fn forged(folder: &Path, forge: impl FnOnce(&mut [u8])) -> TestResult<PathBuf> {
     let path = folder.join("store");
     let store = open(&path)?;
@@ -408,7 +408,7 @@ mod swapped {
     }
 }
 
-/// What each way to come to the types answers, each in a store that was opened anew.
+/// Returns the result of each way to use the types, each in a store that was just opened.
 fn answers(path: &Path) -> TestResult<Vec<Result<()>>> {
     let ways: [fn(&Store) -> Result<()>; 8] = [
         |store| store.read()?.root::<a::Item>("item").map(drop),
@@ -439,7 +439,7 @@ fn a_description_is_compared_as_a_whole_and_not_by_its_sum() -> TestResult {
         assert!(error.to_string().contains("description of Item"), "way {way}: {error}");
     }
     assert!(!open(&path)?.check()?.is_clean());
-    // With the sum of what it says now, it is another type.
+    // With a checksum that matches its description, it is another type.
     std::fs::remove_file(&path)?;
     let path = forged(folder.path(), |bytes| {
         forge::describe_as(bytes, "struct Item ", SWAPPED, Some(xxh3_64(SWAPPED.as_bytes())));
@@ -453,7 +453,7 @@ fn a_description_is_compared_as_a_whole_and_not_by_its_sum() -> TestResult {
     Ok(())
 }
 
-/// Type `b::Item` has the sum of a type that the store does not have.
+/// Type `b::Item` has the checksum of a type that is not in the store.
 #[test]
 fn a_sum_alone_makes_no_type_known() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -473,7 +473,7 @@ fn a_sum_alone_makes_no_type_known() -> TestResult {
 #[test]
 fn two_descriptions_of_one_name_are_damage() -> TestResult {
     let folder = tempfile::tempdir()?;
-    // As long as the other's, which it replaces.
+    // As long as the description that it replaces.
     let again = "struct Item size 8 align 4\n0 other: u32\n4 thing: u32\n";
     let b = "struct b::Item size 8 align 4\n0 low: u32\n4 high: u32\n";
     assert_eq!(again.len(), b.len());
@@ -488,12 +488,12 @@ fn two_descriptions_of_one_name_are_damage() -> TestResult {
     let store = open(&path)?;
     let findings = store.check()?.findings;
     assert!(findings.iter().any(|found| found.what.contains("is that of type")), "{findings:?}");
-    // Others are as they were.
+    // Other types are unaffected.
     store.update(|tx| tx.alloc(7u64).map(drop))?;
     Ok(())
 }
 
-/// A type is known, and one behind it is not, so that nobody knows what lies there.
+/// A type is registered, but a type behind it is not, so the store cannot interpret its bytes.
 #[test]
 fn a_type_is_not_known_without_those_behind_it() -> TestResult {
     let folder = tempfile::tempdir()?;
@@ -516,13 +516,13 @@ fn a_type_is_not_known_without_those_behind_it() -> TestResult {
     Ok(())
 }
 
-/// What two processes that share a store have in common is the file: each has names of its
-/// own, and neither writes what the file says is another type.
+/// Two processes that share a store have only the file in common: each has its own table of
+/// names, and neither writes a type that contradicts the file.
 #[test]
 fn a_shared_store_has_one_type_of_a_name() -> TestResult {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
-    // SAFETY: the path lies in a folder of the test's own.
+    // SAFETY: the path is in the test's own folder.
     let share = || unsafe { OpenOptions::new().open_shared(&path) };
     let store = share()?;
     assert!(store.read()?.root::<a::Item>("item")?.is_null());
@@ -539,7 +539,7 @@ fn a_shared_store_has_one_type_of_a_name() -> TestResult {
     Ok(())
 }
 
-/// A thousand types, and their arrays, cost what they cost once.
+/// A thousand types, and their arrays, are registered only once.
 #[test]
 fn a_store_of_many_types_is_opened_and_used() -> TestResult {
     fn add<const N: u32>(tx: &mut WriteTx<'_>) -> Result<()> {

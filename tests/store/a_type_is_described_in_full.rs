@@ -1,12 +1,12 @@
-//! `#[persist]` describes a type so that a file explains itself: names, offsets
-//! and values of all types that can be reached, and which bytes are a value.
+//! `#[persist]` describes a type so that a file explains itself: names, offsets and values of all
+//! reachable types, and which bytes are valid.
 
 use flagstone::persist::{Reach, Shape};
 use flagstone::{Link, Persist, persist};
 use zerocopy::IntoBytes;
 use zerocopy::byteorder::{BE, U16};
 
-/// The texts of all types that can be reached from `T`, primitives left out.
+/// Returns the descriptions of all types reachable from `T`, except primitives.
 fn described<T: Persist>() -> String {
     let schemas = Reach::of::<T>().into_iter();
     let composed = schemas.filter(|schema| schema.shape != Shape::Primitive);

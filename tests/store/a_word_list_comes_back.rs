@@ -1,4 +1,4 @@
-//! Maps from text hold a real word list, and hold it still after reopening.
+//! Maps with text keys hold a real word list, and still hold it after reopening.
 
 use std::collections::{BTreeMap as StdMap, BTreeSet as StdSet};
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use std::process::Command;
 use flagstone::collections::{BTreeMap, BTreeSet, HashMap};
 use flagstone::{Durability, Store, Text, persist};
 
-/// Debian's word list, from the packages `wamerican` and the like.
+/// Debian's word list, from `wamerican` and similar packages.
 const WORD_LIST: &str = "/usr/share/dict/words";
 
-/// Text that is read where there is no word list.
+/// The maximum amount of text to read if there is no word list.
 const MAX_BYTES: usize = 8 << 20;
 
 #[persist]
@@ -21,8 +21,8 @@ struct Words {
     set: BTreeSet<Text>,
 }
 
-/// The lines of the word list, or else the words of the toolchain's
-/// documentation, and where they are from.
+/// Returns the lines of the word list, or else the words of the toolchain's documentation, and
+/// their source.
 fn words() -> (String, PathBuf) {
     if let Ok(list) = std::fs::read_to_string(WORD_LIST) {
         return (list, WORD_LIST.into());
@@ -55,7 +55,7 @@ fn a_word_list_comes_back() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("words");
-    // SAFETY: nobody else knows the file.
+    // SAFETY: only this test uses the file.
     let store = unsafe { Store::open(&path) }.unwrap();
     let lines: Vec<_> = list.lines().enumerate().collect();
     for part in lines.chunks(10_000) {

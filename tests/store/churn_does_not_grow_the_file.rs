@@ -1,5 +1,4 @@
-//! Promise: space that is freed is used again, and goes back to the file system
-//! at the file's end.
+//! Promise: freed space is reused, and returns to the file system at the end of the file.
 
 use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
 use testkit::{Random, open_with, seed};
@@ -11,7 +10,7 @@ struct Small {
     next: Link<Small>,
 }
 
-/// Something that is allocated, to be freed.
+/// An allocation that will be freed.
 enum Thing {
     Small(Link<Small>),
     Bytes(Link<[u8]>),

@@ -1,5 +1,5 @@
-//! Promise: allocation, transactions, savepoints, snapshots and links are sound.
-//! It runs over memory of the store's own, so that Miri can look at it.
+//! Promise: allocation, transactions, savepoints, snapshots and links are sound. The tests use
+//! private memory instead of a mapping, so Miri can check them.
 
 use flagstone::{Link, OpenOptions, Store, persist};
 

@@ -1,5 +1,5 @@
-//! Promise: an object may be larger than the stack; it is made where it lies, of bytes that are
-//! a value of its type.
+//! Promise: an object may be larger than the stack; it is initialised in place, from bytes that
+//! are a valid value of its type.
 
 use flagstone::collections::Vec;
 use flagstone::{Result, Store, Text, persist};
@@ -40,7 +40,7 @@ struct Pixels {
     colours: [Colour; 4096],
 }
 
-/// Runs `test` where nothing large has room.
+/// Runs `test` on a stack too small for any large object.
 fn on_a_small_stack(test: fn() -> TestResult) -> TestResult {
     let run = move || test().map_err(|error| error.to_string());
     let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(run)?;
@@ -113,7 +113,7 @@ fn memory_that_was_used_before_is_zero_again() -> TestResult {
 #[test]
 fn zeros_are_refused_where_they_are_no_value_and_nothing_stays() -> TestResult {
     let store = Store::in_memory()?;
-    // The first of each type makes a slab and a description.
+    // The first object of each type allocates a slab and a description.
     store.update(|tx| {
         let _ = tx.alloc(Colour::Red)?;
         let _ = tx.alloc(Pixels { colours: [Colour::Red; 4096] })?;

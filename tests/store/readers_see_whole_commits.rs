@@ -1,7 +1,6 @@
-//! Snapshot isolation under stress: a writer breaks an invariant that spans many
-//! objects and restores it within each transaction, while readers look, checkpoints
-//! run, and the file grows and shrinks. No reader ever sees it broken, and what a
-//! reader has seen stays as it was.
+//! Snapshot isolation under stress: a writer breaks an invariant that spans many objects and
+//! restores it within each transaction, while readers check it, checkpoints run, and the file
+//! grows and shrinks. No reader ever sees it broken, and a snapshot never changes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -13,13 +12,13 @@ use testkit::{Random, TestResult};
 const ACCOUNTS: usize = 400;
 const EACH: u64 = 1000;
 
-/// Each account lies in an allocation of its own, on a page with others or alone.
+/// Each account has its own allocation, on a shared page or a separate one.
 #[persist]
 #[derive(Clone, Copy)]
 struct Account {
     amount: u64,
-    /// What it must be: a mixture of the amount and of the bank's count of transfers,
-    /// so that an account of another state is told.
+    /// A hash of the amount and of the bank's count of transfers, which reveals an account of
+    /// another state.
     seal: u64,
     ballast: Link<[u64]>,
 }
@@ -51,7 +50,7 @@ fn open_bank(store: &Store) -> Link<Bank> {
     store.update(fill).expect("a bank")
 }
 
-/// One transaction: amounts move in many steps, each of which breaks the sum.
+/// Makes one transaction: amounts move in many steps, each of which breaks the sum.
 fn transfer(store: &Store, bank: Link<Bank>, random: &mut Random) {
     let mut tx = store.write().expect("a transaction");
     let rolls_back = random.one_in(16);
@@ -89,7 +88,7 @@ fn transfer(store: &Store, bank: Link<Bank>, random: &mut Random) {
     tx.commit().expect("a commit");
 }
 
-/// What a snapshot must show; returns its count of transfers.
+/// Checks the invariant of a snapshot; returns its count of transfers.
 fn look(tx: &flagstone::ReadTx<'_>, bank: Link<Bank>) -> u64 {
     let bank = tx.at(bank).expect("the bank");
     let (mut sum, mut seals) = (0u64, 0u64);
@@ -123,7 +122,7 @@ fn run(store: &Store, length: Duration, seed: u64) {
                     let tx = store.read().expect("a snapshot");
                     let first = look(&tx, bank);
                     assert!(first >= last, "a reader went back");
-                    // Some hold their snapshot across commits and checkpoints.
+                    // Some readers pin their snapshot across commits and checkpoints.
                     if random.one_in(8) {
                         std::thread::sleep(Duration::from_millis(random.below(30)));
                         assert_eq!(look(&tx, bank), first, "a snapshot that changed");
@@ -151,7 +150,7 @@ fn run(store: &Store, length: Duration, seed: u64) {
     assert!(looks.load(Relaxed) > 10);
 }
 
-/// A store that is small, so that all happens often.
+/// Runs on a small store, so every event is frequent.
 fn run_with(checkpoints: Checkpoints) -> TestResult {
     let folder = tempfile::tempdir()?;
     let options = OpenOptions::new()

@@ -1,22 +1,22 @@
-//! Promise: whatever a file says, no object lies in the heap's header. Images take from there
-//! where the log is, which changes under all of them: a program's store to it could give out
-//! references to bytes that change.
+//! Promise: whatever a file contains, no object is in the heap header. Images read the position
+//! of the log from there, and it changes under all of them: an object there would give the
+//! program references to bytes that change.
 
 use flagstone::{Link, OpenOptions, Store};
 use testkit::{TestResult, assert_refused, forge, open_with};
 
 const PAGE: usize = 4096;
-/// Where the heap begins in the file.
+/// The start of the heap in the file.
 const HEAP: usize = 4 * PAGE;
-/// Fields of the heap's header.
+/// Fields of the heap header.
 const ROOTS: usize = 24;
 const LOG: usize = 40;
-/// An entry of the directory of roots, and what lies in it where.
+/// The size of an entry of the root directory, and the offsets of its fields.
 const ROOT: usize = 32;
 const TYPE_NUMBER: usize = 12;
 const OFFSET: usize = 16;
 
-/// A closed store with the roots `blob` and `visits`, in this order.
+/// Returns a closed store with the roots `blob` and `visits`, in this order.
 fn sample(folder: &tempfile::TempDir) -> TestResult<Vec<u8>> {
     let path = folder.path().join("sample");
     let store = open_with(&path, &options())?;
@@ -44,7 +44,7 @@ fn set_number32(bytes: &mut [u8], at: usize, number: u32) {
     bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
 }
 
-/// Says that page 0 is a run of its own, of this type.
+/// Describes page 0 as a run of this type.
 fn claim_the_header(bytes: &mut [u8], type_number: u32) {
     let descriptor = HEAP + PAGE;
     bytes[descriptor] = 2;
@@ -74,7 +74,7 @@ fn not_even_if_its_page_is_described_as_one() -> TestResult {
     assert_refused!(tx.at_mut(visits), LinkNotLive { .. });
     assert_refused!(tx.put(visits, 7), LinkNotLive { .. });
     assert_refused!(tx.free(visits), LinkNotWhole { .. });
-    // What was asked for in vain is nowhere, and the log is where it was.
+    // The refused requests left nothing behind, and the log has not moved.
     tx.commit()?;
     assert_refused!(blob(&store), LinkOutOfBounds { .. } | LinkNotLive { .. });
     let _ = store.update(|tx| tx.alloc(1u64))?;
@@ -88,8 +88,8 @@ fn nor_the_directory_of_roots() -> TestResult {
     forge::set_number(&mut bytes, HEAP + ROOTS, 1 << 32);
     forge::set_number(&mut bytes, HEAP + ROOTS + 8, 3);
     claim_the_header(&mut bytes, 0);
-    // The second root of such a directory: its name begins where its first word says, which
-    // is their number; and the pages of the log are its length.
+    // The second root of such a directory: the first word, the number of roots, is read as the
+    // position of its name, and the page count of the log as the name's length.
     let (start, len) = (HEAP + 3, forge::number32(&bytes, HEAP + LOG) as usize);
     let name = std::str::from_utf8(&bytes[start..][..len])?.to_string();
     let log = bytes[HEAP + LOG..][..16].to_vec();

@@ -1,20 +1,20 @@
-//! Promise: bugs that a review showed do not come back.
+//! Promise: bugs that a review found do not come back.
 
 use flagstone::{Store, persist};
 use testkit::{TestResult, assert_refused, forge, open};
 
-/// Pages that an image had for itself when the heap was longer must not hide
-/// those that a bulk load writes to the file later.
+/// An image's private pages from a time when the heap was longer must not hide pages that a bulk
+/// load later writes to the file.
 #[test]
 fn a_bulk_load_is_seen_where_the_heap_was_longer_before() -> flagstone::Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
     let store = open(&path)?;
-    // So much that the file is not cut when the tail behind it is freed.
+    // Large enough that the file is not truncated when the tail after it is freed.
     store.update(|tx| tx.alloc_slice((0..24u32 << 17).map(u64::from)).map(drop))?;
     let mut tail = Vec::new();
     for _ in 0..4 {
-        // Too few pages for a bulk load: images have them for themselves.
+        // Too few pages for a bulk load, so images have private copies of them.
         tail.push(store.update(|tx| tx.alloc_slice(std::iter::repeat_n(u64::MAX, 1 << 16)))?);
         drop(store.read()?);
         store.checkpoint()?;
@@ -115,7 +115,7 @@ mod later {
     }
 }
 
-/// Its text says the name of what lies in it, and not its fields.
+/// The outer description contains the inner struct's name, but not its fields.
 #[test]
 fn a_struct_in_another_one_keeps_its_layout() -> flagstone::Result<()> {
     let folder = tempfile::tempdir().expect("a folder");
@@ -136,8 +136,7 @@ fn a_struct_in_another_one_keeps_its_layout() -> flagstone::Result<()> {
     Ok(())
 }
 
-/// A run whose length was forged took the pages behind it with it when it was freed, whosever
-/// they were.
+/// Freeing a run with a forged length also freed the pages after it, whatever they belonged to.
 #[test]
 fn a_run_that_says_to_be_longer_frees_nothing_of_others() -> TestResult {
     const PAGE: usize = 4096;

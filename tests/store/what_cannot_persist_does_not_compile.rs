@@ -1,10 +1,10 @@
-//! A type that a store cannot hold is an error of the build, and the message
-//! names the place and the remedy.
+//! A type that a store cannot hold is a compile error, and the message names the position and the
+//! remedy.
 //!
-//! The expected messages lie beside the cases in `tests/persist/fail`. The
-//! cases in `tests/persist/pass` show that what is refused is not refused too
-//! widely, and bring the compiler past type checking: without one of them it
-//! never reaches the errors that constants raise.
+//! The expected messages are next to the cases in `tests/persist/fail`. The cases in
+//! `tests/persist/pass` show that nothing more than necessary is refused. They also take the
+//! compiler past type checking: without such a case it never reaches the errors raised by
+//! constants.
 
 #[test]
 fn what_cannot_persist_does_not_compile() {
@@ -13,7 +13,7 @@ fn what_cannot_persist_does_not_compile() {
     cases.compile_fail("tests/persist/fail/*.rs");
 }
 
-/// A value that is lost where it is dropped says so.
+/// A value that matters must warn when it is dropped.
 #[test]
 fn what_is_lost_by_dropping_it_is_warned_of() {
     trybuild::TestCases::new().compile_fail("tests/dropped/*.rs");

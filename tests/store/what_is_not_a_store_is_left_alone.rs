@@ -1,6 +1,6 @@
-//! Promise: what is not a store, or is one no more, is not opened; the error
-//! says which of the many cases it is; and the file stays as it was, byte for
-//! byte. What one superblock can still tell is not lost.
+//! Promise: a file that is not a store, or no longer one, is not opened; the error distinguishes
+//! the many cases; and the file stays unchanged, byte for byte. Data that one superblock can
+//! still reach is not lost.
 
 use std::fs;
 use std::io;
@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use testkit::{Random, TestResult, assert_refused, forge, open, open_with, refusal};
 
 const PAGE: usize = 4096;
-/// Superblocks, coordination page, and a page of zeros: what every store has.
+/// Superblocks, coordination page, and a page of zeros, which every store has.
 const HEAD: usize = 4 * PAGE;
-/// What both superblocks begin with.
+/// The first bytes of both superblocks.
 const MAGIC: &[u8] = b"flagstone heap\r\n";
-/// What the coordination page begins with while the file is being made.
+/// The first bytes of the coordination page while the file is being created.
 const UNFINISHED: &[u8] = b"flagstone begun\n";
 
 /// A folder for one file.
@@ -39,8 +39,8 @@ impl Place {
         Ok(place)
     }
 
-    /// What must not change: which file it is, its times, mode and bytes, and
-    /// how many there are.
+    /// Returns everything that must not change: the file's identity, times, mode and bytes, and
+    /// the number of files.
     fn look(&self) -> io::Result<(String, Vec<u8>)> {
         let found = fs::metadata(&self.path)?;
         let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
@@ -51,8 +51,8 @@ impl Place {
     }
 }
 
-/// The error of opening, with and without leave to create and with salvage;
-/// nothing changes meanwhile.
+/// Returns the error of opening, with and without permission to create and with salvage; checks
+/// that nothing changes.
 #[track_caller]
 fn refused_untouched(place: &Place) -> Result<()> {
     let before = place.look().expect("to look at it");
@@ -63,14 +63,15 @@ fn refused_untouched(place: &Place) -> Result<()> {
     refused_without_leave_to_create(place)
 }
 
-/// The error of opening without leave to create, in each way; nothing changes meanwhile.
+/// Returns the error of opening without permission to create, in each way; checks that nothing
+/// changes.
 #[track_caller]
 fn refused_without_leave_to_create(place: &Place) -> Result<()> {
     let before = place.look().expect("to look at it");
     let options = OpenOptions::new().create(false);
     refusal(options.open_copy(&place.path));
     refusal(options.open_private(&place.path));
-    // SAFETY: nothing but the test knows the file.
+    // SAFETY: only the test uses the file.
     refusal(unsafe { options.open_shared(&place.path) });
     // SAFETY: as above.
     refusal(unsafe { options.open_read_only(&place.path) });
@@ -80,7 +81,7 @@ fn refused_without_leave_to_create(place: &Place) -> Result<()> {
     Err(error)
 }
 
-/// A store that holds `numbers`, closed.
+/// Returns a closed store that holds `numbers`.
 fn store(numbers: &[u64]) -> TestResult<Place> {
     let place = Place::new()?;
     let store = open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?;
@@ -97,7 +98,7 @@ fn numbers(store: &Store) -> Result<Vec<u64>> {
     Ok(tx.at(tx.root::<[u64]>("numbers")?)?.to_vec())
 }
 
-/// Changes both superblocks and makes their checksums right.
+/// Changes both superblocks and recomputes their checksums.
 fn change_superblocks(place: &Place, change: impl Fn(&mut [u8])) -> io::Result<()> {
     let mut bytes = fs::read(&place.path)?;
     forge::superblocks(&mut bytes, change);
@@ -181,7 +182,7 @@ fn both_superblocks_damaged_is_said_with_the_reasons() -> TestResult {
     Ok(())
 }
 
-/// A store whose last transaction is in the log alone, as a crash leaves it.
+/// Returns a store whose last transaction is only in the log, as a crash leaves it.
 fn crashed_store() -> TestResult<Place> {
     let (place, crashed) = (store(&[7; 100])?, Place::new()?);
     let store = open(&place.path)?;
@@ -195,7 +196,7 @@ fn crashed_store() -> TestResult<Place> {
 
 #[test]
 fn one_damaged_superblock_costs_nothing() -> TestResult {
-    /// A byte of each field, and some that are in no use.
+    /// A byte of each field, and some unused bytes.
     const BYTES: [usize; 19] =
         [0, 16, 20, 24, 28, 32, 48, 64, 72, 80, 88, 96, 104, 112, 120, 128, 503, 504, 511];
     for (place, last) in [(store(&[7; 100])?, 7), (crashed_store()?, 8)] {
@@ -209,7 +210,7 @@ fn one_damaged_superblock_costs_nothing() -> TestResult {
             for _ in 0..2 {
                 let store = open(&damaged.path).map_err(|error| format!("{byte}: {error}"))?;
                 assert_eq!(numbers(&store)?, expected, "byte {byte}");
-                // Nothing else is wrong, and that no longer once something was written.
+                // Nothing else is wrong, and the next write repairs the superblock too.
                 let report = store.check()?;
                 assert!(report.findings.iter().all(|found| found.file_offset < 2 * PAGE as u64));
                 store.update(|tx| tx.alloc(1u64).map(drop))?;
@@ -228,7 +229,7 @@ fn another_version_or_byte_order_is_refused() -> TestResult {
         change_superblocks(&place, |block| block[16..20].copy_from_slice(&version.to_le_bytes()))?;
         assert_refused!(refused_untouched(&place), UnknownVersion { found, known: 1, .. } if *found == version);
     }
-    // A later version may have its checksum elsewhere.
+    // A later version may store its checksum elsewhere.
     let mut bytes = fs::read(store(&[1])?.path)?;
     (bytes[16], bytes[PAGE + 16]) = (2, 2);
     assert_refused!(refused_untouched(&Place::with(&bytes)?), UnknownVersion { found: 2, .. });
@@ -238,7 +239,7 @@ fn another_version_or_byte_order_is_refused() -> TestResult {
     Ok(())
 }
 
-/// Files that a crash can leave of one that was being made.
+/// Returns files that a crash can leave while a store is being created.
 fn half_made() -> TestResult<Vec<Vec<u8>>> {
     let new = {
         let place = Place::new()?;
@@ -279,13 +280,13 @@ fn a_store_that_was_never_finished_is_said_to_be_half_made_or_made_anew() -> Tes
     Ok(())
 }
 
-/// The mark alone does not make a file flagstone's own to throw away.
+/// The unfinished mark alone does not permit flagstone to discard a file.
 #[test]
 fn what_bears_the_mark_and_holds_more_than_was_being_made_is_left_alone() -> TestResult {
     let used = fs::read(store(&[7; 100])?.path)?;
     let place = 2 * PAGE..2 * PAGE + UNFINISHED.len();
     let mut random = Random(3);
-    // A store that was in use, and of which both superblocks are damaged since.
+    // A store that was in use, and whose superblocks were both damaged later.
     let mut damaged = used.clone();
     damaged[place.clone()].copy_from_slice(UNFINISHED);
     (damaged[504], damaged[PAGE + 504]) = (!damaged[504], !damaged[PAGE + 504]);
@@ -301,7 +302,7 @@ fn what_bears_the_mark_and_holds_more_than_was_being_made_is_left_alone() -> Tes
     for bytes in [damaged, foreign, foreign_first_page, foreign_behind, short] {
         refused_untouched(&Place::with(&bytes)?).expect_err("it is refused");
     }
-    // Superblocks that can be used are: the mark was left by a crash just before the end.
+    // Usable superblocks are used: a crash just before the end of the creation left the mark.
     let mut marked = used;
     marked[place.clone()].copy_from_slice(UNFINISHED);
     let marked = Place::with(&marked)?;
@@ -316,7 +317,7 @@ fn an_empty_file_becomes_a_store_and_stays_the_same_file() -> TestResult {
     let ways: [Way; 3] = [
         |path| open(path),
         |path| OpenOptions::new().open_copy(path),
-        // SAFETY: nothing but the test knows the file.
+        // SAFETY: only the test uses the file.
         |path| unsafe { OpenOptions::new().open_shared(path) },
     ];
     for way in ways {
@@ -334,8 +335,8 @@ fn an_empty_file_becomes_a_store_and_stays_the_same_file() -> TestResult {
     Ok(())
 }
 
-/// Some of these numbers are possible; what is opened with them must not end
-/// the process, and what is not opened must stay as it is.
+/// Some of these numbers are possible. A store that opens with them must not end the process, and
+/// a file that is refused must not change.
 #[test]
 fn no_number_of_a_superblock_does_harm_whatever_its_checksum() -> TestResult {
     let whole = fs::read(store(&[7; 100])?.path)?;
@@ -405,8 +406,8 @@ fn a_name_may_be_as_long_as_the_file_system_allows() -> TestResult {
     Ok(())
 }
 
-/// Runs `act` as a user for whom permissions count, on a thread, which on Linux
-/// has a user of its own.
+/// Runs `act` as a user who is subject to permissions, on a separate thread, since on Linux each
+/// thread has its own user.
 fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     let become_nobody = || {
         if rustix::process::geteuid().is_root() {

@@ -68,7 +68,7 @@ impl State {
         self.names.get(name).copied().ok_or(Errno::ENOENT)
     }
 
-    /// Adds a name for these bytes, as a file of its own.
+    /// Adds a name for these bytes, which the kernel treats as a separate file.
     fn add(&mut self, name: &OsStr, node: Node) -> Result<u64, Errno> {
         if self.names.contains_key(name) {
             return Err(Errno::EEXIST);

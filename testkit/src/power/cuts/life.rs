@@ -1,5 +1,5 @@
-//! The life of one store on a file system of its own: the lower and upper bounds on its state,
-//! from the reports of its writers, and the check against them.
+//! The life of one store on its own file system: the lower and upper bounds on its state, from
+//! the reports of its writers, and the check against them.
 
 use std::path::{Path, PathBuf};
 
