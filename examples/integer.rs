@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// Store a random number in -100..=100 and print it.
     Write {
-        /// The store; it is created if there is none.
+        /// The store; created if it does not exist.
         file: PathBuf,
     },
     /// Print the stored number and store its double.

@@ -21,17 +21,16 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 /// Bytes per call of `read`: roughly what `cp` and `wc` use.
 const READ_BYTES: usize = 128 * 1024;
 
-/// Map a part of a file, count its lines, words and bytes, and compare with
-/// `read`.
+/// Map a part of a file, count its lines, words and bytes, and compare with `read`.
 ///
-/// No other program may cut the file while this runs.
+/// No other program may truncate the file while this runs.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
     /// An ordinary file.
     file: PathBuf,
 
-    /// Where the window begins, in bytes.
+    /// Start of the window, in bytes.
     #[arg(long, default_value_t = 0)]
     offset: u64,
 
@@ -39,8 +38,7 @@ struct Arguments {
     #[arg(long)]
     length: Option<u64>,
 
-    /// Map a private copy, write capitals into it, and show that the file
-    /// stays as it is.
+    /// Map a private copy, write capitals into it, and show that the file does not change.
     #[arg(long)]
     private: bool,
 

@@ -39,7 +39,7 @@ struct Channel {
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The store; it is created if there is none.
+    /// The store; created if it does not exist.
     file: PathBuf,
     #[command(subcommand)]
     side: Side,
@@ -47,18 +47,18 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Side {
-    /// Send messages until so many were sent in all.
+    /// Send messages until COUNT were sent in total.
     Send { count: u64 },
-    /// Receive messages until so many were received in all; without a number, for ever.
+    /// Receive messages until COUNT were received in total; without COUNT, for ever.
     Receive { count: Option<u64> },
-    /// Start both sides, kill one of them again and again, and look at the result.
+    /// Start both sides, kill one of them again and again, and check the result.
     Demo {
         #[arg(long, default_value_t = 20_000)]
         count: u64,
         #[arg(long, default_value_t = 10)]
         kills: u32,
     },
-    /// How many messages were sent, received, and wait.
+    /// Show how many messages were sent, were received and are waiting.
     Status,
 }
 

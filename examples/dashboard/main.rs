@@ -40,11 +40,11 @@ struct Log {
     sum: i64,
 }
 
-/// Take measurements in while readers scan them.
+/// Ingest measurements while readers scan them.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The store; it is created if there is none.
+    /// The store; created if it does not exist.
     file: PathBuf,
     /// How long to run.
     #[arg(long, default_value_t = 10)]

@@ -23,8 +23,8 @@ use crate::failure::Failure;
 
 /// Keep a full-text index in a flagstone store.
 ///
-/// Ends with 0 if something was found or done, with 1 if nothing was found,
-/// and with 2 after an error.
+/// Exits with 0 if something was found or done, with 1 if nothing was found, and with 2 after an
+/// error.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -37,13 +37,13 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Take files in, anew if they changed, and drop those that are gone.
+    /// Index files, again if they changed, and drop those that are gone.
     Add {
-        /// Files, or folders with all that is in them.
+        /// Files, or folders with everything in them.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
-    /// Show the lines that hold all of the words, in any case.
+    /// Show the lines that contain all of the words, in any case.
     Find {
         /// Whole words: letters, digits and _.
         #[arg(required = true, value_name = "WORD")]

@@ -17,8 +17,8 @@ use crate::failure::Failure;
 
 /// Keep an address book in a flagstone store.
 ///
-/// Ends with 0 if something was found or done, with 1 if nobody was found, and
-/// with 2 after an error, which changes nothing.
+/// Exits with 0 if something was found or done, with 1 if nobody was found, and with 2 after an
+/// error, which changes nothing.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -31,17 +31,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Take a person in.
+    /// Add a person.
     Add {
-        /// A name that nobody in the book has.
+        /// A name that is not in the book yet.
         name: String,
         /// Telephone numbers.
         #[arg(value_name = "NUMBER")]
         numbers: Vec<String>,
     },
-    /// Add a telephone number to a person's.
+    /// Add a telephone number to a person.
     Number { name: String, number: String },
-    /// Show the people whose names begin so.
+    /// Show the people whose names begin with PREFIX.
     Find { prefix: String },
     /// Make two people each other's friends.
     Befriend {
@@ -50,7 +50,7 @@ enum Command {
         #[arg(value_name = "OTHER")]
         other: String,
     },
-    /// Remove a person, who is nobody's friend any more.
+    /// Remove a person, also from the friends of others.
     Remove { name: String },
     /// Show all people, by name.
     List,
