@@ -84,6 +84,7 @@ impl Report {
     /// Returns the first finding as an error, if there is one.
     ///
     /// # Errors
+    ///
     /// The report has findings.
     pub fn into_result(self) -> Result<()> {
         let Some(first) = self.findings.first() else {

@@ -98,6 +98,7 @@ impl Choices {
     /// Returns an element of `from`.
     ///
     /// # Panics
+    ///
     /// If `from` is empty.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.index(from.len())]
@@ -106,6 +107,7 @@ impl Choices {
     /// Returns an element of `from`, with a probability in proportion to its weight.
     ///
     /// # Panics
+    ///
     /// If `from` is empty.
     pub fn weighted<'a, T>(&mut self, from: &'a [(u32, T)]) -> &'a T {
         let mut left = self.below(from.iter().map(|(weight, _)| u64::from(*weight)).sum());

@@ -178,6 +178,7 @@ impl Harness {
     /// A test that expects a failure and continues must reach its other runs in that case too.
     ///
     /// # Errors
+    ///
     /// The first violation, shrunk.
     #[track_caller]
     pub fn run<S: Subject>(&self, make: impl Fn() -> S) -> Result<Summary, Failure> {

@@ -30,6 +30,7 @@ pub trait Subject {
     /// the harness commits.
     ///
     /// # Errors
+    ///
     /// Errors of the store.
     fn create(&self, tx: &mut WriteTx<'_>) -> Verdict {
         let _ = tx;
@@ -43,6 +44,7 @@ pub trait Subject {
     /// store's answers.
     ///
     /// # Errors
+    ///
     /// Errors of the store, or an answer that contradicts the model. A change that is refused for
     /// a good reason, such as a key that is taken, is `Ok`.
     fn apply(&self, tx: &mut WriteTx<'_>, step: &Self::Step, model: &Self::Model) -> Verdict;
@@ -53,6 +55,7 @@ pub trait Subject {
     /// Verifies that a committed state is intact and matches the model.
     ///
     /// # Errors
+    ///
     /// A description of what is wrong.
     fn verify(&self, tx: &ReadTx<'_>, model: &Self::Model) -> Verdict;
 }

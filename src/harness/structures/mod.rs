@@ -60,6 +60,7 @@ impl Structure {
     /// Runs the structure.
     ///
     /// # Errors
+    ///
     /// As [`Harness::run`].
     pub fn run(&self, harness: &Harness) -> Result<Summary, Failure> {
         (self.run)(harness)
