@@ -93,7 +93,7 @@ impl Failure {
         self.0.seed
     }
 
-    /// Returns the promise that the history breaks at its end.
+    /// Returns the violation at the end of the history.
     #[must_use]
     pub fn violation(&self) -> &Violation {
         &self.0.violation

@@ -71,7 +71,7 @@ fn pages_that_a_log_names_again_are_not_gone_through_again() -> TestResult {
         let count = PAGES - first;
         let [zero, bulk] = [1, 2].map(|op| [first << 8, (count << 8) | op]);
         let line = [(first * 64 + 64) << 8 | 1, 7];
-        // All but one are bulk pages, and an entry has zeroed them.
+        // All pages except the last are bulk; an entry has zeroed the last.
         let last = [(PAGES - 1) << 8, 1 << 8 | 1];
         let before_last = [first << 8, (count - 1) << 8 | 2];
         for (begin, round) in [(zero, [zero, line]), (bulk, [bulk, line]), (last, [before_last; 2])]

@@ -121,7 +121,7 @@ fn refuse_what_needs_space(store: &Store) -> Result<()> {
         let claim = (0..bytes as usize).map(|_| 0u8);
         assert_refused!(store.write()?.alloc_slice(claim), NoSpace { .. });
     }
-    // A change that exceeds the log needs extra space until it is done.
+    // A change that exceeds the log occupies extra space until it commits.
     let changed = store.update(|tx| tx.at_mut(values(tx)?).map(|all| all.fill(7)));
     assert_refused!(changed, NoSpace { .. });
     Ok(())
