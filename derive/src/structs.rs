@@ -31,7 +31,8 @@ impl Field<'_> {
         let member = match &self.member {
             Member::Named(ident) => {
                 let mut moved = ident.clone();
-                moved.set_span(end);
+                // Its own edition decides whether it is a keyword.
+                moved.set_span(ident.span().located_at(end));
                 Member::Named(moved)
             }
             Member::Unnamed(index) => Member::Unnamed(Index { index: index.index, span: end }),

@@ -7,7 +7,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::checksum;
 use crate::format::heap::{MAX_NAME_BYTES, MAX_SCHEMA_BYTES, TypeEntry};
 use crate::image::Image;
-use crate::persist::Schema;
+use crate::persist::{MAX_TYPE_BYTES, Schema};
 use crate::workspace::Workspace;
 
 /// Checks that type `number` matches `schema`; fails if it is another type of that name, or
@@ -89,9 +89,15 @@ pub(super) fn is_named(image: &Image, number: u32, name: &str) -> Result<bool> {
     Ok(may_be && type_name(image, number)? == Some(name))
 }
 
-/// Refuses a type whose name or description is too long for a store.
+/// Refuses a type that the registry cannot keep: its name or description is too long, or its size
+/// takes more than 32 bits.
 pub(super) fn expect_fits(schema: &Schema) -> Result<()> {
     let name = &schema.name;
+    let size_bytes = schema.size_bytes as u64;
+    if size_bytes > MAX_TYPE_BYTES {
+        let type_name = name.clone();
+        return Err(ErrorKind::TypeTooLarge { type_name, size_bytes }.into());
+    }
     expect_short("the name of a type", name, name, MAX_NAME_BYTES)?;
     expect_short("the description of a type", name, &schema.to_string(), MAX_SCHEMA_BYTES)
 }

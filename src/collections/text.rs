@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
-use crate::persist::{FieldOf, Link};
+use crate::persist::{Link, own_field};
 use crate::store::WriteTx;
 
 use super::Bytes;
@@ -107,8 +107,7 @@ impl Text {
 
 impl Link<Text> {
     fn bytes(self) -> Link<Bytes> {
-        let at = std::mem::offset_of!(Text, bytes);
-        self.field(FieldOf::new(at, |text| &text.bytes))
+        self.field(own_field!(Text, bytes))
     }
 
     /// Replaces the text, and frees the old one.

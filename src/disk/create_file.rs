@@ -1,4 +1,4 @@
-//! Creates a store's file. ARCHITECTURE.md, "Creation", argues it step by step.
+//! Creates a store's file. docs/design/creation.md argues it step by step.
 //!
 //! A file is completed before it gets its name. Then everything that made it is closed, locks
 //! included, and the caller opens the file that the path names. The two are not the same where the

@@ -45,7 +45,7 @@ impl Draft {
             }
         }
         let why = "another program takes new files away, again and again";
-        Err(io_error("create the file", path)(io::Error::other(why)).into())
+        Err(io_error("create the file", path)(io::Error::other(why)))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -106,7 +106,7 @@ fn remove_if_left(draft: &Path) -> Result<()> {
     let file = options.custom_flags(flags.bits() as i32).open(draft).map_err(failed)?;
     if uninterrupted(|| file.metadata()).map_err(failed)?.nlink() > 1 {
         // It already has its final name. Locking it would lock the store.
-        return uninterrupted(|| std::fs::remove_file(draft)).map_err(|error| failed(error).into());
+        return uninterrupted(|| std::fs::remove_file(draft)).map_err(failed);
     }
     let file = LockedFile::exclusive(file, draft)?;
     if is_named(draft, &file).map_err(failed)? && !was_used(&file) {

@@ -88,7 +88,7 @@ pub(super) fn until_it_stays<T>(
         }
     }
     let moved = io::Error::other("it is replaced by another file, again and again");
-    Err(io_error("open the file", path)(moved).into())
+    Err(io_error("open the file", path)(moved))
 }
 
 /// Opens and locks a file, which must be a regular file.
@@ -103,7 +103,7 @@ pub(super) fn open_locked(
     match uninterrupted(|| std::fs::metadata(path)) {
         Ok(found) => refuse_special(path, found.file_type())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Opened::Nothing),
-        Err(error) => return Err(look(error).into()),
+        Err(error) => return Err(look(error)),
     }
     let file = match options.open(path) {
         Ok(file) => file,

@@ -6,14 +6,15 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::system::write_zeros;
+use super::retry::uninterrupted;
+use super::system::{allocate, write_zeros};
 
 /// Returns the file system's type, as in `statfs`.
 pub(super) fn kind(file: &File) -> io::Result<i64> {
-    Ok(rustix::fs::fstatfs(file)?.f_type as i64)
+    Ok(uninterrupted(|| rustix::fs::fstatfs(file))?.f_type as i64)
 }
 
 pub(super) const TMPFS: i64 = 0x0102_1994;
@@ -22,7 +23,7 @@ pub(super) const OVERLAYFS: i64 = 0x794c_7630;
 /// Returns whether the file may have holes, from its inode alone. A file with as many blocks as
 /// its length needs has none, or so few that the blocks of its extent map hide them.
 pub(super) fn may_have_holes(file: &File) -> io::Result<bool> {
-    let found = file.metadata()?;
+    let found = uninterrupted(|| file.metadata())?;
     // A nameless file is in memory that has no size limit.
     Ok(found.nlink() > 0 && found.blocks() * 512 < found.len())
 }
@@ -37,7 +38,7 @@ pub(super) fn looking_takes_space(file: &File) -> io::Result<bool> {
 pub(super) fn fill(file: &File, range: Range<u64>) -> io::Result<()> {
     for hole in (Holes { file, range }) {
         let hole = hole?;
-        match fallocate(file, FallocateFlags::empty(), hole.start, hole.end - hole.start) {
+        match allocate(file, hole.start, hole.end) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, hole.start, hole.end)?,
             filled => filled?,
         }
@@ -66,11 +67,12 @@ impl Iterator for Holes<'_> {
 
 /// Returns the first hole in a range, or an empty one at its end if the range has no hole.
 fn next_hole(file: &File, range: Range<u64>) -> io::Result<Range<u64>> {
-    let start = seek(file, SeekFrom::Hole(range.start))?.min(range.end);
-    let end = match seek(file, SeekFrom::Data(start)) {
+    let start = uninterrupted(|| seek(file, SeekFrom::Hole(range.start)))?.min(range.end);
+    let data = uninterrupted(|| match seek(file, SeekFrom::Data(start)) {
         // Past the last data of the file.
-        Err(Errno::NXIO) => range.end,
-        end => end?.min(range.end),
-    };
+        Err(Errno::NXIO) => Ok(range.end),
+        data => data,
+    });
+    let end = data?.min(range.end);
     Ok(start..end)
 }

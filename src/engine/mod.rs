@@ -4,8 +4,8 @@
 //! say what is durable and what is visible. **Must not know** the heap's content beyond its header,
 //! or who allocates it.
 //!
-//! ARCHITECTURE.md argues the protocol step by step: the state of disk and memory if the power, the
-//! process or the disk fails at that step.
+//! docs/design/commit.md and its neighbours argue the protocol step by step: the state of disk and
+//! memory if the power, the process or the disk fails at that step.
 //!
 //! # Invariants
 //!

@@ -292,6 +292,17 @@ pub enum ErrorKind {
         found: &'static str,
     },
 
+    /// A type of 4 GiB or more.
+    #[error(
+        "{type_name} has {size_bytes} bytes, and a type in a store has less than 4 GiB; store a slice, or several objects"
+    )]
+    TypeTooLarge {
+        /// The type.
+        type_name: String,
+        /// Its size.
+        size_bytes: u64,
+    },
+
     /// An allocation of zeros, for a type that has no valid all-zero value.
     #[error(
         "no value of {type_name} has only zero bytes (as an enum without a variant 0 has none); allocate it with `alloc` or `alloc_slice`, from a value"

@@ -18,7 +18,7 @@
 //! pages past the heaps of all images. References are made only into an image at rest, which
 //! has applied all of its records. At that time, each page that a running checkpoint writes
 //! either is the image's own, because a record has touched it or the checkpoint has had it
-//! copied (ARCHITECTURE.md, "Freezing"), or it is zero and stays zero. While records are
+//! copied (docs/design/checkpoint.md, step 2), or it is zero and stays zero. While records are
 //! being applied, a page may still be the file's, so applying works by copies alone
 //! (`replay`). Log regions, which do change, are excluded ranges that no reference may
 //! touch. The opener of the store promises that nobody else writes the file (`Store::open`

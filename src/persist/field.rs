@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use super::{Link, Persist};
 
@@ -12,10 +13,24 @@ pub struct FieldOf<S, F> {
 }
 
 impl<S, F> FieldOf<S, F> {
-    /// Makes the expansion of `field!`. The function argument fixes the types.
+    /// Returns the field at `field` in the value at `base`; both addresses are of one value. They
+    /// fix the types, since a raw pointer is not coerced, as a reference is through `Deref`.
+    ///
+    /// # Panics
+    ///
+    /// While compiling, if the addresses are of two values.
     #[doc(hidden)]
     #[must_use]
-    pub const fn new(offset_bytes: usize, _types: fn(&S) -> &F) -> Self {
+    pub const fn between(base: *const S, field: *const F) -> Self {
+        // SAFETY: `offset_from` is evaluated while compiling, where addresses of two values are an
+        // error of the build.
+        let offset_bytes = unsafe { field.cast::<u8>().offset_from(base.cast()) };
+        assert!(offset_bytes >= 0, "a field lies in its struct");
+        Self { offset_bytes: offset_bytes as u64, types: PhantomData }
+    }
+
+    /// Returns a field of one of flagstone's own structs at `offset_bytes`.
+    pub(crate) const fn at(offset_bytes: usize, _types: fn(&S) -> &F) -> Self {
         Self { offset_bytes: offset_bytes as u64, types: PhantomData }
     }
 }
@@ -59,14 +74,38 @@ impl<S: Persist> Link<S> {
     }
 }
 
+/// Returns room for a value, which lends its addresses to [`field!`](crate::field).
+#[doc(hidden)]
+#[must_use]
+pub const fn room<S>() -> MaybeUninit<S> {
+    MaybeUninit::uninit()
+}
+
 /// Names a field of a persisted struct, for [`Link::field`]:
 /// `user.field(field!(User, numbers))`.
+///
+/// It mentions the type once: a type that is a macro call may expand to something else each time.
+/// A field of what the struct derefs to is refused, since no `deref` runs while compiling.
 #[macro_export]
 macro_rules! field {
     ($type:ty, $field:tt) => {
-        $crate::FieldOf::<$type, _>::new(
-            $crate::persist::derived::offset_of!($type, $field),
-            |__flagstone_value: &$type| &__flagstone_value.$field,
-        )
+        const {
+            let __flagstone_room = $crate::persist::derived::room::<$type>();
+            let __flagstone_base = __flagstone_room.as_ptr();
+            $crate::FieldOf::between(
+                __flagstone_base,
+                // SAFETY: the address is of a field in `__flagstone_room`, which lives; nothing is
+                // read.
+                unsafe { &raw const (*__flagstone_base).$field },
+            )
+        }
     };
 }
+
+/// Names a field of one of flagstone's own structs, whose modules have no `unsafe`.
+macro_rules! own_field {
+    ($type:ty, $field:ident) => {
+        $crate::FieldOf::at(std::mem::offset_of!($type, $field), |value: &$type| &value.$field)
+    };
+}
+pub(crate) use own_field;

@@ -29,6 +29,7 @@ mod schema;
 pub(crate) use derived::persist_own;
 pub(crate) use element::{Block, Blocks, Element, ElementRef};
 pub use field::FieldOf;
+pub(crate) use field::own_field;
 pub use link::{Link, Pointee};
 pub use owned::Owned;
 pub(crate) use owned::{Piece, words};
@@ -38,6 +39,9 @@ pub use schema::{Field, Reach, Schema, Shape};
 
 /// The largest alignment of a type in a store, in bytes: a page.
 pub const MAX_ALIGN_BYTES: usize = 4096;
+
+/// Largest size of a type in a store, in bytes: the registry keeps it in 32 bits.
+pub const MAX_TYPE_BYTES: u64 = u32::MAX as u64;
 
 /// Types whose values can be stored.
 ///

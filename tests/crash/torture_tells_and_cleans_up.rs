@@ -76,7 +76,8 @@ fn sound_structures_are_run_and_nothing_is_left() {
 #[test]
 fn a_planted_fault_is_found_and_the_seed_repeats_it() {
     let bench = Bench::new();
-    let plant = ["--kills", "power", "--plant", "acknowledge-before-flush", "--structure", "list"];
+    let plant =
+        ["--kills", "power", "--mutation", "acknowledge-before-flush", "--structure", "list"];
     let (code, first) = bench.run(&[&plant[..], &["--seed", "1"]].concat());
     assert_eq!(code, Some(1));
     assert!(first.contains("Lost: ") && first.contains("POWER CUT"));
@@ -113,7 +114,7 @@ fn what_cannot_be_done_is_told() {
 #[test]
 fn what_shows_nothing_is_no_success() {
     let bench = Bench::new();
-    let planted = ["--kills", "power", "--plant", "floor-not-awaited", "--seconds", "1"];
+    let planted = ["--kills", "power", "--mutation", "barrier-not-awaited", "--seconds", "1"];
     let (code, text) = bench.run(&planted);
     assert!(code == Some(2) && text.contains("BarrierNotAwaited was not found"));
     let (code, text) = bench.run(&["--seconds", "0"]);
@@ -126,7 +127,7 @@ fn each_structure_meets_both_kinds_of_kills() {
     let bench = Bench::new();
     for structures in [["list", "vec"], ["vec", "list"]] {
         let [first, second] = structures.map(|name| ["--structure", name]);
-        let planted = ["--plant", "acknowledge-before-flush", "--seed", "1"];
+        let planted = ["--mutation", "acknowledge-before-flush", "--seed", "1"];
         let (code, text) = bench.run(&[&planted[..], &first, &second].concat());
         // The first power cuts are those of the second round.
         assert!(code == Some(1) && text.contains("in `list`"), "{text}");

@@ -198,22 +198,19 @@ fn test(name: &str, manners: Manners, run: fn(&Served) -> TestResult) -> Test {
 /// Acts as a process that one of these tests started.
 pub fn play() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [play, parts @ ..] = &arguments[..]
-        && play == "--play"
-    {
-        let played = match parts {
-            [part, way, path] if part == "opener" => Some(play_opener(way, Path::new(path))),
-            parts => served::play(parts),
-        };
-        return Some(match played {
-            Some(Ok(())) => ExitCode::SUCCESS,
-            other => {
-                eprintln!("{other:?}");
-                ExitCode::FAILURE
-            }
-        });
-    }
-    None
+    let parts = arguments.strip_prefix(&["--play".to_string()])?;
+    let played = match parts {
+        [part, way, path] if part == "opener" => play_opener(way, Path::new(path)),
+        // Another test's part is none of these.
+        parts => served::play(parts)?,
+    };
+    Some(match played {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    })
 }
 
 pub fn tests() -> Vec<Test> {

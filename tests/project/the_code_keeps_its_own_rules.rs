@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The layers, lowest first: a module imports only from those before it.
 const LAYERS: &[&str] = &[
     "error",
-    "plant",
+    "mutation",
     "sync",
     "persist",
     "format",

@@ -4,7 +4,7 @@
 //! deadlocks.
 //!
 //! `.ci/schedules` runs it: with `--cfg shuttle` the protocol uses the checker's locks
-//! (`src/sync.rs`). The promises S1 to S6 are those of ARCHITECTURE.md. The checker treats each
+//! (`src/sync.rs`). The promises S1 to S6 are those of docs/design/testing.md. The checker treats each
 //! atomic as sequentially consistent, so it does not test memory orders.
 
 #![cfg(shuttle)]

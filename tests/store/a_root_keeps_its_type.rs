@@ -542,3 +542,15 @@ fn a_root_has_a_name() -> TestResult {
     assert_refused!(tx.root_object::<[u64]>(""), RootNameEmpty);
     Ok(())
 }
+
+#[test]
+fn a_type_too_large_for_the_registry_is_refused_before_it_is_written() -> TestResult {
+    const LEN: usize = (4 << 30) + 8;
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let null = Link::<[u8; LEN]>::null();
+    assert_refused!(tx.set_root("huge", null), TypeTooLarge { .. });
+    tx.commit()?;
+    store.check()?.into_result()?;
+    Ok(())
+}

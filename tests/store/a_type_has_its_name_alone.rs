@@ -198,9 +198,9 @@ fn two_types_of_one_name_within_one_value_are_refused_and_leave_nothing() -> Tes
         "type name Item is that of two types in this program, and a store, which knows types by \
          their names, would take one for the other; give one of them a name of its own with \
          #[persist(name = \"…\")]\n\
-         used first: a_type_has_its_name_alone::a::Item\n\
+         used first: store::a_type_has_its_name_alone::a::Item\n\
          struct Item size 8 align 4\n0 x: u32\n4 y: u32\n\
-         used now: a_type_has_its_name_alone::b::Item\n\
+         used now: store::a_type_has_its_name_alone::b::Item\n\
          struct Item size 8 align 4\n0 low: u32\n4 high: u32\n"
     );
     taken(&refusal(tx.root::<Two>("none")), "Item");

@@ -56,7 +56,7 @@ pub struct Arguments {
     /// Activate a mutation in the protocol, which the test must then find: a test that cannot
     /// fail shows nothing.
     #[arg(long, value_enum, value_name = "FAULT")]
-    plant: Option<Mutation>,
+    mutation: Option<Mutation>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         return Err(Failure::Harness(why.into()));
     }
     let took = begun.elapsed().as_secs_f64();
-    if let Some(fault) = arguments.plant {
+    if let Some(fault) = arguments.mutation {
         return Err(Failure::Harness(format!(
             "{all}\nthe mutation fault {fault:?} was not found in {took:.1} s; some faults show \
              only in power cuts (--kills power), and those of processes that share a store in \
@@ -152,7 +152,7 @@ fn progress(limit: Duration) -> ProgressBar {
 fn harness(arguments: &Arguments, structure: &Structure, seed: u64) -> Harness {
     let mut child = vec!["torture".into(), arguments.store.clone().into_os_string()];
     child.extend(["--kills=kill", "--structure", structure.name].map(OsString::from));
-    child.extend(arguments.plant.map(plant_argument));
+    child.extend(arguments.mutation.map(mutation_argument));
     let harness = Harness::new()
         .seed(seed)
         .runs(1)
@@ -160,13 +160,13 @@ fn harness(arguments: &Arguments, structure: &Structure, seed: u64) -> Harness {
         .kills(arguments.kills.into())
         .file(&arguments.store)
         .child_arguments(child);
-    arguments.plant.map_or(harness.clone(), |fault| harness.mutation(fault))
+    arguments.mutation.map_or(harness.clone(), |fault| harness.mutation(fault))
 }
 
 /// Formats the option as a user would type it.
-fn plant_argument(fault: Mutation) -> OsString {
+fn mutation_argument(fault: Mutation) -> OsString {
     let name = fault.to_possible_value().map(|value| value.get_name().to_string());
-    format!("--plant={}", name.unwrap_or_default()).into()
+    format!("--mutation={}", name.unwrap_or_default()).into()
 }
 
 fn tell(

@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 
 use crate::error::Result;
-use crate::persist::{FieldOf, Link, Persist, bytes_of};
+use crate::persist::{Link, Persist, bytes_of, own_field};
 use crate::store::WriteTx;
 
 use super::capacity;
@@ -15,7 +15,7 @@ use crate::collections::key::{Key, StoredKey};
 
 impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     pub(super) fn table(self) -> Link<Table<K, V>> {
-        self.field(FieldOf::new(std::mem::offset_of!(HashMap<K, V>, table), |map| &map.table))
+        self.field(own_field!(HashMap<K, V>, table))
     }
 
     /// Inserts a value. An existing key stays as it is stored, and its old value is

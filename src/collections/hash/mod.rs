@@ -14,7 +14,7 @@
 //! the group's tags at once, visits the entries whose tag matches the hash, and
 //! goes on to the next group if no slot was empty.
 //!
-//! A full shard moves to blocks about an eighth larger. When the number of entries
+//! A full shard moves to blocks about a fifth larger. When the number of entries
 //! exceeds the target for the number of shards, one shard is split in two; the
 //! number of shards determines which one. An insert therefore moves at most one or
 //! two shards, the file's space is well used at every size, and nothing depends on

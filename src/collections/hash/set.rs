@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use crate::error::Result;
 use crate::image::Image;
-use crate::persist::{FieldOf, Link, Persist};
+use crate::persist::{Link, Persist, own_field};
 use crate::store::WriteTx;
 
 use super::iter::Keys;
@@ -212,7 +212,7 @@ impl<K: StoredKey> HashSet<K> {
 
 impl<K: StoredKey> Link<HashSet<K>> {
     fn table(self) -> Link<Table<K, Nothing>> {
-        self.field(FieldOf::new(std::mem::offset_of!(HashSet<K>, table), |set| &set.table))
+        self.field(own_field!(HashSet<K>, table))
     }
 
     /// Inserts a key, and returns whether it was missing.

@@ -1,10 +1,8 @@
 //! Changes a table: the code that maps and sets share.
 
-use std::mem::offset_of;
-
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
-use crate::persist::{Element, FieldOf, Link, Owned, Persist};
+use crate::persist::{Element, Link, Owned, Persist, own_field};
 use crate::store::WriteTx;
 
 use super::layout::{HashEntry, Shard, Table};
@@ -59,7 +57,7 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
 
     #[inline]
     fn set_len(self, tx: &mut WriteTx<'_>, len: u64) -> Result<()> {
-        let field = FieldOf::new(offset_of!(Table<K, V>, len), |table: &Table<K, V>| &table.len);
+        let field = own_field!(Table<K, V>, len);
         tx.put(self.field(field), len)
     }
 

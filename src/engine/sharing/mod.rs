@@ -1,7 +1,7 @@
 //! A store that several processes write, one at a time.
 //!
 //! **Owns** this process's view of the others: its slot, its share of the write lock, and its
-//! acknowledgements of barriers. ARCHITECTURE.md, "Sharing between processes", argues the protocol
+//! acknowledgements of barriers. docs/design/sharing.md argues the protocol
 //! step by step.
 //!
 //! # Invariants

@@ -5,10 +5,10 @@ use std::collections::BTreeMap as Model;
 use super::{ROOT, any_text, expect_same};
 use crate::collections::{BTreeMap, Deque, HashMap, Text, Vec as StoreVec};
 use crate::error::Result;
-use crate::field;
 use crate::harness::{Choices, Subject, Verdict};
 use crate::image::Image;
 use crate::persist::Link;
+use crate::persist::own_field;
 use crate::store::{ReadTx, WriteTx};
 
 /// A map of shelves, each with a map of books by title; a book has chapters, and the numbers of
@@ -80,15 +80,15 @@ impl Subject for Nested {
             Step::Write(shelf, title, chapter) => {
                 let book = book(tx, shelves, *shelf, title)?;
                 let chapter = Text::new(tx, chapter)?;
-                book.field(field!(Book, chapters)).push(tx, chapter)?;
+                book.field(own_field!(Book, chapters)).push(tx, chapter)?;
             }
             Step::Read(shelf, title, reader) => {
                 let book = book(tx, shelves, *shelf, title)?;
-                book.field(field!(Book, readers)).push_back(tx, *reader)?;
+                book.field(own_field!(Book, readers)).push_back(tx, *reader)?;
             }
             Step::Discard(shelf, title) => {
                 let Some(shelf) = tx.at(shelves)?.link(tx, shelf)? else { return Ok(()) };
-                let books = shelf.field(field!(Shelf, books));
+                let books = shelf.field(own_field!(Shelf, books));
                 if let Some(book) = books.remove(tx, title.as_str())? {
                     tx.release(book)?;
                 }
@@ -142,7 +142,7 @@ fn book(
     title: &str,
 ) -> Result<Link<Book>> {
     let shelf = shelves.link_or_insert_with(tx, &shelf, Shelf::default)?;
-    shelf.field(field!(Shelf, books)).link_or_insert_with(tx, title, Book::default)
+    shelf.field(own_field!(Shelf, books)).link_or_insert_with(tx, title, Book::default)
 }
 
 fn books_on(tx: &Image, shelf: &Shelf) -> Result<Model<String, BookModel>> {

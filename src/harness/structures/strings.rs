@@ -2,8 +2,8 @@
 
 use super::{ROOT, any_text, expect_same};
 use crate::collections::{Bytes, Text};
-use crate::field;
 use crate::harness::{Choices, Subject, Verdict};
+use crate::persist::own_field;
 use crate::store::{ReadTx, WriteTx};
 
 /// A [`Text`] and [`Bytes`] that are set, lengthened and cleared, so they move between inline
@@ -59,7 +59,8 @@ impl Subject for Strings {
 
     fn apply(&self, tx: &mut WriteTx<'_>, step: &Step, _model: &Self::Model) -> Verdict {
         let both = tx.root::<Both>(ROOT)?;
-        let (text, bytes) = (both.field(field!(Both, text)), both.field(field!(Both, bytes)));
+        let (text, bytes) =
+            (both.field(own_field!(Both, text)), both.field(own_field!(Both, bytes)));
         match step {
             Step::SetText(new) => text.set(tx, new)?,
             Step::PushText(more) => text.push_str(tx, more)?,

@@ -40,6 +40,7 @@ pub use names::*;
 pub use part::*;
 pub(crate) use structs::persist_own;
 
+pub use crate::persist::field::room;
 pub use core::marker::{Send, Sync};
 pub use core::mem::offset_of;
 pub use core::primitive::{bool, i128, u8};

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use crate::persist::{Field, MAX_ALIGN_BYTES, Owned, Persist, Reach, Shape};
+use crate::persist::{Field, MAX_ALIGN_BYTES, MAX_TYPE_BYTES, Owned, Persist, Reach, Shape};
 
 /// The properties of a field's type. Only a type that is `Persist` has them, and only `part` makes
 /// this. With `CHECKED`, the type's `CHECK` was evaluated.
@@ -93,6 +93,7 @@ pub const fn expect_storable<S>(no_size: &str, align: &str, drop: &str) {
     assert!(size_of::<S>() != 0, "{}", no_size);
     assert!(align_of::<S>() <= MAX_ALIGN_BYTES, "{}", align);
     assert!(!std::mem::needs_drop::<S>(), "{}", drop);
+    assert!(size_of::<S>() as u64 <= MAX_TYPE_BYTES, "a type in a store has less than 4 GiB");
 }
 
 /// Returns whether a field's bytes, within those of the whole value, are a value of its type.
@@ -129,7 +130,11 @@ pub fn struct_of<const N: usize>(fields: [Field; N]) -> Shape {
 }
 
 /// Returns whether `S` is new to `reach`.
+///
+/// Evaluates `CHECK`, also for a type that is only named, behind a link or a collection without
+/// elements: its description goes into the file like any other.
 pub fn enter<S: Persist>(reach: &mut Reach) -> bool {
+    let () = S::CHECK;
     reach.enter::<S>()
 }
 
