@@ -34,7 +34,7 @@ const MACROS: [&str; 6] =
 const UNSAFE_MODULES: [&str; 2] = ["map", "persist"];
 
 /// Maximum number of unsafe blocks and implementations in the crate.
-const MAX_UNSAFE: usize = 45;
+const MAX_UNSAFE: usize = 46;
 
 /// Maximum number of lines in a file, without its tests.
 const MAX_LINES: usize = 520;

@@ -287,7 +287,11 @@ fn read_while_cut_off(path: &Path) -> TestResult {
     commit(&store)?;
     say(1)?;
     wait()?;
-    expect_no_space(commit(&store))?;
+    let failed = commit(&store);
+    if failed.is_ok() {
+        return say(FOUND_SPACE);
+    }
+    expect_no_space(failed)?;
     expect_no_space(commit(&store))?;
     assert!(snapshot.root::<Entry>("list")?.is_null(), "the snapshot has changed");
     assert!(store.read().is_err(), "what is begun now would not be known to the others");
@@ -303,8 +307,23 @@ fn read_while_cut_off(path: &Path) -> TestResult {
     Ok(())
 }
 
+/// What a child reports that found space on a disk that is full.
+const FOUND_SPACE: u64 = u64::MAX;
+
 /// One process finds no block for the coordination page; then there is space again.
+///
+/// xfs gives a file more blocks than one page needs when it copies one. If the living process wrote
+/// just then, these serve the other one too, and it is tried again.
 fn one_is_cut_off() -> TestResult {
+    for _ in 0..10 {
+        if was_cut_off()? {
+            return Ok(());
+        }
+    }
+    Err("there was always space after all".into())
+}
+
+fn was_cut_off() -> TestResult<bool> {
     let bench = Bench::new()?;
     let mounted = mount_new(&bench, Kind::Xfs)?;
     let path = mounted.path().join("store");
@@ -316,8 +335,14 @@ fn one_is_cut_off() -> TestResult {
     reflink(&path, &mounted.path().join("copy"))?;
     let ballast = Ballast::take_all(mounted.path())?;
     actor.go_on()?;
-    actor.hear()?;
+    let is_cut_off = actor.hear()? != FOUND_SPACE;
     ballast.remove()?;
+    if !is_cut_off {
+        actor.end()?;
+        store.close()?;
+        mounted.unmount()?;
+        return Ok(false);
+    }
     commit(&store)?;
     assert_eq!(store.read()?.at(store.read()?.root::<Entry>("list")?)?.number, 2);
     // Its reader still uses pages of the file.
@@ -334,7 +359,8 @@ fn one_is_cut_off() -> TestResult {
     actor.end()?;
     store.close()?;
     expect_commits(&path, 5, 0)?;
-    mounted.unmount()
+    mounted.unmount()?;
+    Ok(true)
 }
 
 fn overlay(below: &Path, at: &Path) -> TestResult<Mounted> {
