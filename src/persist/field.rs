@@ -13,17 +13,16 @@ pub struct FieldOf<S, F> {
 }
 
 impl<S, F> FieldOf<S, F> {
-    /// Returns the field at `field` in the value at `base`; both addresses are of one value. They
-    /// fix the types, since a raw pointer is not coerced, as a reference is through `Deref`.
+    /// Returns the field at `field` in the value at `base`. The addresses fix the types, since a raw
+    /// pointer is not coerced, as a reference is through `Deref`.
     ///
-    /// # Panics
+    /// # Safety
     ///
-    /// While compiling, if the addresses are of two values.
+    /// Both addresses are of one live value of type `S`.
     #[doc(hidden)]
     #[must_use]
-    pub const fn between(base: *const S, field: *const F) -> Self {
-        // SAFETY: `offset_from` is evaluated while compiling, where addresses of two values are an
-        // error of the build.
+    pub const unsafe fn between(base: *const S, field: *const F) -> Self {
+        // SAFETY: the caller promises that both are of one value.
         let offset_bytes = unsafe { field.cast::<u8>().offset_from(base.cast()) };
         assert!(offset_bytes >= 0, "a field lies in its struct");
         Self { offset_bytes: offset_bytes as u64, types: PhantomData }
@@ -92,12 +91,10 @@ macro_rules! field {
         const {
             let __flagstone_room = $crate::persist::derived::room::<$type>();
             let __flagstone_base = __flagstone_room.as_ptr();
-            $crate::FieldOf::between(
-                __flagstone_base,
-                // SAFETY: the address is of a field in `__flagstone_room`, which lives; nothing is
-                // read.
-                unsafe { &raw const (*__flagstone_base).$field },
-            )
+            // SAFETY: both addresses are in `__flagstone_room`, which lives; nothing is read.
+            unsafe {
+                $crate::FieldOf::between(__flagstone_base, &raw const (*__flagstone_base).$field)
+            }
         }
     };
 }
