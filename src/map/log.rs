@@ -70,19 +70,21 @@ impl LogMap {
     /// Copies bytes from `at` on into `buffer`.
     pub(crate) fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
         let skipped = at as usize % WORD;
-        let mut words = self.words(at - skipped as u64, skipped + buffer.len())?.iter();
-        let mut next = || words.next().map_or([0; WORD], |word| word.load(Relaxed).to_ne_bytes());
-        let (begun, whole) = match skipped {
-            0 => buffer.split_at_mut(0),
-            _ => buffer.split_at_mut(buffer.len().min(WORD - skipped)),
-        };
-        if !begun.is_empty() {
-            begun.copy_from_slice(&next()[skipped..][..begun.len()]);
-        }
+        let words = self.words(at - skipped as u64, skipped + buffer.len())?;
+        let begun_bytes = if skipped == 0 { 0 } else { buffer.len().min(WORD - skipped) };
+        let (begun, whole) = buffer.split_at_mut(begun_bytes);
         let (whole, rest) = whole.as_chunks_mut::<WORD>();
-        whole.iter_mut().for_each(|place| *place = next());
-        if !rest.is_empty() {
-            rest.copy_from_slice(&next()[..rest.len()]);
+        let (first, words) = words.split_at(usize::from(!begun.is_empty()));
+        for (place, word) in begun.chunks_mut(WORD).zip(first) {
+            place.copy_from_slice(&word.load(Relaxed).to_ne_bytes()[skipped..][..begun_bytes]);
+        }
+        let last = words.get(whole.len());
+        for (place, word) in whole.iter_mut().zip(words) {
+            *place = word.load(Relaxed).to_ne_bytes();
+        }
+        for (place, word) in rest.chunks_mut(WORD).zip(last) {
+            let word = word.load(Relaxed).to_ne_bytes();
+            place.copy_from_slice(&word[..place.len()]);
         }
         Ok(())
     }
