@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::near;
-
 /// The kind of an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -547,4 +545,12 @@ pub enum ErrorKind {
         /// The actual content.
         found: String,
     },
+}
+
+/// Describes the existing roots, for the message about a missing one.
+fn near(nearest: &[String], roots: u64) -> String {
+    match nearest {
+        [] if roots == 0 => "the store has no roots".to_string(),
+        _ => format!("of the store's {roots} root(s), the nearest are {nearest:?}"),
+    }
 }

@@ -55,14 +55,6 @@ impl fmt::Debug for Error {
 /// error finds it in [`Error::kind`].
 impl std::error::Error for Error {}
 
-/// Describes the existing roots, for the message about a missing one.
-fn near(nearest: &[String], roots: u64) -> String {
-    match nearest {
-        [] if roots == 0 => "the store has no roots".to_string(),
-        _ => format!("of the store's {roots} root(s), the nearest are {nearest:?}"),
-    }
-}
-
 /// Returns a function that turns the system's answer to `action` on `path` into an error.
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| ErrorKind::Io { action, path: path.to_path_buf(), source }.into()

@@ -40,12 +40,13 @@ mod coordination;
 mod fast_path;
 mod fork;
 mod log;
+mod pinned;
 mod private;
 mod replay;
 mod sigbus;
 
 pub(crate) use coordination::CoordinationMap;
-pub(crate) use fast_path::{HasMap, PinnedMap};
 pub(crate) use fork::ForkGuard;
 pub(crate) use log::LogMap;
+pub(crate) use pinned::{HasMap, PinnedMap};
 pub(crate) use private::{AccessError, Excluded, PrivateMap};

@@ -8,8 +8,10 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::Persist;
 use super::link::Raw;
-use super::{Owned, Persist, Reach};
+use super::owned::Owned;
+use super::reach::{ElementRef, Reach};
 
 /// A kind of element.
 pub(crate) trait Element: 'static {
@@ -48,16 +50,6 @@ impl<T: Persist> Element for T {
     }
 
     const ELEMENT_OWNS: bool = T::OWNS;
-}
-
-/// A kind of element, as a value.
-#[derive(Clone, Copy)]
-pub(crate) struct ElementRef {
-    pub(crate) id: TypeId,
-    pub(crate) size_bytes: u64,
-    pub(crate) align_bytes: u64,
-    pub(crate) name: fn() -> String,
-    pub(crate) reach: fn(&mut Reach),
 }
 
 impl ElementRef {

@@ -18,24 +18,28 @@
 
 #[doc(hidden)]
 pub mod derived;
+mod describe;
 mod element;
 mod field;
 mod link;
 mod owned;
+mod owned_parts;
 mod primitives;
 mod range;
+mod reach;
 mod schema;
 
 pub(crate) use derived::persist_own;
-pub(crate) use element::{Block, Blocks, Element, ElementRef};
+pub(crate) use element::{Block, Blocks, Element};
 pub use field::FieldOf;
 pub(crate) use field::own_field;
 pub use link::{Link, Pointee};
 pub use owned::Owned;
 pub(crate) use owned::{Piece, words};
 pub(crate) use range::expect_range;
-pub(crate) use schema::Reached;
-pub use schema::{Field, Reach, Schema, Shape};
+pub use reach::Reach;
+pub(crate) use reach::{ElementRef, Reached};
+pub use schema::{Field, Schema, Shape};
 
 /// The largest alignment of a type in a store, in bytes: a page.
 pub const MAX_ALIGN_BYTES: usize = 4096;

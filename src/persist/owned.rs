@@ -4,7 +4,7 @@
 //! tell what it owns directly. The code that releases a value repeats this for each allocation,
 //! from a list and not by recursion, so that a damaged cycle cannot overflow the stack.
 
-use super::{Block, Blocks, Element, ElementRef, Persist};
+use super::reach::ElementRef;
 
 /// A list of owned allocations.
 #[derive(Default)]
@@ -27,56 +27,6 @@ pub(crate) struct Piece {
 }
 
 impl Owned {
-    /// Adds what the part of type `T` at `offset_bytes` of a value owns.
-    #[inline]
-    pub(crate) fn part<T: Persist>(&mut self, bytes: &[u8], offset_bytes: usize) {
-        if !T::OWNS {
-            return;
-        }
-        let part = offset_bytes.checked_add(size_of::<T>()).map(|end| offset_bytes..end);
-        if let Some(bytes) = part.and_then(|part| bytes.get(part)) {
-            T::owned(bytes, self);
-        }
-    }
-
-    /// Adds what adjacent values of `T` own.
-    pub(crate) fn each<T: Persist>(&mut self, bytes: &[u8]) {
-        if T::OWNS && size_of::<T>() != 0 {
-            bytes.chunks_exact(size_of::<T>()).for_each(|bytes| T::owned(bytes, self));
-        }
-    }
-
-    /// Adds an array whose first `used` elements may own more.
-    pub(crate) fn array<E: Element>(&mut self, blocks: Blocks<E>, used: u64) {
-        if blocks.is_null() {
-            return;
-        }
-        let used = if E::ELEMENT_OWNS { used.min(blocks.count()) } else { 0 };
-        self.pieces.push(Piece {
-            offset: blocks.offset(),
-            element: ElementRef::of::<E>(),
-            count: Some(blocks.count()),
-            used_bytes: used.saturating_mul(E::SIZE_BYTES),
-            look: E::element_owned,
-            is_begun: false,
-        });
-    }
-
-    /// Adds a single block.
-    pub(crate) fn block<E: Element>(&mut self, block: Block<E>) {
-        if block.is_null() {
-            return;
-        }
-        self.pieces.push(Piece {
-            offset: block.offset(),
-            element: ElementRef::of::<E>(),
-            count: None,
-            used_bytes: if E::ELEMENT_OWNS { E::SIZE_BYTES } else { 0 },
-            look: E::element_owned,
-            is_begun: false,
-        });
-    }
-
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty()

@@ -117,7 +117,7 @@ macro_rules! __persist_common {
 /// Makes the description of an enum.
 #[must_use]
 pub fn enum_of<const N: usize>(variants: [(&str, i128); N]) -> Shape {
-    let plain = variants.map(|(name, value)| (super::plain_name(name).to_string(), value));
+    let plain = variants.map(|(name, value)| (super::names::plain_name(name).to_string(), value));
     Shape::Enum(Vec::from(plain))
 }
 

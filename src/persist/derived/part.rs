@@ -114,7 +114,7 @@ pub fn owned<F>(part: &Part<F, false>, offset_bytes: usize, bytes: &[u8], owned:
 /// Makes the description of a field.
 #[must_use]
 pub fn field<F>(part: &Part<F, false>, name: &str, offset_bytes: usize) -> Field {
-    let name = super::plain_name(name).to_string();
+    let name = super::names::plain_name(name).to_string();
     Field { name, offset_bytes, type_name: (part.type_name)() }
 }
 
