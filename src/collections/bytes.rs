@@ -3,17 +3,10 @@
 use std::ops::Range;
 
 use crate::error::{ErrorKind, Result};
+use crate::format::collections::bytes::{IN_HEAP, LEN, MAX_INLINE, OFFSET, SIZE_BYTES, TAG};
 use crate::image::Image;
 use crate::persist::{Blocks, Link, Owned, bytes_of};
 use crate::store::WriteTx;
-
-/// Maximum number of inline bytes.
-const MAX_INLINE: usize = 23;
-/// Value of the length byte if the bytes lie in the heap.
-const IN_HEAP: u8 = 255;
-const OFFSET: Range<usize> = 0..8;
-const LEN: Range<usize> = 8..16;
-const TAG: usize = 23;
 
 /// A byte string of any length, like `Box<[u8]>`: up to 23 bytes lie in the struct
 /// itself, more in an allocation that it owns.
@@ -46,7 +39,7 @@ crate::persist::persist_own!(
 );
 
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Bytes>() == 24 && align_of::<Bytes>() == 8);
+const _: () = assert!(size_of::<Bytes>() == SIZE_BYTES && align_of::<Bytes>() == 8);
 
 /// Where the bytes lie, as the struct says.
 enum Place {
@@ -72,7 +65,7 @@ impl Bytes {
     ///
     /// Fails if the file cannot grow.
     pub fn new(tx: &mut WriteTx<'_>, bytes: &[u8]) -> Result<Self> {
-        let mut raw = [0; 24];
+        let mut raw = [0; SIZE_BYTES];
         if let Some(inline) = raw[..MAX_INLINE].get_mut(..bytes.len()) {
             inline.copy_from_slice(bytes);
             raw[TAG] = bytes.len() as u8;
@@ -88,7 +81,7 @@ impl Bytes {
         Ok(Self::of(raw))
     }
 
-    fn of(raw: [u8; 24]) -> Self {
+    fn of(raw: [u8; SIZE_BYTES]) -> Self {
         let word = |at: usize| raw[8 * at..8 * at + 8].try_into().map_or(0, u64::from_ne_bytes);
         Self { words: [word(0), word(1), word(2)] }
     }

@@ -11,6 +11,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 use crate::error::Result;
+use crate::format::collections::bytes::KEY_END;
 use crate::image::Image;
 use crate::persist::{Persist, bytes_of};
 use crate::store::WriteTx;
@@ -63,7 +64,7 @@ impl KeyHasher {
     #[inline]
     fn open(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
-        self.0.write(&[255]);
+        self.0.write(&[KEY_END]);
     }
 }
 

@@ -9,6 +9,7 @@
 //! value checks whether it makes sense.
 
 pub(crate) mod checksum;
+pub(crate) mod collections;
 pub(crate) mod coordination;
 pub(crate) mod heap;
 pub(crate) mod record;
@@ -29,6 +30,8 @@ pub(crate) const COORDINATION_BYTES: u64 = 2 * PAGE_BYTES;
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 const _: () = assert!(LINES_PER_PAGE == 64, "a page's lines are the bits of one u64");
+const _: () =
+    assert!(crate::persist::MAX_ALIGN_BYTES as u64 == PAGE_BYTES, "a page is aligned for any type");
 
 /// Returns the bytes of heap that fit in a file of `file_bytes`: whole pages.
 pub(crate) fn heap_room_bytes(file_bytes: u64) -> u64 {

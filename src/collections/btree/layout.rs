@@ -7,30 +7,18 @@
 
 use std::marker::PhantomData;
 
+use crate::format::collections::btree::{HEAD_BYTES, LEAF_HEAD_BYTES, LEVEL_AT, LINK_BYTES};
+use crate::format::{LINE_BYTES, PAGE_BYTES};
 use crate::persist::{Block, Element, Field, Owned, Persist, Reach};
 
 use super::value::Payload;
 
-/// Size of a node unless too few entries fit: two nodes to a page. An insertion
-/// moves half of a leaf's entries, and every line that moves goes to the log.
-pub(super) const NODE_BYTES: u64 = 2048;
+pub(super) use crate::format::collections::btree::{
+    LEN_AT, MAX_LEVELS, NEXT_AT, NODE_BYTES, PREV_AT,
+};
+
 /// Minimum capacity of a node, in entries or children.
-const FEWEST: u64 = 4;
-/// Nodes are whole cache lines, so that a change to one touches no line of another.
-const LINE_BYTES: u64 = 64;
-const PAGE_BYTES: u64 = 4096;
-
-/// Bytes of `level` and `len`, which both kinds of nodes begin with.
-pub(super) const HEAD_BYTES: u64 = 8;
-/// Offset of a leaf's links to its neighbours.
-pub(super) const PREV_AT: u64 = 8;
-pub(super) const NEXT_AT: u64 = 16;
-const LEAF_HEAD_BYTES: u64 = 24;
-const LINK_BYTES: u64 = 8;
-
-/// Maximum number of levels of inner nodes. With at least two children to a node on
-/// average, the heap is full before a tree gets higher.
-pub(super) const MAX_LEVELS: usize = 32;
+const MIN_CAPACITY: u64 = 4;
 
 /// Positions of the two arrays of a node.
 #[derive(Clone, Copy)]
@@ -58,7 +46,7 @@ impl Plan {
         let align_bytes = larger(8, larger(key.1, other.1));
         let keys_at = head_bytes.next_multiple_of(key.1);
         let mut plan = Self { capacity: 0, keys_at, others_at: 0, size_bytes: 0, align_bytes };
-        let min_bytes = plan.with(FEWEST, missing, key, other).size_bytes;
+        let min_bytes = plan.with(MIN_CAPACITY, missing, key, other).size_bytes;
         let is_slot = min_bytes <= NODE_BYTES && align_bytes <= NODE_BYTES;
         let room = if is_slot { NODE_BYTES } else { min_bytes.next_multiple_of(PAGE_BYTES) };
         let mut capacity = (room - keys_at) / (key.0 + other.0) + missing;
@@ -67,6 +55,7 @@ impl Plan {
             capacity -= 1;
             plan = plan.with(capacity, missing, key, other);
         }
+        // Nodes are whole lines, so that a change to one touches no line of another.
         let whole = if is_slot { larger(LINE_BYTES, align_bytes) } else { PAGE_BYTES };
         plan.size_bytes = plan.size_bytes.next_multiple_of(whole);
         plan
@@ -130,8 +119,11 @@ impl<K: Persist, P: Payload> Inner<K, P> {
 
 /// Reads `level` and `len` of a node from its bytes.
 fn head(bytes: &[u8]) -> Option<(u32, u32)> {
-    let word = |at: usize| bytes.get(at..at + 4)?.try_into().map(u32::from_ne_bytes).ok();
-    Some((word(0)?, word(4)?))
+    let word = |at: u64| {
+        let at = at as usize;
+        bytes.get(at..at + 4)?.try_into().map(u32::from_ne_bytes).ok()
+    };
+    Some((word(LEVEL_AT)?, word(LEN_AT)?))
 }
 
 /// Returns the first `len` items of an array in a node.
@@ -169,7 +161,7 @@ fn gap(fields: &mut Vec<Field>, name: &str, from: u64, to: u64) {
 }
 
 fn head_fields() -> Vec<Field> {
-    vec![field("level", 0, "u32".to_string()), field("len", 4, "u32".to_string())]
+    vec![field("level", LEVEL_AT, "u32".to_string()), field("len", LEN_AT, "u32".to_string())]
 }
 
 impl<K: Persist, P: Payload> Element for Leaf<K, P> {

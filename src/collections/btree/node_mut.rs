@@ -7,13 +7,9 @@ use crate::error::Result;
 use crate::persist::{Block, Persist};
 use crate::store::{Region, WriteTx};
 
-use super::layout::{HEAD_BYTES, Inner, Leaf, NEXT_AT, PREV_AT};
+use super::layout::{Inner, LEN_AT, Leaf, NEXT_AT, PREV_AT};
 use super::node::{InnerAt, LeafAt, damaged};
 use super::value::Payload;
-
-/// Offset of `len` in a node.
-const LEN_AT: u64 = 4;
-const _: () = assert!(LEN_AT + 4 == HEAD_BYTES);
 
 /// An array in a node.
 #[derive(Clone, Copy)]

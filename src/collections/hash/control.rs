@@ -5,27 +5,24 @@
 
 use wide::u8x16;
 
-/// Number of slots whose tags are compared at once. A probe starts at a group
-/// boundary, which keeps the group's tags in one cache line.
-pub(super) const GROUP: u64 = 16;
+use crate::format::collections::hash::{HOME_SHIFT, TAG_SHIFT};
 
-/// The slot never held an entry: a probe ends in this group.
-pub(super) const EMPTY: u8 = 0;
-/// The slot's entry was removed: a probe continues.
-pub(super) const DELETED: u8 = 1;
+pub(super) use crate::format::collections::hash::{DELETED, EMPTY, GROUP};
+
+const _: () = assert!(GROUP == size_of::<u8x16>() as u64, "a comparison takes a whole group");
 
 /// Returns the tag of an entry: bits of the hash that choose neither the group nor,
 /// in maps of less than 2^24 shards, the shard.
 #[inline]
 pub(super) fn tag_of(hash: u64) -> u8 {
-    ((hash >> 24) as u8).max(DELETED + 1)
+    ((hash >> TAG_SHIFT) as u8).max(DELETED + 1)
 }
 
 /// Returns the group where a probe begins. If `groups` is damaged, the result may
 /// be out of bounds; callers must check it.
 #[inline]
 pub(super) fn home(hash: u64, groups: usize) -> usize {
-    ((hash >> 32).wrapping_mul(groups as u64) >> 32) as usize
+    ((hash >> HOME_SHIFT).wrapping_mul(groups as u64) >> 32) as usize
 }
 
 /// Returns the group to probe after this one.

@@ -8,12 +8,10 @@ use crate::persist::{Blocks, Element, Field, Link, Owned, Persist, Reach, words}
 
 use super::control::GROUP;
 
-/// Number of shards in a segment of the directory. Only the first segment may be
-/// shorter; it grows up to this.
-pub(super) const SEGMENT: u64 = 512;
+pub(super) use crate::format::collections::hash::{COUNTS, SEGMENT, SLOT_PARTS};
 
-/// Bytes after the tags of a shard, which hold its counts.
-pub(super) const COUNTS: u64 = 8;
+const _: () = assert!(size_of::<Table<u64, u64>>() == 32 && size_of::<Segment<u64, u64>>() == 16);
+const _: () = assert!(size_of::<Shard<u64, u64>>() == 16 + 16 * SLOT_PARTS);
 
 /// The header of a map or a set; the values of a set have no bytes.
 #[repr(C)]
@@ -47,7 +45,7 @@ pub(super) struct Shard<K: Persist, V: Persist> {
     pub(super) tags: Link<[u8]>,
     /// The slots, in up to three allocations, which keeps the number of block sizes small:
     /// another shard can reuse what one frees. Slots without an entry are zero.
-    pub(super) slots: [Blocks<HashEntry<K, V>>; 3],
+    pub(super) slots: [Blocks<HashEntry<K, V>>; SLOT_PARTS],
 }
 
 crate::persist::persist_own!(Shard<K, V> as "flagstone::HashShard" { tags, slots } owner Self::own);
@@ -142,7 +140,7 @@ impl<K: Persist, V: Persist> Segment<K, V> {
 
 impl<K: Persist, V: Persist> Shard<K, V> {
     pub(super) fn none() -> Self {
-        Self { tags: Link::null(), slots: [Blocks::null(); 3] }
+        Self { tags: Link::null(), slots: [Blocks::null(); SLOT_PARTS] }
     }
 
     /// Returns the number of slots.

@@ -1,5 +1,8 @@
 //! Decides how large shards are.
 
+use crate::format::PAGE_BYTES;
+use crate::format::heap::{MAX_PAGES, MAX_SLOT_BYTES};
+
 use super::control::GROUP;
 
 /// Average bytes of entries in a shard. Shards hold half to twice as much: small
@@ -12,14 +15,11 @@ const MIN_ENTRIES: u64 = 8;
 /// A shard with no more slots than this is never shrunk.
 pub(super) const SMALL: u64 = 32;
 
-/// Longest array that has a size class; longer ones take whole pages.
-const MAX_CLASS_BYTES: u64 = 2048;
-const PAGE_BYTES: u64 = 4096;
 /// Pages in each part of the smallest shard that has several parts.
 const MIN_PAGES: u64 = 4;
 
 /// More than all entries of a heap can take.
-pub(super) const MAX_HEAP_BYTES: u64 = 1 << 40;
+pub(super) const MAX_HEAP_BYTES: u64 = MAX_PAGES * PAGE_BYTES;
 
 /// Returns the number of entries for each shard beyond which one is split.
 pub(super) const fn target(entry_bytes: u64) -> u64 {
@@ -59,7 +59,8 @@ pub(super) fn parts_for(needed: u64, entry_bytes: u64) -> [u64; 3] {
     // Enough slots that `max_used` of them hold all entries.
     let slots = needed + needed.div_ceil(15);
     let len_bytes = slots.saturating_mul(entry_bytes);
-    if len_bytes <= MAX_CLASS_BYTES {
+    // A longer array has no size class, and takes whole pages.
+    if len_bytes <= MAX_SLOT_BYTES {
         return [slots, 0, 0];
     }
     let in_pages = |pages: u64| pages.saturating_mul(PAGE_BYTES) / entry_bytes;
