@@ -1,5 +1,8 @@
 //! Checks a store's file on disk. The store need not have been closed cleanly, and the check
 //! writes nothing.
+//!
+//! **Owns** what damage of the log means for a report. **Must not know** how a file is read
+//! (`engine`), nor what a heap holds (`passes`).
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,31 +1,24 @@
 //! Runs the passes over a heap, from its pages to its objects.
-
-use std::collections::HashSet;
+//!
+//! **Owns** their order: a pass relies on what earlier ones have found. **Must not know** what any
+//! of them looks for.
 
 use crate::image::Image;
 
+use super::objects::reachability;
+use super::pages::{chunks, descriptors, free_lists};
 use super::report::Report;
 use super::system_catalog::{SystemAllocs, check_roots, check_types};
-use super::{chunks, lists, pages, reach};
-
-/// What the page passes found, for the list passes.
-#[derive(Default)]
-pub(super) struct PageFindings {
-    /// First pages of free runs.
-    pub(super) free_runs: HashSet<u64>,
-    /// Slabs with a free slot.
-    pub(super) open_slabs: HashSet<u64>,
-}
 
 /// Checks the whole heap.
 pub(super) fn check(image: &Image, report: &mut Report) {
     report.pages = image.heap_pages();
-    let (mut seen, mut system) = (PageFindings::default(), SystemAllocs::default());
+    let mut system = SystemAllocs::default();
     let chunks = chunks::check(image, report, &mut system);
-    pages::check(image, report, &chunks, &mut seen);
-    lists::check(image, report, &seen);
+    let seen = descriptors::check(image, report, &chunks);
+    free_lists::check(image, report, &seen);
     let layouts = check_types(image, report, &mut system);
-    pages::check_slots(image, report, &chunks, &layouts);
+    descriptors::check_slots(image, report, &chunks, &layouts);
     check_roots(image, report, &mut system, &layouts);
-    reach::check(image, report, &chunks, &layouts, &system);
+    reachability::check(image, report, &chunks, &layouts, &system);
 }

@@ -1,14 +1,16 @@
-//! The findings of a check, and their positions.
+//! The result of a check: findings with their positions, leaks and dangling links.
+//!
+//! **Owns** these lists, and a limit on each. **Must not know** how anything is found.
 
 use std::fmt;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::HEAP_START_BYTES;
 
-use super::reach::{DanglingList, UnreachableList};
-
 /// Maximum number of listed findings: in a file with many holes, every page can be a finding.
 const MAX_FINDINGS: usize = 10_000;
+/// Maximum number of listed allocations, and of listed links.
+const MAX_LISTED: usize = 100;
 
 /// A single problem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,6 +136,100 @@ impl Finding {
     pub(super) fn in_heap(offset: u64) -> Self {
         let file_offset = offset.saturating_add(HEAP_START_BYTES);
         Self { file_offset, heap_offset: Some(offset), ..Self::default() }
+    }
+}
+
+/// An allocation that no root reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unreachable {
+    /// Offset from the start of the heap.
+    pub offset: u64,
+    /// Length in bytes. For a small array, the length of its slot, which may exceed the requested
+    /// length: only the slot's length is stored.
+    pub len_bytes: u64,
+    /// The name of its type, in brackets for an array.
+    pub type_name: String,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, len_bytes, type_name } = self;
+        write!(
+            f,
+            "heap offset {offset:#x}: {type_name} of {len_bytes} bytes, which no root reaches"
+        )
+    }
+}
+
+/// The allocations that no root reaches.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UnreachableList {
+    /// The first 100 allocations.
+    pub listed: Vec<Unreachable>,
+    /// The number of allocations.
+    pub allocations: u64,
+    /// Their total length in bytes.
+    pub len_bytes: u64,
+}
+
+/// A link to no live allocation, or past the end of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dangling {
+    /// The position of the link: offset from the start of the heap.
+    pub offset: u64,
+    /// The type of the value that contains the link.
+    pub type_name: String,
+    /// The part of that value that is the link, such as `next`; empty if the link is the whole
+    /// value.
+    pub field: String,
+    /// The target: offset from the start of the heap.
+    pub target: u64,
+    /// What was found at the target.
+    pub found: &'static str,
+}
+
+impl fmt::Display for Dangling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, type_name, field, target, found } = self;
+        let colon = if field.is_empty() { "" } else { ": " };
+        write!(
+            f,
+            "heap offset {offset:#x}, {type_name}{colon}{field}: a link to {target:#x}, which is {found}"
+        )
+    }
+}
+
+/// The links to no live allocation, or past the end of one.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct DanglingList {
+    /// The first 100 links, in the order of the walk.
+    pub listed: Vec<Dangling>,
+    /// The number of links.
+    pub links: u64,
+}
+
+impl UnreachableList {
+    /// Counts an allocation; calls `describe` only if the allocation is listed.
+    pub(super) fn add(&mut self, len_bytes: u64, describe: impl FnOnce() -> Unreachable) {
+        self.allocations += 1;
+        self.len_bytes = self.len_bytes.saturating_add(len_bytes);
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(describe());
+        }
+    }
+}
+
+impl DanglingList {
+    /// Counts a link; calls `describe` only if the link is listed.
+    pub(super) fn add(&mut self, describe: impl FnOnce() -> Dangling) {
+        self.links += 1;
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push(describe());
+        }
     }
 }
 

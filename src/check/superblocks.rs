@@ -1,5 +1,8 @@
 //! Checks the pages before the heap: the superblocks, the coordination page of processes that
 //! share the store, and a page of zeros. The content of the coordination page is not checked.
+//!
+//! **Owns** what the two superblocks say of each other. **Must not know** which one opening would
+//! choose (`engine`).
 
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};

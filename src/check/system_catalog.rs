@@ -1,4 +1,7 @@
 //! Checks registry and roots: their arrays, their texts and flagstone's other allocations.
+//!
+//! **Owns** the record of flagstone's own allocations, each of which one structure names. **Must
+//! not know** what descriptions mean (`schema`), nor what roots lead to (`objects`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,9 +14,10 @@ use crate::format::heap::{
 use crate::format::{PAGE_BYTES, checksum};
 use crate::image::Image;
 
-use super::description::TypeText;
-use super::layout::Layouts;
 use super::report::Report;
+use super::schema::grammar::TypeText;
+use super::schema::layout::Layouts;
+use super::schema::read::read_layouts;
 
 /// Flagstone's own allocations that some structure names: offset, and the structure.
 #[derive(Default)]
@@ -115,7 +119,7 @@ pub(super) fn check_types(
         texts[number as usize] =
             TypeText { size_bytes: size_bytes.into(), align_bytes: align_bytes.into(), text };
     }
-    Layouts::read(texts, |number, why| {
+    read_layouts(texts, |number, why| {
         report.find(place(number as u64), format!("type {number}: {why}"));
     })
 }

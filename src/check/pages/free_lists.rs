@@ -1,18 +1,21 @@
 //! Checks the allocator's lists: each must name exactly the pages that belong to it.
+//!
+//! **Owns** the comparison of lists with descriptors. **Must not know** whether a descriptor is
+//! right (`descriptors`).
 
 use std::collections::HashSet;
 
 use crate::alloc::type_entry_offset;
+use crate::check::report::Report;
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{
     ARRAY_CLASSES, PageDescriptor, PageKind, SLAB_ARRAYS, TypeEntry, bucket_of,
 };
 use crate::image::Image;
 
-use super::passes::PageFindings;
-use super::report::Report;
+use super::descriptors::PageFindings;
 
-pub(super) fn check(image: &Image, report: &mut Report, seen: &PageFindings) {
+pub(in crate::check) fn check(image: &Image, report: &mut Report, seen: &PageFindings) {
     let mut listed = HashSet::new();
     check_free_lists(image, report, &mut listed);
     compare(report, &seen.free_runs, &listed, "a free run");

@@ -1,7 +1,13 @@
 //! Checks the heap header and the chunks that describe the heap's segments.
+//!
+//! **Owns** which segments have a chunk, so that later passes look at no other. **Must not know**
+//! what the descriptors in a chunk say.
 
 use zerocopy::little_endian::U32;
 
+use crate::check::bitmap::Bitmap;
+use crate::check::report::Report;
+use crate::check::system_catalog::SystemAllocs;
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{
     CHUNK_PAGES, DESCRIPTOR_PAGES, HeapHeader, MAX_PAGES, PAGES_PER_SEGMENT, PageKind, RegionRef,
@@ -9,17 +15,13 @@ use crate::format::heap::{
 };
 use crate::image::Image;
 
-use super::bitmap::Bitmap;
-use super::report::Report;
-use super::system_catalog::SystemAllocs;
-
 /// The segments that can be checked.
-pub(super) struct Chunks {
+pub(in crate::check) struct Chunks {
     /// Pages of chunks; each chunk describes one segment.
     pages: Bitmap,
     /// Segments whose chunk is missing or belongs to another segment.
     missing: Vec<u64>,
-    pub(super) segments: u64,
+    segments: u64,
 }
 
 impl Chunks {
@@ -29,7 +31,7 @@ impl Chunks {
     }
 
     /// Returns the pages that have a descriptor, within the heap and past its end.
-    pub(super) fn described(&self) -> impl Iterator<Item = u64> {
+    pub(in crate::check) fn described(&self) -> impl Iterator<Item = u64> {
         let segments = (0..self.segments).filter(|segment| self.has(*segment));
         segments
             .map(|segment| segment * PAGES_PER_SEGMENT)
@@ -37,13 +39,17 @@ impl Chunks {
     }
 
     /// Returns whether a page belongs to a chunk.
-    pub(super) fn is_page(&self, page: u64) -> bool {
+    fn is_page(&self, page: u64) -> bool {
         self.pages.is_set(page * PAGE_BYTES)
     }
 }
 
 /// Checks the header and the assignment of chunks to segments.
-pub(super) fn check(image: &Image, report: &mut Report, system: &mut SystemAllocs) -> Chunks {
+pub(in crate::check) fn check(
+    image: &Image,
+    report: &mut Report,
+    system: &mut SystemAllocs,
+) -> Chunks {
     let pages = Bitmap::new(image.heap_bytes(), PAGE_BYTES);
     let mut chunks = Chunks { pages, missing: vec![], segments: 0 };
     let Some(header) = report.note(0, image.header()) else {

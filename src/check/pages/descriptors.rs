@@ -1,7 +1,14 @@
 //! Checks the pages: descriptors against each other, and checksums against contents.
+//!
+//! **Owns** what each kind of page may have in its descriptor. **Must not know** which list names
+//! a page (`free_lists`).
+
+use std::collections::HashSet;
 
 use zerocopy::little_endian::U64;
 
+use crate::check::report::Report;
+use crate::check::schema::layout::Layouts;
 use crate::format::heap::{
     ARRAY_CLASSES, FREE_FIRST, FREE_LAST, MAX_SLOT_BYTES, MAX_SLOTS, PAGES_PER_SEGMENT,
     PageDescriptor, PageKind, RUN_OBJECT, RegionRef, SLAB_ARRAYS, TYPE_FIRST_USER,
@@ -10,18 +17,25 @@ use crate::format::{LINES_PER_PAGE, PAGE_BYTES, checksum};
 use crate::image::Image;
 
 use super::chunks::{Chunks, expect_kind};
-use super::layout::Layouts;
-use super::passes::PageFindings;
-use super::report::Report;
+
+/// What the descriptors say about the lists that must name their pages.
+#[derive(Default)]
+pub(in crate::check) struct PageFindings {
+    /// First pages of free runs.
+    pub(super) free_runs: HashSet<u64>,
+    /// Slabs with a free slot.
+    pub(super) open_slabs: HashSet<u64>,
+}
 
 /// Checks each page that has a descriptor.
-pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &mut PageFindings) {
+pub(in crate::check) fn check(image: &Image, report: &mut Report, chunks: &Chunks) -> PageFindings {
+    let mut seen = PageFindings::default();
     let end = image.heap_pages();
     let mut page = 0;
     while page < end {
         let segment = page / PAGES_PER_SEGMENT;
         page = match chunks.has(segment) {
-            true => page + check_from(image, report, seen, page).max(1),
+            true => page + check_from(image, report, &mut seen, page).max(1),
             false => (segment + 1) * PAGES_PER_SEGMENT,
         };
     }
@@ -31,6 +45,7 @@ pub(super) fn check(image: &Image, report: &mut Report, chunks: &Chunks, seen: &
             false => check_past_end(image, report, page),
         }
     }
+    seen
 }
 
 /// Checks the page, or the run that begins there; returns its length.
@@ -224,7 +239,12 @@ fn check_past_end(image: &Image, report: &mut Report, page: u64) {
 }
 
 /// Checks that slabs and runs fit their types.
-pub(super) fn check_slots(image: &Image, report: &mut Report, chunks: &Chunks, layouts: &Layouts) {
+pub(in crate::check) fn check_slots(
+    image: &Image,
+    report: &mut Report,
+    chunks: &Chunks,
+    layouts: &Layouts,
+) {
     for page in chunks.described().take_while(|page| *page < image.heap_pages()) {
         let Ok(found) = image.descriptor(page) else { continue };
         let is_slab = found.kind() == Some(PageKind::Slab);

@@ -10,61 +10,59 @@
 
 use std::collections::HashMap;
 
-use super::description::TypeText;
-use super::roles::{Collection, Role};
+use crate::format::collections::bytes::{IN_HEAP, LEN, OFFSET, TAG};
+
+use super::grammar::TypeText;
+use super::shapes::{Collection, Role};
 
 /// Maximum nesting depth of structs and arrays.
 pub(super) const MAX_LEVELS: usize = 128;
-/// Size in bytes of a value with the shape `bytes`.
-pub(super) const BYTES_VALUE: u64 = 24;
-/// The last byte of such a value if the string is stored elsewhere.
-pub(super) const IN_HEAP: u8 = 255;
 
 /// Types by number, with the parts of their values.
 #[derive(Default)]
-pub(super) struct Layouts {
-    pub(super) types: Vec<Layout>,
-    pub(super) plans: Vec<Plan>,
-    pub(super) collections: Vec<Collection>,
+pub(in crate::check) struct Layouts {
+    pub(in crate::check) types: Vec<Layout>,
+    pub(in crate::check) plans: Vec<Plan>,
+    pub(in crate::check) collections: Vec<Collection>,
     /// The source texts of the types, for the names of fields.
     pub(super) texts: Vec<TypeText>,
-    pub(super) numbers: HashMap<String, usize>,
+    pub(in crate::check) numbers: HashMap<String, usize>,
 }
 
 /// A type.
 #[derive(Default)]
-pub(super) struct Layout {
-    pub(super) name: String,
-    pub(super) size_bytes: u64,
-    pub(super) align_bytes: u64,
+pub(in crate::check) struct Layout {
+    pub(in crate::check) name: String,
+    pub(in crate::check) size_bytes: u64,
+    pub(in crate::check) align_bytes: u64,
     /// The plan of a value, if it has parts to check.
-    pub(super) plan: Option<usize>,
+    pub(in crate::check) plan: Option<usize>,
     /// The type's role among flagstone's own types.
-    pub(super) role: Role,
+    pub(in crate::check) role: Role,
     /// The sorted values of an enum's variants.
-    pub(super) variants: Vec<u128>,
+    pub(in crate::check) variants: Vec<u128>,
 }
 
 /// The parts of a value.
-pub(super) struct Plan {
-    pub(super) pieces: Vec<Piece>,
+pub(in crate::check) struct Plan {
+    pub(in crate::check) pieces: Vec<Piece>,
     /// The nesting depth of plans, this one included.
-    pub(super) levels: usize,
+    pub(in crate::check) levels: usize,
     /// Whether a part is a link or contains one.
-    pub(super) has_links: bool,
+    pub(in crate::check) has_links: bool,
     /// Whether a part owns memory.
-    pub(super) owns: bool,
+    pub(in crate::check) owns: bool,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Piece {
+pub(in crate::check) struct Piece {
     /// The offset in bytes from the start of the plan's value.
-    pub(super) offset: u64,
-    pub(super) what: What,
+    pub(in crate::check) offset: u64,
+    pub(in crate::check) what: What,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum What {
+pub(in crate::check) enum What {
     Link {
         target_bytes: u64,
     },
@@ -89,21 +87,21 @@ pub(super) enum What {
 
 /// A link that is not null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) target: u64,
+pub(in crate::check) struct Found {
+    pub(in crate::check) target: u64,
     /// The length in bytes that the link claims for its target.
-    pub(super) len_bytes: u64,
+    pub(in crate::check) len_bytes: u64,
 }
 
 impl Layouts {
     /// Returns a type, if its description could be read far enough.
-    pub(super) fn of(&self, number: u32) -> Option<&Layout> {
+    pub(in crate::check) fn of(&self, number: u32) -> Option<&Layout> {
         self.types.get(number as usize).filter(|layout| layout.size_bytes != 0)
     }
 
     /// Calls `part` for each part to check in a value, with its offset in bytes. Expands every
     /// `Repeat`.
-    pub(super) fn parts(&self, plan: usize, part: &mut impl FnMut(u64, What)) {
+    pub(in crate::check) fn parts(&self, plan: usize, part: &mut impl FnMut(u64, What)) {
         self.parts_from(plan, 0, part);
     }
 
@@ -125,14 +123,14 @@ impl Layouts {
 
 impl What {
     /// Returns the link in this part of a value that consists of `bytes`.
-    pub(super) fn link(self, bytes: &[u8], at: u64) -> Option<Found> {
+    pub(in crate::check) fn link(self, bytes: &[u8], at: u64) -> Option<Found> {
         let [first, second] = [0, 8].map(|field| word(bytes, at + field));
         let (target, len_bytes) = match self {
             Self::Link { target_bytes } => (first, target_bytes),
             Self::Slice { element_bytes } => (first, second.saturating_mul(element_bytes)),
-            Self::Bytes { .. } if bytes_at(bytes, at + BYTES_VALUE - 1) == Some([IN_HEAP]) => {
-                // Links are little-endian on every machine.
-                (u64::from_le(first), u64::from_le(second))
+            Self::Bytes { .. } if bytes_at(bytes, at + TAG as u64) == Some([IN_HEAP]) => {
+                let raw = bytes.get(at as usize..).unwrap_or_default();
+                string_in_heap(raw).into()
             }
             _ => return None,
         };
@@ -140,7 +138,7 @@ impl What {
     }
 
     /// Returns whether the part is, may be or contains a link.
-    pub(super) fn has_links(self, plans: &[Plan]) -> bool {
+    pub(in crate::check) fn has_links(self, plans: &[Plan]) -> bool {
         match self {
             Self::Bool | Self::Enum(_) => false,
             Self::Repeat { plan, .. } => plans[plan].has_links,
@@ -149,7 +147,7 @@ impl What {
     }
 
     /// Returns whether the part owns or may own memory.
-    pub(super) fn owns(self, plans: &[Plan]) -> bool {
+    pub(in crate::check) fn owns(self, plans: &[Plan]) -> bool {
         match self {
             Self::Bytes { .. } | Self::Collection(_) => true,
             Self::Repeat { plan, .. } => plans[plan].owns,
@@ -158,11 +156,17 @@ impl What {
     }
 }
 
+/// Returns offset and length of a string in the heap. Unlike other words, those of a string are
+/// little-endian on every machine.
+pub(in crate::check) fn string_in_heap(raw: &[u8]) -> [u64; 2] {
+    [OFFSET, LEN].map(|field| u64::from_le(word(raw, field.start as u64)))
+}
+
 /// Returns the word at `at`, or 0 past the end.
-pub(super) fn word(bytes: &[u8], at: u64) -> u64 {
+pub(in crate::check) fn word(bytes: &[u8], at: u64) -> u64 {
     bytes_at(bytes, at).map_or(0, u64::from_ne_bytes)
 }
 
-pub(super) fn bytes_at<const N: usize>(bytes: &[u8], at: u64) -> Option<[u8; N]> {
+pub(in crate::check) fn bytes_at<const N: usize>(bytes: &[u8], at: u64) -> Option<[u8; N]> {
     bytes.get(usize::try_from(at).ok()?..)?.first_chunk().copied()
 }

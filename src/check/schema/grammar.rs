@@ -10,11 +10,11 @@ pub(super) type Reading<T> = Result<T, String>;
 
 /// A type's description, as the registry stores it.
 #[derive(Default)]
-pub(super) struct TypeText {
-    pub(super) size_bytes: u64,
-    pub(super) align_bytes: u64,
+pub(in crate::check) struct TypeText {
+    pub(in crate::check) size_bytes: u64,
+    pub(in crate::check) align_bytes: u64,
     /// Empty if the text could not be read.
-    pub(super) text: String,
+    pub(in crate::check) text: String,
 }
 
 /// The meaning of a type name.
