@@ -28,7 +28,7 @@ pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
     }
     if let Err((offset, error)) = disk.read_through() {
         let what = format!("a part of the file that cannot be read ({error}); {REST}");
-        report.find_in_file(offset, what);
+        report.add_in_file(offset, what);
         return Ok(report);
     }
     let (tests, mutation) = (LinkChecks::Bounds, ActiveMutation::default());
@@ -47,7 +47,7 @@ pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
                 "the log is damaged at position {position}, though a later record attests that it \
                  was durable up to {proven_durable}; what follows is the state before the damage"
             );
-            report.find_in_file(*offset, what);
+            report.add_in_file(*offset, what);
             read(OnDamage::GoOn)
         }
     };
@@ -66,7 +66,7 @@ fn damage(mut report: Report, error: Error) -> Result<Report> {
     if !error.kind().is_damage() {
         return Err(error);
     }
-    report.find_in_file(0, format!("{}; {REST}", complaint(&error)));
+    report.add_in_file(0, format!("{}; {REST}", complaint(&error)));
     Ok(report)
 }
 

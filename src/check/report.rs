@@ -99,12 +99,12 @@ impl Report {
     }
 
     /// Adds a finding at an offset in the heap.
-    pub(super) fn find(&mut self, heap_offset: u64, what: impl Into<String>) {
+    pub(super) fn add_at(&mut self, heap_offset: u64, what: impl Into<String>) {
         self.add(Finding { what: what.into(), ..Finding::in_heap(heap_offset) });
     }
 
     /// Adds a finding at an offset in the file.
-    pub(super) fn find_in_file(&mut self, file_offset: u64, what: impl Into<String>) {
+    pub(super) fn add_in_file(&mut self, file_offset: u64, what: impl Into<String>) {
         self.add(Finding { file_offset, what: what.into(), ..Finding::default() });
     }
 
@@ -127,7 +127,7 @@ impl Report {
 
     /// Adds a finding for an error that a check met.
     pub(super) fn note<T>(&mut self, heap_offset: u64, looked: Result<T>) -> Option<T> {
-        looked.map_err(|error| self.find(heap_offset, complaint(&error))).ok()
+        looked.map_err(|error| self.add_at(heap_offset, complaint(&error))).ok()
     }
 }
 
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_report_ends_where_nobody_would_read_on() {
         let mut report = Report::default();
-        (0..50_000).for_each(|offset| report.find(offset, "something"));
+        (0..50_000).for_each(|offset| report.add_at(offset, "something"));
         assert_eq!(report.findings.len(), MAX_FINDINGS + 1);
         let last = report.findings.last().expect("a finding").to_string();
         assert!(last.contains("not listed"), "{last}");

@@ -26,13 +26,13 @@ pub(super) fn check(head: &[u8], report: &mut Report) {
                 false => "neither can be used; restore a backup",
             };
             let offset = SLOT_OFFSETS_BYTES[slot];
-            report.find_in_file(offset, format!("superblock: {unusable}; {remedy}"));
+            report.add_in_file(offset, format!("superblock: {unusable}; {remedy}"));
             None
         }
     });
     for (offset, block) in SLOT_OFFSETS_BYTES.into_iter().zip(slots) {
         if block.is_some_and(Superblock::has_unknown_bits) {
-            report.find_in_file(offset, "superblock: bits that this version does not know");
+            report.add_in_file(offset, "superblock: bits that this version does not know");
         }
     }
     if let [Some(first), Some(second)] = slots {
@@ -49,7 +49,7 @@ fn expect_zeros(report: &mut Report, file_offset: u64, bytes: &[u8]) {
     if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
         let others = bytes[at..].iter().filter(|byte| **byte != 0).count() - 1;
         let found = format!("expected zeros, found {:#04x} and {others} others", bytes[at]);
-        report.find_in_file(file_offset + at as u64, found);
+        report.add_in_file(file_offset + at as u64, found);
     }
 }
 
@@ -58,7 +58,7 @@ fn expect_zeros(report: &mut Report, file_offset: u64, bytes: &[u8]) {
 fn compare(report: &mut Report, first: &Superblock, second: &Superblock) {
     let mut expect = |is_right: bool, what: &str| {
         if !is_right {
-            report.find_in_file(0, format!("the superblocks disagree: {what}"));
+            report.add_in_file(0, format!("the superblocks disagree: {what}"));
         }
     };
     expect(first.is_of_same_store(second), "they are of two stores");

@@ -40,12 +40,12 @@ impl SystemAllocs {
         let request = Request { type_number: TYPE_SYSTEM, size_bytes: 1, align_bytes: 1, count };
         if let Err(found) = expect_whole(image, offset, &request) {
             let expected = format!("an allocation of its own for {len_bytes} bytes");
-            report.find(offset, format!("{what} leads to {found}, expected {expected}"));
+            report.add_at(offset, format!("{what} leads to {found}, expected {expected}"));
         }
         match self.0.entry(offset) {
             Entry::Vacant(place) => drop(place.insert(what)),
             Entry::Occupied(other) => {
-                report.find(offset, format!("{what} and {} are at one place", other.get()));
+                report.add_at(offset, format!("{what} and {} are at one place", other.get()));
             }
         }
     }
@@ -66,13 +66,13 @@ impl SystemAllocs {
         self.add(image, report, (array.offset(), room_bytes), what.to_string());
         let Some(rest_bytes) = room_bytes.checked_sub(used_bytes) else {
             let found = format!("{what} of {used_bytes} bytes in a run of {room_bytes}");
-            return report.find(array.offset(), found);
+            return report.add_at(array.offset(), found);
         };
         let rest = image.bytes("array", array.offset() + used_bytes, rest_bytes);
         let rest = report.note(array.offset(), rest).unwrap_or_default();
         if let Some(at) = rest.iter().position(|byte| *byte != 0) {
             let what = format!("expected zeros behind the last entry of the {what}");
-            report.find(array.offset() + used_bytes + at as u64, what);
+            report.add_at(array.offset() + used_bytes + at as u64, what);
         }
     }
 }
@@ -103,7 +103,7 @@ pub(super) fn check_types(
         texts.push(TypeText::default());
         let text_bytes = u64::from(entry.schema_bytes.get());
         if text_bytes > left_bytes {
-            report.find(at, format!("type {number}: descriptions longer than the heap"));
+            report.add_at(at, format!("type {number}: descriptions longer than the heap"));
             continue;
         }
         left_bytes -= text_bytes;
@@ -113,33 +113,33 @@ pub(super) fn check_types(
         let what = format!("the description of type {number}");
         system.add(image, report, (entry.schema_offset.get(), text_bytes), what);
         if checksum::plain(text.as_bytes()) != entry.sum.get() {
-            report.find(at, format!("type {number}: its description does not match its sum"));
+            report.add_at(at, format!("type {number}: its description does not match its sum"));
         }
         let (size_bytes, align_bytes) = (entry.size_bytes.get(), entry.align_bytes.get());
         texts[number as usize] =
             TypeText { size_bytes: size_bytes.into(), align_bytes: align_bytes.into(), text };
     }
     read_layouts(texts, |number, why| {
-        report.find(place(number as u64), format!("type {number}: {why}"));
+        report.add_at(place(number as u64), format!("type {number}: {why}"));
     })
 }
 
 /// Checks an entry on its own.
 fn check_entry(report: &mut Report, at: u64, number: u32, entry: &TypeEntry) {
     if entry.has_unknown_bits() {
-        report.find(at, format!("type {number}: bits that this version does not know"));
+        report.add_at(at, format!("type {number}: bits that this version does not know"));
     }
     let (size, align) = (entry.size_bytes.get(), entry.align_bytes.get());
     if number < TYPE_FIRST_USER {
         let is_zero = (entry.sum.get(), entry.schema_bytes.get(), size, align) == (0, 0, 0, 0);
         if !is_zero || entry.objects.get() != 0 {
-            report.find(at, "type 0, which is flagstone's own, is described");
+            report.add_at(at, "type 0, which is flagstone's own, is described");
         }
         return;
     }
     let is_sound = align.is_power_of_two() && align <= PAGE_BYTES as u32;
     if !is_sound || !size.is_multiple_of(align) || size == 0 {
-        report.find(at, format!("type {number}: {size} bytes, with an alignment of {align}"));
+        report.add_at(at, format!("type {number}: {size} bytes, with an alignment of {align}"));
     }
 }
 
@@ -160,7 +160,7 @@ pub(super) fn check_roots(
     for pair in roots.windows(2) {
         if pair[0].name >= pair[1].name {
             let what = format!("roots {:?} and {:?}: not sorted", pair[0].name, pair[1].name);
-            report.find(array.offset(), what);
+            report.add_at(array.offset(), what);
         }
     }
     let Some(entries) = report.note(0, root_entries(image)) else { return };
@@ -172,10 +172,10 @@ pub(super) fn check_roots(
         system.add(image, report, (name_offset, name_bytes.into()), what);
         let name = image.bytes("root's name", name_offset, name_bytes.into());
         if name.is_ok_and(|name| std::str::from_utf8(name).is_err()) {
-            report.find(name_offset, format!("root {:?}: its name is no UTF-8", root.name));
+            report.add_at(name_offset, format!("root {:?}: its name is no UTF-8", root.name));
         }
         if let Err(found) = expect_target(image, layouts, entry) {
-            report.find(at, format!("root {:?} leads to {found}", root.name));
+            report.add_at(at, format!("root {:?} leads to {found}", root.name));
         }
     }
 }

@@ -18,13 +18,13 @@ use super::elements::Place;
 pub(super) struct Context<'a> {
     pub(super) image: &'a Image,
     pub(super) layouts: &'a Layouts,
-    report: &'a mut Report,
+    findings: &'a mut Report,
     /// The first byte of each allocation that was reached. No two begin within the same 16 bytes.
     reached: Bitmap,
     /// The same for allocations that a collection owns.
     claimed: Bitmap,
     /// Values that were already reported.
-    told: HashSet<u64>,
+    reported: HashSet<u64>,
     names: WorkLimit,
     /// Bytes of elements that links may still lead to. No two such elements share bytes.
     left_linked_bytes: u64,
@@ -37,15 +37,15 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(image: &'a Image, layouts: &'a Layouts, report: &'a mut Report) -> Self {
+    pub(super) fn new(image: &'a Image, layouts: &'a Layouts, findings: &'a mut Report) -> Self {
         let heap_bytes = image.heap_bytes();
         Self {
             image,
             layouts,
-            report,
+            findings,
             reached: Bitmap::new(heap_bytes, 16),
             claimed: Bitmap::new(heap_bytes, 16),
-            told: HashSet::new(),
+            reported: HashSet::new(),
             names: WorkLimit::default(),
             left_linked_bytes: heap_bytes,
             left_owned_bytes: heap_bytes,
@@ -91,7 +91,7 @@ impl<'a> Context<'a> {
         if self.left_key_bytes > 0 {
             self.left_key_bytes = 0;
             let what = "the keys up to this one are together longer than the heap";
-            self.bad(place, what.to_string());
+            self.report(place, what.to_string());
         }
         false
     }
@@ -107,7 +107,7 @@ impl<'a> Context<'a> {
     ) -> bool {
         let layout = type_number.and_then(|number| self.layouts.of(number));
         let (Some(layout), Some(type_number)) = (layout, type_number) else {
-            self.bad(place, format!("{what} leads to a type that the store does not know"));
+            self.report(place, format!("{what} leads to a type that the store does not know"));
             return false;
         };
         let Layout { size_bytes, align_bytes, .. } = *layout;
@@ -115,11 +115,11 @@ impl<'a> Context<'a> {
         if let Err(found) = expect_whole(self.image, offset, &request) {
             let elements = count.map_or(String::new(), |count| format!("{count} times "));
             let expected = format!("an allocation for {elements}{}", layout.name);
-            self.bad(place, format!("{what} leads to {found}, expected {expected}"));
+            self.report(place, format!("{what} leads to {found}, expected {expected}"));
             return false;
         }
         if self.claimed.is_set(offset) {
-            self.bad(place, format!("{what} leads to memory that something else owns"));
+            self.report(place, format!("{what} leads to memory that something else owns"));
             return false;
         }
         self.claimed.set(offset, offset + 1);
@@ -130,7 +130,7 @@ impl<'a> Context<'a> {
     /// Returns the bytes of a claimed allocation.
     pub(super) fn bytes(&mut self, place: Place, offset: u64, len_bytes: u64) -> Option<&'a [u8]> {
         let bytes = self.image.bytes("allocation", offset, len_bytes);
-        bytes.map_err(|error| self.bad(place, error.to_string())).ok()
+        bytes.map_err(|error| self.report(place, error.to_string())).ok()
     }
 
     /// Returns the size in bytes of a type, or 0 for one that is not known.
@@ -145,11 +145,11 @@ impl<'a> Context<'a> {
     }
 
     /// Reports a damaged value, only once however often the walk meets it.
-    pub(super) fn bad(&mut self, place: Place, what: String) {
-        // An unlisted finding needs neither a name nor an entry in `told`.
-        if !self.report.is_full() && self.told.insert(place.at) {
+    pub(super) fn report(&mut self, place: Place, what: String) {
+        // An unlisted finding needs neither a name nor an entry in `reported`.
+        if !self.findings.is_full() && self.reported.insert(place.at) {
             let (type_name, field) = self.name(place);
-            self.report.add(Finding { type_name, field, what, ..Finding::in_heap(place.at) });
+            self.findings.add(Finding { type_name, field, what, ..Finding::in_heap(place.at) });
         }
     }
 
@@ -157,7 +157,7 @@ impl<'a> Context<'a> {
     pub(super) fn expect_zeros(&mut self, place: Place, bytes: &[u8], whose: &str) {
         if let Some(at) = bytes.iter().position(|byte| *byte != 0) {
             let found = bytes[at];
-            self.bad(
+            self.report(
                 place.plus(at as u64),
                 format!("expected zeros in {whose}, found {found:#04x}"),
             );

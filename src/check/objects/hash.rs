@@ -69,7 +69,7 @@ impl Shards {
         if !is_sound {
             let found = format!("{len} entries in {count} shards in {segments} segments");
             let expected = "expected entries only in shards, and shards in segments";
-            context.bad(place, format!("{expected}, found {found} at {directory:#x}"));
+            context.report(place, format!("{expected}, found {found} at {directory:#x}"));
             return None;
         }
         if directory == 0
@@ -93,7 +93,8 @@ impl Shards {
         let Self { place, shape, count, next, len, live, .. } = *self;
         if next == count {
             if let Some(len) = len.filter(|len| *len != live) {
-                context.bad(place, format!("expected {len} entries, found {live} in the shards"));
+                context
+                    .report(place, format!("expected {len} entries, found {live} in the shards"));
             }
             return None;
         }
@@ -122,7 +123,7 @@ impl Shards {
         let [offset, room] = [0, 8].map(|field| word(bytes, field));
         let used = (count - next).min(SEGMENT);
         if room < used || room > SEGMENT || (next > 0 && room < SEGMENT) {
-            context.bad(place, format!("expected {used} to {SEGMENT} shards, found {room}"));
+            context.report(place, format!("expected {used} to {SEGMENT} shards, found {room}"));
             return None;
         }
         if !context.claim(place, "a segment", offset, (Some(shard), Some(room))) {
@@ -156,7 +157,7 @@ impl Shards {
         let expected = groups.saturating_mul(GROUP).saturating_add(COUNTS);
         if capacity == 0 || tag_bytes != expected {
             let expected = format!("expected {expected} bytes of tags for {capacity} slots");
-            context.bad(place, format!("{expected}, found {tag_bytes}"));
+            context.report(place, format!("{expected}, found {tag_bytes}"));
             return None;
         }
         let tag_type = context.byte_type();
@@ -190,10 +191,10 @@ fn expect_counts(context: &mut Context<'_>, place: Place, tags: &[u8], capacity:
     let used = slots.iter().filter(|tag| **tag != EMPTY).count() as u64;
     if found != [live, used] {
         let expected = format!("expected {live} entries and {used} tags that are not 0");
-        context.bad(place, format!("{expected}, found counts of {} and {}", found[0], found[1]));
+        context.report(place, format!("{expected}, found counts of {} and {}", found[0], found[1]));
     }
     if padding.iter().any(|tag| *tag != DELETED) {
-        context.bad(place, "expected tags of 1 where there are no slots".to_string());
+        context.report(place, "expected tags of 1 where there are no slots".to_string());
     }
     live
 }
@@ -256,12 +257,12 @@ impl Slots {
         if shard != self.shard {
             let (here, shards) = (self.shard, self.shards);
             let what = format!("its key belongs into shard {shard} of {shards}, not {here}");
-            context.bad(place, what);
+            context.report(place, what);
             return None;
         }
         let (tag, found) = (((hash >> TAG_SHIFT) as u8).max(DELETED + 1), tags[self.next as usize]);
         if found != tag {
-            context.bad(place, format!("expected the tag {tag} by its key, found {found}"));
+            context.report(place, format!("expected the tag {tag} by its key, found {found}"));
         }
         let groups = self.capacity.div_ceil(GROUP);
         let mut group = ((hash >> HOME_SHIFT) * groups) >> 32;
@@ -269,7 +270,7 @@ impl Slots {
             self.left_groups = self.left_groups.checked_sub(1)?;
             let end = ((group + 1) * GROUP).min(self.capacity);
             if tags[(group * GROUP) as usize..end as usize].contains(&EMPTY) {
-                context.bad(place, "the way to it by its key ends before it".to_string());
+                context.report(place, "the way to it by its key ends before it".to_string());
                 return None;
             }
             group = (group + 1) % groups;

@@ -32,7 +32,7 @@ pub(in crate::check) fn check(
         let layout = layouts.of(root.type_number.get());
         let count = if root.count.get() == ROOT_SINGLE { 1 } else { root.count.get() };
         let len_bytes = layout.map_or(0, |layout| count.saturating_mul(layout.size_bytes));
-        walk.begin_at(root.offset.get(), len_bytes);
+        walk.walk_from(root.offset.get(), len_bytes);
     }
     let (reached, dangling, is_whole) = walk.end();
     report.dangling = dangling;
@@ -40,7 +40,7 @@ pub(in crate::check) fn check(
     each_allocation(image, chunks, |found| {
         if found.owner < TYPE_FIRST_USER {
             if !system.is_named(found.offset) {
-                report.find(found.offset, "memory of flagstone's own that nothing names");
+                report.add_at(found.offset, "memory of flagstone's own that nothing names");
             }
         } else if !reached.is_set(found.offset) {
             list.add(found.len_bytes, || describe(&found, layouts.of(found.owner)));
@@ -48,7 +48,7 @@ pub(in crate::check) fn check(
     });
     match is_whole {
         true => report.unreachable = list,
-        false => report.find(0, "objects lie over each other: what no root reaches is unknown"),
+        false => report.add_at(0, "objects lie over each other: what no root reaches is unknown"),
     }
 }
 

@@ -35,7 +35,7 @@ impl Vector {
         let Self { offset, len, capacity, element } = *self;
         if (offset == 0) != (capacity == 0) || (offset != 0 && len > capacity) {
             let found = format!("{len} elements of {capacity} at {offset:#x}");
-            context.bad(place, format!("expected no more elements than room, found {found}"));
+            context.report(place, format!("expected no more elements than room, found {found}"));
             return None;
         }
         if offset == 0 || !context.claim(place, "items", offset, (element, Some(capacity))) {
@@ -60,7 +60,7 @@ impl Deque {
         if !is_sound {
             let found = format!("{len} elements from slot {head} of {slots} on, at {offset:#x}");
             let expected = "expected no more elements than slots, from one of them on";
-            context.bad(place, format!("{expected}, found {found}"));
+            context.report(place, format!("{expected}, found {found}"));
             return None;
         }
         if offset == 0 || !context.claim(place, "slots", offset, (element, Some(slots))) {
@@ -77,7 +77,7 @@ impl Deque {
                 let at = offset + from * stride + at as u64;
                 let slot = (at - offset) / stride;
                 let what = format!("expected zeros in slot {slot}, which is not in use");
-                context.bad(Place { owner: element?, base: offset + slot * stride, at }, what);
+                context.report(Place { owner: element?, base: offset + slot * stride, at }, what);
             }
         }
         let behind_at = offset + head * stride;
@@ -114,7 +114,7 @@ pub(super) fn check_string(
             check_string_in_heap(context, place, string_in_heap(&raw), is_text);
             LEN.end..TAG
         }
-        _ => return context.bad(place, wrong_tag(tag)),
+        _ => return context.report(place, wrong_tag(tag)),
     };
     context.expect_zeros(place.plus(rest.start as u64), &raw[rest], "the rest of a string");
 }
@@ -128,7 +128,7 @@ fn check_string_in_heap(
     let min_len = MAX_INLINE as u64 + 1;
     if len < min_len {
         let expected = format!("expected {min_len} bytes or more in the heap");
-        return context.bad(place, format!("{expected}, found {len}"));
+        return context.report(place, format!("{expected}, found {len}"));
     }
     if !context.claim(place, "its bytes", offset, (context.byte_type(), Some(len))) {
         return;
@@ -140,6 +140,6 @@ fn check_string_in_heap(
 
 fn expect_text(context: &mut Context<'_>, place: Place, bytes: &[u8], is_text: bool) {
     if is_text && let Err(error) = std::str::from_utf8(bytes) {
-        context.bad(place, format!("expected UTF-8, found {error}"));
+        context.report(place, format!("expected UTF-8, found {error}"));
     }
 }

@@ -54,7 +54,7 @@ impl Nodes {
         if (root == 0) != (len == 0) || height > max_height {
             let found = format!("root {root:#x}, length {len}, height {height}");
             let expected = format!("a root, a length and a height of at most {MAX_LEVELS}");
-            context.bad(place, format!("expected {expected}, or zeros, found {found}"));
+            context.report(place, format!("expected {expected}, or zeros, found {found}"));
             return None;
         }
         let (shape, path, last) = (*shape, vec![], None);
@@ -93,11 +93,11 @@ impl Nodes {
             return;
         }
         if len != seen {
-            context.bad(place, format!("expected {len} entries, found {seen} in the leaves"));
+            context.report(place, format!("expected {len} entries, found {seen} in the leaves"));
         }
         if let Some([leaf, next]) = last.filter(|[_, next]| *next != 0) {
             let place = Place { at: leaf, ..place };
-            context.bad(place, format!("expected no leaf behind the last one, found {next:#x}"));
+            context.report(place, format!("expected no leaf behind the last one, found {next:#x}"));
         }
     }
 
@@ -183,11 +183,11 @@ impl Nodes {
         // After a damaged node, the neighbours are unknown.
         if self.is_whole && prev != before {
             let what = format!("expected {before:#x}, the leaf before, found {prev:#x}");
-            context.bad(place.plus(prev_at), what);
+            context.report(place.plus(prev_at), what);
         }
         if self.is_whole && expects != offset {
             let what = format!("expected {offset:#x}, the leaf behind, found {expects:#x}");
-            context.bad(Place { base: before, at: before + next_at, ..place }, what);
+            context.report(Place { base: before, at: before + next_at, ..place }, what);
         }
         expect_unused(context, place, bytes, shape.keys, len);
         shape
@@ -231,7 +231,7 @@ fn open_node<'a>(
     if found != level || !lengths.contains(&len) {
         let (min, max) = (lengths.start(), lengths.end());
         let expected = format!("expected level {level}, and a length from {min} to {max}");
-        context.bad(place, format!("{expected}, found level {found}, length {len}"));
+        context.report(place, format!("{expected}, found level {found}, length {len}"));
         return None;
     }
     for gap in &shape.gaps {
@@ -265,7 +265,7 @@ fn expect_separator(context: &mut Context<'_>, separator: Place, leaf: Place, ke
     let expected = context.bytes(leaf, leaf.at + keys.at, keys.stride);
     if found != expected {
         let what = "expected the first key of the leaf behind it, found another";
-        context.bad(separator, what.to_string());
+        context.report(separator, what.to_string());
     }
 }
 

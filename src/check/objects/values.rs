@@ -25,20 +25,20 @@ pub(super) fn check_part(
     let place = place.plus(at);
     match what {
         What::Bool if byte(at) > 1 => {
-            context.bad(place, format!("expected a bool, 0 or 1, found {}", byte(at)));
+            context.report(place, format!("expected a bool, 0 or 1, found {}", byte(at)));
         }
         What::Enum(number) => {
             let layout = &context.layouts.types[number];
             let value = integer(bytes, at, layout.size_bytes);
             if layout.variants.binary_search(&value).is_err() {
                 let expected = format!("expected a variant of {}", layout.name);
-                context.bad(place, format!("{expected}, found {value}"));
+                context.report(place, format!("{expected}, found {value}"));
             }
         }
         What::Bytes { .. } => {
             let tag = byte(at + TAG as u64);
             if usize::from(tag) > MAX_INLINE && tag != IN_HEAP {
-                context.bad(place, wrong_tag(tag));
+                context.report(place, wrong_tag(tag));
             }
         }
         _ => {}

@@ -76,20 +76,20 @@ impl<'a> Walk<'a> {
     }
 
     /// Walks everything that a root reaches.
-    pub(super) fn begin_at(&mut self, target: u64, len_bytes: u64) {
+    pub(super) fn walk_from(&mut self, target: u64, len_bytes: u64) {
         // `check_roots` reports a root that may not lead there.
         let _ = self.follow(Found { target, len_bytes }, Liveness::Object);
         while let Some(work) = self.pending.pop() {
             if !self.context.is_whole() {
                 return self.pending.clear();
             }
-            self.go_on(work);
+            self.take_step(work);
         }
     }
 
     /// Takes one step. What remains of a collection is pushed below what the step found there, so
     /// a deep structure takes no extra space.
-    fn go_on(&mut self, work: Work) {
+    fn take_step(&mut self, work: Work) {
         match work {
             Work::Elements(range) => self.visit_first(range),
             Work::Shards(mut shards) => {

@@ -62,14 +62,14 @@ pub(in crate::check) fn check(
     // make the check run longer than the heap.
     let most = (MAX_PAGES / PAGES_PER_SEGMENT).min(image.heap_pages() / CHUNK_PAGES);
     if found < needed || found > most {
-        report.find(4, format!("expected {needed} to {most} segments, found {found}"));
+        report.add_at(4, format!("expected {needed} to {most} segments, found {found}"));
     }
     chunks.segments = found.min(most);
     check_directory(image, report, header, system, chunks.segments);
     for segment in 0..chunks.segments {
         if let Err(why) = take_chunk(image, &mut chunks.pages, segment) {
             let first = segment * PAGES_PER_SEGMENT * PAGE_BYTES;
-            report.find(first, format!("segment {segment}: {why}; its pages are unknown"));
+            report.add_at(first, format!("segment {segment}: {why}; its pages are unknown"));
             chunks.missing.push(segment);
         }
     }
@@ -78,15 +78,16 @@ pub(in crate::check) fn check(
 
 fn check_header(image: &Image, report: &mut Report, header: &HeapHeader) {
     if header.has_unknown_bits() {
-        report.find(0, "bits of the header that this version does not know");
+        report.add_at(0, "bits of the header that this version does not know");
     }
     let used = size_of::<HeapHeader>() as u64;
     let rest = image.bytes("first page", used, PAGE_BYTES - used).unwrap_or_default();
     if let Some(at) = rest.iter().position(|byte| *byte != 0) {
-        report.find(used + at as u64, "expected zeros behind the header");
+        report.add_at(used + at as u64, "expected zeros behind the header");
     }
     if image.heap_pages() > MAX_PAGES {
-        report.find(0, format!("{} pages, and a heap has {MAX_PAGES} at most", image.heap_pages()));
+        report
+            .add_at(0, format!("{} pages, and a heap has {MAX_PAGES} at most", image.heap_pages()));
     }
     let end = |region: &RegionRef| u64::from(region.page.get()) + u64::from(region.pages.get());
     let [first, second] = &header.log;
@@ -96,11 +97,11 @@ fn check_header(image: &Image, report: &mut Report, header: &HeapHeader) {
             (_, pages) => pages != 0 && end(region) <= image.heap_pages(),
         };
         if !is_sound {
-            report.find(40, format!("expected a log region or none, found {region:?}"));
+            report.add_at(40, format!("expected a log region or none, found {region:?}"));
         }
     }
     if u64::from(first.page.get()) < end(second) && u64::from(second.page.get()) < end(first) {
-        report.find(40, "the log's regions lie over each other");
+        report.add_at(40, "the log's regions lie over each other");
     }
 }
 
@@ -116,8 +117,10 @@ fn check_directory(
         let (offset, first) = (u64::from(page.get()) * PAGE_BYTES, index * SEGMENTS_PER_DIRECTORY);
         if first >= segments {
             if offset != 0 {
-                report
-                    .find(656 + 4 * index, format!("directory page {index}, which is not needed"));
+                report.add_at(
+                    656 + 4 * index,
+                    format!("directory page {index}, which is not needed"),
+                );
             }
             continue;
         }
@@ -125,7 +128,7 @@ fn check_directory(
         let used = (segments - first).min(SEGMENTS_PER_DIRECTORY) * 4;
         let rest = image.bytes("directory of chunks", offset + used, PAGE_BYTES - used);
         if rest.is_ok_and(|rest| rest.iter().any(|byte| *byte != 0)) {
-            report.find(offset + used, "expected zeros behind the last chunk of the directory");
+            report.add_at(offset + used, "expected zeros behind the last chunk of the directory");
         }
     }
 }
@@ -148,7 +151,7 @@ pub(super) fn expect_kind(report: &mut Report, chunks: &Chunks, page: u64, kind:
     let is_own = matches!(kind, PageKind::Meta | PageKind::Sums);
     if is_own != (page == 0 || chunks.is_page(page)) {
         let what = if is_own { "a page that belongs to no chunk" } else { "a page of a chunk" };
-        report.find(page * PAGE_BYTES, format!("{what}, and it is described as {kind:?}"));
+        report.add_at(page * PAGE_BYTES, format!("{what}, and it is described as {kind:?}"));
     }
 }
 

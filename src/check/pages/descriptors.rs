@@ -59,7 +59,7 @@ fn check_from(image: &Image, report: &mut Report, seen: &mut PageFindings, page:
         Some(PageKind::Slab) => check_slab(report, seen, page, &found),
         Some(PageKind::Run) => check_run(image, report, page, &found),
         Some(PageKind::RunBody) => {
-            report.find(offset, "a run's later page without its first page");
+            report.add_at(offset, "a run's later page without its first page");
             1
         }
         Some(PageKind::Log) => check_log(image, report, page),
@@ -68,7 +68,7 @@ fn check_from(image: &Image, report: &mut Report, seen: &mut PageFindings, page:
             1
         }
         None => {
-            report.find(offset, format!("page kind {} is unknown", found.kind_code()));
+            report.add_at(offset, format!("page kind {} is unknown", found.kind_code()));
             1
         }
     }
@@ -77,7 +77,8 @@ fn check_from(image: &Image, report: &mut Report, seen: &mut PageFindings, page:
 /// Reports fields that this kind of page does not use.
 fn expect_fields(report: &mut Report, page: u64, found: &PageDescriptor, used: PageDescriptor) {
     if *found != used {
-        report.find(page * PAGE_BYTES, format!("expected {used:?} for its kind, found {found:?}"));
+        report
+            .add_at(page * PAGE_BYTES, format!("expected {used:?} for its kind, found {found:?}"));
     }
 }
 
@@ -91,7 +92,7 @@ fn check_free(
     let pages = u64::from(first.run_pages.get());
     let offset = page * PAGE_BYTES;
     if first.flags & FREE_FIRST == 0 || pages == 0 || page + pages > image.heap_pages() {
-        report.find(offset, "a free page that no free run begins with");
+        report.add_at(offset, "a free page that no free run begins with");
         return 1;
     }
     let mut expected = PageDescriptor::of(PageKind::Free);
@@ -110,12 +111,13 @@ fn check_free(
             expected.run_pages = first.run_pages;
         }
         if *found != expected {
-            report.find(inside * PAGE_BYTES, "a page inside of a free run is described otherwise");
+            report
+                .add_at(inside * PAGE_BYTES, "a page inside of a free run is described otherwise");
         }
     }
     let next = image.page_kind(page + pages);
     if page + pages < image.heap_pages() && next.is_ok_and(|kind| kind == PageKind::Free) {
-        report.find(offset, "two free runs touch");
+        report.add_at(offset, "two free runs touch");
     }
     pages
 }
@@ -130,7 +132,7 @@ fn check_slab(
     let slot_bytes = u64::from(slab.slot_bytes.get());
     let slots = PAGE_BYTES.checked_div(slot_bytes).unwrap_or(0).min(MAX_SLOTS);
     if slots == 0 || slots != u64::from(slab.slots.get()) {
-        report.find(offset, format!("a slab of {} slots of {slot_bytes} bytes", slab.slots));
+        report.add_at(offset, format!("a slab of {} slots of {slot_bytes} bytes", slab.slots));
         return 1;
     }
     let mut expected = PageDescriptor::of(PageKind::Slab);
@@ -144,10 +146,10 @@ fn check_slab(
     }
     expect_fields(report, page, slab, expected);
     if slab.slots_in_bitmap() != u64::from(slab.used.get()) {
-        report.find(offset, "a slab whose count of used slots is not its bitmap's");
+        report.add_at(offset, "a slab whose count of used slots is not its bitmap's");
     }
     if (slots..MAX_SLOTS).any(|slot| slab.slot_used(slot)) {
-        report.find(offset, "a slab with a used slot past its last one");
+        report.add_at(offset, "a slab with a used slot past its last one");
     }
     1
 }
@@ -156,7 +158,7 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
     let offset = page * PAGE_BYTES;
     let pages = u64::from(head.run_pages.get());
     if pages == 0 || page + pages > image.heap_pages() {
-        report.find(offset, format!("a run of {pages} pages"));
+        report.add_at(offset, format!("a run of {pages} pages"));
         return 1;
     }
     let mut expected = PageDescriptor::of(PageKind::Run);
@@ -166,7 +168,7 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
     expect_fields(report, page, head, expected);
     let needed = head.object_bytes.get().div_ceil(PAGE_BYTES).max(1);
     if needed != pages {
-        report.find(offset, format!("a run of {pages} pages for {} bytes", head.object_bytes));
+        report.add_at(offset, format!("a run of {pages} pages for {} bytes", head.object_bytes));
     }
     for inside in page + 1..page + pages {
         let Some(body) = report.note(offset, image.descriptor(inside)) else {
@@ -175,7 +177,7 @@ fn check_run(image: &Image, report: &mut Report, page: u64, head: &PageDescripto
         let mut expected = PageDescriptor::of(PageKind::RunBody);
         expected.owner.set(page as u32);
         if *body != expected {
-            report.find(inside * PAGE_BYTES, "a page inside of a run is described otherwise");
+            report.add_at(inside * PAGE_BYTES, "a page inside of a run is described otherwise");
             return inside - page;
         }
     }
@@ -190,14 +192,14 @@ fn check_log(image: &Image, report: &mut Report, page: u64) -> u64 {
     };
     let begins = |region: &&RegionRef| u64::from(region.page.get()) == page;
     let Some(region) = header.log.iter().find(begins) else {
-        report.find(page * PAGE_BYTES, "a log page outside of the log's regions");
+        report.add_at(page * PAGE_BYTES, "a log page outside of the log's regions");
         return 1;
     };
     let pages = u64::from(region.pages.get()).min(image.heap_pages() - page);
     for inside in page..page + pages {
         let found = image.descriptor(inside).copied();
         if found.is_ok_and(|found| found != PageDescriptor::of(PageKind::Log)) {
-            report.find(inside * PAGE_BYTES, "a page of the log is described otherwise");
+            report.add_at(inside * PAGE_BYTES, "a page of the log is described otherwise");
         }
     }
     pages
@@ -222,7 +224,7 @@ fn check_sum(image: &Image, report: &mut Report, chunks: &Chunks, page: u64) {
         },
     };
     if stored != expected {
-        report.find(offset, format!("page sum {stored:#018x}, expected {expected:#018x}"));
+        report.add_at(offset, format!("page sum {stored:#018x}, expected {expected:#018x}"));
     }
 }
 
@@ -231,10 +233,10 @@ fn check_past_end(image: &Image, report: &mut Report, page: u64) {
     let offset = page * PAGE_BYTES;
     let descriptor = image.descriptor(page).copied();
     if descriptor.is_ok_and(|found| found != PageDescriptor::default()) {
-        report.find(offset, "a page past the heap's end is described");
+        report.add_at(offset, "a page past the heap's end is described");
     }
     if stored_sum(image, report, page).is_some_and(|sum| sum != 0) {
-        report.find(offset, "a page past the heap's end has a sum");
+        report.add_at(offset, "a page past the heap's end has a sum");
     }
 }
 
@@ -257,7 +259,7 @@ pub(in crate::check) fn check_slots(
             None if owner < TYPE_FIRST_USER => (1, 1),
             None => {
                 let known = layouts.types.len();
-                report.find(page * PAGE_BYTES, format!("type number {owner} of {known}"));
+                report.add_at(page * PAGE_BYTES, format!("type number {owner} of {known}"));
                 continue;
             }
         };
@@ -274,7 +276,7 @@ pub(in crate::check) fn check_slots(
         if !is_right {
             let what =
                 format!("slots or an object of other sizes than type {owner}'s, {size} bytes");
-            report.find(page * PAGE_BYTES, what);
+            report.add_at(page * PAGE_BYTES, what);
         }
     }
 }

@@ -26,10 +26,10 @@ pub(in crate::check) fn check(image: &Image, report: &mut Report, seen: &PageFin
 
 fn compare(report: &mut Report, seen: &HashSet<u64>, listed: &HashSet<u64>, what: &str) {
     for page in seen.difference(listed) {
-        report.find(page * PAGE_BYTES, format!("{what} that no list names"));
+        report.add_at(page * PAGE_BYTES, format!("{what} that no list names"));
     }
     for page in listed.difference(seen) {
-        report.find(page * PAGE_BYTES, format!("a list names this page, which is not {what}"));
+        report.add_at(page * PAGE_BYTES, format!("a list names this page, which is not {what}"));
     }
 }
 
@@ -42,7 +42,7 @@ fn check_free_lists(image: &Image, report: &mut Report, listed: &mut HashSet<u64
         let head = u64::from(head.get());
         let marked = header.bucket_mask[bucket / 64].get() >> (bucket % 64) & 1 == 1;
         if marked != (head != 0) {
-            report.find(0, format!("list {bucket} of free runs: its bit does not fit"));
+            report.add_at(0, format!("list {bucket} of free runs: its bit does not fit"));
         }
         let is_right = |run: &PageDescriptor| {
             run.kind() == Some(PageKind::Free)
@@ -94,13 +94,13 @@ fn walk(
             return;
         };
         if !is_right(found) {
-            return report.find(offset, "a list names a page of another kind, type or size");
+            return report.add_at(offset, "a list names a page of another kind, type or size");
         }
         if u64::from(found.prev.get()) != before {
-            report.find(offset, "a page of a list does not name the one before it");
+            report.add_at(offset, "a page of a list does not name the one before it");
         }
         if !listed.insert(page) {
-            return report.find(offset, "a list comes back to a page");
+            return report.add_at(offset, "a list comes back to a page");
         }
         (before, page) = (page, u64::from(found.next.get()));
     }
