@@ -5,6 +5,8 @@
 //! that are held for a few steps, and never while waiting for another, always come from the
 //! standard library.
 
+use std::sync::{LockResult, PoisonError};
+
 #[cfg(not(shuttle))]
 pub(crate) use std::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
@@ -18,3 +20,15 @@ pub(crate) use shuttle::{
     thread::sleep,
     thread_local,
 };
+
+/// Locks `mutex` even if a holder panicked. Such a holder leaves nothing half-done: transactions
+/// roll back when they are dropped, and the protocol's own state changes in single steps.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    unpoisoned(mutex.lock())
+}
+
+/// Returns what a lock, or a wait on a condition, gives even if a holder panicked: for the mutexes
+/// that [`lock`] does not take, those that always come from the standard library.
+pub(crate) fn unpoisoned<T>(result: LockResult<T>) -> T {
+    result.unwrap_or_else(PoisonError::into_inner)
+}

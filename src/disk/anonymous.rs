@@ -6,8 +6,9 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, Mode};
 
+use super::file::FileDisk;
+use super::interface::Disk;
 use super::lock::LockedFile;
-use super::{Disk, FileDisk};
 
 /// Bytes copied at a time.
 const PIECE_BYTES: u64 = 1 << 20;

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, OFlags, fadvise};
 use rustix::io::Errno;
 
+use super::file_system::FileSystem;
+use super::holes::{fill, may_have_holes};
+use super::interface::{Disk, LogRegion};
 use super::lock::LockedFile;
 use super::retry::uninterrupted;
 use super::system::{FileId, allocate, length_of, settled_length_of, write_zeros};
-use super::{Disk, LogRegion, holes};
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 use crate::map::{LogMap, PrivateMap};
@@ -65,7 +67,9 @@ pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
         Ok(Opened::Locked((FileDisk::of(heap, log, path), meeting)))
     })?;
     let Some((disk, meeting)) = opened else { return Ok(None) };
-    if copies_on_write(&meeting).map_err(io_error("look at the file system", path))? {
+    let file_system =
+        FileSystem::of(&meeting).map_err(io_error("look at the file system", path))?;
+    if file_system.copies_on_write() {
         let expected = "a file system that overwrites files in place, for several processes";
         let found = "btrfs, zfs or bcachefs: a full disk would end them with SIGBUS".to_string();
         return Err(ErrorKind::Unsupported { expected, found }.into());
@@ -165,7 +169,7 @@ impl FileDisk {
     }
 
     /// Sets the length of a file that needs no space allocated for it.
-    pub(super) fn set_len(&self, len_bytes: u64) -> io::Result<()> {
+    pub(crate) fn set_len(&self, len_bytes: u64) -> io::Result<()> {
         self.heap.set_len(len_bytes)
     }
 
@@ -215,17 +219,18 @@ impl Disk for FileDisk {
     /// The heap is mapped for this process alone, so its holes matter only where reading them
     /// takes space.
     fn fill_holes(&self, log_offset: u64, log_bytes: u64) -> io::Result<()> {
-        if !holes::may_have_holes(&self.heap)? {
+        if !may_have_holes(&self.heap)? {
             return Ok(());
         }
-        if holes::looking_takes_space(&self.heap)? {
-            return holes::fill(&self.heap, 0..self.len_bytes()?);
+        let file_system = FileSystem::of(&self.heap)?;
+        if file_system.holes_take_space() {
+            return fill(&self.heap, 0..self.len_bytes()?);
         }
-        if !overwrites_in_place(&self.heap)? {
+        if !file_system.overwrites_in_place() {
             return Ok(());
         }
-        holes::fill(&self.heap, COORDINATION_BYTES..COORDINATION_BYTES + PAGE_BYTES)?;
-        holes::fill(&self.heap, log_offset..log_offset + log_bytes)
+        fill(&self.heap, COORDINATION_BYTES..COORDINATION_BYTES + PAGE_BYTES)?;
+        fill(&self.heap, log_offset..log_offset + log_bytes)
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
@@ -245,7 +250,7 @@ impl Disk for FileDisk {
     }
 
     fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        if !overwrites_in_place(&self.log)? {
+        if !FileSystem::of(&self.log)?.overwrites_in_place() {
             return self.open_positioned_log(offset);
         }
         let file = self.log.try_clone()?;
@@ -256,23 +261,6 @@ impl Disk for FileDisk {
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         uninterrupted(|| PrivateMap::of_file(&self.heap, len_bytes))
     }
-}
-
-/// Returns whether the file system is known to overwrite blocks in place, so that stores to a
-/// mapping rarely need space. For other file systems, and for those on top of another one
-/// (overlayfs, FUSE), positioned writes report the error each time.
-fn overwrites_in_place(file: &File) -> io::Result<bool> {
-    const EXT: i64 = 0xef53;
-    const XFS: i64 = 0x5846_5342;
-    Ok([EXT, XFS, holes::TMPFS].contains(&holes::kind(file)?))
-}
-
-/// Returns whether the file system is known never to overwrite blocks in place.
-fn copies_on_write(file: &File) -> io::Result<bool> {
-    const BTRFS: i64 = 0x9123_683e;
-    const ZFS: i64 = 0x2fc1_2fc1;
-    const BCACHEFS: i64 = 0xca45_1a4e;
-    Ok([BTRFS, ZFS, BCACHEFS].contains(&holes::kind(file)?))
 }
 
 /// Appends by stores to memory. The first touch of a page is a positioned

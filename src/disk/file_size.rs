@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Disk;
+use super::interface::Disk;
 use crate::error::{ErrorKind, Result};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, heap_room_bytes, round_up};
 

@@ -12,26 +12,12 @@ use rustix::io::Errno;
 use super::retry::uninterrupted;
 use super::system::{allocate, write_zeros};
 
-/// Returns the file system's type, as in `statfs`.
-pub(super) fn kind(file: &File) -> io::Result<i64> {
-    Ok(uninterrupted(|| rustix::fs::fstatfs(file))?.f_type as i64)
-}
-
-pub(super) const TMPFS: i64 = 0x0102_1994;
-pub(super) const OVERLAYFS: i64 = 0x794c_7630;
-
 /// Returns whether the file may have holes, from its inode alone. A file with as many blocks as
 /// its length needs has none, or so few that the blocks of its extent map hide them.
 pub(super) fn may_have_holes(file: &File) -> io::Result<bool> {
     let found = uninterrupted(|| file.metadata())?;
     // A nameless file is in memory that has no size limit.
     Ok(found.nlink() > 0 && found.blocks() * 512 < found.len())
-}
-
-/// Returns whether reading a hole through a mapping takes space: on tmpfs, and on overlayfs, which
-/// may lie on top of one.
-pub(super) fn looking_takes_space(file: &File) -> io::Result<bool> {
-    Ok([TMPFS, OVERLAYFS].contains(&kind(file)?))
 }
 
 /// Allocates the space for all holes in `range`, which stay zeros.

@@ -1,11 +1,12 @@
 //! Plain memory instead of a file.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Disk, LogRegion};
+use super::interface::{Disk, LogRegion};
 use crate::format::HEAP_START_BYTES;
 use crate::map::{Excluded, PrivateMap};
+use crate::sync::unpoisoned;
 
 /// A file that is a vector, without a history of its writes. Images of it are copies. A clone of
 /// the disk is the same disk.
@@ -35,7 +36,7 @@ impl MemoryDisk {
     }
 
     fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.bytes.lock())
     }
 }
 

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use super::{Disk, FileDisk, LogRegion, copy_of};
+use super::anonymous::copy_of;
+use super::file::FileDisk;
+use super::interface::{Disk, LogRegion};
 use crate::map::PrivateMap;
 
 /// The file, and a copy of it that nobody else can reach. If another program writes to the file in

@@ -1,4 +1,4 @@
-//! The interface to storage, which all writes go through.
+//! Storage: the interface that all writes go through, and the file behind it.
 //!
 //! **Owns** the one trait through which each write, resize and sync of a
 //! store's file goes, the file behind it, and plain memory as a replacement.
@@ -11,11 +11,6 @@
 //! reader of the error must not take it from the other one. `D2` The length of
 //! the file changes in [`Disk::grow`] and [`Disk::truncate`] alone.
 
-use std::io;
-use std::path::Path;
-
-use crate::map::PrivateMap;
-
 mod anonymous;
 mod coordination;
 mod create_file;
@@ -25,13 +20,12 @@ mod file;
 mod file_size;
 mod file_system;
 mod holes;
+mod interface;
 mod lock;
 mod memory;
 mod mirror;
 mod read_only;
 mod retry;
-#[cfg(any(test, feature = "sim"))]
-pub(crate) mod sim;
 mod system;
 
 pub(crate) use anonymous::{anonymous, copy_of};
@@ -40,91 +34,8 @@ pub(crate) use create_file::{create_file, fill_in_place};
 pub(crate) use file::{FileDisk, open_file, open_shared};
 pub(crate) use file_size::FileSize;
 pub(crate) use file_system::{expect_folder_of_one_machine, expect_one_machine};
+pub(crate) use interface::{Disk, LogRegion, in_memory};
 pub use memory::MemoryDisk;
 pub(crate) use mirror::Mirror;
 pub(crate) use read_only::open_to_read;
 pub(crate) use retry::uninterrupted;
-
-/// Returns the name that messages use for a store without a file.
-pub(crate) fn in_memory() -> &'static Path {
-    Path::new("(in memory)")
-}
-
-/// A store's file, or its replacement.
-///
-/// Offsets count from the start of the file.
-pub(crate) trait Disk: Send + Sync {
-    /// Returns the file's name, for messages.
-    fn path(&self) -> &Path {
-        in_memory()
-    }
-
-    /// Returns the length of the file.
-    fn len_bytes(&self) -> io::Result<u64>;
-
-    /// Returns the length, to check whether the file has `wanted_bytes`. Where the system may
-    /// report a stale length, a shorter one is asked for again, for a while.
-    fn settled_len_bytes(&self, _wanted_bytes: u64) -> io::Result<u64> {
-        self.len_bytes()
-    }
-
-    /// Fills `buffer` from `offset` on. Fails if the file ends before.
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
-
-    /// Writes `bytes` at `offset`. They are durable after the next `sync`.
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-
-    /// Makes all written bytes, and the length, durable.
-    fn sync(&self) -> io::Result<()>;
-
-    /// Recovers from a process that did not close the file: makes its writes durable and drops
-    /// the system's cache of the file. The file is then read from the disk, and written as if
-    /// for the first time.
-    fn start_afresh(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Allocates the space for holes that would be stored to through a mapping, above all in the
-    /// log at `log_offset`. Changes no byte.
-    fn fill_holes(&self, _log_offset: u64, _log_bytes: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Grows the file from `from` to `to` bytes and allocates the space, so that no later write
-    /// there can fail for lack of it. A failure leaves the file as it was.
-    fn grow(&self, from: u64, to: u64) -> io::Result<()>;
-
-    /// Cuts the file to `len_bytes`.
-    fn truncate(&self, len_bytes: u64) -> io::Result<()>;
-
-    /// Opens the log region at `offset`.
-    fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>>;
-
-    /// Reads the whole file; on failure, returns where it failed. Needed for an unknown file
-    /// before it is mapped: through a mapping, a sector that cannot be read ends the process
-    /// with SIGBUS.
-    fn read_through(&self) -> Result<(), (u64, io::Error)> {
-        Ok(())
-    }
-
-    /// Maps `len_bytes` of the heap privately.
-    fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
-
-    /// Returns an unpredictable number.
-    fn random(&self) -> io::Result<u64> {
-        getrandom::u64().map_err(|error| io::Error::other(error.to_string()))
-    }
-}
-
-/// A log region of a [`Disk`]. Offsets count from the start of the region.
-pub(crate) trait LogRegion: Send + Sync {
-    /// Appends: `bytes` follow the last stored ones, or begin a block. The rest of the last
-    /// block may become zero if the store begins that block.
-    fn store(&self, at: u64, bytes: &[u8]) -> io::Result<()>;
-
-    /// Fills `buffer` from `at` on.
-    fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()>;
-
-    /// Makes `len_bytes` from `at` on durable.
-    fn flush(&self, at: u64, len_bytes: u64) -> io::Result<()>;
-}

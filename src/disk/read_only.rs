@@ -10,11 +10,12 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
 use super::file::{open_locked, to_read, until_it_stays};
-use super::holes::Holes;
+use super::file_system::FileSystem;
+use super::holes::{Holes, may_have_holes};
+use super::interface::{Disk, LogRegion};
 use super::lock::LockedFile;
 use super::retry::uninterrupted;
 use super::system::{length_of, settled_length_of};
-use super::{Disk, LogRegion, holes};
 use crate::format::HEAP_START_BYTES;
 use crate::map::PrivateMap;
 
@@ -107,7 +108,7 @@ impl Disk for ReadOnlyDisk {
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         let map = uninterrupted(|| PrivateMap::of_file(&self.file, len_bytes))?;
-        if holes::may_have_holes(&self.file)? && holes::looking_takes_space(&self.file)? {
+        if may_have_holes(&self.file)? && FileSystem::of(&self.file)?.holes_take_space() {
             let heap = HEAP_START_BYTES..HEAP_START_BYTES + len_bytes;
             for hole in (Holes { file: &self.file, range: heap }) {
                 let hole = hole?;

@@ -1,106 +1,30 @@
 //! Power cuts in software: stores on a simulated disk.
 //!
-//! **Owns** the creation of stores on a simulated disk, the states that a cut may leave, and the
-//! check of the state that it left. **Must not know** how the disk works (`disk::sim`), nor what
-//! programs keep in stores ([`Program`]).
+//! **Owns** the simulated disk and machine, the creation of stores on them, the states that a cut may
+//! leave, and the check of the state that it left. **Must not know** what programs keep in stores
+//! ([`Program`]).
 //!
 //! A test runs a program on a disk that [records](SimDisk::record) its events, and notes in a
 //! [`History`] which states were committed when. Then [`Cuts`] cuts the power at any time of the
 //! [`Recording`].
 
+mod disk;
+mod faults;
 mod history;
+mod machine;
+mod media;
+mod open;
 mod power_cuts;
-
-use std::path::Path;
-use std::sync::Arc;
-
-use crate::check::{Report, check_file};
-use crate::error::Result;
-use crate::store::{Checkpoints, OpenOptions, Store};
+mod process;
+mod random;
 
 #[cfg(feature = "sim")]
 pub use crate::disk::MemoryDisk;
-pub use crate::disk::sim::{Call, Done, Faults, Random, SimDisk, SimMachine, SimProcess};
 pub use crate::mutation::Mutation;
+pub use disk::SimDisk;
+pub use faults::{Call, Done, Faults};
 pub use history::History;
+pub use machine::SimMachine;
 pub use power_cuts::{Cuts, Looked, Program, Recording, Violation};
-
-#[cfg(feature = "sim")]
-impl MemoryDisk {
-    /// Checks the store on the disk without opening it.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`Store::check_file`].
-    pub fn check(&self) -> Result<Report> {
-        check_file(Arc::new(self.clone()), Path::new("memory"))
-    }
-
-    /// Opens the store on the disk, for runs in which the power stays on: writes are not recorded.
-    /// Checkpoints work as on a simulated disk.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`Store::open`](crate::Store::open).
-    pub fn open(&self, options: &OpenOptions) -> Result<Store> {
-        let options = options.clone().checkpoints(Checkpoints::ByCommits);
-        options.start(Arc::new(self.clone()), Path::new("memory"))
-    }
-}
-
-impl SimDisk {
-    /// Creates a new, empty store durably, and opens it. Its identity and its hash key are always
-    /// the same, so a seed reproduces a run.
-    ///
-    /// # Errors
-    ///
-    /// An option is invalid.
-    pub fn create(options: &OpenOptions) -> Result<(Store, Self)> {
-        let disk = Self::new(Vec::new());
-        options.create_on(&disk)?;
-        Ok((disk.open(options)?, disk))
-    }
-
-    /// Checks the store on the disk without opening it.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`Store::check_file`].
-    pub fn check(&self) -> Result<Report> {
-        check_file(Arc::new(self.clone()), Path::new("sim"))
-    }
-
-    /// Opens the store on the disk. Commits run its checkpoints ([`Checkpoints::ByCommits`]), so a
-    /// seed reproduces a run.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`Store::open`](crate::Store::open).
-    pub fn open(&self, options: &OpenOptions) -> Result<Store> {
-        self.open_with_threads(&options.clone().checkpoints(Checkpoints::ByCommits))
-    }
-
-    /// Opens the store with checkpoints as the options say. If they run in the background, a seed
-    /// does not reproduce the run.
-    ///
-    /// # Errors
-    ///
-    /// The same as [`Store::open`](crate::Store::open).
-    pub fn open_with_threads(&self, options: &OpenOptions) -> Result<Store> {
-        options.start(Arc::new(self.clone()), Path::new("sim"))
-    }
-}
-
-impl SimMachine {
-    /// Opens the store on the machine's disk in a process, which shares it with the others;
-    /// otherwise the same as [`SimDisk::open`].
-    ///
-    /// # Errors
-    ///
-    /// The same as [`OpenOptions::open_shared`]; or the process was killed during the call.
-    pub fn open(&self, process: &SimProcess, options: &OpenOptions) -> Result<Store> {
-        let options = options.clone().checkpoints(Checkpoints::ByCommits);
-        let disk = Arc::new(self.disk_of(process));
-        options.start_shared(disk, process.open_coordination(), Path::new("sim"))
-    }
-}
+pub use process::SimProcess;
+pub use random::Random;

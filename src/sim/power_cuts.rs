@@ -3,8 +3,10 @@
 use std::fmt;
 use std::ops::AddAssign;
 
-use super::{History, Random, SimDisk};
-use crate::disk::sim::{Event, Media};
+use super::disk::SimDisk;
+use super::history::History;
+use super::media::{Event, Media};
+use super::random::Random;
 use crate::error::Result;
 use crate::store::{OpenOptions, Store};
 

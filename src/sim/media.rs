@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::Random;
+use super::random::Random;
 
 /// The unit that a disk writes as a whole.
 pub(super) const SECTOR_BYTES: usize = 512;

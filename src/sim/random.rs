@@ -1,4 +1,8 @@
 //! Reproducible random numbers.
+//!
+//! No crate from the registry replaces these lines: a seed that a failed run printed must reproduce it
+//! after every update of dependencies, and `fastrand`, for one, changed its sequence in a compatible
+//! release (2.1.0).
 
 /// A small random number generator (SplitMix64, Steele and others, 2014). A seed reproduces a
 /// failure.

@@ -4,24 +4,18 @@
 //! Its page cache is a file in memory, where a write is visible at once. The events since the start
 //! determine what a cut leaves.
 
-mod faults;
-mod machine;
-mod media;
-mod random;
-
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Disk, LogRegion, MemoryDisk, anonymous, in_memory};
+use crate::disk::{Disk, LogRegion, MemoryDisk, anonymous, in_memory};
 use crate::format::{PAGE_BYTES, checksum};
 use crate::map::PrivateMap;
+use crate::sync::unpoisoned;
 
-use faults::Failure;
-pub use faults::{Call, Done, Faults};
-pub use machine::{SimMachine, SimProcess};
-use media::SECTOR_BYTES;
-pub(crate) use media::{Event, Media};
-pub use random::Random;
+use super::faults::{Call, Done, Failure, Faults};
+use super::media::{Event, Media, SECTOR_BYTES};
+use super::process::SimProcess;
+use super::random::Random;
 
 const PAGE: usize = PAGE_BYTES as usize;
 
@@ -89,8 +83,13 @@ impl SimDisk {
         Self { live, state: Arc::new(Mutex::new(state)), process: None }
     }
 
+    /// Returns the same disk, as `process` sees it.
+    pub(super) fn seen_by(&self, process: &SimProcess) -> Self {
+        Self { process: Some(process.clone()), ..self.clone() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.state.lock())
     }
 
     /// Lets `calls` more calls succeed that write, resize or sync. Then the power is off: none

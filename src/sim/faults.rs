@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::Random;
+use super::random::Random;
 
 /// The calls of the disk interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,84 +1,53 @@
-//! A machine with several processes on one simulated disk. Each process can be killed before any of
-//! its calls.
+//! A process on a simulated disk, which can be killed before any of its calls, and the memory and
+//! locks that it shares with the other processes of its machine.
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use zerocopy::FromZeros;
 
-use super::{Call, SimDisk};
+use super::faults::Call;
 use crate::disk::{Coordination, Lock};
 use crate::format::coordination::CoordinationPage;
+use crate::sync::unpoisoned;
 
 /// The memory and locks that the processes of a machine share until the power is cut.
-struct Meeting {
+pub(super) struct Shared {
     page: Box<CoordinationPage>,
     /// The holder of each lock.
     locks: Mutex<HashMap<Lock, u64>>,
 }
 
-/// A machine, while it is powered on.
-#[derive(Clone)]
-pub struct SimMachine {
-    disk: SimDisk,
-    meeting: Arc<Meeting>,
-    /// The number of processes started so far.
-    processes: Arc<Mutex<u64>>,
-}
-
-/// A process of a [`SimMachine`].
+/// A process of a [`SimMachine`](super::SimMachine).
 #[derive(Clone)]
 pub struct SimProcess {
     number: u64,
-    meeting: Arc<Meeting>,
+    shared: Arc<Shared>,
     /// The remaining calls that change something, acquire a lock or release one.
     calls_left: Arc<Mutex<u64>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self { page: Box::new(CoordinationPage::new_zeroed()), locks: Mutex::default() }
+    }
 }
 
 fn killed() -> io::Error {
     io::Error::other("the process was killed")
 }
 
-impl SimMachine {
-    /// Creates a machine with this disk, just switched on.
-    #[must_use]
-    pub fn new(disk: SimDisk) -> Self {
-        let page = Box::new(CoordinationPage::new_zeroed());
-        let meeting = Meeting { page, locks: Mutex::default() };
-        Self { disk, meeting: Arc::new(meeting), processes: Arc::default() }
-    }
-
-    /// Returns the machine's disk, as seen from outside all processes.
-    #[must_use]
-    pub fn disk(&self) -> &SimDisk {
-        &self.disk
-    }
-
-    /// Starts another process.
-    #[must_use]
-    pub fn start(&self) -> SimProcess {
-        let mut processes = lock(&self.processes);
-        *processes += 1;
-        let (number, meeting) = (*processes, Arc::clone(&self.meeting));
-        SimProcess { number, meeting, calls_left: Arc::new(Mutex::new(u64::MAX)) }
-    }
-
-    /// Returns the disk as this process sees it.
-    pub(crate) fn disk_of(&self, process: &SimProcess) -> SimDisk {
-        SimDisk { process: Some(process.clone()), ..self.disk.clone() }
-    }
-}
-
 impl SimProcess {
+    /// Starts the process with this number.
+    pub(super) fn start(number: u64, shared: Arc<Shared>) -> Self {
+        Self { number, shared, calls_left: Arc::new(Mutex::new(u64::MAX)) }
+    }
+
     /// Kills the process after this many more calls that change the disk, acquire or release a
     /// lock, or read the coordination page. Nothing that it does afterwards has an effect.
     pub fn kill_after(&self, calls: u64) {
-        *lock(&self.calls_left) = calls;
+        *unpoisoned(self.calls_left.lock()) = calls;
         if calls == 0 {
             self.end();
         }
@@ -87,17 +56,17 @@ impl SimProcess {
     /// Returns whether the process was killed.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        *lock(&self.calls_left) == 0
+        *unpoisoned(self.calls_left.lock()) == 0
     }
 
     /// Drops the process's locks, as the kernel does.
     fn end(&self) {
-        lock(&self.meeting.locks).retain(|_, holder| *holder != self.number);
+        unpoisoned(self.shared.locks.lock()).retain(|_, holder| *holder != self.number);
     }
 
     /// Counts a call.
     fn step(&self) -> io::Result<()> {
-        let mut calls_left = lock(&self.calls_left);
+        let mut calls_left = unpoisoned(self.calls_left.lock());
         if *calls_left == 0 {
             return Err(killed());
         }
@@ -135,7 +104,7 @@ struct SimCoordination {
 impl Coordination for SimCoordination {
     fn page(&self) -> &CoordinationPage {
         match self.process.step() {
-            Ok(()) => &self.process.meeting.page,
+            Ok(()) => &self.process.shared.page,
             Err(_) => &self.afterlife,
         }
     }
@@ -146,13 +115,13 @@ impl Coordination for SimCoordination {
 
     fn try_lock(&self, what: Lock) -> io::Result<bool> {
         self.process.step()?;
-        let mut locks = lock(&self.process.meeting.locks);
+        let mut locks = unpoisoned(self.process.shared.locks.lock());
         Ok(*locks.entry(what).or_insert(self.process.number) == self.process.number)
     }
 
     fn unlock(&self, what: Lock) -> io::Result<()> {
         self.process.step()?;
-        let mut locks = lock(&self.process.meeting.locks);
+        let mut locks = unpoisoned(self.process.shared.locks.lock());
         locks.retain(|lock, holder| *lock != what || *holder != self.process.number);
         Ok(())
     }
@@ -161,7 +130,7 @@ impl Coordination for SimCoordination {
         if self.process.is_dead() {
             return Err(killed());
         }
-        let locks = lock(&self.process.meeting.locks);
+        let locks = unpoisoned(self.process.shared.locks.lock());
         Ok(locks.get(&what).is_some_and(|holder| *holder != self.process.number))
     }
 }
