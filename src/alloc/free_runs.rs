@@ -7,7 +7,7 @@ use crate::format::heap::{
 use crate::image::Image;
 use crate::workspace::Workspace;
 
-use super::{bad_page, set_descriptor, set_in_header};
+use super::descriptors::{bad_page, set_descriptor, set_in_header};
 
 /// Runs per list that are considered for the best fit.
 const MAX_CANDIDATES: usize = 16;

@@ -5,8 +5,9 @@ use crate::format::PAGE_BYTES;
 use crate::format::heap::{PageDescriptor, PageKind};
 use crate::workspace::Workspace;
 
+use super::descriptors::{bad_page, set_descriptor};
+use super::free_runs;
 use super::segments::{cut_end, ensure_chunks, set_heap_pages};
-use super::{bad_page, free_runs, set_descriptor};
 
 /// Takes `pages` zeroed pages, with zeroed descriptors, into use: the best fit among the free
 /// runs, or new pages at the heap's end.
@@ -61,23 +62,23 @@ pub(super) fn allocate_run(
     Ok(first * PAGE_BYTES)
 }
 
-/// Allocates a region for the log at the heap's end, at or past page `floor`. Returns its first
+/// Allocates a region for the log at the heap's end, at or past `min_page`. Returns its first
 /// page.
 pub(crate) fn allocate_log_region(
     workspace: &mut Workspace,
-    floor: u64,
+    min_page: u64,
     pages: u64,
 ) -> Result<u64> {
-    let gap = floor.saturating_sub(workspace.heap_pages());
+    let gap = min_page.saturating_sub(workspace.heap_pages());
     ensure_chunks(workspace, gap + pages)?;
     let end = workspace.heap_pages();
-    let first = end.max(floor);
+    let first = end.max(min_page);
     set_heap_pages(workspace, first + pages)?;
     for page in first..first + pages {
         set_descriptor(workspace, page, PageDescriptor::of(PageKind::Log))?;
     }
     if first > end {
-        give_back(workspace, end, first - end)?;
+        merge_into_free_runs(workspace, end, first - end)?;
     }
     Ok(first)
 }
@@ -116,11 +117,12 @@ pub(super) fn free_pages(workspace: &mut Workspace, first: u64, pages: u64) -> R
         set_descriptor(workspace, page, PageDescriptor::default())?;
     }
     workspace.release_pages(first, pages);
-    give_back(workspace, first, pages)?;
+    merge_into_free_runs(workspace, first, pages)?;
     cut_end(workspace)
 }
 
-fn give_back(workspace: &mut Workspace, mut first: u64, mut pages: u64) -> Result<()> {
+/// Adds pages whose descriptors are zero to the free runs, merged with their neighbours (A2).
+fn merge_into_free_runs(workspace: &mut Workspace, mut first: u64, mut pages: u64) -> Result<()> {
     if let Some((after, after_pages)) = free_runs::run_at(workspace, first + pages)? {
         free_runs::remove(workspace, after, after_pages)?;
         pages += after_pages;

@@ -8,7 +8,8 @@ use crate::format::heap::{
 };
 use crate::workspace::Workspace;
 
-use super::{free_runs, set_descriptor, set_in_header, set_u32};
+use super::descriptors::{set_descriptor, set_in_header, set_u32};
+use super::free_runs;
 
 /// Minimum of free pages at the heap's end before the heap shrinks.
 const MIN_CUT_PAGES: u64 = 64;

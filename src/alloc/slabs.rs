@@ -7,7 +7,8 @@ use crate::image::Image;
 use crate::workspace::Workspace;
 use zerocopy::little_endian::U32;
 
-use super::{bad_page, pages, set_descriptor, set_u32};
+use super::descriptors::{bad_page, set_descriptor, set_u32};
+use super::pages;
 
 /// Properties that all slabs of one list share.
 pub(super) struct Slab {

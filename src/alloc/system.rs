@@ -8,7 +8,9 @@ use crate::format::heap::{
 use crate::image::{Allocation, Image};
 use crate::workspace::Workspace;
 
-use super::{Request, allocate, free, pages};
+use super::allocate::{allocate, free};
+use super::pages;
+use super::request::Request;
 
 /// An array referenced by the heap header.
 #[derive(Clone, Copy, Debug)]

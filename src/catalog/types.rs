@@ -3,13 +3,14 @@
 use std::any::TypeId;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::alloc::type_entry_offset;
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::TYPE_NONE;
 use crate::image::Image;
 use crate::persist::{ElementRef, Persist, Reach, Reached, Schema, Shape};
+use crate::sync::unpoisoned;
 use crate::workspace::Workspace;
 
 use super::claims::Claims;
@@ -49,10 +50,6 @@ struct Slow {
     names: Names,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The result of looking up a type.
 struct Looked {
     schema: Schema,
@@ -69,7 +66,7 @@ impl KnownTypes {
     fn look(&self, image: &Image, element: &ElementRef, is_committed: bool) -> Result<Looked> {
         let all = Reach::of_element(element);
         let schema = schema_of(element, &all);
-        let mut slow = lock(&self.slow);
+        let mut slow = unpoisoned(self.slow.lock());
         slow.claims.take(&all)?;
         if is_committed {
             slow.names.learn(image)?;
@@ -111,14 +108,14 @@ pub(crate) fn expect_known_layouts<T: Persist>(
     is_committed: bool,
 ) -> Result<()> {
     let id = TypeId::of::<T>();
-    if lock(&known.checked).contains(&id) {
+    if unpoisoned(known.checked.lock()).contains(&id) {
         return Ok(());
     }
     let looked = known.look(image, &ElementRef::of::<T>(), is_committed)?;
     // A type that the store does not know yet, or forgets in a rollback, may still arrive with
     // another layout from another process.
     if is_committed && looked.number.is_some() {
-        lock(&known.checked).insert(id);
+        unpoisoned(known.checked.lock()).insert(id);
     }
     Ok(())
 }
