@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use flagstone::{Report, Store};
 
-use crate::Outcome;
 use crate::failure::Failure;
+use crate::outcome::Outcome;
 
 /// Check a store for damage.
 ///

@@ -7,14 +7,14 @@
 
 mod check;
 mod failure;
+mod outcome;
 mod torture;
 
-use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::failure::Failure;
+use crate::outcome::Outcome;
 
 /// Maintain flagstone stores.
 ///
@@ -32,24 +32,6 @@ struct Arguments {
 enum Command {
     Check(check::Arguments),
     Torture(torture::Arguments),
-}
-
-/// The outcome of a command that completed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Sound,
-    Findings,
-}
-
-impl Outcome {
-    /// Returns the outcome after it was printed. A closed pipe, as from `head`, is not an error:
-    /// the reader has seen enough, and the outcome stands.
-    fn told(self, written: std::io::Result<()>) -> Result<Self, Failure> {
-        match written {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(self),
-        }
-    }
 }
 
 fn main() -> ExitCode {

@@ -15,8 +15,8 @@ use flagstone::sim::Mutation;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::Outcome;
 use crate::failure::Failure;
+use crate::outcome::Outcome;
 
 /// Steps per run: few, so that a run ends soon after Ctrl-C.
 const STEPS: u64 = 100;
