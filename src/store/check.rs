@@ -7,7 +7,7 @@ use crate::check::{Report, check_file, check_open};
 use crate::disk::open_to_read;
 use crate::error::{ErrorKind, Result};
 
-use super::Store;
+use super::handle::Store;
 use super::open::expect_machine;
 
 impl Store {

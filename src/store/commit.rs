@@ -3,7 +3,10 @@
 use crate::engine::Committed;
 use crate::error::Result;
 
-use super::{Durability, Store, WriteTx, log_move};
+use super::handle::Store;
+use super::log_move;
+use super::options::Durability;
+use super::write::WriteTx;
 
 impl<'store> WriteTx<'store> {
     /// Sets the durability of this transaction's commit, instead of the store's default.
@@ -22,7 +25,7 @@ impl<'store> WriteTx<'store> {
     /// the log, but the flush failed. After any other error nothing has changed.
     pub fn commit(self) -> Result<()> {
         let durability = self.durability;
-        self.append(durability)?.wait()
+        self.append_and_release(durability)?.wait()
     }
 
     /// Commits, and lets the caller decide when to wait for durability: for callers with other
@@ -53,22 +56,24 @@ impl<'store> WriteTx<'store> {
     /// After an error nothing has changed.
     pub fn commit_later(self) -> Result<PendingCommit<'store>> {
         let store = self.store;
-        let pending = self.append(Durability::Durable)?;
+        let pending = self.append_and_release(Durability::Durable)?;
         store.core.report_old_readers();
         Ok(pending)
     }
 
-    fn append(mut self, durability: Durability) -> Result<PendingCommit<'store>> {
+    /// Puts the record into the log, and lets the next writer in before anybody waits for the disk.
+    fn append_and_release(mut self, durability: Durability) -> Result<PendingCommit<'store>> {
         let store = self.store;
         store.core.expect_own_process()?;
         let durable = durability == Durability::Durable;
         let committed = store.core.append_commit(&mut self.writer.writer, durable)?;
         self.writer.numbers.committed();
-        // The commit stands, even if the log cannot grow.
+        // The commit stands, even if the log cannot grow. The writer's lock is still held: the move
+        // commits a transaction of its own, which no other may come between.
         if let Some(log_bytes) = committed.log_bytes_wanted {
             log_move::try_to_grow(&store.core, &mut self.writer.writer, log_bytes);
         }
-        // Dropping `self` releases the writer's locks. Its rollback finds nothing to undo.
+        self.release_writer();
         Ok(PendingCommit { store, committed })
     }
 }
@@ -79,7 +84,7 @@ impl<'store> WriteTx<'store> {
 /// the next commit that a caller waits for, with [`Store::sync`], or when the store is closed. In
 /// a [shared](super::OpenOptions::open_shared) store it becomes durable as soon as no thread of
 /// this process writes any more, since other processes must see it.
-#[must_use = "readers see the commit, and a power cut spares it, only once somebody has waited for it"]
+#[must_use = "the commit is visible and durable only after a wait: call `wait`"]
 #[derive(Debug)]
 pub struct PendingCommit<'store> {
     store: &'store Store,

@@ -10,13 +10,12 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use crate::engine::Core;
 use crate::error::{ErrorKind, Result};
 use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use crate::sync::{Condvar, Mutex, thread_local};
+use crate::sync::{Condvar, Mutex, lock, thread_local, unpoisoned};
 
 /// How often a waiting thread checks whether the holder's thread still runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -101,7 +100,7 @@ impl Thread {
 }
 
 fn ended() -> std::sync::MutexGuard<'static, BTreeSet<u64>> {
-    ENDED.lock().unwrap_or_else(PoisonError::into_inner)
+    unpoisoned(ENDED.lock())
 }
 
 #[inline]
@@ -170,14 +169,13 @@ impl Gate {
     }
 
     fn sleep(&self) -> Result<()> {
-        let mut sleepers = self.sleepers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sleepers = lock(&self.sleepers);
         loop {
             if self.try_take() {
                 return Ok(());
             }
             self.expect_end()?;
-            let woken = self.opened.wait_timeout(sleepers, POLL_INTERVAL);
-            sleepers = woken.unwrap_or_else(PoisonError::into_inner).0;
+            sleepers = unpoisoned(self.opened.wait_timeout(sleepers, POLL_INTERVAL)).0;
         }
     }
 
@@ -185,7 +183,7 @@ impl Gate {
     /// sleep, so the notification cannot fall in between and get lost.
     #[cold]
     fn wake_one(&self) {
-        drop(self.sleepers.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(lock(&self.sleepers));
         self.opened.notify_one();
     }
 }

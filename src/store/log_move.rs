@@ -2,7 +2,7 @@
 //!
 //! The new region is written past the end of the file; a durable transaction allocates it; the log
 //! moves; and a second transaction frees the old region. A crash in between leaves a region that
-//! the superblock does not name; `tidy` frees it before the first write.
+//! the superblock does not name; `free_stale_regions` frees it before the first write.
 
 use crate::alloc::{allocate_log_region, free_log_region};
 use crate::engine::{Core, Writer};
@@ -29,7 +29,7 @@ fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<()> {
     finish(core, writer, allocated)?;
     let moved = core.move_log(writer, page, pages);
     // After a failed move too: the allocated region belongs to no log then.
-    tidy(core, writer)?;
+    free_stale_regions(core, writer)?;
     moved
 }
 
@@ -56,14 +56,14 @@ fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<T> {
 }
 
 /// Frees log regions that the superblock does not name.
-pub(super) fn tidy(core: &Core, writer: &mut Writer) -> Result<()> {
+pub(super) fn free_stale_regions(core: &Core, writer: &mut Writer) -> Result<()> {
     let live = core.log_region();
     let named = regions(&writer.workspace)?;
     if named == [live, (0, 0)] {
         return Ok(());
     }
-    let tidied = free_others(&mut writer.workspace, live, named);
-    finish(core, writer, tidied)
+    let freed = free_others(&mut writer.workspace, live, named);
+    finish(core, writer, freed)
 }
 
 fn free_others(workspace: &mut Workspace, live: (u64, u64), named: [(u64, u64); 2]) -> Result<()> {

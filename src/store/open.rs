@@ -10,17 +10,19 @@ use std::time::{Duration, Instant};
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::disk::{
-    Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file,
+    Coordination, Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file,
     expect_folder_of_one_machine, expect_one_machine, fill_in_place, in_memory, open_coordination,
     open_file, open_shared, open_to_read,
 };
-use crate::engine::{Access, Settings, create, create_in_place, expect_store};
+use crate::engine::{Access, Core, Settings, create, create_in_place, expect_store};
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::PAGE_BYTES;
 #[cfg(any(test, feature = "sim"))]
 use crate::format::superblock;
 
-use super::{OpenOptions, Store};
+use super::handle::Store;
+use super::options::OpenOptions;
+use super::threads::Service;
 
 impl OpenOptions {
     /// Opens the store at `path`.
@@ -176,6 +178,39 @@ impl OpenOptions {
         self.start(Arc::new(copy), path)
     }
 
+    /// Opens the store on `disk`.
+    pub(crate) fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
+        self.start_with(disk, path, self.settings())
+    }
+
+    fn start_with(&self, disk: Arc<dyn Disk>, path: &Path, settings: Settings) -> Result<Store> {
+        let core = Arc::new(Core::open(disk, path, settings)?);
+        self.verified(Store::from_core(core, Service::default(), self.durability, self.checkpoints))
+    }
+
+    /// Opens the store on `disk`, shared with the processes that use the same `coordination`.
+    pub(crate) fn start_shared(
+        &self,
+        disk: Arc<dyn Disk>,
+        coordination: Box<dyn Coordination>,
+        path: &Path,
+    ) -> Result<Store> {
+        let core = Arc::new(Core::open_shared(disk, coordination, path, self.settings())?);
+        let service = Service::begin(&core)
+            .map_err(io_error("start a thread that answers other processes", path))?;
+        let store = Store::from_core(core, service, self.durability, self.checkpoints);
+        store.core.finish_attach()?;
+        self.verified(store)
+    }
+
+    /// Returns the store after the check that [`verify`](Self::verify) asks for.
+    fn verified(&self, store: Store) -> Result<Store> {
+        if self.verify {
+            store.check()?.into_result()?;
+        }
+        Ok(store)
+    }
+
     fn open_disk(&self, path: &Path) -> Result<FileDisk> {
         let log_bytes = self.rounded_log_bytes()?;
         expect_machine()?;
@@ -282,7 +317,7 @@ fn no_such_file(path: &Path) -> crate::error::Error {
 }
 
 fn comes_and_goes(path: &Path) -> crate::error::Error {
-    let source = io::Error::other("another program makes and removes it, again and again");
+    let source = io::Error::other("another program keeps creating and removing it");
     io_error("open the file", path)(source)
 }
 

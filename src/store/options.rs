@@ -1,17 +1,13 @@
 //! Options of opening a store.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::disk::{Coordination, Disk};
 use crate::engine::{Access, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::image::{LinkChecks, LongReader, ReaderReport};
 use crate::mutation::ActiveMutation;
-
-use super::Store;
 
 /// Shortest and longest log, in bytes.
 const LOG_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
@@ -23,7 +19,7 @@ pub enum Durability {
     #[default]
     Durable,
     /// Survives the death of the process at once, and a power cut from the next durable commit,
-    /// [`Store::sync`] or checkpoint on. A power cut before that leaves an earlier committed
+    /// [`Store::sync`](super::Store::sync) or checkpoint on. A power cut before that leaves an earlier committed
     /// state, never a mixture.
     Deferred,
 }
@@ -40,7 +36,7 @@ pub enum Checkpoints {
     #[default]
     Background,
     /// The thread whose commit finds three quarters of the log used, after that commit. For
-    /// programs that must not have threads they did not start, and that call [`Store::checkpoint`]
+    /// programs that must not have threads they did not start, and that call [`Store::checkpoint`](super::Store::checkpoint)
     /// when it suits them.
     ByCommits,
 }
@@ -66,19 +62,19 @@ impl Checkpoints {
 ///     .open_in_memory()?;
 /// # Ok(()) }
 /// ```
-#[must_use = "options do nothing by themselves: call `open` or one of its like"]
+#[must_use = "options do nothing by themselves: call `open` or one of its variants"]
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     pub(super) create: bool,
     pub(super) log_bytes: u64,
     max_log_bytes: u64,
     memory_budget_bytes: u64,
-    durability: Durability,
-    checkpoints: Checkpoints,
+    pub(super) durability: Durability,
+    pub(super) checkpoints: Checkpoints,
     max_snapshots: usize,
     reader_report: Option<ReaderReport>,
     link_checks: LinkChecks,
-    verify: bool,
+    pub(super) verify: bool,
     salvage: bool,
     pub(super) assume_local: bool,
     pub(super) mutation: ActiveMutation,
@@ -195,7 +191,7 @@ impl OpenOptions {
         self
     }
 
-    /// Sets whether opening checks the whole store, as [`Store::check`] does, and fails on damage.
+    /// Sets whether opening checks the whole store, as [`Store::check`](super::Store::check) does, and fails on damage.
     /// Default: no.
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
@@ -239,11 +235,7 @@ impl OpenOptions {
         self
     }
 
-    /// Opens the store on `disk`.
-    pub(crate) fn start(&self, disk: Arc<dyn Disk>, path: &Path) -> Result<Store> {
-        self.start_with(disk, path, self.settings())
-    }
-
+    /// Returns the options that the engine uses.
     pub(super) fn settings(&self) -> Settings {
         Settings {
             access: Access::Write,
@@ -258,40 +250,7 @@ impl OpenOptions {
         }
     }
 
-    pub(super) fn start_with(
-        &self,
-        disk: Arc<dyn Disk>,
-        path: &Path,
-        settings: Settings,
-    ) -> Result<Store> {
-        self.verified(Store::start(disk, path, settings, self.durability, self.checkpoints)?)
-    }
-
-    fn verified(&self, store: Store) -> Result<Store> {
-        if self.verify {
-            store.check()?.into_result()?;
-        }
-        Ok(store)
-    }
-
-    /// Opens the store on `disk`, shared with the processes that use the same `coordination`.
-    pub(crate) fn start_shared(
-        &self,
-        disk: Arc<dyn Disk>,
-        coordination: Box<dyn Coordination>,
-        path: &Path,
-    ) -> Result<Store> {
-        let store = Store::start_shared(
-            disk,
-            coordination,
-            path,
-            self.settings(),
-            self.durability,
-            self.checkpoints,
-        )?;
-        self.verified(store)
-    }
-
+    /// Returns the log's length, in whole pages; refuses one that is too short or too long.
     pub(super) fn rounded_log_bytes(&self) -> Result<u64> {
         if LOG_BYTES.contains(&self.log_bytes) {
             return Ok(self.log_bytes.next_multiple_of(PAGE_BYTES));

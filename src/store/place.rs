@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::persist::{ElementRef, Link, Persist, Pointee};
 
-use super::WriteTx;
+use super::write::WriteTx;
 
 impl WriteTx<'_> {
     /// Allocates an object of zero bytes. The object is created in the heap, so it may be larger

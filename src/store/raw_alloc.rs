@@ -8,8 +8,7 @@ use crate::alloc::{self, Request};
 use crate::error::{ErrorKind, Result};
 use crate::persist::{Block, Blocks, Element, ElementRef, Link, Owned, Persist, Piece, bytes_of};
 
-use super::WriteTx;
-use super::write::{WriterGuard, request};
+use super::write::{WriteTx, WriterGuard, request};
 
 /// A validated allocation, to change parts of it.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
-//! Read transactions.
+//! Read transactions, and the wait for something new to read.
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::catalog::{self, RootInfo};
 use crate::error::Result;
@@ -9,7 +10,7 @@ use crate::image::Image;
 use crate::map::PinnedMap;
 use crate::persist::{Link, Persist, Pointee};
 
-use super::Store;
+use super::handle::Store;
 
 /// A snapshot: the store as it was when the transaction began, for as long as the snapshot lives.
 /// It never waits for a writer, and no writer waits for it.
@@ -22,7 +23,7 @@ use super::Store;
 /// the store is open, and counts towards
 /// [`OpenOptions::max_snapshots`](super::OpenOptions::max_snapshots);
 /// [`Stats::oldest_reader`](super::Stats::oldest_reader) says where it began.
-#[must_use = "a read transaction ends where it is dropped: keep it to read"]
+#[must_use = "a read transaction ends when it is dropped: keep it to read"]
 pub struct Snapshot<S: Deref<Target = Store>> {
     // Dropped before `store`, which is then told, and may close when it is dropped.
     image: PinnedMap<Image>,
@@ -101,6 +102,40 @@ impl Store {
     #[track_caller]
     pub fn read_owned(self: &Arc<Self>) -> Result<OwnedReadTx> {
         Ok(Snapshot::new(self.core.snapshot()?, Arc::clone(self)))
+    }
+
+    /// Waits, for at most `at_most`, until readers can see past log position `seen_position`;
+    /// returns whether they can. Given a snapshot's [`position`](crate::Image::position), it waits
+    /// for a commit that the snapshot does not show, by another thread or, in a
+    /// [shared](super::OpenOptions::open_shared) store, by another process. Two programs can thus
+    /// talk through a store.
+    ///
+    /// The log can advance without a commit, so check the condition again after each wait:
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let link = store.update(|tx| tx.alloc(0u64))?;
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| store.update(|tx| tx.put(link, 7)));
+    ///     loop {
+    ///         let tx = store.read()?;
+    ///         if tx.read(link)? == 7 {
+    ///             break Ok(());
+    ///         }
+    ///         store.wait_for_commit(tx.position(), Duration::from_secs(1))?;
+    ///     }
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A write failed, here or in another process: no commit will come.
+    pub fn wait_for_commit(&self, seen_position: u64, at_most: Duration) -> Result<bool> {
+        self.core.wait_for_commit(seen_position, at_most)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::error::{ErrorKind, Result};
 use crate::persist::{Block, Link, Owned, Persist, Piece, bytes_of};
 
-use super::WriteTx;
+use super::write::WriteTx;
 
 /// Bytes of an allocation that are scanned at a time, which keeps the list of found pieces short.
 const LOOK_BYTES: u64 = 1 << 16;

@@ -4,7 +4,7 @@ use crate::catalog::{self, RootInfo};
 use crate::error::Result;
 use crate::persist::{ElementRef, Link, Persist, Pointee};
 
-use super::WriteTx;
+use super::write::WriteTx;
 
 impl WriteTx<'_> {
     /// Returns the link stored as root `name`; null if it was never set. See

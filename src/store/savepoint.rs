@@ -1,24 +1,16 @@
 //! Savepoints: partial rollback of a write transaction.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
 use crate::error::{ErrorKind, Result};
 use crate::workspace::LevelId;
 
-use super::WriteTx;
+use super::write::WriteTx;
 
 /// A point in a write transaction to roll back to.
-#[must_use = "only `rollback_to` with it goes back"]
+#[must_use = "a savepoint does nothing by itself: pass it to `rollback_to`"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Savepoint {
     serial: u64,
     level: LevelId,
-}
-
-/// Returns a serial number that tells transactions apart: a savepoint is valid in its own only.
-pub(super) fn next_serial() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Relaxed)
 }
 
 impl WriteTx<'_> {

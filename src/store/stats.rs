@@ -5,7 +5,7 @@ use crate::format::PAGE_BYTES;
 use crate::format::heap::PageKind;
 use crate::image::{Image, LongReader};
 
-use super::Store;
+use super::handle::Store;
 
 /// Pages of the heap by use, 4096 bytes each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct PagesByUse {
 }
 
 /// The result of [`Store::stats`].
-#[must_use = "figures that nobody looks at were counted for nothing"]
+#[must_use = "gathering statistics changes nothing: use them"]
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {

@@ -1,14 +1,17 @@
-//! The thread that runs background checkpoints.
+//! The threads of a store: one runs checkpoints in the background, one answers the other processes
+//! that share the store.
 //!
-//! **Owns** the thread. **Must not know** what a checkpoint does, or when one is due: the engine
+//! **Owns** the threads. **Must not know** what a checkpoint does, or when one is due: the engine
 //! says so after a commit. A store that never has one due, such as a store that is only read,
-//! never starts the thread.
+//! never starts that thread. Nor the requests of other processes or the answers: those belong to
+//! the engine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{Builder, JoinHandle};
 
 use crate::engine::Core;
+use crate::sync::unpoisoned;
 
 /// The thread's next task.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,21 +32,17 @@ pub(super) struct Background {
     thread: Mutex<Option<(JoinHandle<()>, Arc<Orders>)>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Orders {
     fn give(&self, order: Order) {
-        *lock(&self.order) = order;
+        *unpoisoned(self.order.lock()) = order;
         self.changed.notify_one();
     }
 
     /// Waits for an order.
     fn take(&self) -> Order {
-        let mut order = lock(&self.order);
+        let mut order = unpoisoned(self.order.lock());
         while *order == Order::Wait {
-            order = self.changed.wait(order).unwrap_or_else(PoisonError::into_inner);
+            order = unpoisoned(self.changed.wait(order));
         }
         std::mem::replace(&mut *order, Order::Wait)
     }
@@ -69,7 +68,7 @@ impl Background {
     }
 
     fn orders(&self, core: &Arc<Core>) -> Option<Arc<Orders>> {
-        let mut thread = lock(&self.thread);
+        let mut thread = unpoisoned(self.thread.lock());
         if thread.is_none() {
             *thread = begin(core).ok();
         }
@@ -79,7 +78,7 @@ impl Background {
     /// Waits for the running checkpoint, and ends the thread. A program can drop the store from
     /// its own reader report, which runs on this thread: a join would then wait for itself.
     pub(super) fn stop(&self) {
-        let Some((thread, orders)) = lock(&self.thread).take() else { return };
+        let Some((thread, orders)) = unpoisoned(self.thread.lock()).take() else { return };
         orders.give(Order::Stop);
         if thread.thread().id() != std::thread::current().id() {
             let _ = thread.join();
@@ -94,4 +93,28 @@ fn begin(core: &Arc<Core>) -> std::io::Result<(JoinHandle<()>, Arc<Orders>)> {
         .name("flagstone-checkpoint".to_string())
         .spawn(move || theirs.follow(&core))?;
     Ok((thread, orders))
+}
+
+/// Answers other processes as long as it lives; a store that is not shared has no thread.
+#[derive(Default)]
+pub(super) struct Service {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    pub(super) fn begin(core: &Arc<Core>) -> std::io::Result<Self> {
+        let core = Arc::clone(core);
+        let name = "flagstone-service".to_string();
+        let thread = Builder::new().name(name).spawn(move || core.serve_others())?;
+        Ok(Self { thread: Some(thread) })
+    }
+
+    pub(super) fn stop(&mut self, core: &Core) {
+        core.stop_serving();
+        if let Some(thread) = self.thread.take() {
+            // The thread cannot have panicked; even if it had, this process must still close the
+            // store.
+            let _ = thread.join();
+        }
+    }
 }

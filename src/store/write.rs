@@ -1,6 +1,7 @@
 //! The write transaction.
 
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::alloc::{self, Request};
 use crate::catalog::TypeNumbers;
@@ -8,13 +9,14 @@ use crate::engine::{WriteLock, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{ElementRef, Link, Owned, Persist, Pointee, expect_range};
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, lock};
 use crate::workspace::Workspace;
 
 use super::gate::Passed;
-use super::savepoint::next_serial;
+use super::handle::Store;
+use super::log_move;
+use super::options::Durability;
 use super::validated::ValidatedCache;
-use super::{Durability, Store, log_move};
 
 /// The write transaction: it changes structs in place, in private memory that no reader sees
 /// before [`commit`](Self::commit). Dropping it rolls everything back.
@@ -25,24 +27,33 @@ use super::{Durability, Store, log_move};
 /// A transaction that a program leaks, as with [`std::mem::forget`], never ends: none of it is
 /// committed, readers go on, the store can be closed, and every later attempt to write gets an
 /// error.
-#[must_use = "a write transaction that is dropped takes everything back: keep it, and call `commit`"]
+#[must_use = "a write transaction that is dropped rolls everything back: keep it, and call `commit`"]
 pub struct WriteTx<'store> {
     pub(super) store: &'store Store,
     pub(super) writer: WriterGuard<'store>,
     pub(super) durability: Durability,
+    /// Tells transactions apart: a savepoint is valid in its own only.
     pub(super) serial: u64,
     pub(super) validated: ValidatedCache,
     /// Scratch list of the pieces that a value owns; empty between calls.
     pub(super) owned: Owned,
+    /// Whether it was committed or rolled back, so that a drop has nothing to undo.
+    is_over: bool,
 }
 
 /// All the locks of the writer. Field order is release order: the gate opens to another thread of
 /// this process after the mutexes are free, and before another process may write.
+/// [`WriteTx::release_writer`] releases them.
 pub(super) struct WriterGuard<'store> {
     pub(super) writer: MutexGuard<'store, Writer>,
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
     _passed: Passed<'store>,
-    _turn: WriteLock<'store>,
+    _write_lock: WriteLock<'store>,
+}
+
+fn next_serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
 }
 
 impl Store {
@@ -56,17 +67,23 @@ impl Store {
     pub fn write(&self) -> Result<WriteTx<'_>> {
         self.core.expect_own_process()?;
         self.gate.expect_end()?;
-        let turn = self.core.lock_write(|| self.gate.expect_end())?;
+        let write_lock = self.core.lock_write(|| self.gate.expect_end())?;
         let passed = self.gate.pass(&self.core)?;
         let writer = self.core.lock_writer();
-        let numbers = self.numbers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut held = WriterGuard { writer, numbers, _passed: passed, _turn: turn };
-        if self.core.begin_write(&mut held.writer)? {
-            log_move::tidy(&self.core, &mut held.writer)?;
+        let numbers = lock(&self.numbers);
+        let mut writer = WriterGuard { writer, numbers, _passed: passed, _write_lock: write_lock };
+        if self.core.begin_write(&mut writer.writer)? {
+            log_move::free_stale_regions(&self.core, &mut writer.writer)?;
         }
-        let (durability, serial) = (self.durability, next_serial());
-        let (validated, owned) = (ValidatedCache::default(), Owned::default());
-        Ok(WriteTx { store: self, writer: held, durability, serial, validated, owned })
+        Ok(WriteTx {
+            store: self,
+            writer,
+            durability: self.durability,
+            serial: next_serial(),
+            validated: ValidatedCache::default(),
+            owned: Owned::default(),
+            is_over: false,
+        })
     }
 
     /// Runs `change` in a write transaction and commits it; rolls back if `change` returns an
@@ -182,7 +199,7 @@ impl<'store> WriteTx<'store> {
         if written < count || values.next().is_some() {
             self.free(link)?;
             let size_bytes = size;
-            let why = "the iterator has more or fewer elements than it told";
+            let why = "the iterator yielded more or fewer elements than its length";
             return Err(ErrorKind::TooLarge { count, size_bytes, why }.into());
         }
         Ok(link)
@@ -363,19 +380,36 @@ impl<'store> WriteTx<'store> {
     }
 
     /// Rolls the transaction back, as dropping it does.
-    pub fn rollback(self) {
-        drop(self);
+    pub fn rollback(mut self) {
+        self.roll_back();
+        self.release_writer();
     }
-}
 
-impl Drop for WriteTx<'_> {
-    fn drop(&mut self) {
+    fn roll_back(&mut self) {
+        // A forked child has a copy of the parent's transaction, and must not change its image.
         if !self.store.core.is_own_process() {
             return;
         }
         self.writer.numbers.rolled_back();
         // If this fails, the next transaction reports it.
         let _ = self.store.core.roll_back(&mut self.writer.writer.workspace);
+    }
+
+    /// Releases the writer's locks, in the order of the fields of [`WriterGuard`]. The transaction
+    /// is over: it was committed or rolled back.
+    pub(super) fn release_writer(mut self) {
+        self.is_over = true;
+        drop(self);
+    }
+}
+
+/// Rolls back a transaction that the program drops, or that a panic ends. The locks, which are
+/// fields, are released after that.
+impl Drop for WriteTx<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.roll_back();
+        }
     }
 }
 

@@ -1,0 +1,179 @@
+//! The open store: its state, closing it, and the calls that concern the whole of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::catalog::{KnownTypes, TypeNumbers};
+use crate::engine::Core;
+use crate::error::Result;
+use crate::sync::Mutex;
+
+use super::gate::Gate;
+use super::options::{Checkpoints, Durability, OpenOptions};
+use super::threads::{Background, Service};
+
+/// An open store.
+///
+/// A store is locked while it is open: opening it again, in this process or another, fails.
+/// Dropping the store closes it; [`close`](Self::close) also reports whether that succeeded.
+///
+/// Threads can share a store by reference or `Arc`. Any number of read transactions run in
+/// parallel with one write transaction, and neither side waits for the other.
+///
+/// A store belongs to the process that opened it. In a forked child every call returns
+/// [`ErrorKind::Forked`](crate::error::ErrorKind::Forked), and references borrowed from the store
+/// before the fork are unmapped, so touching one kills the child. Dropping the store in a child
+/// does nothing. `exec` closes its descriptors; a child that does not `exec` keeps the lock of a
+/// killed parent until the child ends.
+#[must_use = "a store closes when it is dropped: keep it, or call `close`, which reports errors"]
+pub struct Store {
+    pub(super) core: Arc<Core>,
+    pub(super) types: KnownTypes,
+    pub(super) numbers: Mutex<TypeNumbers>,
+    pub(super) gate: Gate,
+    pub(super) durability: Durability,
+    checkpoints: Checkpoints,
+    background: Background,
+    /// Answers other processes that share the store.
+    service: Service,
+    is_closed: bool,
+}
+
+impl Store {
+    /// Opens the store at `path`, and creates it if it does not exist. An empty file is turned
+    /// into a store in place, and keeps its permissions.
+    ///
+    /// Under a file size limit (`RLIMIT_FSIZE`), the kernel sends SIGXFSZ to a program whose file
+    /// would grow past the limit, which kills it. A program that ignores the signal gets an error
+    /// (EFBIG) from that transaction instead, and can go on. Nothing is lost.
+    ///
+    /// # Safety
+    ///
+    /// Only flagstone may change the file while it is open. References into the store point at its
+    /// mapped pages: a change by another program would invalidate them behind Rust's back, and
+    /// truncating the file would kill the process with SIGBUS. The store's lock keeps other
+    /// flagstone processes out; it cannot stop a program that ignores the lock.
+    ///
+    /// # Errors
+    ///
+    /// The file at `path` is not a store, is locked, is damaged, or cannot be opened: see
+    /// [`ErrorKind`](crate::error::ErrorKind). A file that is not a store is left unchanged.
+    #[expect(unsafe_code, reason = "the promise is the caller's, as with every file mapping")]
+    pub unsafe fn open(path: impl AsRef<Path>) -> Result<Self> {
+        // SAFETY: the caller gives the same promise.
+        unsafe { OpenOptions::new().open(path) }
+    }
+
+    /// Creates a store in memory, without a file, for tests and scratch data. Dropping it discards
+    /// all data.
+    ///
+    /// # Errors
+    ///
+    /// Out of memory, or no random numbers for the store's keys.
+    pub fn in_memory() -> Result<Self> {
+        OpenOptions::new().open_in_memory()
+    }
+
+    /// Makes a store of an open core. `service` answers the processes that share it.
+    pub(super) fn from_core(
+        core: Arc<Core>,
+        service: Service,
+        durability: Durability,
+        checkpoints: Checkpoints,
+    ) -> Self {
+        Self {
+            core,
+            types: KnownTypes::default(),
+            numbers: Mutex::default(),
+            gate: Gate::default(),
+            durability,
+            checkpoints,
+            background: Background::default(),
+            service,
+            is_closed: false,
+        }
+    }
+
+    /// Returns the path that the store was opened with; empty for a store in memory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.core.path()
+    }
+
+    /// Makes all commits so far durable, including [`Deferred`](Durability::Deferred) ones.
+    ///
+    /// # Errors
+    ///
+    /// The flush failed; the store is now poisoned.
+    pub fn sync(&self) -> Result<()> {
+        self.core.sync()
+    }
+
+    /// Writes all commits so far into the heap in the file, and reclaims the log behind them.
+    /// Commits and reads go on meanwhile. A checkpoint also runs automatically when the log fills
+    /// up, as [`Checkpoints`] says, and when the store is closed.
+    ///
+    /// # Errors
+    ///
+    /// A write failed; the store is now poisoned.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.core.checkpoint()
+    }
+
+    /// Returns the random key of this store's hash tables, chosen when the store was created.
+    #[must_use]
+    pub fn hash_key(&self) -> [u8; 16] {
+        self.core.hash_key()
+    }
+
+    /// Closes the store: runs a checkpoint, then shrinks the file to the size that it needs.
+    ///
+    /// # Errors
+    ///
+    /// A write failed. Durable data is safe: the next open recovers it from the log.
+    pub fn close(mut self) -> Result<()> {
+        self.close_inner()
+    }
+
+    fn close_inner(&mut self) -> Result<()> {
+        self.is_closed = true;
+        self.background.stop();
+        let left = self.core.detach();
+        self.service.stop(&self.core);
+        self.core.release_slot();
+        left
+    }
+
+    /// Starts a checkpoint after a commit that found the log filling up.
+    pub(super) fn checkpoint_due(&self) {
+        match self.checkpoints {
+            Checkpoints::Background => self.background.checkpoint(&self.core),
+            // The commit stands. If the checkpoint failed, the next commit retries it, or the
+            // store is poisoned and the next commit reports that.
+            Checkpoints::ByCommits => drop(self.core.checkpoint_if_idle()),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if !self.core.is_own_process() {
+            // The store is the parent's: the background threads do not run here, their locks may
+            // be held for ever, and none of its memory may be released.
+            std::mem::forget(std::mem::take(&mut self.background));
+            std::mem::forget(std::mem::take(&mut self.service));
+            std::mem::forget(Arc::clone(&self.core));
+            return;
+        }
+        if !self.is_closed {
+            // A caller that wants the error calls `close`. The log holds all durable data.
+            let _ = self.close_inner();
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
