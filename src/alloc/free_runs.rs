@@ -114,14 +114,18 @@ pub(super) fn insert(workspace: &mut Workspace, page: u64, pages: u64) -> Result
 pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
     let run = first_of_run(workspace, page)?;
     if u64::from(run.run_pages.get()) != pages {
-        return Err(bad_page(page, "a free run as long as its end says", run.run_pages.get()));
+        return Err(bad_page(
+            page,
+            "a free run of the length that its last page says",
+            run.run_pages.get(),
+        ));
     }
     let last = workspace.descriptor(page + pages - 1)?;
     let is_last = last.kind() == Some(PageKind::Free) && last.flags & FREE_LAST != 0;
     if !is_last || last.run_pages != run.run_pages {
         return Err(bad_page(
             page,
-            "a free run as long as its last page says",
+            "a last page with the length of its free run",
             format!("{last:?}"),
         ));
     }

@@ -112,8 +112,8 @@ pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()
         return Err(ErrorKind::corrupt(
             "heap's end",
             pages * PAGE_BYTES,
-            "one behind the log",
-            "one before it",
+            "one after the log",
+            "one before the log's end",
         ));
     }
     workspace.extend(pages * PAGE_BYTES)?;

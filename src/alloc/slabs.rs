@@ -68,7 +68,7 @@ pub(super) fn allocate(workspace: &mut Workspace, slab: &Slab) -> Result<u64> {
     }
     let mut found = slab.descriptor(workspace, page)?;
     let Some(slot) = found.free_slot() else {
-        return Err(bad_page(page, "a slab with room", "a full one"));
+        return Err(bad_page(page, "a slab with a free slot", "a full one"));
     };
     found.set_slot(slot, true);
     found.used.set(found.used.get().saturating_add(1));

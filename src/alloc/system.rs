@@ -80,7 +80,7 @@ fn expect_array(image: &Image, array: &ArrayRef, used_bytes: u64) -> Result<()> 
     if used_bytes <= bytes && image.allocation(array.offset()).is_ok_and(is_whole) {
         return Ok(());
     }
-    let expected = "a run of its own for all elements";
+    let expected = "a run that holds all elements and nothing else";
     Err(ErrorKind::corrupt(
         "array of the heap header",
         array.offset(),

@@ -21,7 +21,8 @@ pub(super) fn expect_same(image: &Image, number: u32, schema: &Schema) -> Result
     let (expected_sum, found_sum) = (checksum::plain(found.as_bytes()), entry.sum.get());
     if found_sum != expected_sum {
         let (offset, what) = (type_entry_offset(image, number)?, "registry of types");
-        let expected = format!("the sum {expected_sum:#x} of the description of {}", schema.name);
+        let expected =
+            format!("the checksum {expected_sum:#x} of the description of {}", schema.name);
         return Err(ErrorKind::corrupt(what, offset, expected, format!("{found_sum:#x}")));
     }
     if found != text {
@@ -31,7 +32,7 @@ pub(super) fn expect_same(image: &Image, number: u32, schema: &Schema) -> Result
     let (size, align) = (entry.size_bytes.get(), entry.align_bytes.get());
     if (size as usize, align as usize) != (schema.size_bytes, schema.align_bytes) {
         let (offset, what) = (type_entry_offset(image, number)?, "registry of types");
-        let found = format!("{size} bytes with an alignment of {align} beside it");
+        let found = format!("{size} bytes with an alignment of {align} in its entry");
         return Err(ErrorKind::corrupt(what, offset, text.lines().next().unwrap_or(""), found));
     }
     Ok(())

@@ -226,8 +226,13 @@ pub(crate) fn list(image: &Image) -> Result<Vec<RootInfo>> {
 
 #[cold]
 fn overlap(roots: &ArrayRef) -> Error {
-    let expected = "names beside each other";
-    ErrorKind::corrupt("directory of roots", roots.offset(), expected, "more than the heap holds")
+    let expected = "names that do not overlap";
+    ErrorKind::corrupt(
+        "directory of roots",
+        roots.offset(),
+        expected,
+        "more bytes of names than the heap holds",
+    )
 }
 
 /// Iterates over all roots in file order; yields an error if the array ends too early.

@@ -51,7 +51,7 @@ struct Slow {
 }
 
 /// The result of looking up a type.
-struct Looked {
+struct LookedUp {
     schema: Schema,
     number: Option<u32>,
     /// Types reachable from it that the store does not know; they must be registered before it.
@@ -63,7 +63,7 @@ impl KnownTypes {
     /// of another type, in the program or in the store.
     ///
     /// Learns entries by name only from an image that `is_committed`.
-    fn look(&self, image: &Image, element: &ElementRef, is_committed: bool) -> Result<Looked> {
+    fn look_up(&self, image: &Image, element: &ElementRef, is_committed: bool) -> Result<LookedUp> {
         let all = Reach::of_element(element);
         let schema = schema_of(element, &all);
         let mut slow = unpoisoned(self.slow.lock());
@@ -84,10 +84,10 @@ impl KnownTypes {
         if let (Some(number), Some(other)) = (number, missing.first()) {
             let offset = type_entry_offset(image, number)?;
             let expected =
-                format!("a description of {}, which {} leads to", other.name, schema.name);
+                format!("a description of {}, which {} refers to", other.name, schema.name);
             return Err(ErrorKind::corrupt("registry of types", offset, expected, "none"));
         }
-        Ok(Looked { schema, number, missing })
+        Ok(LookedUp { schema, number, missing })
     }
 }
 
@@ -111,10 +111,10 @@ pub(crate) fn expect_known_layouts<T: Persist>(
     if unpoisoned(known.checked.lock()).contains(&id) {
         return Ok(());
     }
-    let looked = known.look(image, &ElementRef::of::<T>(), is_committed)?;
+    let found = known.look_up(image, &ElementRef::of::<T>(), is_committed)?;
     // A type that the store does not know yet, or forgets in a rollback, may still arrive with
     // another layout from another process.
-    if is_committed && looked.number.is_some() {
+    if is_committed && found.number.is_some() {
         unpoisoned(known.checked.lock()).insert(id);
     }
     Ok(())
@@ -156,8 +156,8 @@ impl TypeNumbers {
         if let Some(number) = self.met(element.id) {
             return Ok(number);
         }
-        let looked = types.look(workspace, element, self.are_committed())?;
-        Ok(looked.number.map_or(TYPE_NONE, |number| self.remember(element.id, number)))
+        let found = types.look_up(workspace, element, self.is_committed())?;
+        Ok(found.number.map_or(TYPE_NONE, |number| self.remember(element.id, number)))
     }
 
     /// Returns the number of a type if it was met before.
@@ -184,8 +184,8 @@ impl TypeNumbers {
         types: &KnownTypes,
         element: &ElementRef,
     ) -> Result<u32> {
-        let Looked { schema, number, missing } =
-            types.look(workspace, element, self.are_committed())?;
+        let LookedUp { schema, number, missing } =
+            types.look_up(workspace, element, self.is_committed())?;
         if let Some(number) = number {
             return Ok(self.remember(element.id, number));
         }
@@ -204,26 +204,26 @@ impl TypeNumbers {
     }
 
     /// Forgets all numbers if the transaction registered a type, since the rollback undid that.
-    pub(crate) fn rolled_back(&mut self) {
+    pub(crate) fn roll_back(&mut self) {
         if self.registered {
             *self = Self::default();
         }
     }
 
     /// Forgets all numbers, since the rollback may have undone some; the transaction goes on.
-    pub(crate) fn rolled_back_to_savepoint(&mut self) {
+    pub(crate) fn roll_back_to_savepoint(&mut self) {
         if self.registered {
             *self = Self { registered: true, ..Self::default() };
         }
     }
 
     /// Returns whether a rollback would undo no registration.
-    pub(crate) fn are_committed(&self) -> bool {
+    pub(crate) fn is_committed(&self) -> bool {
         !self.registered
     }
 
     /// Marks the registered types as permanent.
-    pub(crate) fn committed(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.registered = false;
     }
 }

@@ -101,14 +101,14 @@ pub(crate) trait Coordination: Send + Sync {
 struct FileCoordination {
     file: File,
     page: CoordinationMap,
-    birth: ForkGuard,
+    fork_guard: ForkGuard,
 }
 
 /// Opens the coordination of all processes that have this file open. `file` is a separate
 /// description, open for writing.
 pub(crate) fn open_coordination(file: File) -> io::Result<Box<dyn Coordination>> {
     let page = uninterrupted(|| CoordinationMap::new(&file))?;
-    Ok(Box::new(FileCoordination { file, page, birth: ForkGuard::here() }))
+    Ok(Box::new(FileCoordination { file, page, fork_guard: ForkGuard::here() }))
 }
 
 impl Coordination for FileCoordination {
@@ -141,7 +141,7 @@ impl Drop for FileCoordination {
     /// Releases the locks at once, even if a forked child has a copy of the descriptor. Does
     /// nothing in such a child.
     fn drop(&mut self) {
-        if self.birth.is_same_process() {
+        if self.fork_guard.is_same_process() {
             let _ = unlock_all(&self.file);
         }
     }

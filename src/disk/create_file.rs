@@ -36,7 +36,7 @@ impl Folder {
                 Ok(Self { path: folder, file: None })
             }
             Err(error) => {
-                let action = "open the folder that is to hold the file (is there one?)";
+                let action = "open the folder of the new file (does it exist?)";
                 Err(io_error(action, path)(error))
             }
         }
@@ -98,29 +98,28 @@ pub(crate) fn create_file(path: &Path, fill: impl Fn(&FileDisk) -> io::Result<()
         return Err(io_error("name a new file", path)(error));
     }
     let folder = Folder::of(path)?;
-    draft::remove_left(&folder.path);
-    match make_without_a_name(&folder, path, &fill)? {
+    draft::remove_abandoned(&folder.path);
+    match make_unnamed(&folder, path, &fill)? {
         Naming::Done => return Ok(()),
-        Naming::Taken => return expect_no_dead_link(path),
+        Naming::Taken => return expect_no_dangling_link(path),
         Naming::Impossible => {}
     }
-    match make_beside(&folder, path, &fill)? {
+    match make_as_draft(&folder, path, &fill)? {
         Naming::Done => return Ok(()),
-        Naming::Taken => return expect_no_dead_link(path),
+        Naming::Taken => return expect_no_dangling_link(path),
         Naming::Impossible => {}
     }
     match read_and_write().create_new(true).open(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => expect_no_dead_link(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => expect_no_dangling_link(path),
         Err(error) => Err(io_error("create the file", path)(error)),
     }
 }
 
 /// Fails for a dangling symbolic link: its name is taken, but there is no file.
-fn expect_no_dead_link(path: &Path) -> Result<()> {
+fn expect_no_dangling_link(path: &Path) -> Result<()> {
     if path.is_symlink() && !path.exists() {
-        let why =
-            "a symbolic link lies there that leads nowhere; give the path where it should lead";
+        let why = "it is a symbolic link whose target does not exist; give the path of the target";
         let error = io::Error::new(io::ErrorKind::AlreadyExists, why);
         return Err(io_error("give the new file its name", path)(error));
     }
@@ -128,7 +127,7 @@ fn expect_no_dead_link(path: &Path) -> Result<()> {
 }
 
 /// Fills a nameless file, which leaves nothing behind whatever happens, and gives it a name.
-fn make_without_a_name(
+fn make_unnamed(
     folder: &Folder,
     path: &Path,
     fill: impl Fn(&FileDisk) -> io::Result<()>,
@@ -161,7 +160,7 @@ fn name_unnamed(file: &File, path: &Path) -> Naming {
 }
 
 /// Fills a draft in the same folder, and renames it.
-fn make_beside(
+fn make_as_draft(
     folder: &Folder,
     path: &Path,
     fill: impl Fn(&FileDisk) -> io::Result<()>,
@@ -210,6 +209,6 @@ pub(crate) fn fill_in_place(
 ) -> Result<()> {
     let real = uninterrupted(|| std::fs::canonicalize(path));
     let folder = Folder::of(&real.unwrap_or_else(|_| path.to_path_buf()))?;
-    fill(disk).map_err(io_error("make a store in the empty file", path))?;
+    fill(disk).map_err(io_error("create a store in the empty file", path))?;
     folder.sync(disk.file(), path)
 }

@@ -19,10 +19,10 @@ use crate::error::{ErrorKind, Result, io_error};
 use crate::format::PAGE_BYTES;
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 
-const BEGIN: &str = ".flagstone.";
-const END: &str = ".new";
+const PREFIX: &str = ".flagstone.";
+const SUFFIX: &str = ".new";
 /// The number of files in a folder that are searched for abandoned drafts.
-const MAX_LOOKED_AT: usize = 100_000;
+const MAX_SCANNED: usize = 100_000;
 /// The number of times that a draft may be removed while it is being made.
 const MAX_TRIES: usize = 16;
 
@@ -39,12 +39,12 @@ impl Draft {
             let file = read_and_write()
                 .create_new(true)
                 .open(&draft.path)
-                .map_err(io_error("create the file (is there a folder to hold it?)", path))?;
-            if let Some(file) = draft.hold(file)? {
+                .map_err(io_error("create the file (does its folder exist?)", path))?;
+            if let Some(file) = draft.lock(file)? {
                 return Ok((draft, file));
             }
         }
-        let why = "another program takes new files away, again and again";
+        let why = "another program keeps removing new files";
         Err(io_error("create the file", path)(io::Error::other(why)))
     }
 
@@ -53,13 +53,14 @@ impl Draft {
     }
 
     /// Locks it. Returns `None` if another process removed it as abandoned before it was locked.
-    fn hold(&self, file: File) -> Result<Option<LockedFile>> {
+    fn lock(&self, file: File) -> Result<Option<LockedFile>> {
         let file = match LockedFile::exclusive(file, &self.path) {
             Ok(file) => file,
             Err(error) if matches!(error.kind(), ErrorKind::Locked { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let is_there = is_named(&self.path, &file).map_err(io_error("see it", &self.path))?;
+        let is_there =
+            is_named(&self.path, &file).map_err(io_error("examine the new file", &self.path))?;
         Ok(is_there.then_some(file))
     }
 }
@@ -73,11 +74,11 @@ impl Drop for Draft {
 fn draft_path(folder: &Path) -> io::Result<PathBuf> {
     let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
     // Not derived from the file's name, which may already have the maximum length.
-    Ok(folder.join(format!("{BEGIN}{random:016x}{END}")))
+    Ok(folder.join(format!("{PREFIX}{random:016x}{SUFFIX}")))
 }
 
 fn is_draft(name: &str) -> bool {
-    let number = name.strip_prefix(BEGIN).and_then(|name| name.strip_suffix(END));
+    let number = name.strip_prefix(PREFIX).and_then(|name| name.strip_suffix(SUFFIX));
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     number.is_some_and(|number| number.len() == 16 && number.bytes().all(is_digit))
 }
@@ -87,17 +88,17 @@ fn is_named(path: &Path, file: &File) -> io::Result<bool> {
 }
 
 /// Removes the drafts in `folder` that nobody has locked. Drafts that cannot be examined stay.
-pub(super) fn remove_left(folder: &Path) {
+pub(super) fn remove_abandoned(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.take(MAX_LOOKED_AT).flatten() {
+    for entry in entries.take(MAX_SCANNED).flatten() {
         if entry.file_name().to_str().is_some_and(is_draft) {
-            let _ = remove_if_left(&entry.path());
+            let _ = remove_if_abandoned(&entry.path());
         }
     }
 }
 
-fn remove_if_left(draft: &Path) -> Result<()> {
-    let failed = |error| io_error("look at a draft", draft)(error);
+fn remove_if_abandoned(draft: &Path) -> Result<()> {
+    let failed = |error| io_error("examine an unfinished file", draft)(error);
     if !uninterrupted(|| std::fs::symlink_metadata(draft)).map_err(failed)?.is_file() {
         return Ok(());
     }

@@ -39,12 +39,13 @@ pub(super) enum Opened<T> {
 
 /// Opens the store's file at `path` and locks it. Returns `None` if there is no file.
 pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
-    until_it_stays(path, || {
-        let heap = match open_locked(path, &read_and_write(), WRITING, LockedFile::exclusive)? {
-            Opened::Locked(heap) => heap,
-            Opened::Nothing => return Ok(Opened::Nothing),
-            Opened::Replaced => return Ok(Opened::Replaced),
-        };
+    retry_while_replaced(path, || {
+        let heap =
+            match open_locked(path, &read_and_write(), OPENING_TO_WRITE, LockedFile::exclusive)? {
+                Opened::Locked(heap) => heap,
+                Opened::Nothing => return Ok(Opened::Nothing),
+                Opened::Replaced => return Ok(Opened::Replaced),
+            };
         let Some(log) = open_again("open the file a second time", &heap, path)? else {
             return Ok(Opened::Replaced);
         };
@@ -55,32 +56,39 @@ pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
 /// Opens the store's file at `path` for several processes, and once more for
 /// [`open_coordination`](super::open_coordination). Returns `None` if there is no file.
 pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
-    let opened = until_it_stays(path, || {
-        let heap = match open_locked(path, &read_and_write(), WRITING, LockedFile::by_turns)? {
+    let opened = retry_while_replaced(path, || {
+        let heap = match open_locked(
+            path,
+            &read_and_write(),
+            OPENING_TO_WRITE,
+            LockedFile::for_sharing,
+        )? {
             Opened::Locked(heap) => heap,
             Opened::Nothing => return Ok(Opened::Nothing),
             Opened::Replaced => return Ok(Opened::Replaced),
         };
         let log = open_again("open the file a second time", &heap, path)?;
-        let meeting = open_again("open the file a third time", &heap, path)?;
-        let (Some(log), Some(meeting)) = (log, meeting) else { return Ok(Opened::Replaced) };
-        Ok(Opened::Locked((FileDisk::of(heap, log, path), meeting)))
+        let coordination = open_again("open the file a third time", &heap, path)?;
+        let (Some(log), Some(coordination)) = (log, coordination) else {
+            return Ok(Opened::Replaced);
+        };
+        Ok(Opened::Locked((FileDisk::of(heap, log, path), coordination)))
     })?;
-    let Some((disk, meeting)) = opened else { return Ok(None) };
+    let Some((disk, coordination)) = opened else { return Ok(None) };
     let file_system =
-        FileSystem::of(&meeting).map_err(io_error("look at the file system", path))?;
+        FileSystem::of(&coordination).map_err(io_error("identify the file system", path))?;
     if file_system.copies_on_write() {
         let expected = "a file system that overwrites files in place, for several processes";
-        let found = "btrfs, zfs or bcachefs: a full disk would end them with SIGBUS".to_string();
+        let found = "btrfs, zfs or bcachefs: a full disk would kill them with SIGBUS".to_string();
         return Err(ErrorKind::Unsupported { expected, found }.into());
     }
-    Ok(Some((disk, meeting)))
+    Ok(Some((disk, coordination)))
 }
 
-const WRITING: &str = "open the file for reading and writing";
+const OPENING_TO_WRITE: &str = "open the file for reading and writing";
 
 /// Opens a file until the locked file is the one that the path names.
-pub(super) fn until_it_stays<T>(
+pub(super) fn retry_while_replaced<T>(
     path: &Path,
     mut open: impl FnMut() -> Result<Opened<T>>,
 ) -> Result<Option<T>> {
@@ -91,7 +99,7 @@ pub(super) fn until_it_stays<T>(
             Opened::Replaced => {}
         }
     }
-    let moved = io::Error::other("it is replaced by another file, again and again");
+    let moved = io::Error::other("another program keeps replacing it");
     Err(io_error("open the file", path)(moved))
 }
 
@@ -102,7 +110,7 @@ pub(super) fn open_locked(
     action: &'static str,
     lock: fn(File, &Path) -> Result<LockedFile>,
 ) -> Result<Opened<LockedFile>> {
-    let look = |error| io_error("look at the file", path)(error);
+    let look = |error| io_error("examine the file", path)(error);
     // Checked before opening, because opening a FIFO for reading and writing would succeed.
     match uninterrupted(|| std::fs::metadata(path)) {
         Ok(found) => refuse_special(path, found.file_type())?,
@@ -154,7 +162,7 @@ fn open_again(action: &'static str, first: &File, path: &Path) -> Result<Option<
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error(action, path)(error)),
     };
-    let look = |file: &File| FileId::of(file).map_err(io_error("look at the file", path));
+    let look = |file: &File| FileId::of(file).map_err(io_error("examine the file", path));
     Ok((look(first)? == look(&again)?).then_some(again))
 }
 

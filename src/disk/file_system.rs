@@ -10,7 +10,7 @@ use std::path::Path;
 use super::retry::uninterrupted;
 use crate::error::{ErrorKind, Result, io_error};
 
-const LOOKING: &str = "look at the file system";
+const LOOKING: &str = "identify the file system";
 
 /// A file system type, by its magic number from `statfs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,12 +25,12 @@ impl LockedFile {
     }
 
     /// Locks the file if nobody else has the store open for writing.
-    pub(super) fn shared(file: File, path: &Path) -> Result<Self> {
+    pub(super) fn for_reading(file: File, path: &Path) -> Result<Self> {
         Self::in_mode(Mode::Reading, file, path)
     }
 
     /// Locks the file if everybody else who has the store open shares it under the write lock.
-    pub(super) fn by_turns(file: File, path: &Path) -> Result<Self> {
+    pub(super) fn for_sharing(file: File, path: &Path) -> Result<Self> {
         Self::in_mode(Mode::Sharing, file, path)
     }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::file::{open_locked, to_read, until_it_stays};
+use super::file::{open_locked, retry_while_replaced, to_read};
 use super::file_system::FileSystem;
 use super::holes::{Holes, may_have_holes};
 use super::interface::{Disk, LogRegion};
@@ -33,13 +33,13 @@ pub(crate) struct ReadOnlyDisk {
 /// Opens the store's file at `path` for reading. Returns `None` if there is no file.
 pub(crate) fn open_to_read(path: &Path) -> crate::error::Result<Option<ReadOnlyDisk>> {
     let action = "open the file for reading";
-    let open = || open_locked(path, &to_read(), action, LockedFile::shared);
-    let file = until_it_stays(path, open)?;
+    let open = || open_locked(path, &to_read(), action, LockedFile::for_reading);
+    let file = retry_while_replaced(path, open)?;
     Ok(file.map(|file| ReadOnlyDisk { file, path: path.to_path_buf() }))
 }
 
 fn refused<T>() -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the file was opened for reading alone"))
+    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "the file was opened read-only"))
 }
 
 impl ReadOnlyDisk {
@@ -123,8 +123,8 @@ impl Disk for ReadOnlyDisk {
 #[cold]
 fn no_room(error: io::Error) -> io::Error {
     let why = format!(
-        "the file has holes, to which the file system, where it lies in memory, gives space when they \
-         are looked at, and it has none left ({error}); make room, or open a private copy"
+        "the file has holes; reading one takes space on this file system, which has none left \
+         ({error}); free some space, or open a private copy"
     );
     io::Error::new(io::ErrorKind::StorageFull, why)
 }

@@ -15,7 +15,7 @@ use super::file_system::FileSystem;
 use super::retry::uninterrupted;
 
 /// The least to allocate at a time after a signal has interrupted the allocation.
-const LEAST_PIECE_BYTES: u64 = 64 * 1024;
+const MIN_PIECE_BYTES: u64 = 64 * 1024;
 
 /// The pauses before a length that is too short is read again, where another machine or process
 /// keeps the file.
@@ -91,7 +91,7 @@ pub(super) fn allocate(file: &File, from: u64, to: u64) -> Result<(), Errno> {
         let bytes = piece_bytes.min(to - at);
         match rustix::fs::fallocate(file, FallocateFlags::empty(), at, bytes) {
             Ok(()) => at += bytes,
-            Err(Errno::INTR) => piece_bytes = (piece_bytes / 2).max(LEAST_PIECE_BYTES),
+            Err(Errno::INTR) => piece_bytes = (piece_bytes / 2).max(MIN_PIECE_BYTES),
             Err(error) => return Err(error),
         }
     }

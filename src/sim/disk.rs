@@ -50,7 +50,7 @@ impl SimDisk {
     /// Creates a disk that holds `bytes` durably. Images of it are copies.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self::over(Arc::new(MemoryDisk::of(bytes.clone())), bytes)
+        Self::with_live(Arc::new(MemoryDisk::of(bytes.clone())), bytes)
     }
 
     /// Creates a disk whose images are mappings, like those of a file: writes appear in them,
@@ -63,10 +63,10 @@ impl SimDisk {
         let live = anonymous(in_memory())?;
         live.set_len(bytes.len() as u64)?;
         live.write_at(0, &bytes)?;
-        Ok(Self::over(Arc::new(live), bytes))
+        Ok(Self::with_live(Arc::new(live), bytes))
     }
 
-    fn over(live: Arc<dyn Disk>, bytes: Vec<u8>) -> Self {
+    fn with_live(live: Arc<dyn Disk>, bytes: Vec<u8>) -> Self {
         // The same bytes give the same numbers, so a run can be reproduced.
         let mut random = Random(checksum::plain(&bytes[..bytes.len().min(2 * PAGE)]));
         let state = State {
@@ -201,15 +201,15 @@ impl SimDisk {
             }
             state.changes_left -= 1;
         }
-        let failure = state.faults.as_ref().and_then(|faults| faults.strike(number, call));
+        let failure = state.faults.as_ref().and_then(|faults| faults.failure_of(number, call));
         Ok((state, failure))
     }
 
     /// Begins a call that changes nothing.
-    fn look(&self, call: Call) -> io::Result<()> {
+    fn begin_reading(&self, call: Call) -> io::Result<()> {
         let (state, failure) = self.call(call)?;
         drop(state);
-        answer(failure)
+        to_result(failure)
     }
 
     /// Writes to the page cache, and records whole pages, the unit that the kernel writes.
@@ -224,17 +224,17 @@ impl SimDisk {
         let mut pages = vec![0; end.saturating_sub(first) as usize].into_boxed_slice();
         self.live.read_at(first, &mut pages)?;
         let first = first / SECTOR_BYTES as u64;
-        state.happens(Event::Write { first, bytes: pages, is_append });
+        state.add_event(Event::Write { first, bytes: pages, is_append });
         Ok(())
     }
 }
 
-fn answer(failure: Option<Failure>) -> io::Result<()> {
+fn to_result(failure: Option<Failure>) -> io::Result<()> {
     failure.map_or(Ok(()), |failure| Err(failure.error()))
 }
 
 impl State {
-    fn happens(&mut self, event: Event) {
+    fn add_event(&mut self, event: Event) {
         match &mut self.recorded {
             Some(events) => events.push(event),
             None => self.media.apply(&event),
@@ -252,26 +252,26 @@ impl State {
             Some(Done::Nothing) => Event::Forget { sectors, cut: None },
             Some(Done::Part(seed)) => Event::Forget { sectors, cut: Some(seed) },
         };
-        self.happens(event);
-        answer(failure)
+        self.add_event(event);
+        to_result(failure)
     }
 }
 
 impl Disk for SimDisk {
     fn len_bytes(&self) -> io::Result<u64> {
-        self.look(Call::Length)?;
+        self.begin_reading(Call::Length)?;
         self.live.len_bytes()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.look(Call::Read)?;
+        self.begin_reading(Call::Read)?;
         self.live.read_at(offset, buffer)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, failure) = self.call(Call::Write)?;
         self.put(&mut state, offset, written(failure.as_ref(), bytes), false)?;
-        answer(failure)
+        to_result(failure)
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -289,27 +289,27 @@ impl Disk for SimDisk {
         if failure.as_ref().is_none_or(|failure| failure.done == Done::All) {
             self.live.grow(from, to)?;
             // A file that an earlier failure left longer stays so.
-            state.happens(Event::Resize(self.live.len_bytes()?));
+            state.add_event(Event::Resize(self.live.len_bytes()?));
         }
-        answer(failure)
+        to_result(failure)
     }
 
     fn truncate(&self, len_bytes: u64) -> io::Result<()> {
         let (mut state, failure) = self.call(Call::Truncate)?;
         if failure.as_ref().is_none_or(|failure| failure.done == Done::All) {
             self.live.truncate(len_bytes)?;
-            state.happens(Event::Resize(len_bytes));
+            state.add_event(Event::Resize(len_bytes));
         }
-        answer(failure)
+        to_result(failure)
     }
 
     fn open_log(&self, offset: u64, _len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        self.look(Call::OpenLog)?;
+        self.begin_reading(Call::OpenLog)?;
         Ok(Box::new(SimLog { disk: self.clone(), start: offset }))
     }
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
-        self.look(Call::MapHeap)?;
+        self.begin_reading(Call::MapHeap)?;
         self.live.map_heap(len_bytes)
     }
 
@@ -344,11 +344,11 @@ impl LogRegion for SimLog {
         let at = self.start + at;
         self.disk.put(&mut state, at + begun.len() as u64, &pages, true)?;
         self.disk.put(&mut state, at, begun, true)?;
-        answer(failure)
+        to_result(failure)
     }
 
     fn load(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.disk.look(Call::Load)?;
+        self.disk.begin_reading(Call::Load)?;
         self.disk.live.read_at(self.start + at, buffer)
     }
 

@@ -86,9 +86,9 @@ pub(super) struct Failure {
 }
 
 impl Faults {
-    pub(super) fn strike(&self, number: u64, call: Call) -> Option<Failure> {
-        let strikes = self.calls.contains(&number) && !(self.spares_reading && call.is_reading());
-        strikes.then_some(Failure { errno: self.errno, done: self.done })
+    pub(super) fn failure_of(&self, number: u64, call: Call) -> Option<Failure> {
+        let fails = self.calls.contains(&number) && !(self.spares_reading && call.is_reading());
+        fails.then_some(Failure { errno: self.errno, done: self.done })
     }
 }
 

@@ -72,17 +72,17 @@ impl Media {
         match event {
             Event::Write { first, bytes, is_append } => self.write(*first, bytes, *is_append),
             Event::Resize(len) => self.resize(*len),
-            Event::Flush(sectors) => self.settle(sectors.clone(), |pending, _| pending.last()),
+            Event::Flush(sectors) => self.resolve(sectors.clone(), |pending, _| pending.last()),
             Event::Sync => {
                 let lengths = std::mem::take(&mut self.lengths);
                 lengths.iter().for_each(|len| self.durable.resize(*len as usize, 0));
-                self.settle(0..=u64::MAX, |pending, _| pending.last());
+                self.resolve(0..=u64::MAX, |pending, _| pending.last());
             }
-            Event::Forget { sectors, cut: None } => self.settle(sectors.clone(), |_, _| None),
+            Event::Forget { sectors, cut: None } => self.resolve(sectors.clone(), |_, _| None),
             Event::Forget { sectors, cut: Some(seed) } => {
                 let mut random = Random(*seed);
                 let cut = Cut::by_chance(&mut random);
-                self.settle(sectors.clone(), |pending, before| {
+                self.resolve(sectors.clone(), |pending, before| {
                     pending.remains(before, cut, &mut random)
                 });
             }
@@ -135,7 +135,7 @@ impl Media {
 
     /// Resolves pending sectors: each becomes durable with the contents that `choose` returns, or
     /// keeps its old contents on `None`.
-    fn settle(
+    fn resolve(
         &mut self,
         sectors: RangeInclusive<u64>,
         mut choose: impl FnMut(&Pending, &Sector) -> Option<Sector>,

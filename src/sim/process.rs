@@ -90,22 +90,22 @@ impl SimProcess {
 
     /// Opens the coordination page and the locks for this process.
     pub(crate) fn open_coordination(&self) -> Box<dyn Coordination> {
-        let afterlife = Box::new(CoordinationPage::new_zeroed());
-        Box::new(SimCoordination { process: self.clone(), afterlife })
+        let page_after_death = Box::new(CoordinationPage::new_zeroed());
+        Box::new(SimCoordination { process: self.clone(), page_after_death })
     }
 }
 
 struct SimCoordination {
     process: SimProcess,
     /// The page of a dead process: private, so its stores reach no other process.
-    afterlife: Box<CoordinationPage>,
+    page_after_death: Box<CoordinationPage>,
 }
 
 impl Coordination for SimCoordination {
     fn page(&self) -> &CoordinationPage {
         match self.process.step() {
             Ok(()) => &self.process.shared.page,
-            Err(_) => &self.afterlife,
+            Err(_) => &self.page_after_death,
         }
     }
 

@@ -67,7 +67,7 @@ impl<'store> WriteTx<'store> {
         store.core.expect_own_process()?;
         let durable = durability == Durability::Durable;
         let committed = store.core.append_commit(&mut self.writer.writer, durable)?;
-        self.writer.numbers.committed();
+        self.writer.numbers.commit();
         // The commit stands, even if the log cannot grow. The writer's lock is still held: the move
         // commits a transaction of its own, which no other may come between.
         if let Some(log_bytes) = committed.log_bytes_wanted {
@@ -84,7 +84,7 @@ impl<'store> WriteTx<'store> {
 /// the next commit that a caller waits for, with [`Store::sync`], or when the store is closed. In
 /// a [shared](super::OpenOptions::open_shared) store it becomes durable as soon as no thread of
 /// this process writes any more, since other processes must see it.
-#[must_use = "the commit is visible and durable only after a wait: call `wait`"]
+#[must_use = "readers see the commit, and a power cut spares it, only after a wait: call `wait`"]
 #[derive(Debug)]
 pub struct PendingCommit<'store> {
     store: &'store Store,

@@ -20,7 +20,7 @@ use crate::sync::{Condvar, Mutex, lock, thread_local, unpoisoned};
 /// How often a waiting thread checks whether the holder's thread still runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Spins before a thread goes to sleep, enough for a short transaction to end.
-const LOOKS: usize = if cfg!(shuttle) { 1 } else { 100 };
+const MAX_SPINS: usize = if cfg!(shuttle) { 1 } else { 100 };
 
 /// The last thread number handed out. Numbers are never reused, whereas the address of a
 /// thread-local is, and a `ThreadId` has no stable numeric form.
@@ -153,7 +153,7 @@ impl Gate {
 
     #[cold]
     fn wait(&self) -> Result<()> {
-        for _ in 0..LOOKS {
+        for _ in 0..MAX_SPINS {
             if self.holder.load(SeqCst) == 0 && self.try_take() {
                 return Ok(());
             }

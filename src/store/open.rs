@@ -96,33 +96,33 @@ impl OpenOptions {
         let path = path.as_ref();
         let log_bytes = self.rounded_log_bytes()?;
         expect_machine()?;
-        let begun = Instant::now();
-        let (disk, meeting) = loop {
-            match self.find_shared(path, log_bytes) {
+        let started = Instant::now();
+        let (disk, coordination) = loop {
+            match self.open_or_create_shared(path, log_bytes) {
                 // Another process may be creating the store, with the file locked exclusively.
-                Err(error) if is_locked(&error) && begun.elapsed() < TIMEOUT => {
-                    sleep(TIMEOUT / 50);
+                Err(error) if is_locked(&error) && started.elapsed() < EXCLUSIVE_TIMEOUT => {
+                    sleep(EXCLUSIVE_TIMEOUT / 50);
                 }
                 found => break found?,
             }
         };
-        let coordination =
-            open_coordination(meeting).map_err(io_error("map the page of all processes", path))?;
+        let coordination = open_coordination(coordination)
+            .map_err(io_error("map the page that all processes share", path))?;
         self.start_shared(Arc::new(disk), coordination, path)
     }
 
     /// Opens the store's file, and creates it if it does not exist.
-    fn find_shared(&self, path: &Path, log_bytes: u64) -> Result<(FileDisk, File)> {
+    fn open_or_create_shared(&self, path: &Path, log_bytes: u64) -> Result<(FileDisk, File)> {
         for _ in 0..MAX_TRIES {
             match open_shared(path)? {
-                Some((disk, meeting)) => {
+                Some((disk, coordination)) => {
                     if !self.assume_local {
-                        expect_one_machine(&meeting, path)?;
+                        expect_one_machine(&coordination, path)?;
                     }
                     // Reject a file that is not a store before any of it is mapped.
                     match expect_store(&disk, path, self.mutation) {
                         Err(error) if self.makes_store_of(&error).is_some() => {}
-                        judged => return judged.map(|()| (disk, meeting)),
+                        checked => return checked.map(|()| (disk, coordination)),
                     }
                 }
                 None if !self.create => return Err(no_such_file(path)),
@@ -132,7 +132,7 @@ impl OpenOptions {
             // Creating takes an exclusive lock, so the file is opened again to share it.
             drop(self.open_or_create(path, log_bytes)?);
         }
-        Err(comes_and_goes(path))
+        Err(keeps_vanishing(path))
     }
 
     /// Opens the store at `path` without mapping its file: copies the whole store into memory
@@ -232,23 +232,24 @@ impl OpenOptions {
                 }
                 // A process that sweeps for unfinished files may hold the lock for a moment.
                 Err(error)
-                    if is_locked(&error) && made.is_some_and(|made| made.elapsed() < MOMENT) =>
+                    if is_locked(&error)
+                        && made.is_some_and(|made| made.elapsed() < SWEEP_TIMEOUT) =>
                 {
-                    sleep(MOMENT / 20);
+                    sleep(SWEEP_TIMEOUT / 20);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(comes_and_goes(path))
+        Err(keeps_vanishing(path))
     }
 
     /// Returns the file with a store in it: formats an empty file, and formats a file again if
     /// creating the store in it was interrupted.
     fn with_store(&self, disk: FileDisk, path: &Path, log_bytes: u64) -> Result<FileDisk> {
         let Err(error) = expect_store(&disk, path, self.mutation) else { return Ok(disk) };
-        let Some(is_half_made) = self.makes_store_of(&error) else { return Err(error) };
+        let Some(is_unfinished) = self.makes_store_of(&error) else { return Err(error) };
         let random = random()?;
-        let fill = |disk: &FileDisk| create_in_place(disk, is_half_made, log_bytes, random);
+        let fill = |disk: &FileDisk| create_in_place(disk, is_unfinished, log_bytes, random);
         fill_in_place(&disk, path, fill)?;
         Ok(disk)
     }
@@ -275,11 +276,11 @@ impl OpenOptions {
         let disk: Arc<dyn Disk> = match cfg!(miri) {
             true => Arc::new(MemoryDisk::default()),
             false => {
-                Arc::new(anonymous(no_path).map_err(io_error("make a file in memory", no_path))?)
+                Arc::new(anonymous(no_path).map_err(io_error("create a file in memory", no_path))?)
             }
         };
         create(&*disk, self.rounded_log_bytes()?, random()?)
-            .map_err(io_error("make a store in memory", no_path))?;
+            .map_err(io_error("create a store in memory", no_path))?;
         self.start(disk, no_path)
     }
 
@@ -292,7 +293,7 @@ impl OpenOptions {
         let log_bytes = if is_least { self.log_bytes } else { self.rounded_log_bytes()? };
         let created = create(disk, log_bytes, [1, 2, 3, 4]);
         Ok(created.map_err(|source| ErrorKind::Io {
-            action: "make a store on a simulated disk",
+            action: "create a store on a simulated disk",
             path: Default::default(),
             source,
         })?)
@@ -300,13 +301,13 @@ impl OpenOptions {
 }
 
 /// How long opening a shared store waits for a process that holds it exclusively.
-const TIMEOUT: Duration = Duration::from_millis(500);
+const EXCLUSIVE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How often the file may appear and vanish while it is being opened.
 const MAX_TRIES: usize = 100;
 
 /// How long a sweep for unfinished files may hold a file that was just created.
-const MOMENT: Duration = Duration::from_millis(20);
+const SWEEP_TIMEOUT: Duration = Duration::from_millis(20);
 
 fn is_locked(error: &crate::error::Error) -> bool {
     matches!(error.kind(), ErrorKind::Locked { .. })
@@ -316,7 +317,7 @@ fn no_such_file(path: &Path) -> crate::error::Error {
     ErrorKind::NoSuchFile { path: path.to_path_buf() }.into()
 }
 
-fn comes_and_goes(path: &Path) -> crate::error::Error {
+fn keeps_vanishing(path: &Path) -> crate::error::Error {
     let source = io::Error::other("another program keeps creating and removing it");
     io_error("open the file", path)(source)
 }

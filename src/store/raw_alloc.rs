@@ -68,7 +68,7 @@ impl WriteTx<'_> {
     }
 
     /// Frees one whole live allocation of that kind; null is an error.
-    pub(super) fn free_element(
+    fn free_element(
         &mut self,
         element: &ElementRef,
         offset: u64,
@@ -81,7 +81,7 @@ impl WriteTx<'_> {
 
     /// Frees an allocation that was validated.
     pub(super) fn free_validated(&mut self, offset: u64, request: &Request) -> Result<()> {
-        self.validated.forget(offset);
+        self.validated.remove(offset);
         alloc::free(self.workspace(), offset, request)
     }
 
@@ -105,9 +105,9 @@ impl WriteTx<'_> {
     pub(crate) fn region_of<E: Element>(&mut self, blocks: Blocks<E>) -> Result<Region> {
         let element = ElementRef::of::<E>();
         let request = self.request_for(&element, Some(blocks.count()))?;
-        if !self.validated.has(blocks.offset(), &request) {
+        if !self.validated.contains(blocks.offset(), &request) {
             self.expect_element(&element, blocks.offset(), &request)?;
-            self.validated.passed(blocks.offset(), &request);
+            self.validated.insert(blocks.offset(), &request);
         }
         Ok(Region { offset: blocks.offset(), len_bytes: blocks.len_bytes() })
     }
@@ -158,17 +158,25 @@ impl WriteTx<'_> {
         let type_number = numbers.number_if_known(&writer.workspace, &self.store.types, element)?;
         let request = request(element, type_number, *count);
         // This transaction usually made the allocation, and so has written to it.
-        if self.validated.has(*offset, &request) {
+        if self.validated.contains(*offset, &request) {
             return Ok(());
         }
         let Err(found) = alloc::expect_whole(self, *offset, &request) else { return Ok(()) };
         Err(not_there(piece, found))
     }
 
-    /// Replaces the header of a collection with one that the collection made itself.
+    /// Replaces the target as `put` does, without checking what the value owns: for the header of a
+    /// collection, which the collection made itself.
     #[inline]
-    pub(crate) fn put_header<T: Persist>(&mut self, link: Link<T>, header: T) -> Result<()> {
-        self.put_unowned(link, header)
+    pub(crate) fn put_header<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
+        if link.is_null() {
+            return Err(ErrorKind::LinkNull { type_name: T::type_name() }.into());
+        }
+        let workspace = self.workspace();
+        workspace.expect_place(link)?;
+        workspace.expect_live(link)?;
+        workspace.mark_dirty(link.offset(), size_of::<T>() as u64)?;
+        workspace.image_mut().put(link, value)
     }
 
     /// Moves a value into the region, over whatever bytes were there.

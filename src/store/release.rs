@@ -8,7 +8,7 @@ use crate::persist::{Block, Link, Owned, Persist, Piece, bytes_of};
 use super::write::WriteTx;
 
 /// Bytes of an allocation that are scanned at a time, which keeps the list of found pieces short.
-const LOOK_BYTES: u64 = 1 << 16;
+const SCAN_BYTES: u64 = 1 << 16;
 
 impl WriteTx<'_> {
     /// Frees everything owned by a value that a collection gave up: the result of `remove`, `pop`
@@ -92,11 +92,11 @@ impl WriteTx<'_> {
 
 /// Returns the bytes to scan at a time: a whole number of elements.
 fn part_bytes(size_bytes: u64) -> u64 {
-    (LOOK_BYTES / size_bytes.max(1)).max(1) * size_bytes
+    (SCAN_BYTES / size_bytes.max(1)).max(1) * size_bytes
 }
 
 #[cold]
 fn owns_itself(piece: &Piece) -> crate::error::Error {
-    let expected = format!("an allocation of {} that one value owns", (piece.element.name)());
+    let expected = format!("an allocation of {} with one owner", (piece.element.name)());
     ErrorKind::corrupt("owned allocation", piece.offset, expected, "one that owns itself")
 }

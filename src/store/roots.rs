@@ -118,7 +118,7 @@ impl WriteTx<'_> {
     }
 
     fn expect_known_layouts<T: Persist>(&self) -> Result<()> {
-        let is_committed = self.writer.numbers.are_committed();
+        let is_committed = self.writer.numbers.is_committed();
         catalog::expect_known_layouts::<T>(self, &self.store.types, is_committed)
     }
 }

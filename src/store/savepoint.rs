@@ -41,8 +41,8 @@ impl WriteTx<'_> {
                 core.poison_writer(error);
             }
         })?;
-        self.writer.numbers.rolled_back_to_savepoint();
-        self.validated.forget_all();
+        self.writer.numbers.roll_back_to_savepoint();
+        self.validated.clear();
         Ok(())
     }
 }

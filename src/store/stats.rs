@@ -24,7 +24,7 @@ pub struct PagesByUse {
 }
 
 /// The result of [`Store::stats`].
-#[must_use = "gathering statistics changes nothing: use them"]
+#[must_use = "gathering statistics changes nothing: use the result"]
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {

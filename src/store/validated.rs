@@ -12,7 +12,7 @@ use crate::alloc::Request;
 /// Checks that are not cached: a small transaction needs no table.
 const WARMUP_CHECKS: u32 = 512;
 /// Slots of the table, enough for a map of a million small entries.
-const PLACES: usize = 4096;
+const SLOTS: usize = 4096;
 
 /// One allocation; all zero for an empty slot, since no allocation lies at 0.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -34,52 +34,52 @@ impl CacheKey {
 /// The allocations that were validated last.
 #[derive(Default)]
 pub(super) struct ValidatedCache {
-    tests: u32,
+    checks: u32,
     /// Empty during the first `WARMUP_CHECKS`.
-    places: Vec<CacheKey>,
+    slots: Vec<CacheKey>,
 }
 
 /// Returns the slot for an allocation at `offset`. Allocations start at multiples of 8, large ones
 /// at page boundaries; the multiplication spreads both.
-fn place(offset: u64) -> usize {
+fn slot_of(offset: u64) -> usize {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    (offset.wrapping_mul(GOLDEN) >> (64 - PLACES.trailing_zeros())) as usize
+    (offset.wrapping_mul(GOLDEN) >> (64 - SLOTS.trailing_zeros())) as usize
 }
 
 impl ValidatedCache {
     /// Returns whether the allocation was validated for the same request.
     #[inline]
-    pub(super) fn has(&self, offset: u64, request: &Request) -> bool {
-        let Some(known) = self.places.get(place(offset)) else { return false };
-        CacheKey::of(offset, request).is_some_and(|area| area == *known)
+    pub(super) fn contains(&self, offset: u64, request: &Request) -> bool {
+        let Some(known) = self.slots.get(slot_of(offset)) else { return false };
+        CacheKey::of(offset, request).is_some_and(|key| key == *known)
     }
 
     /// Records that the allocation passed validation.
     #[inline]
-    pub(super) fn passed(&mut self, offset: u64, request: &Request) {
-        if self.places.is_empty() {
-            self.tests += 1;
-            if self.tests <= WARMUP_CHECKS {
+    pub(super) fn insert(&mut self, offset: u64, request: &Request) {
+        if self.slots.is_empty() {
+            self.checks += 1;
+            if self.checks <= WARMUP_CHECKS {
                 return;
             }
-            self.places = vec![CacheKey::default(); PLACES];
+            self.slots = vec![CacheKey::default(); SLOTS];
         }
-        if let (Some(known), Some(area)) =
-            (self.places.get_mut(place(offset)), CacheKey::of(offset, request))
+        if let (Some(known), Some(key)) =
+            (self.slots.get_mut(slot_of(offset)), CacheKey::of(offset, request))
         {
-            *known = area;
+            *known = key;
         }
     }
 
     /// Drops the entry at `offset`: that allocation is about to be freed.
-    pub(super) fn forget(&mut self, offset: u64) {
-        if let Some(known) = self.places.get_mut(place(offset)) {
+    pub(super) fn remove(&mut self, offset: u64) {
+        if let Some(known) = self.slots.get_mut(slot_of(offset)) {
             *known = CacheKey::default();
         }
     }
 
     /// Drops all entries: any allocation may have gone.
-    pub(super) fn forget_all(&mut self) {
+    pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 }
@@ -94,34 +94,34 @@ mod tests {
 
     fn full() -> ValidatedCache {
         let mut cache = ValidatedCache::default();
-        (0..=WARMUP_CHECKS).for_each(|_| cache.passed(64, &request(1, 2)));
+        (0..=WARMUP_CHECKS).for_each(|_| cache.insert(64, &request(1, 2)));
         cache
     }
 
     #[test]
-    fn a_few_tests_make_no_table() {
+    fn a_few_checks_make_no_table() {
         let mut cache = ValidatedCache::default();
-        (0..WARMUP_CHECKS).for_each(|_| cache.passed(64, &request(1, 2)));
-        assert!(!cache.has(64, &request(1, 2)) && cache.places.is_empty());
-        assert!(full().has(64, &request(1, 2)));
+        (0..WARMUP_CHECKS).for_each(|_| cache.insert(64, &request(1, 2)));
+        assert!(!cache.contains(64, &request(1, 2)) && cache.slots.is_empty());
+        assert!(full().contains(64, &request(1, 2)));
     }
 
     #[test]
     fn only_the_same_request_at_the_same_offset_is_known() {
         let cache = full();
-        assert!(!cache.has(64, &request(2, 2)) && !cache.has(64, &request(1, 3)));
-        assert!(!cache.has(64, &request(1, 2 + (1 << 32))));
-        assert!(!cache.has(128, &request(1, 2)) && !cache.has(0, &request(0, 0)));
-        assert!(!cache.has(64, &Request { count: None, ..request(1, 2) }));
+        assert!(!cache.contains(64, &request(2, 2)) && !cache.contains(64, &request(1, 3)));
+        assert!(!cache.contains(64, &request(1, 2 + (1 << 32))));
+        assert!(!cache.contains(128, &request(1, 2)) && !cache.contains(0, &request(0, 0)));
+        assert!(!cache.contains(64, &Request { count: None, ..request(1, 2) }));
     }
 
     #[test]
-    fn what_goes_is_forgotten() {
+    fn what_is_removed_is_not_contained() {
         let mut cache = full();
-        cache.forget(64);
-        assert!(!cache.has(64, &request(1, 2)));
+        cache.remove(64);
+        assert!(!cache.contains(64, &request(1, 2)));
         let mut cache = full();
-        cache.forget_all();
-        assert!(!cache.has(64, &request(1, 2)));
+        cache.clear();
+        assert!(!cache.contains(64, &request(1, 2)));
     }
 }

@@ -278,20 +278,7 @@ impl<'store> WriteTx<'store> {
     #[inline]
     pub fn put<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
         self.expect_owned(&value)?;
-        self.put_unowned(link, value)
-    }
-
-    /// Replaces the target as `put` does, without checking what the value owns.
-    #[inline]
-    pub(super) fn put_unowned<T: Persist>(&mut self, link: Link<T>, value: T) -> Result<()> {
-        if link.is_null() {
-            return Err(ErrorKind::LinkNull { type_name: T::type_name() }.into());
-        }
-        let workspace = self.workspace();
-        workspace.expect_place(link)?;
-        workspace.expect_live(link)?;
-        workspace.mark_dirty(link.offset(), size_of::<T>() as u64)?;
-        workspace.image_mut().put(link, value)
+        self.put_header(link, value)
     }
 
     /// Returns several objects at once, to change them.
@@ -390,7 +377,7 @@ impl<'store> WriteTx<'store> {
         if !self.store.core.is_own_process() {
             return;
         }
-        self.writer.numbers.rolled_back();
+        self.writer.numbers.roll_back();
         // If this fails, the next transaction reports it.
         let _ = self.store.core.roll_back(&mut self.writer.writer.workspace);
     }

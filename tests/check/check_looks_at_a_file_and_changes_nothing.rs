@@ -286,8 +286,8 @@ mod tool {
         tx.commit()?;
         store.close()?;
         let (code, out, _) = run(&[&place.path])?;
-        assert!(code == Some(0) && out.contains("1 allocations of 16 bytes"), "{out}");
-        assert!(out.contains("2 links that dangle") && out.lines().count() == 1, "{out}");
+        assert!(code == Some(0) && out.contains("1 unreachable allocations of 16 bytes"), "{out}");
+        assert!(out.contains("2 dangling links") && out.lines().count() == 1, "{out}");
         let (code, out, _) = run(&[Path::new("-v"), &place.path])?;
         assert!(
             code == Some(0) && out.contains("u128 of 16 bytes, which no root reaches"),

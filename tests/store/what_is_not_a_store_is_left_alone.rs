@@ -391,7 +391,7 @@ fn a_link_that_leads_nowhere_and_a_path_without_a_name_are_said_to_be_so() -> Te
         let error = refusal(open(path));
         assert!(error.to_string().contains(what), "{error}");
     };
-    says(&place.path, "a symbolic link lies there that leads nowhere");
+    says(&place.path, "a symbolic link whose target does not exist");
     assert!(place.path.is_symlink() && !place.path.exists());
     says(Path::new(""), "the path has no file name");
     Ok(())

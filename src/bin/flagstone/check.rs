@@ -56,7 +56,7 @@ fn show(report: &Report, verbose: bool, out: &mut impl Write) -> std::io::Result
     }
     writeln!(
         out,
-        "{} pages, {} findings; {} allocations of {} bytes that no root reaches, {} links that dangle",
+        "{} pages, {} findings; {} unreachable allocations of {} bytes, {} dangling links",
         report.pages,
         report.findings.len(),
         lost.allocations,

@@ -16,6 +16,6 @@ pub enum Failure {
     #[error("{0}")]
     Harness(String),
 
-    #[error("cannot write the answer: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
 }

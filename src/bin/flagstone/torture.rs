@@ -108,13 +108,13 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
     bar.finish_and_clear();
     if all.runs == 0 {
-        let why = "no run came to its end in this time; give more with --seconds";
+        let why = "no run ended in this time; give more time with --seconds";
         return Err(Failure::Harness(why.into()));
     }
     let took = begun.elapsed().as_secs_f64();
     if let Some(fault) = arguments.mutation {
         return Err(Failure::Harness(format!(
-            "{all}\nthe mutation fault {fault:?} was not found in {took:.1} s; some faults show \
+            "{all}\nthe mutation {fault:?} was not found in {took:.1} s; some faults show \
              only in power cuts (--kills power), and those of processes that share a store in \
              none of these runs"
         )));
@@ -176,7 +176,7 @@ fn tell(
 ) -> Result<Outcome, Failure> {
     let violation = failure.violation();
     if violation.kind == ViolationKind::NotRun {
-        let what = "give a path at which there is nothing, in a folder that can be written to";
+        let what = "give a path that does not exist, in a folder that you may write to";
         return Err(Failure::Harness(format!("{violation} ({what})")));
     }
     let name = structure.name;
