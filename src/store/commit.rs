@@ -102,7 +102,7 @@ impl PendingCommit<'_> {
         self.store.core.finish_commit(self.committed)?;
         self.store.core.report_old_readers();
         if self.committed.checkpoint_due {
-            self.store.checkpoint_due();
+            self.store.start_due_checkpoint();
         }
         Ok(())
     }

@@ -145,9 +145,9 @@ impl Store {
     }
 
     /// Starts a checkpoint after a commit that found the log filling up.
-    pub(super) fn checkpoint_due(&self) {
+    pub(super) fn start_due_checkpoint(&self) {
         match self.checkpoints {
-            Checkpoints::Background => self.background.checkpoint(&self.core),
+            Checkpoints::Background => self.background.request_checkpoint(&self.core),
             // The commit stands. If the checkpoint failed, the next commit retries it, or the
             // store is poisoned and the next commit reports that.
             Checkpoints::ByCommits => drop(self.core.checkpoint_if_idle()),

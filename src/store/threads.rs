@@ -59,7 +59,7 @@ impl Orders {
 
 impl Background {
     /// Requests a checkpoint. If no thread can be started, the calling thread runs it.
-    pub(super) fn checkpoint(&self, core: &Arc<Core>) {
+    pub(super) fn request_checkpoint(&self, core: &Arc<Core>) {
         match self.orders(core) {
             Some(orders) => orders.give(Order::Checkpoint),
             // Without the lock: the program's reader report may request the next checkpoint.
