@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::file_system::FileSystem;
 use super::retry::uninterrupted;
 
-/// The least to allocate at a time after a signal has interrupted the allocation.
+/// Minimum to allocate at a time after a signal has interrupted the allocation.
 const MIN_PIECE_BYTES: u64 = 64 * 1024;
 
 /// The pauses before a length that is too short is read again, where another machine or process

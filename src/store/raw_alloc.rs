@@ -75,7 +75,7 @@ impl WriteTx<'_> {
         count: Option<u64>,
     ) -> Result<()> {
         let request = self.request_for(element, count)?;
-        self.expect_element(element, offset, &request)?;
+        self.expect_whole(element.name, offset, &request)?;
         self.free_validated(offset, &request)
     }
 
@@ -85,19 +85,19 @@ impl WriteTx<'_> {
         alloc::free(self.workspace(), offset, request)
     }
 
-    /// Refuses anything but one whole live allocation of that kind.
+    /// Refuses anything but one whole live allocation, made for such a request. `type_name` is for
+    /// the message.
     #[inline]
-    pub(super) fn expect_element(
+    pub(super) fn expect_whole(
         &self,
-        element: &ElementRef,
+        type_name: fn() -> String,
         offset: u64,
         request: &Request,
     ) -> Result<()> {
         let Err(found) = alloc::expect_whole(self, offset, request) else {
             return Ok(());
         };
-        let type_name = (element.name)();
-        Err(ErrorKind::LinkNotWhole { type_name, offset, found }.into())
+        Err(ErrorKind::LinkNotWhole { type_name: type_name(), offset, found }.into())
     }
 
     /// Opens the array's bytes to change them.
@@ -106,7 +106,7 @@ impl WriteTx<'_> {
         let element = ElementRef::of::<E>();
         let request = self.request_for(&element, Some(blocks.count()))?;
         if !self.validated.contains(blocks.offset(), &request) {
-            self.expect_element(&element, blocks.offset(), &request)?;
+            self.expect_whole(element.name, blocks.offset(), &request)?;
             self.validated.insert(blocks.offset(), &request);
         }
         Ok(Region { offset: blocks.offset(), len_bytes: blocks.len_bytes() })
@@ -117,7 +117,7 @@ impl WriteTx<'_> {
     pub(crate) fn region_of_block<E: Element>(&mut self, block: Block<E>) -> Result<Region> {
         let element = ElementRef::of::<E>();
         let request = self.request_for(&element, None)?;
-        self.expect_element(&element, block.offset(), &request)?;
+        self.expect_whole(element.name, block.offset(), &request)?;
         Ok(Region { offset: block.offset(), len_bytes: E::SIZE_BYTES })
     }
 

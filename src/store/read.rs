@@ -27,11 +27,11 @@ use super::handle::Store;
 pub struct Snapshot<S: Deref<Target = Store>> {
     // Dropped before `store`, which is then told, and may close when it is dropped.
     image: PinnedMap<Image>,
-    store: Left<S>,
+    store: LeaveOnDrop<S>,
 }
 
-/// The store of a snapshot; its drop reports to the store that the reader has left.
-struct Left<S: Deref<Target = Store>> {
+/// The store of a snapshot. Dropping it tells the store that the reader has left.
+struct LeaveOnDrop<S: Deref<Target = Store>> {
     store: S,
     /// Whether the snapshot's image is retired, so that the pool may reclaim it.
     is_retired: bool,
@@ -44,7 +44,7 @@ impl<S: Deref<Target = Store>> Drop for Snapshot<S> {
     }
 }
 
-impl<S: Deref<Target = Store>> Drop for Left<S> {
+impl<S: Deref<Target = Store>> Drop for LeaveOnDrop<S> {
     #[inline]
     fn drop(&mut self) {
         if self.is_retired {
@@ -142,7 +142,7 @@ impl Store {
 impl<S: Deref<Target = Store>> Snapshot<S> {
     #[inline]
     fn new(image: Arc<Image>, store: S) -> Self {
-        Self { image: PinnedMap::new(image), store: Left { store, is_retired: false } }
+        Self { image: PinnedMap::new(image), store: LeaveOnDrop { store, is_retired: false } }
     }
 
     /// Follows a link as [`Image::get`] does, with the bounds cached in this snapshot.

@@ -66,7 +66,7 @@ impl WriteTx<'_> {
         let mut begun = HashSet::new();
         while let Some(mut piece) = owned.pop() {
             let request = self.request_for(&piece.element, piece.count)?;
-            self.expect_element(&piece.element, piece.offset, &request)?;
+            self.expect_whole(piece.element.name, piece.offset, &request)?;
             if !piece.is_begun && begun.contains(&piece.offset) {
                 return Err(owns_itself(&piece));
             }

@@ -72,7 +72,7 @@ impl WriteTx<'_> {
         let request = self.request_of(link)?;
         self.expect_known_layouts::<P::Item>()?;
         if !link.is_null() {
-            self.expect_whole(link, &request)?;
+            self.expect_whole(P::target_name, link.offset(), &request)?;
         }
         catalog::expect_root::<P>(self, name)?;
         let type_number = self.request_for(&ElementRef::of::<P::Item>(), None)?.type_number;

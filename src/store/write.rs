@@ -350,20 +350,8 @@ impl<'store> WriteTx<'store> {
             return Err(ErrorKind::LinkNull { type_name: P::target_name() }.into());
         }
         let request = self.request_of(link)?;
-        self.expect_whole(link, &request)?;
+        self.expect_whole(P::target_name, link.offset(), &request)?;
         self.free_validated(link.offset(), &request)
-    }
-
-    pub(super) fn expect_whole<P: Pointee + ?Sized>(
-        &self,
-        link: Link<P>,
-        request: &Request,
-    ) -> Result<()> {
-        let Err(found) = alloc::expect_whole(self, link.offset(), request) else {
-            return Ok(());
-        };
-        let (type_name, offset) = (P::target_name(), link.offset());
-        Err(ErrorKind::LinkNotWhole { type_name, offset, found }.into())
     }
 
     /// Rolls the transaction back, as dropping it does.
