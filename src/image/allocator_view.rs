@@ -16,7 +16,7 @@ use crate::format::{LINE_BYTES, PAGE_BYTES};
 use crate::map::Excluded;
 use crate::persist::{Link, Pointee};
 
-use super::Image;
+use super::view::Image;
 
 /// A live allocation.
 #[derive(Clone, Copy, Debug)]

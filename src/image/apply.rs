@@ -3,13 +3,14 @@
 use zerocopy::IntoBytes;
 
 use crate::disk::{Disk, uninterrupted};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, io_error};
 use crate::format::record::{Entries, Entry, KIND_SKIP, RecordHeader};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES, heap_room_bytes};
 use crate::log::LogSource;
 
 use super::page_ranges::PageRanges;
-use super::{Image, PageSet, io_error};
+use super::page_set::PageSet;
+use super::view::Image;
 
 impl Image {
     /// Applies the records from the image's position up to `target`. Adds the pages that they
@@ -89,13 +90,13 @@ impl Image {
         if heap_bytes <= self.map.len_bytes() {
             return Ok(());
         }
-        let file = disk.len_bytes().map_err(io_error("look at the file's length", disk))?;
+        let file = disk.len_bytes().map_err(io_error("look at the file's length", disk.path()))?;
         let room = heap_room_bytes(file);
         if heap_bytes > room {
             let found = format!("room for {room}");
             return Err(ErrorKind::corrupt("file's length", file, heap_bytes, found));
         }
-        uninterrupted(|| self.map.resize(room)).map_err(io_error("map the heap", disk))
+        uninterrupted(|| self.map.resize(room)).map_err(io_error("map the heap", disk.path()))
     }
 
     /// Maps at least `heap_bytes` and makes them usable, for the writer's image.
@@ -208,7 +209,7 @@ impl Image {
         for (index, page) in (page..page + count).enumerate() {
             let offset = offset + index as u64 * PAGE_BYTES;
             let read = disk.read_at(offset, &mut bytes);
-            read.map_err(io_error("read pages that the log names", disk))?;
+            read.map_err(io_error("read pages that the log names", disk.path()))?;
             self.put_pages(header, page, &bytes)?;
         }
         Ok(())
@@ -266,7 +267,7 @@ mod tests {
     use super::*;
     use crate::disk::MemoryDisk;
     use crate::format::record::{KIND_COMMIT, OP_BULK, OP_ZERO, push_line, push_pages};
-    use crate::image::{ImageTraits, LinkChecks};
+    use crate::image::view::{ImageTraits, LinkChecks};
     use crate::map::PrivateMap;
     use zerocopy::FromZeros;
 

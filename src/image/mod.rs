@@ -12,13 +12,9 @@
 //! a record between that checkpoint and the image's own position is private in the image.
 //! `I3` An image that a reader holds does not change.
 
-use std::io;
-
-use crate::disk::Disk;
-use crate::error::{Error, ErrorKind};
-
 mod allocator_view;
 mod apply;
+mod open;
 mod page_ranges;
 mod page_set;
 mod pool;
@@ -29,14 +25,9 @@ pub use reader::LongReader;
 pub use view::Image;
 
 pub(crate) use allocator_view::Allocation;
+pub(crate) use open::{Checkpointed, open_image};
 pub(crate) use page_set::PageSet;
-pub(crate) use pool::{Checkpointed, Pool, PoolStats, open_image};
+pub(crate) use pool::{Pool, PoolStats};
 pub(crate) use reader::ReaderReport;
 pub(crate) use view::ImageTraits;
 pub use view::LinkChecks;
-
-/// Reports a lack of address space or a failure of the file system, neither of which is damage.
-#[cold]
-fn io_error(action: &'static str, disk: &dyn Disk) -> impl FnOnce(io::Error) -> Error {
-    move |source| ErrorKind::Io { action, path: disk.path().to_path_buf(), source }.into()
-}

@@ -8,15 +8,14 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::disk::Disk;
 use crate::error::{ErrorKind, Result};
-use crate::format::superblock::Superblock;
-use crate::format::{PAGE_BYTES, heap_room_bytes};
+use crate::format::PAGE_BYTES;
 use crate::log::LogSource;
-use crate::map::Excluded;
 
+use super::open::{Checkpointed, open_image};
+use super::page_set::PageSet;
 use super::reader::{LongReader, ReaderPin};
-use super::{Image, ImageTraits, PageSet, io_error};
+use super::view::{Image, ImageTraits};
 
 /// The number of idle images to keep. Short transactions need two: one for the readers and one to
 /// catch up.
@@ -63,22 +62,6 @@ impl RetiredImage {
         let mut reader = old_reader(&self.image, self.hold);
         reader.private_bytes += frozen_bytes;
         reader
-    }
-}
-
-/// The state up to which the heap in the file is complete.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Checkpointed {
-    /// The state's log position.
-    pub(crate) position: u64,
-    /// The heap's length in that state.
-    pub(crate) heap_bytes: u64,
-}
-
-impl Checkpointed {
-    /// Returns the state that a superblock names.
-    pub(crate) fn of(block: &Superblock) -> Self {
-        Self { position: block.position.get(), heap_bytes: block.heap_bytes.get() }
     }
 }
 
@@ -352,25 +335,4 @@ fn old_reader(image: &Image, hold: ReaderPin) -> LongReader {
         position: image.position,
         private_bytes: image.private_bytes(),
     }
-}
-
-/// Opens a new image of the heap as the file holds it. Its bounds are right once records have
-/// been applied and `finish_replay` was called.
-pub(crate) fn open_image(
-    disk: &dyn Disk,
-    checkpoint: Checkpointed,
-    traits: ImageTraits,
-) -> Result<Image> {
-    let file = disk.len_bytes().map_err(io_error("look at the file's length", disk))?;
-    let room = heap_room_bytes(file);
-    if checkpoint.heap_bytes > room {
-        let found = format!("room for {room}");
-        let offset = checkpoint.heap_bytes;
-        return Err(ErrorKind::corrupt("file's length", file, offset, found));
-    }
-    let mut map = disk.map_heap(room).map_err(io_error("map the heap", disk))?;
-    map.set_view(checkpoint.heap_bytes, [Excluded::default(); 2]);
-    let mut image = Image::new(map, checkpoint.position, traits);
-    image.refresh_holes()?;
-    Ok(image)
 }

@@ -10,8 +10,8 @@ use crate::format::heap::HEAD_PAGES;
 use crate::map::{AccessError, HasMap, PrivateMap};
 use crate::persist::{Link, Persist, Pointee};
 
-use super::PageSet;
 use super::page_ranges::PageRanges;
+use super::page_set::PageSet;
 
 /// The checks made when a link is followed for reading.
 ///

@@ -1,11 +1,13 @@
 //! Finds the end of the log after a crash.
 
-use super::{LogSource, Ring};
+use zerocopy::FromBytes;
+
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::checksum;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
-use zerocopy::FromBytes;
+
+use super::ring::{LogSource, Ring};
 
 /// The result of [`scan`].
 #[derive(Debug, PartialEq, Eq)]

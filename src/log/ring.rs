@@ -5,7 +5,7 @@ use std::sync::Arc;
 use zerocopy::FromBytes;
 
 use crate::disk::{Disk, LogRegion, uninterrupted};
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Result, io_error};
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::mutation::{ActiveMutation, Mutation};
@@ -326,7 +326,6 @@ impl LogSource {
     /// Returns the error for a failed read; it does not prove damage.
     #[cold]
     pub(super) fn failed(&self, source: std::io::Error) -> crate::error::Error {
-        let path = self.disk.path().to_path_buf();
-        ErrorKind::Io { action: READING, path, source }.into()
+        io_error(READING, self.disk.path())(source)
     }
 }

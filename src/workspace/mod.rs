@@ -21,13 +21,14 @@ mod dirty;
 
 use std::sync::Arc;
 
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
 use crate::disk::{Disk, FileSize};
 use crate::error::{ErrorKind, Result};
 use crate::format::{LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet};
 
 use dirty::DirtyLines;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Capacity for before-images that is kept from one transaction to the next.
 const MAX_SAVED_KEPT: usize = 4096;
