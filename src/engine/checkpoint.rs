@@ -4,7 +4,8 @@
 //! 2. From here on no new reader gets an image before L. Images before L that readers pin get their
 //!    own copies of the pages to be written.
 //! 3. Write the pages in slices, and sync each slice.
-//! 4. Write L into the older superblock's slot, sync; then into the other slot, sync.
+//! 4. Write L into the older superblock's slot, sync; then into the other slot, sync
+//!    (`superblocks`).
 //! 5. Free the log up to L, cut the file, release memory.
 //!
 //! The second superblock costs one page and one sync, and frees the whole log. Without it, half of
@@ -14,14 +15,12 @@
 use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
-use zerocopy::little_endian::{U32, U64};
-
-use super::{Checkpointer, Core, EndOfLog, Writer, lock};
+use super::core::Core;
+use super::state::{Checkpointer, Writer, lock};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry};
-use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
-use crate::image::{Image, PageSet, ReaderReport, open_image};
+use crate::image::{Image, PageSet, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{MutexGuard, sleep};
@@ -42,16 +41,16 @@ impl Core {
     /// Brings the heap in the file up to everything committed so far. Commits continue meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.expect_own_process()?;
-        let turn = self.join_write_lock()?;
+        let hold = self.join_write_lock()?;
         let made = self.run_checkpoint(&mut lock(&self.checkpointer));
-        drop(turn);
+        drop(hold);
         self.report_old_readers();
         made
     }
 
     /// Does the same as `checkpoint`, unless another thread is running one.
     pub(crate) fn checkpoint_if_idle(&self) -> Result<()> {
-        let turn = self.join_write_lock()?;
+        let hold = self.join_write_lock()?;
         let made = match self.checkpointer.try_lock() {
             Ok(mut checkpointer) => self.run_checkpoint(&mut checkpointer),
             Err(TryLockError::Poisoned(poisoned)) => {
@@ -59,104 +58,89 @@ impl Core {
             }
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
-        drop(turn);
+        drop(hold);
         self.report_old_readers();
         made
     }
 
+    /// Performs steps 1 to 5.
     pub(super) fn run_checkpoint(&self, checkpointer: &mut Checkpointer) -> Result<()> {
         self.refuse_poisoned()?;
         if !checkpointer.begun {
             return Ok(());
         }
-        let end = match self.mutation(Mutation::HeapPageBeforeRecord) {
-            false => self.flush_for_checkpoint()?,
-            true => self.end_of_log(),
-        };
-        let mut image = self.checkpoint_image(checkpointer)?;
-        let mut pages = PageSet::default();
-        image.advance(&self.log_source(), end.position, &mut pages)?;
-        self.keep_from_readers(end.position, &pages)?;
-        self.readers_untold.store(true, Release);
+        let end = self.flush_for_checkpoint()?;
+        let (image, pages) = self.take_checkpoint_image(checkpointer, end.position)?;
+        self.keep_pages_for_readers(end.position, &pages)?;
         self.request_barrier(end.position)?;
-        if !self.mutation(Mutation::SuperblockBeforeHeap) {
-            self.write_pages(&image, &pages)?;
-        }
-        self.write_superblock(checkpointer, |block| point_to(block, end))?;
-        if !self.mutation(Mutation::LogFreedAfterOneSuperblock) {
-            self.write_superblock(checkpointer, |_| ())?;
-        }
-        if self.mutation(Mutation::SuperblockBeforeHeap) {
-            self.write_pages(&image, &pages)?;
-        }
+        self.in_order(
+            Mutation::SuperblockBeforeHeap,
+            || self.write_pages(&image, &pages),
+            || self.advance_superblocks(checkpointer, end),
+        )?;
         self.free_log(checkpointer, end.position)?;
         self.cut_file(image.heap_bytes())?;
+        self.return_checkpoint_image(checkpointer, image);
+        Ok(())
+    }
+
+    /// Brings the image that pages are written from to `position`. Returns it with the pages that
+    /// changed since the last checkpoint.
+    fn take_checkpoint_image(
+        &self,
+        checkpointer: &mut Checkpointer,
+        position: u64,
+    ) -> Result<(Image, PageSet)> {
+        // A new image starts at the last checkpoint. A later checkpoint that failed may have
+        // written over that state; replaying the same records overwrites its pages again.
+        let mut image = match checkpointer.image.take() {
+            Some(image) => image,
+            None => {
+                let traits = self.settings.image_traits(&checkpointer.last);
+                open_image(&*self.disk, checkpointer.checkpointed(), traits)?
+            }
+        };
+        let mut pages = PageSet::default();
+        image.advance(&self.log_source(), position, &mut pages)?;
+        Ok((image, pages))
+    }
+
+    /// Keeps the image for the next checkpoint, within the memory budget.
+    fn return_checkpoint_image(&self, checkpointer: &mut Checkpointer, mut image: Image) {
         if image.private_bytes() <= self.settings.memory_budget_bytes
             || image.release_memory(&PageSet::default()).is_ok()
         {
             checkpointer.image = Some(image);
         }
+    }
+
+    /// Performs step 2 for this process. Kernels before 5.14 cannot give a page to a pinned image;
+    /// there the checkpoint waits for the readers.
+    fn keep_pages_for_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
+        self.unless(Mutation::ReaderNotFrozen, || {
+            let begun = Instant::now();
+            while let Err(error) = self.freeze_pinned_images(position, pages)? {
+                let may_succeed_later = error.kind() == std::io::ErrorKind::InvalidInput;
+                if !may_succeed_later || begun.elapsed() > TIMEOUT {
+                    return Err(self.io_error(
+                        "keep pages for a reader that holds an old snapshot (MADV_POPULATE_WRITE)",
+                    )(error));
+                }
+                sleep(BETWEEN_TRIES);
+            }
+            Ok(())
+        })?;
+        self.readers_unreported.store(true, Release);
         Ok(())
     }
 
-    /// Returns the image that pages are written from. A new one starts at the last checkpoint. A
-    /// later checkpoint that failed may have written over that state; replaying the same records
-    /// overwrites its pages again.
-    fn checkpoint_image(&self, checkpointer: &mut Checkpointer) -> Result<Image> {
-        match checkpointer.image.take() {
-            Some(image) => Ok(image),
-            None => {
-                let traits = self.settings.image_traits(&checkpointer.last);
-                open_image(&*self.disk, checkpointer.checkpointed(), traits)
-            }
-        }
-    }
-
-    /// Performs step 2. Kernels before 5.14 cannot give a page to a pinned image; there the
-    /// checkpoint waits for the readers.
-    fn keep_from_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
-        if self.mutation(Mutation::ReaderNotFrozen) {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        loop {
-            let Err(error) = self.freeze_held(position, pages)? else { return Ok(()) };
-            if error.kind() != std::io::ErrorKind::InvalidInput || begun.elapsed() > TIMEOUT {
-                return Err(self.io_error(
-                    "keep pages for a reader that holds an old snapshot (MADV_POPULATE_WRITE)",
-                    error,
-                ));
-            }
-            sleep(BETWEEN_TRIES);
-        }
-    }
-
-    fn freeze_held(&self, position: u64, pages: &PageSet) -> Result<std::io::Result<()>> {
+    fn freeze_pinned_images(&self, position: u64, pages: &PageSet) -> Result<std::io::Result<()>> {
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
         if self.sharing.is_some() {
             self.rebase_if_needed(&mut pool, visible)?;
         }
         pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
-    }
-
-    /// Reports readers that hold a snapshot for long, if a checkpoint since the last report has
-    /// made them cost memory. Call it without any lock: the report is the program's code, which may
-    /// panic or write. If a checkpoint ran under the writer's lock, the first call after it
-    /// reports, in the commit that ran it.
-    #[inline]
-    pub(crate) fn report_old_readers(&self) {
-        if self.readers_untold.load(Acquire) {
-            self.tell_of_old_readers();
-        }
-    }
-
-    #[cold]
-    fn tell_of_old_readers(&self) {
-        self.readers_untold.store(false, Release);
-        let Some(ReaderReport { age, report }) = &self.settings.reader_report else { return };
-        let old = lock(&self.pool).take_old_readers(*age);
-        old.iter().for_each(|reader| report(reader));
     }
 
     /// Performs step 3.
@@ -169,47 +153,17 @@ impl Core {
             let count = count.min(image.heap_pages() - page);
             let bytes = image.pages(page, count)?;
             let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
-            written.map_err(|error| self.poisoned_by("write the heap", error))?;
+            written.map_err(self.poisoned_by("write the heap"))?;
             unsynced += count;
             if unsynced >= slice_pages {
                 self.sync_heap("sync the heap")?;
                 unsynced = 0;
             }
         }
-        if unsynced > 0 && !self.mutation(Mutation::HeapNotSynced) {
-            self.sync_heap("sync the heap")?;
+        if unsynced == 0 {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Writes the next superblock into the slot of the older one.
-    pub(super) fn write_superblock(
-        &self,
-        checkpointer: &mut Checkpointer,
-        change: impl FnOnce(&mut Superblock),
-    ) -> Result<()> {
-        checkpointer.slot ^= 1;
-        self.rewrite_superblock(checkpointer, change)
-    }
-
-    /// Writes the next superblock over the newest one.
-    pub(super) fn rewrite_superblock(
-        &self,
-        checkpointer: &mut Checkpointer,
-        change: impl FnOnce(&mut Superblock),
-    ) -> Result<()> {
-        let mut block = checkpointer.last.clone();
-        block.generation = U64::new(block.generation.get() + 1);
-        block.flags = U32::new(0);
-        change(&mut block);
-        let offset = SLOT_OFFSETS_BYTES[checkpointer.slot];
-        let written = self.disk.write_at(offset, &block.to_page());
-        written.map_err(|error| self.poisoned_by("write a superblock", error))?;
-        if checkpointer.slot == 1 || !self.mutation(Mutation::SuperblocksInOneSync) {
-            self.sync_heap("sync a superblock")?;
-        }
-        checkpointer.last = block;
-        Ok(())
+        self.unless(Mutation::HeapNotSynced, || self.sync_heap("sync the heap"))
     }
 
     /// Frees the log before `start`. No reader needs it once idle images from before `start` are
@@ -247,33 +201,16 @@ impl Core {
         if self.growth.capacity_bytes() <= needed + slack {
             return Ok(());
         }
+        self.truncate_file(needed)
+    }
+
+    fn truncate_file(&self, heap_bytes: u64) -> Result<()> {
         let durable_bytes = self.growth.durable_bytes();
-        let cut = self.growth.truncate(needed);
+        let cut = self.growth.truncate(heap_bytes);
         if self.mutation(Mutation::CutLengthKept) {
             self.growth.synced(durable_bytes);
         }
-        cut.map_err(|error| self.poisoned_by("cut the file", error))
-    }
-
-    /// Releases the writer's private pages beyond the budget, except those that changed after the
-    /// last checkpoint.
-    pub(super) fn give_back_writer(&self, writer: &mut Writer) {
-        let workspace = &mut writer.workspace;
-        if workspace.private_bytes() <= self.settings.memory_budget_bytes {
-            return;
-        }
-        let Ok(checkpointer) = self.checkpointer.try_lock() else {
-            return;
-        };
-        let from = checkpointer.last.position.get();
-        // Pages that are not released stay private, which is correct too.
-        if let Ok(changed) = self.pages_changed_since(from) {
-            let _ = workspace.release_memory(&changed);
-        }
-    }
-
-    fn pages_changed_since(&self, position: u64) -> Result<PageSet> {
-        self.pages_changed(position, self.end_of_log().position)
+        cut.map_err(self.poisoned_by("cut the file"))
     }
 
     /// Returns the pages that records in `[from, to)` change.
@@ -303,11 +240,4 @@ fn changed_by(entry: Entry<'_>) -> (u64, u64) {
         Entry::Zero { page, count } => (page, count),
         Entry::Bulk { .. } => (0, 0),
     }
-}
-
-/// Makes a superblock name the state at `end`.
-pub(super) fn point_to(block: &mut Superblock, end: EndOfLog) {
-    block.position = U64::new(end.position);
-    block.prev_checksum = U64::new(end.prev_checksum);
-    block.heap_bytes = U64::new(end.heap_bytes);
 }

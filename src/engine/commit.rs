@@ -9,12 +9,14 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
-use super::{Core, Writer, lock};
+use super::core::Core;
+use super::state::{LogState, Writer, lock};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{HEADER_BYTES, KIND_COMMIT, KIND_SPILL, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
 use crate::log::Append;
 use crate::mutation::Mutation;
+use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::workspace::Workspace;
 
@@ -41,45 +43,39 @@ impl Committed {
 impl Core {
     /// Performs steps 1 to 3. After an error the transaction is rolled back.
     pub(crate) fn append_commit(&self, writer: &mut Writer, durable: bool) -> Result<Committed> {
-        let record = std::mem::take(&mut writer.record);
-        let workspace = &mut writer.workspace;
-        let appended = self.append_workspace(workspace, record, durable);
-        let (committed, record) = match appended {
-            Ok(appended) => appended,
+        let committed = match self.append_transaction(writer, durable) {
+            Ok(committed) => committed,
             Err(error) => {
-                self.roll_back(workspace)?;
+                self.roll_back(&mut writer.workspace)?;
                 return Err(error);
             }
         };
-        workspace.finish();
-        workspace.image_mut().set_position(committed.position);
-        writer.record = record;
+        writer.workspace.finish();
+        writer.workspace.image_mut().set_position(committed.position);
         Ok(committed)
     }
 
-    fn append_workspace(
-        &self,
-        workspace: &mut Workspace,
-        record: Vec<u8>,
-        durable: bool,
-    ) -> Result<(Committed, Vec<u8>)> {
+    fn append_transaction(&self, writer: &mut Writer, durable: bool) -> Result<Committed> {
         self.refuse_poisoned()?;
-        let Some(body) = workspace.build_record(record, || self.in_place_from_bytes())? else {
+        let Writer { workspace, record: buffer, .. } = writer;
+        let body = workspace.build_record(std::mem::take(buffer), || self.in_place_from_bytes())?;
+        let Some(body) = body else {
             let position = lock(&self.log).tail.appended;
-            return Ok((Committed::no_op(position, durable), Vec::new()));
+            return Ok(Committed::no_op(position, durable));
         };
+        let (mut record, bulk) = (body.record, body.bulk);
         let heap_bytes = workspace.heap_bytes();
-        if self.mutation(Mutation::BulkNotSynced) {
-            self.sync_growth()?;
+        self.in_order(
+            Mutation::BulkNotSynced,
+            || self.write_bulk(workspace, &bulk),
+            || self.sync_new_pages(&bulk, heap_bytes),
+        )?;
+        if record.len() as u64 > self.max_record_bytes.load(Relaxed) {
+            return self.append_spilled(&record, heap_bytes);
         }
-        self.write_bulk(workspace, &body.bulk)?;
-        self.sync_new_pages(&body.bulk, heap_bytes)?;
-        let mut record = body.record;
-        if record.len() as u64 > self.max_record_bytes() {
-            return Ok((self.append_spilled(&record, heap_bytes)?, Vec::new()));
-        }
-        let committed = self.append(&mut record, KIND_COMMIT, heap_bytes, durable)?;
-        Ok((committed, record))
+        let committed = self.append_record(&mut record, KIND_COMMIT, heap_bytes, durable)?;
+        *buffer = record;
+        Ok(committed)
     }
 
     /// Writes pages in place that no state and no image refers to.
@@ -94,7 +90,7 @@ impl Core {
             for page in (*first..end).step_by(SLICE as usize) {
                 let pages = workspace.pages(page, SLICE.min(end - page))?;
                 let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, pages);
-                written.map_err(|error| self.poisoned_by("write new pages in place", error))?;
+                written.map_err(self.poisoned_by("write new pages in place"))?;
             }
         }
         Ok(())
@@ -102,14 +98,9 @@ impl Core {
 
     /// Syncs what the next record will name: bulk pages and the file's growth.
     fn sync_new_pages(&self, bulk: &[(u64, u64)], heap_bytes: u64) -> Result<()> {
-        let is_bulk = !bulk.is_empty() && !self.mutation(Mutation::BulkNotSynced);
-        let grows = self.growth.needs_sync(heap_bytes) && !self.mutation(Mutation::GrowthNotSynced);
-        if is_bulk || grows { self.sync_growth() } else { Ok(()) }
-    }
-
-    /// Returns the length of the longest record that always fits into an empty log.
-    fn max_record_bytes(&self) -> u64 {
-        self.max_record_bytes.load(Relaxed)
+        let has_grown =
+            self.growth.needs_sync(heap_bytes) && !self.mutation(Mutation::GrowthNotSynced);
+        if has_grown || !bulk.is_empty() { self.sync_growth() } else { Ok(()) }
     }
 
     fn sync_growth(&self) -> Result<()> {
@@ -119,44 +110,52 @@ impl Core {
         Ok(())
     }
 
-    fn append(
+    /// Performs step 3: appends the record, once it fits.
+    fn append_record(
         &self,
         record: &mut Vec<u8>,
         kind: u8,
         heap_bytes: u64,
         durable: bool,
     ) -> Result<Committed> {
-        let mut log = lock(&self.log);
-        if !log.tail.fits(record.len() as u64) {
-            drop(log);
-            self.make_room(record.len() as u64)?;
-            log = lock(&self.log);
-        }
-        if !log.tail.fits(record.len() as u64) {
-            return Err(ErrorKind::corrupt("log", 0, "room after a checkpoint", "none"));
-        }
-        let failed = |error| self.poisoned_by("append to the log", error);
+        let mut log = self.lock_log_with_room(record.len() as u64)?;
         let what = Append { record, kind, heap_bytes, durable };
-        let position = log.tail.append(what).map_err(failed)?;
+        let position = log.tail.append(what).map_err(self.poisoned_by("append to the log"))?;
         log.heap_bytes = heap_bytes;
         log.ends.note(heap_bytes);
         self.publish(&log);
-        let since_checkpoint = position - log.checkpoint;
-        let checkpoint_due =
-            since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes());
-        let durable = durable || log.tail.awaits_flush();
-        let log_bytes_wanted = self.log_bytes_wanted(&log);
-        let nothing = Committed::no_op(position, durable);
-        Ok(Committed { checkpoint_due, log_bytes_wanted, ..nothing })
+        Ok(Committed {
+            position,
+            durable: durable || log.tail.awaits_flush(),
+            checkpoint_due: self.is_checkpoint_due(&log),
+            log_bytes_wanted: self.log_bytes_wanted(&log),
+        })
     }
 
-    /// Waits for a running checkpoint, and runs another if the record still does not fit.
-    fn make_room(&self, len_bytes: u64) -> Result<()> {
-        let mut checkpointer = lock(&self.checkpointer);
-        if lock(&self.log).tail.fits(len_bytes) {
-            return Ok(());
+    fn is_checkpoint_due(&self, log: &LogState) -> bool {
+        let since_checkpoint = log.tail.appended - log.checkpoint;
+        since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes())
+    }
+
+    /// Locks the log once a record of `len_bytes` fits. Waits for a running checkpoint, and runs
+    /// another one if the record still does not fit.
+    fn lock_log_with_room(&self, len_bytes: u64) -> Result<MutexGuard<'_, LogState>> {
+        let log = lock(&self.log);
+        if log.tail.fits(len_bytes) {
+            return Ok(log);
         }
-        self.run_checkpoint(&mut checkpointer)
+        drop(log);
+        let mut checkpointer = lock(&self.checkpointer);
+        let fits = lock(&self.log).tail.fits(len_bytes);
+        if !fits {
+            self.run_checkpoint(&mut checkpointer)?;
+        }
+        drop(checkpointer);
+        let log = lock(&self.log);
+        match log.tail.fits(len_bytes) {
+            true => Ok(log),
+            false => Err(ErrorKind::corrupt("log", 0, "room after a checkpoint", "none")),
+        }
     }
 
     /// Commits a record that is larger than the log. Its entries go to a run past all heaps, and
@@ -169,36 +168,43 @@ impl Core {
             self.checkpoint_within()?;
         }
         let entries = &record[HEADER_BYTES as usize..];
-        let floor = self.in_place_from_bytes().max(heap_bytes);
-        let end = round_up(floor + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
-        self.growth.reserve(end)?;
-        self.refuse_poisoned()?;
-        let written = self.disk.write_at(HEAP_START_BYTES + floor, entries);
-        written.map_err(|error| self.poisoned_by("write a large transaction", error))?;
-        if !self.mutation(Mutation::SpillNotSynced) {
-            self.sync_growth()?;
-        }
-        let spill = Spill {
-            offset: U64::new(floor),
-            len_bytes: U64::new(entries.len() as u64),
-            checksum: U64::new(checksum::of_record(lock(&self.log).tail.epoch, entries)),
-        };
+        let spill = self.write_spill(entries, heap_bytes)?;
         let mut record = vec![0; HEADER_BYTES as usize];
         record.extend_from_slice(spill.as_bytes());
-        let committed = self.append(&mut record, KIND_SPILL, heap_bytes, true)?;
-        if self.mutation(Mutation::SpillNotCheckpointed) {
-            return Ok(committed);
-        }
-        // From here on the record is valid, and it must not outlive its run.
+        let committed = self.append_record(&mut record, KIND_SPILL, heap_bytes, true)?;
+        self.unless(Mutation::SpillNotCheckpointed, || self.checkpoint_past_spill())?;
+        Ok(committed)
+    }
+
+    /// Writes the entries of a large transaction past all heaps, and syncs them. Returns the body
+    /// of the record that names them.
+    fn write_spill(&self, entries: &[u8], heap_bytes: u64) -> Result<Spill> {
+        let start = self.in_place_from_bytes().max(heap_bytes);
+        let end = round_up(start + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
+        self.growth.reserve(end)?;
+        self.refuse_poisoned()?;
+        let written = self.disk.write_at(HEAP_START_BYTES + start, entries);
+        written.map_err(self.poisoned_by("write a large transaction"))?;
+        self.unless(Mutation::SpillNotSynced, || self.sync_growth())?;
+        Ok(Spill {
+            offset: U64::new(start),
+            len_bytes: U64::new(entries.len() as u64),
+            checksum: U64::new(checksum::of_record(lock(&self.log).tail.epoch, entries)),
+        })
+    }
+
+    /// Moves both superblocks past the record of a spill. From its append on the record is valid,
+    /// and it must not outlive its run.
+    fn checkpoint_past_spill(&self) -> Result<()> {
         while let Err(error) = self.checkpoint_within() {
             // A stopped process delays this one and all others, but the record must not be left
             // without its checkpoint.
             if !matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. }) {
                 self.poison(error.to_string());
-                return Err(self.commit_unknown());
+                return Err(self.poison.commit_unknown());
             }
         }
-        Ok(committed)
+        Ok(())
     }
 
     /// Runs a checkpoint inside a commit that holds the write lock. It must not call the program's
@@ -218,18 +224,18 @@ impl Core {
         // In a shared store, this process flushes what its transactions appended before it releases
         // the write lock, on one thread or another. After that, this commit needs a flush
         // only if it changed nothing itself and follows commits that other processes deferred.
-        let turn = self.join_write_lock_unless(is_durable);
-        let flushed = turn.and_then(|_turn| self.flush_to(committed.position));
-        flushed.map_err(|error| match self.poison.get() {
-            Some(_) => self.commit_unknown(),
-            None => error,
+        let hold = self.join_write_lock_unless(is_durable);
+        let flushed = hold.and_then(|_hold| self.flush_to(committed.position));
+        flushed.map_err(|error| match self.poison.is_set() {
+            true => self.poison.commit_unknown(),
+            false => error,
         })
     }
 
     /// Makes all commits so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.expect_own_process()?;
-        let _turn = self.join_write_lock()?;
+        let _hold = self.join_write_lock()?;
         self.refuse_poisoned()?;
         let appended = lock(&self.log).tail.appended;
         self.flush_to(appended)

@@ -5,7 +5,7 @@
 
 use crate::sync::{Condvar, Mutex};
 
-use super::lock;
+use super::state::lock;
 
 /// A lock that one thread holds while it flushes.
 #[derive(Default)]

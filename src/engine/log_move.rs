@@ -6,13 +6,11 @@
 
 use std::sync::Arc;
 
-use zerocopy::little_endian::U64;
-
+use super::core::Core;
 use super::format_store::zero_log;
-use super::{Core, LogState, Writer, lock};
+use super::state::{LogState, Writer, lock};
 use crate::error::Result;
 use crate::format::heap::{CHUNK_PAGES, PAGES_PER_SEGMENT};
-use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::{Ring, Tail};
 use crate::mutation::Mutation;
@@ -70,12 +68,17 @@ impl Core {
         let end = (page + pages) * PAGE_BYTES;
         self.growth.reserve(end)?;
         zero_log(&*self.disk, HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES)
-            .map_err(|error| self.poisoned_by("write a new log region", error))?;
-        match self.mutation(Mutation::LogMovedUnsynced) {
-            false => self.sync_heap("sync a new log region")?,
-            true => self.growth.synced(end),
-        }
+            .map_err(self.poisoned_by("write a new log region"))?;
+        self.sync_log_region(end)?;
         Ok(page)
+    }
+
+    fn sync_log_region(&self, end: u64) -> Result<()> {
+        if self.mutation(Mutation::LogMovedUnsynced) {
+            self.growth.synced(end);
+            return Ok(());
+        }
+        self.sync_heap("sync a new log region")
     }
 
     /// Moves the log to the region of `pages` pages at heap page `page`. The region has been
@@ -83,21 +86,13 @@ impl Core {
     pub(crate) fn move_log(&self, _writer: &mut Writer, page: u64, pages: u64) -> Result<()> {
         let (offset, len) = (HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES);
         let mut checkpointer = lock(&self.checkpointer);
-        if !self.mutation(Mutation::LogMovedWithoutCheckpoint) {
-            self.run_checkpoint(&mut checkpointer)?;
-        }
+        self.unless(Mutation::LogMovedWithoutCheckpoint, || {
+            self.run_checkpoint(&mut checkpointer)
+        })?;
         let end = self.end_of_log();
         let ring = Ring::new(&*self.disk, offset, len, end.position, self.settings.mutation)
-            .map_err(|error| self.io_error("map a new log region", error))?;
-        let point = |block: &mut Superblock| {
-            block.log_offset = U64::new(offset);
-            block.log_bytes = U64::new(len);
-            block.log_base = U64::new(end.position);
-        };
-        self.write_superblock(&mut checkpointer, point)?;
-        if !self.mutation(Mutation::LogMovedWithOneSuperblock) {
-            self.write_superblock(&mut checkpointer, point)?;
-        }
+            .map_err(self.io_error("map a new log region"))?;
+        self.name_log(&mut checkpointer, &ring)?;
         self.free_log(&checkpointer, end.position)?;
         self.max_record_bytes.store(ring.max_record_bytes(), Relaxed);
         let mut log = lock(&self.log);

@@ -1,32 +1,32 @@
-//! Opening, and recovery after a crash.
+//! Opening, with recovery after a crash, and the clean close.
 //!
-//! 1. Choose the newest valid superblock (`recovery`).
+//! 1. Choose the newest valid superblock (`superblocks`).
 //! 2. Apply the records from its position to an image, in private memory (`recovery`).
 //! 3. If the store was not closed cleanly: write those records again and sync, because after a
 //!    failed flush the page cache may show bytes that the disk does not have. Then write the pages
 //!    that they changed, then both superblocks with a new epoch, so that no dropped record can
 //!    reappear.
 //!
-//! A store that was closed cleanly stays untouched until the first write.
+//! A store that was closed cleanly stays untouched until the first write. A close completes the
+//! heap, empties the log, and cuts the file to the heap's length.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use zerocopy::little_endian::U64;
-
-use super::checkpoint::point_to;
+use super::core::Core;
 use super::format_store::clear_mark;
-use super::recovery::{self, Newest, OnDamage, Recovered, open_ring};
-use super::{
-    Access, Checkpointer, Core, EndOfLog, LogState, ReplayHorizon, Settings, Writer, lock,
-};
+use super::poison::Poison;
+use super::recovery::{OnDamage, Recovered, open_log};
+use super::replay_horizon::ReplayHorizon;
+use super::settings::{Access, Settings};
+use super::state::{Checkpointer, EndOfLog, LogState, Writer, lock};
+use super::superblocks::{Newest, choose};
 use crate::disk::{Disk, FileSize};
 use crate::error::{Result, io_error};
 use crate::format::PAGE_BYTES;
 use crate::format::coordination::Event;
-use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
-use crate::log::{LogSource, Tail};
+use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
 use crate::sync::Mutex;
@@ -51,26 +51,17 @@ impl Core {
             on_damage,
             settings.mutation,
         )?;
-        let growth = FileSize::new(disk, path)
-            .map_err(|source| io_error("look at the file's length", path)(source))?;
-        Self::assemble(recovered, Arc::new(growth), path, settings)
-    }
-
-    fn assemble(
-        recovered: Recovered,
-        growth: Arc<FileSize>,
-        path: &Path,
-        settings: Settings,
-    ) -> Result<Self> {
+        let growth = FileSize::new(disk, path);
+        let growth = growth.map_err(io_error("look at the file's length", path))?;
         let Recovered { source, newest, image, pages, end, .. } = recovered;
         // If a power cut has left one superblock, persist the state to write the other again.
         let is_at_rest = newest.block.is_clean() && newest.both_valid;
-        let core = Self::from_state(State { source, newest, image, end }, growth, path, settings);
+        let state = State { source, newest, image, end };
+        let core = Self::from_state(state, Arc::new(growth), path, settings);
         if core.settings.access == Access::Read {
             return Ok(core);
         }
-        clear_mark(&*core.disk)
-            .map_err(|error| core.io_error("end the store's creation", error))?;
+        clear_mark(&*core.disk).map_err(core.io_error("end the store's creation"))?;
         if !is_at_rest {
             core.persist_recovered_state(&pages, end)?;
         }
@@ -85,15 +76,13 @@ impl Core {
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        let newest = recovery::choose(&*disk, path, settings.mutation)?;
+        let newest = choose(&*disk, path, settings.mutation)?;
         let Newest { block, .. } = &newest;
         let from = Checkpointed::of(block);
         let image = open_image(&*disk, from, settings.image_traits(block))?;
-        let ring = open_ring(&*disk, block, settings.mutation);
-        let ring = Arc::new(ring.map_err(|error| io_error("map the log", path)(error))?);
+        let source = open_log(disk, path, block, settings.mutation)?;
         let (position, prev_checksum) = (from.position, block.prev_checksum.get());
         let end = EndOfLog { position, prev_checksum, heap_bytes: from.heap_bytes };
-        let source = LogSource { ring, disk };
         let mut core =
             Self::from_state(State { source, newest, image, end }, growth, path, settings);
         // The first process has done what a first transaction does.
@@ -108,15 +97,8 @@ impl Core {
         let longest = block.heap_bytes.get().max(image.heap_bytes());
         let from = Checkpointed::of(&block);
         let max_record_bytes = ring.max_record_bytes().into();
-        let mut tail = Tail::new(ring, block.epoch.get(), end.position, end.prev_checksum);
-        tail.start = from.position;
-        let log = LogState {
-            tail,
-            ends: ReplayHorizon::new(longest),
-            heap_bytes: end.heap_bytes,
-            checkpoint: end.position,
-            no_move_before: 0,
-        };
+        let ends = ReplayHorizon::new(longest);
+        let log = LogState::new(ring, block.epoch.get(), from.position, end, ends);
         let workspace = Workspace::new(image, Arc::clone(&disk), Arc::clone(&growth));
         let writer = Writer { workspace, record: Vec::new(), has_begun: false };
         Self {
@@ -132,9 +114,9 @@ impl Core {
             log: Mutex::new(log),
             visible: end.position.into(),
             durable: end.position.into(),
-            readers_untold: Default::default(),
-            poison: OnceLock::new(),
-            birth: ForkGuard::here(),
+            readers_unreported: Default::default(),
+            poison: Poison::none(path),
+            fork_guard: ForkGuard::here(),
             event: Event::default(),
             sharing: None,
             replayed_bytes: end.position - from.position,
@@ -147,16 +129,12 @@ impl Core {
         let writer = self.lock_writer();
         let mut checkpointer = lock(&self.checkpointer);
         let from = checkpointer.last.position.get();
-        if !self.mutation(Mutation::RecordsNotRewritten) {
-            self.rewrite_records(from, end.position)?;
-        }
-        if !self.mutation(Mutation::RecoveredSuperblockBeforeHeap) {
-            self.write_pages(&writer.workspace, pages)?;
-        }
-        self.begin_epoch_at(&mut checkpointer, end)?;
-        if self.mutation(Mutation::RecoveredSuperblockBeforeHeap) {
-            self.write_pages(&writer.workspace, pages)?;
-        }
+        self.unless(Mutation::RecordsNotRewritten, || self.rewrite_records(from, end.position))?;
+        self.in_order(
+            Mutation::RecoveredSuperblockBeforeHeap,
+            || self.write_pages(&writer.workspace, pages),
+            || self.begin_epoch_at(&mut checkpointer, end),
+        )?;
         self.free_log(&checkpointer, end.position)
     }
 
@@ -171,39 +149,34 @@ impl Core {
         };
         while at < to {
             let rewritten = rewrite(at, &mut block);
-            rewritten.map_err(|error| self.poisoned_by("write recovered records", error))?;
+            rewritten.map_err(self.poisoned_by("write recovered records"))?;
             at += PAGE_BYTES;
         }
         self.sync_heap("sync recovered records")
     }
 
-    /// Makes both superblocks name a new epoch, before the first append.
-    pub(super) fn begin_epoch(&self, checkpointer: &mut Checkpointer) -> Result<()> {
-        checkpointer.begun |= self.mutation(Mutation::CleanFlagKept);
-        if checkpointer.begun {
+    /// Brings the file to rest. Writes nothing if nothing changed since the store was opened.
+    pub(crate) fn close(&self) -> Result<()> {
+        self.expect_own_process()?;
+        let mut checkpointer = lock(&self.checkpointer);
+        if !checkpointer.begun {
             return Ok(());
         }
-        let end = self.end_of_log();
-        self.begin_epoch_at(checkpointer, end)
+        if self.mutation(Mutation::CleanBeforeCheckpoint) {
+            self.mark_clean(&mut checkpointer)?;
+        }
+        self.run_checkpoint(&mut checkpointer)?;
+        self.mark_clean(&mut checkpointer)?;
+        self.cut_to_heap(checkpointer.last.heap_bytes.get())?;
+        checkpointer.begun = false;
+        Ok(())
     }
 
-    /// Writes both superblocks with a new epoch. The newest is overwritten first: if the page cache
-    /// showed one that the disk does not have, the other remains a complete state until this one is
-    /// durable. If the other one is damaged, usually torn by a power cut, it is written first: a
-    /// cut at this point must not tear the only good one.
-    fn begin_epoch_at(&self, checkpointer: &mut Checkpointer, end: EndOfLog) -> Result<()> {
-        let epoch = match self.mutation(Mutation::EpochKept) {
-            false => U64::new(self.random()?),
-            true => checkpointer.last.epoch,
-        };
-        let renew = |block: &mut Superblock| {
-            block.epoch = epoch;
-            point_to(block, end);
-        };
-        self.rewrite_superblock(checkpointer, renew)?;
-        self.write_superblock(checkpointer, renew)?;
-        lock(&self.log).tail.epoch = epoch.get();
-        checkpointer.begun = true;
-        Ok(())
+    /// Cuts the file. Both superblocks name the same state, and no image will read beyond it.
+    fn cut_to_heap(&self, heap_bytes: u64) -> Result<()> {
+        let in_images = lock(&self.pool).longest_heap_bytes();
+        let cut = self.growth.truncate(heap_bytes.max(in_images));
+        cut.map_err(self.poisoned_by("cut the file"))?;
+        self.sync_heap("sync the file's length")
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zerocopy::FromZeros;
 use zerocopy::little_endian::U64;
 
-use super::Ring;
+use super::ring::Ring;
 use crate::format::PAGE_BYTES;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader};
 use crate::mutation::Mutation;
@@ -52,6 +52,9 @@ impl Tail {
 
     /// Returns the position that readers may see (L5).
     pub(crate) fn visible(&self) -> u64 {
+        if self.ring.mutation.has(Mutation::VisibleBeforeDurable) {
+            return self.appended;
+        }
         self.waiting.front().copied().unwrap_or(self.appended)
     }
 
@@ -87,13 +90,16 @@ impl Tail {
         Ok(self.appended)
     }
 
-    /// Pads the partial block (L3); returns the position to flush to.
-    pub(crate) fn pad_block(&mut self) -> std::io::Result<u64> {
+    /// Pads the partial block (L3): a flush covers everything up to its end.
+    pub(crate) fn pad_block(&mut self) -> std::io::Result<()> {
+        if self.ring.mutation.has(Mutation::AppendIntoFlushedBlock) {
+            return Ok(());
+        }
         let rest = self.appended.next_multiple_of(PAGE_BYTES) - self.appended;
         if rest != 0 {
             self.skip(rest)?;
         }
-        Ok(self.appended)
+        Ok(())
     }
 
     /// Records that everything before `position` is durable.

@@ -1,17 +1,19 @@
-//! Opens a store that other processes may have open.
+//! Opens a store that other processes may have open, and leaves it.
 //!
-//! The attach lock is held meanwhile. The first process recovers the store as it would for itself
+//! The attach lock is held during either. The first process recovers the store as it would for itself
 //! alone, and initializes the coordination page. Each later process takes a slot, and acquires the
-//! write lock once to learn the rest.
+//! write lock once to learn the rest. The last process to leave closes the store.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
-use super::{POLL_INTERVAL, Sharing, TIMEOUT};
+use super::state::{POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::{Coordination, Disk, FileSize, Lock};
-use crate::engine::{Core, Settings, lock};
+use crate::engine::core::Core;
+use crate::engine::settings::Settings;
+use crate::engine::state::lock;
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::coordination::SLOTS;
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
@@ -25,9 +27,9 @@ impl Core {
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        lock_door(&*coordination, path)?;
-        let failed = |error| io_error("lock the file for several processes", path)(error);
-        match coordination.is_shared().map_err(failed)? {
+        lock_attach(&*coordination, path)?;
+        let is_shared = coordination.is_shared();
+        match is_shared.map_err(io_error("lock the file for several processes", path))? {
             false => Self::open_first(disk, coordination, path, settings),
             true => Self::attach(disk, coordination, path, settings),
         }
@@ -44,7 +46,7 @@ impl Core {
         // A copy of the file may have a hole there. On a full disk, a store through the mapping
         // would raise SIGBUS where a write returns an error.
         let written = core.disk.write_at(COORDINATION_BYTES, &[0; PAGE_BYTES as usize]);
-        written.map_err(|error| io_error("write the page where processes meet", path)(error))?;
+        written.map_err(io_error("write the page where processes meet", path))?;
         coordination.page().reset();
         let sharing = Sharing::new(coordination, 0);
         sharing.claim(path)?;
@@ -52,8 +54,8 @@ impl Core {
         page.visible.store(log.tail.visible(), SeqCst);
         page.start.store(log.tail.start, SeqCst);
         drop(log);
-        core.tell_end(&sharing);
-        core.count_first_turn(&sharing);
+        core.publish_end(&sharing);
+        sharing.count_first_hold();
         core.expect_connected(&sharing)?;
         core.sharing = Some(sharing);
         Ok(core)
@@ -65,9 +67,9 @@ impl Core {
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        let failed = |error| io_error("look at the file's length", path)(error);
         let sharing = Sharing::claim_any(coordination, path)?;
-        let growth = FileSize::new(Arc::clone(&disk), path).map_err(failed)?;
+        let growth = FileSize::new(Arc::clone(&disk), path);
+        let growth = growth.map_err(io_error("look at the file's length", path))?;
         let mut core = Self::attach_core(disk, Arc::new(growth), path, settings)?;
         core.sharing = Some(sharing);
         Ok(core)
@@ -78,12 +80,42 @@ impl Core {
         let Some(sharing) = &self.sharing else { return Ok(()) };
         drop(self.lock_write(|| Ok(()))?);
         let opened = sharing.coordination.unlock(Lock::Attach);
-        opened.map_err(|error| self.io_error("unlock the file for others", error))
+        opened.map_err(self.io_error("unlock the file for others"))
+    }
+
+    /// Detaches from the store; the last process brings the file to rest. The thread of
+    /// `serve_others` must keep running until [`release_slot`](Self::release_slot).
+    pub(crate) fn detach(&self) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return self.close() };
+        self.expect_own_process()?;
+        self.expect_connected(sharing)?;
+        lock_attach(&*sharing.coordination, &self.path)?;
+        self.close_if_last()
+    }
+
+    /// Releases the slot. Nothing may use it afterwards, and no thread may serve others: it would
+    /// acknowledge in the slot of the process that takes it next.
+    pub(crate) fn release_slot(&self) {
+        let Some(sharing) = &self.sharing else { return };
+        // Closing the descriptor would do the same, unless a forked child has it too.
+        for lock in [Lock::Slot(sharing.slot), Lock::Attach] {
+            let _ = sharing.coordination.unlock(lock);
+        }
+    }
+
+    fn close_if_last(&self) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return Ok(()) };
+        let is_shared = sharing.coordination.is_shared();
+        if is_shared.map_err(self.io_error("see whether another process has the store"))? {
+            return Ok(());
+        }
+        let _hold = self.join_write_lock()?;
+        self.close()
     }
 }
 
 /// Waits until no other process is opening or closing the store, and takes the attach lock.
-pub(super) fn lock_door(coordination: &dyn Coordination, path: &Path) -> Result<()> {
+fn lock_attach(coordination: &dyn Coordination, path: &Path) -> Result<()> {
     let begun = Instant::now();
     let failed = |error| io_error("lock the file to open or close it", path)(error);
     while !coordination.try_lock(Lock::Attach).map_err(failed)? {
@@ -111,7 +143,7 @@ impl Sharing {
     /// Takes the slot if it is free; returns whether it was.
     fn claim(&self, path: &Path) -> Result<bool> {
         let taken = self.coordination.try_lock(Lock::Slot(self.slot));
-        let taken = taken.map_err(|error| io_error("lock the file for a process", path)(error))?;
+        let taken = taken.map_err(io_error("lock the file for a process", path))?;
         if taken {
             self.own().reset(std::process::id());
         }

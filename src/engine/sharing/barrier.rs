@@ -4,9 +4,10 @@
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::time::{Duration, Instant};
 
-use super::{POLL_INTERVAL, Sharing, TIMEOUT};
+use super::state::{POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::Lock;
-use crate::engine::{Core, lock};
+use crate::engine::core::Core;
+use crate::engine::state::lock;
 use crate::error::Result;
 use crate::mutation::Mutation;
 
@@ -18,23 +19,23 @@ impl Core {
     /// until every live process has acknowledged.
     pub(in crate::engine) fn request_barrier(&self, position: u64) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
-        let (page, own, begun) = (sharing.page(), sharing.own(), Instant::now());
+        self.ack_own_barrier(sharing, position);
+        let barrier = announce_barrier(sharing, position);
+        self.unless(Mutation::BarrierNotAwaited, || self.wait_for_acks(sharing, barrier))
+    }
+
+    /// This process's own acknowledgement stands even if others fail to acknowledge and the
+    /// checkpoint fails (P3).
+    fn ack_own_barrier(&self, sharing: &Sharing, position: u64) {
         let mut pool = lock(&self.pool);
-        // This process's own acknowledgement stands even if others fail to acknowledge and the
-        // checkpoint fails (P3).
         pool.forget_before(position);
+        let own = sharing.own();
         own.heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
         own.floor.fetch_max(position, SeqCst);
-        drop(pool);
-        page.floor.store(position, SeqCst);
-        // Each barrier has a number of its own. The log may not have grown since the last one, so
-        // by position alone a process that does not move would seem to have acknowledged.
-        let barrier = page.barrier_seq.fetch_add(1, SeqCst) + 1;
-        own.barrier_acked.fetch_max(barrier, SeqCst);
-        page.barrier_event.notify();
-        if self.mutation(Mutation::BarrierNotAwaited) {
-            return Ok(());
-        }
+    }
+
+    fn wait_for_acks(&self, sharing: &Sharing, barrier: u64) -> Result<()> {
+        let (page, begun) = (sharing.page(), Instant::now());
         for (slot, other) in sharing.others() {
             loop {
                 let epoch = page.ack_event.epoch();
@@ -42,7 +43,7 @@ impl Core {
                     break;
                 }
                 if begun.elapsed() > TIMEOUT {
-                    return Err(self.in_the_way(sharing, slot + 1));
+                    return Err(self.unresponsive(sharing, slot + 1));
                 }
                 page.ack_event.wait_after(epoch, POLL_INTERVAL);
             }
@@ -53,7 +54,7 @@ impl Core {
 
     fn is_alive(&self, sharing: &Sharing, slot: usize) -> Result<bool> {
         let is_locked = sharing.coordination.is_locked_by_other(Lock::Slot(slot));
-        is_locked.map_err(|error| self.io_error("see whether another process lives", error))
+        is_locked.map_err(self.io_error("see whether another process lives"))
     }
 
     /// Acknowledges the barriers of other processes until `stop_serving`. Runs on a dedicated
@@ -63,7 +64,7 @@ impl Core {
         let page = sharing.page();
         while !sharing.is_stopping.load(SeqCst) {
             if self.expect_connected(sharing).is_err() {
-                return self.give_up(sharing);
+                return self.release_slot_when_idle(sharing);
             }
             let epoch = page.barrier_event.epoch();
             // Read the number first: its position was stored before it.
@@ -108,9 +109,9 @@ impl Core {
         let visible = page.visible.load(SeqCst);
         self.rebase_if_needed(&mut pool, visible)?;
         pool.prepare_checkpoint(&source, visible, floor, &changed)?
-            .map_err(|error| self.io_error("keep pages for readers", error))?;
+            .map_err(self.io_error("keep pages for readers"))?;
         // The program's code must not run on this thread; its next commit reports the readers.
-        self.readers_untold.store(true, Release);
+        self.readers_unreported.store(true, Release);
         pool.forget_before(floor);
         sharing.own().heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
         // This process may meanwhile have acknowledged another position while it held the write
@@ -118,4 +119,16 @@ impl Core {
         sharing.own().floor.fetch_max(floor, SeqCst);
         Ok(())
     }
+}
+
+/// Publishes the barrier and returns its number. Each has a number of its own: the log may not have
+/// grown since the last one, so by position alone a process that does not move would seem to have
+/// acknowledged.
+fn announce_barrier(sharing: &Sharing, position: u64) -> u64 {
+    let page = sharing.page();
+    page.floor.store(position, SeqCst);
+    let barrier = page.barrier_seq.fetch_add(1, SeqCst) + 1;
+    sharing.own().barrier_acked.fetch_max(barrier, SeqCst);
+    page.barrier_event.notify();
+    barrier
 }

@@ -19,13 +19,15 @@
 //!   others wait for an acknowledgement that does not come, as from a stopped process. After the
 //!   last of them the slot is released, as if the process had been killed.
 
-use super::{POLL_INTERVAL, Sharing};
-use crate::disk::Lock;
-use crate::engine::{Core, lock};
-use crate::error::{ErrorKind, Result};
-use crate::sync::Mutex;
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering::SeqCst;
+
+use super::state::{POLL_INTERVAL, Sharing};
+use crate::disk::Lock;
+use crate::engine::core::Core;
+use crate::engine::state::lock;
+use crate::error::{Error, Result};
+use crate::sync::Mutex;
 
 impl Core {
     /// Returns an error if the page is no longer shared: then nothing read from it or stored to it
@@ -37,16 +39,15 @@ impl Core {
 
     /// Poisons the store for this process only: it has no way to tell the others.
     #[cold]
-    pub(super) fn cut_off(&self, why: &std::io::Error) -> crate::error::Error {
-        let cause = format!("the page where processes meet is lost to this one: {why}");
-        let cause = self.poison.get_or_init(|| cause).clone();
-        ErrorKind::Poisoned { path: self.path.clone(), cause }.into()
+    pub(super) fn cut_off(&self, why: &std::io::Error) -> Error {
+        self.poison.set(format!("the page where processes meet is lost to this one: {why}"));
+        self.poison.error()
     }
 
     /// Releases the slot of a process that is cut off, once nothing needs it.
-    pub(super) fn give_up(&self, sharing: &Sharing) {
+    pub(super) fn release_slot_when_idle(&self, sharing: &Sharing) {
         while !sharing.is_stopping.load(SeqCst) {
-            if self.needs_nothing() {
+            if self.is_idle() {
                 let _ = sharing.coordination.unlock(Lock::Slot(sharing.slot));
                 return;
             }
@@ -56,7 +57,7 @@ impl Core {
 
     /// Returns whether neither a transaction nor a reader has an image. No new one begins: each
     /// checks that the page is shared once it has its lock.
-    fn needs_nothing(&self) -> bool {
+    fn is_idle(&self) -> bool {
         !is_held(&self.writer) && !is_held(&self.checkpointer) && lock(&self.pool).forget_all()
     }
 }

@@ -4,10 +4,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::{POLL_INTERVAL, Sharing};
-use crate::engine::{Core, lock, recovery};
+use super::state::Sharing;
+use crate::engine::core::Core;
+use crate::engine::state::lock;
 use crate::error::Result;
-use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, Pool};
 
 impl Core {
@@ -56,23 +56,5 @@ impl Core {
         let (block, _) = self.read_superblock()?;
         pool.rebase(Checkpointed::of(&block));
         Ok(Some(block.position.get()))
-    }
-
-    /// Reads the newest superblock and its slot. Repeats a read during which another process wrote
-    /// both and they appear torn.
-    pub(super) fn read_superblock(&self) -> Result<(Superblock, usize)> {
-        const LOOKS: usize = 5;
-        let look = || recovery::choose(&*self.disk, &self.path, self.settings.mutation);
-        let mut newest = look();
-        for _ in 1..LOOKS {
-            if newest.is_ok() {
-                break;
-            }
-            std::thread::sleep(POLL_INTERVAL);
-            newest = look();
-        }
-        let newest = newest?;
-        let slot = newest.own_slot();
-        Ok((newest.block, slot))
     }
 }

@@ -13,66 +13,80 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
-use super::Sharing;
-use crate::engine::{Core, ReplayHorizon, lock, recovery};
+use super::state::Sharing;
+use crate::engine::core::Core;
+use crate::engine::replay_horizon::ReplayHorizon;
+use crate::engine::state::{Checkpointer, EndOfLog, LogState, lock};
+use crate::engine::superblocks::Newest;
 use crate::error::{ErrorKind, Result};
 use crate::format::record::KIND_SKIP;
 use crate::format::superblock::Superblock;
-use crate::log::{self, Tail};
+use crate::log::scan;
 
 impl Core {
+    /// Performs steps 1 to 4, with the write lock held.
     pub(super) fn take_over(&self, sharing: &Sharing) -> Result<()> {
         self.refuse_poisoned()?;
-        let newest = recovery::choose(&*self.disk, &self.path, self.settings.mutation)?;
-        let (slot, both_valid, block) = (newest.own_slot(), newest.both_valid, newest.block);
-        let end = self.find_end(&block)?;
-        let visible = sharing.page().visible.load(SeqCst);
-        self.expect_connected(sharing)?;
-        if end.position < visible {
-            let found = end.position;
-            let error = ErrorKind::corrupt("log's end (position)", visible, visible, found);
-            return Err(self.poisoned_because(error));
-        }
-        let failed = |error| self.io_error("look at the file's length", error);
+        let newest = self.choose_superblock()?;
+        let end = self.find_end(&newest.block)?;
+        self.expect_visible_records(sharing, end)?;
         // The durable length is unknown: sync it before a record relies on it.
-        self.growth.refresh(0).map_err(failed)?;
-        self.rewrite_records(block.position.get(), end.position)?;
-        let epoch = block.epoch.get();
+        let refreshed = self.growth.refresh(0);
+        refreshed.map_err(self.io_error("look at the file's length"))?;
+        self.rewrite_records(newest.block.position.get(), end.position)?;
         let mut checkpointer = lock(&self.checkpointer);
-        (checkpointer.last, checkpointer.slot) = (block, slot);
-        checkpointer.drop_image_unless_at_last();
-        let mut log = lock(&self.log);
-        log.tail = Tail::new(Arc::clone(&log.tail.ring), epoch, end.position, end.prev_checksum);
-        log.tail.start = sharing.page().start.load(SeqCst);
-        log.heap_bytes = end.heap_bytes;
-        log.checkpoint = end.position;
-        // The recent lengths of the heap are unknown, but none exceeds the file.
-        log.ends = ReplayHorizon::new(self.growth.capacity_bytes());
-        drop(log);
-        // If the page cache shows a superblock that the disk does not have, the other one stays
-        // valid until this one is durable.
+        let both_valid = newest.both_valid;
+        self.adopt_state(sharing, &mut checkpointer, newest, end);
         if both_valid {
-            self.rewrite_superblock(&mut checkpointer, |_| ())?;
+            self.persist_newest_superblock(&mut checkpointer)?;
         }
         // Records become visible only when this flush has made them durable. The partial block is
         // padded first, and no reader has seen anything that a power cut could take from it.
         self.run_checkpoint(&mut checkpointer)
     }
 
-    fn find_end(&self, block: &Superblock) -> Result<crate::engine::EndOfLog> {
+    /// Performs step 2.
+    fn find_end(&self, block: &Superblock) -> Result<EndOfLog> {
         let mut heap_bytes = block.heap_bytes.get();
         let (from, prev_checksum) = (block.position.get(), block.prev_checksum.get());
         let source = self.log_source();
-        let found = log::scan(&source, block.epoch.get(), from, prev_checksum, |header, _| {
+        let found = scan(&source, block.epoch.get(), from, prev_checksum, |header, _| {
             if header.kind != KIND_SKIP {
                 heap_bytes = header.heap_bytes.get();
             }
             Ok(())
         })?;
-        Ok(crate::engine::EndOfLog {
-            position: found.end,
-            prev_checksum: found.prev_checksum,
-            heap_bytes,
-        })
+        let (position, prev_checksum) = (found.end, found.prev_checksum);
+        Ok(EndOfLog { position, prev_checksum, heap_bytes })
+    }
+
+    /// Refuses a log that ends before a record that a reader may have seen.
+    fn expect_visible_records(&self, sharing: &Sharing, end: EndOfLog) -> Result<()> {
+        let visible = sharing.page().visible.load(SeqCst);
+        self.expect_connected(sharing)?;
+        if end.position >= visible {
+            return Ok(());
+        }
+        let found = end.position;
+        let error = ErrorKind::corrupt("log's end (position)", visible, visible, found);
+        Err(self.poisoned_because(error))
+    }
+
+    /// Makes what was found this process's own state.
+    fn adopt_state(
+        &self,
+        sharing: &Sharing,
+        checkpointer: &mut Checkpointer,
+        newest: Newest,
+        end: EndOfLog,
+    ) {
+        let epoch = newest.block.epoch.get();
+        (checkpointer.slot, checkpointer.last) = (newest.own_slot(), newest.block);
+        checkpointer.drop_image_unless_at_last();
+        // The recent lengths of the heap are unknown, but none exceeds the file.
+        let ends = ReplayHorizon::new(self.growth.capacity_bytes());
+        let mut log = lock(&self.log);
+        let start = sharing.page().start.load(SeqCst);
+        *log = LogState::new(Arc::clone(&log.tail.ring), epoch, start, end, ends);
     }
 }

@@ -1,0 +1,41 @@
+//! The open options that the engine uses.
+
+use crate::format::superblock::Superblock;
+use crate::image::{ImageTraits, LinkChecks, ReaderReport};
+use crate::mutation::ActiveMutation;
+
+/// The open options that the engine uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) link_checks: LinkChecks,
+    pub(crate) memory_budget_bytes: u64,
+    pub(crate) max_log_bytes: u64,
+    pub(crate) salvage: bool,
+    pub(crate) access: Access,
+    /// Limit on the images that readers may pin.
+    pub(crate) max_held_images: usize,
+    pub(crate) reader_report: Option<ReaderReport>,
+    /// Eighths of the log that may fill before a checkpoint is due.
+    pub(crate) checkpoint_eighths: u64,
+    pub(crate) mutation: ActiveMutation,
+}
+
+/// What an opening may do to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// The opening writes nothing: records are applied in memory only.
+    Read,
+    Write,
+}
+
+impl Settings {
+    /// Returns how many bytes may be logged before a checkpoint is due.
+    pub(super) fn checkpoint_after(&self, log_bytes: u64) -> u64 {
+        log_bytes / 8 * self.checkpoint_eighths
+    }
+
+    /// Returns the traits of images of the store that `block` belongs to.
+    pub(super) fn image_traits(&self, block: &Superblock) -> ImageTraits {
+        ImageTraits { tests: self.link_checks, hash_key: block.hash_key }
+    }
+}

@@ -1,0 +1,101 @@
+//! This process's view of the others.
+//!
+//! **Owns** the process's slot on the coordination page, and what its threads know of the write lock
+//! that they share. **Must not know** the store that is shared.
+
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, fence};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::disk::Coordination;
+use crate::format::coordination::{CoordinationPage, Slot};
+
+/// How long a process waits for another one that is alive but does not move.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it waits before it checks again whether the other one is alive.
+pub(in crate::engine) const POLL_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The other processes, as this one sees them.
+pub(in crate::engine) struct Sharing {
+    pub(super) coordination: Box<dyn Coordination>,
+    pub(super) slot: usize,
+    hold: Mutex<HoldState>,
+    pub(super) hold_changed: Condvar,
+    pub(super) is_stopping: AtomicBool,
+}
+
+/// The write lock as the threads of this process share it.
+#[derive(Default)]
+pub(super) struct HoldState {
+    /// Number of threads that hold it.
+    pub(super) holds: usize,
+    /// Whether a thread is acquiring or releasing it.
+    pub(super) is_changing: bool,
+    pub(super) begun: Option<Instant>,
+    /// The number of this process's last hold; 0 before the first.
+    pub(super) last: u64,
+}
+
+impl Sharing {
+    pub(super) fn new(coordination: Box<dyn Coordination>, slot: usize) -> Self {
+        Self {
+            coordination,
+            slot,
+            hold: Mutex::default(),
+            hold_changed: Condvar::new(),
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
+    pub(in crate::engine) fn page(&self) -> &CoordinationPage {
+        self.coordination.page()
+    }
+
+    pub(super) fn lock_hold(&self) -> MutexGuard<'_, HoldState> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the hold changes, or for `at_most`.
+    pub(super) fn wait_for_hold<'a>(
+        &self,
+        hold: MutexGuard<'a, HoldState>,
+        at_most: Duration,
+    ) -> MutexGuard<'a, HoldState> {
+        let woken = self.hold_changed.wait_timeout(hold, at_most);
+        woken.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Returns whether the log from `position` on had not been overwritten until now, and what was
+    /// read from there is therefore correct. Fails if the page is no longer shared (P6).
+    pub(super) fn is_log_kept_from(&self, position: u64) -> std::io::Result<bool> {
+        fence(Acquire);
+        let start = self.page().start.load(SeqCst);
+        self.coordination.expect_shared()?;
+        Ok(start <= position)
+    }
+
+    /// Returns the slot in which this process publishes its state.
+    pub(super) fn own(&self) -> &Slot {
+        &self.page().slots[self.slot]
+    }
+
+    /// Returns the other slots that were ever taken.
+    pub(super) fn others(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        let slots = self.page().slots.iter().enumerate();
+        slots.filter(|(slot, other)| *slot != self.slot && other.process.load(SeqCst) != 0)
+    }
+
+    /// Returns the longest heap of any image in another process.
+    pub(in crate::engine) fn longest_heap_bytes(&self) -> u64 {
+        self.others().map(|(_, slot)| slot.heap_bytes.load(SeqCst)).max().unwrap_or(0)
+    }
+
+    /// Publishes that this process has an image of a heap of this length.
+    pub(super) fn note_heap(&self, heap_bytes: u64) {
+        let own = &self.own().heap_bytes;
+        if own.load(Relaxed) < heap_bytes {
+            own.fetch_max(heap_bytes, SeqCst);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the engine's locks guard: the writer, the checkpointer, the end of the log.
+//!
+//! **Owns** these types, and the lookups that need nothing but one of them. **Must not know** the
+//! steps of the protocol, which lock and change them.
+
+use std::sync::{Arc, PoisonError};
+
+use super::replay_horizon::ReplayHorizon;
+use crate::format::superblock::Superblock;
+use crate::image::{Checkpointed, Image};
+use crate::log::{Ring, Tail};
+use crate::sync::{Mutex, MutexGuard};
+use crate::workspace::Workspace;
+
+/// State that the writer's lock guards.
+pub(crate) struct Writer {
+    pub(crate) workspace: Workspace,
+    /// The record's buffer, reused from one commit to the next.
+    pub(super) record: Vec<u8>,
+    /// Whether a write transaction has begun since the store was opened.
+    pub(super) has_begun: bool,
+}
+
+/// State that the checkpointer's lock guards.
+pub(super) struct Checkpointer {
+    /// The image that heap pages are written from; never past `durable`.
+    pub(super) image: Option<Image>,
+    /// The newest superblock.
+    pub(super) last: Superblock,
+    /// Its slot; after opening, the slot to write first.
+    pub(super) slot: usize,
+    /// Whether both superblocks name this opening's epoch, the condition for appending records.
+    pub(super) begun: bool,
+}
+
+impl Checkpointer {
+    /// Returns the state up to which the heap in the file is complete.
+    pub(super) fn checkpointed(&self) -> Checkpointed {
+        Checkpointed::of(&self.last)
+    }
+
+    /// Drops an image that does not start at the last checkpoint: it would miss pages to be
+    /// written.
+    pub(super) fn drop_image_unless_at_last(&mut self) {
+        let last = self.last.position.get();
+        self.image.take_if(|image| image.position() != last);
+    }
+
+    pub(super) fn drop_image_before(&mut self, position: u64) {
+        self.image.take_if(|image| image.position() < position);
+    }
+}
+
+/// The log's end, and the recent lengths of the heap.
+pub(super) struct LogState {
+    pub(super) tail: Tail,
+    pub(super) ends: ReplayHorizon,
+    /// Length of the heap after the last record.
+    pub(super) heap_bytes: u64,
+    /// Position at which the last checkpoint began.
+    pub(super) checkpoint: u64,
+    /// No move of the log is tried before this position, because the last one failed.
+    pub(super) no_move_before: u64,
+}
+
+impl LogState {
+    /// Returns the state of a log whose records in `[start, end)` may still be needed.
+    pub(super) fn new(
+        ring: Arc<Ring>,
+        epoch: u64,
+        start: u64,
+        end: EndOfLog,
+        ends: ReplayHorizon,
+    ) -> Self {
+        let mut tail = Tail::new(ring, epoch, end.position, end.prev_checksum);
+        tail.start = start;
+        Self { tail, ends, heap_bytes: end.heap_bytes, checkpoint: end.position, no_move_before: 0 }
+    }
+
+    /// Returns the end of the last appended record.
+    pub(super) fn end(&self) -> EndOfLog {
+        let Tail { appended, prev_checksum, .. } = self.tail;
+        EndOfLog { position: appended, prev_checksum, heap_bytes: self.heap_bytes }
+    }
+}
+
+/// The end of a record: position, checksum and the heap's length there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EndOfLog {
+    pub(super) position: u64,
+    pub(super) prev_checksum: u64,
+    pub(super) heap_bytes: u64,
+}
+
+/// Locks `mutex` even if a holder panicked. Such a holder leaves nothing half-done: transactions
+/// roll back when they are dropped, and the protocol's own state changes in single steps.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

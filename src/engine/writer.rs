@@ -1,0 +1,54 @@
+//! The write transaction's begin and its rollback.
+
+use super::core::Core;
+use super::settings::Access;
+use super::state::{Writer, lock};
+use crate::error::{ErrorKind, Result};
+use crate::sync::MutexGuard;
+use crate::workspace::Workspace;
+
+impl Core {
+    /// Acquires the lock that makes its holder the writer.
+    pub(crate) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
+        lock(&self.writer)
+    }
+
+    /// Prepares for a write transaction; returns whether it is the first one.
+    pub(crate) fn begin_write(&self, writer: &mut Writer) -> Result<bool> {
+        if self.settings.access == Access::Read {
+            return Err(ErrorKind::ReadOnly { path: self.path.clone() }.into());
+        }
+        self.refuse_poisoned()?;
+        let is_first = !writer.has_begun;
+        if is_first {
+            self.begin_epoch(&mut lock(&self.checkpointer))?;
+            writer.has_begun = true;
+        }
+        self.follow_others(writer)?;
+        self.release_writer_memory(writer);
+        Ok(is_first)
+    }
+
+    /// Rolls a transaction back. This fails only on an image that is damaged beyond use. Its state
+    /// is then unknown, so a failure poisons the store.
+    pub(crate) fn roll_back(&self, workspace: &mut Workspace) -> Result<()> {
+        workspace.rollback().inspect_err(|error| self.poison_writer(error))
+    }
+
+    /// Releases the writer's private pages beyond the budget, except those that changed after the
+    /// last checkpoint.
+    fn release_writer_memory(&self, writer: &mut Writer) {
+        let workspace = &mut writer.workspace;
+        if workspace.private_bytes() <= self.settings.memory_budget_bytes {
+            return;
+        }
+        let Ok(checkpointer) = self.checkpointer.try_lock() else {
+            return;
+        };
+        let from = checkpointer.last.position.get();
+        // Pages that are not released stay private, which is correct too.
+        if let Ok(changed) = self.pages_changed(from, self.end_of_log().position) {
+            let _ = workspace.release_memory(&changed);
+        }
+    }
+}
