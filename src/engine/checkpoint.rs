@@ -16,14 +16,14 @@ use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::state::{Checkpointer, Writer, lock};
+use super::state::{Checkpointer, lock};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
-use crate::sync::{MutexGuard, sleep};
+use crate::sync::sleep;
 
 /// Pages per positioned write.
 const PAGES_PER_WRITE: u64 = 64;
@@ -181,36 +181,6 @@ impl Core {
         log.tail.start = start;
         log.ends.end_checkpoint();
         Ok(())
-    }
-
-    /// Cuts the file after the longest heap of any state or image. Skips the cut while a writer is
-    /// active, which might be about to grow the file.
-    fn cut_file(&self, heap_bytes: u64) -> Result<()> {
-        // Other processes may have longer images.
-        if self.sharing.is_some() {
-            return Ok(());
-        }
-        let writer: MutexGuard<'_, Writer> = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(_) => return Ok(()),
-        };
-        let in_writer = writer.workspace.heap_bytes();
-        let needed = self.in_place_from_bytes().max(in_writer).max(heap_bytes);
-        // Do not cut what the next growth would add again.
-        let slack = needed / 8 + 256 * 1024;
-        if self.growth.capacity_bytes() <= needed + slack {
-            return Ok(());
-        }
-        self.truncate_file(needed)
-    }
-
-    fn truncate_file(&self, heap_bytes: u64) -> Result<()> {
-        let durable_bytes = self.growth.durable_bytes();
-        let cut = self.growth.truncate(heap_bytes);
-        if self.mutation(Mutation::CutLengthKept) {
-            self.growth.synced(durable_bytes);
-        }
-        cut.map_err(self.poisoned_by("cut the file"))
     }
 
     /// Returns the pages that records in `[from, to)` change.

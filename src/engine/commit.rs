@@ -4,16 +4,15 @@
 //! 2. Bulk pages and growth reach the disk before anything refers to them.
 //! 3. Append the record; wait for log space if it does not fit.
 //! 4. Release the writer's lock (the caller does).
-//! 5. Flush if the commit is to be durable, or if it follows one that is.
-
-use zerocopy::IntoBytes;
-use zerocopy::little_endian::U64;
+//! 5. Flush if the commit is to be durable, or if it follows one that is (`flush`).
+//!
+//! A record that is longer than the log takes a way of its own (`spill`).
 
 use super::core::Core;
 use super::state::{LogState, Writer, lock};
 use crate::error::{ErrorKind, Result};
-use crate::format::record::{HEADER_BYTES, KIND_COMMIT, KIND_SPILL, Spill};
-use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
+use crate::format::record::KIND_COMMIT;
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::Append;
 use crate::mutation::Mutation;
 use crate::sync::MutexGuard;
@@ -98,20 +97,14 @@ impl Core {
 
     /// Syncs what the next record will name: bulk pages and the file's growth.
     fn sync_new_pages(&self, bulk: &[(u64, u64)], heap_bytes: u64) -> Result<()> {
-        let has_grown =
-            self.growth.needs_sync(heap_bytes) && !self.mutation(Mutation::GrowthNotSynced);
-        if has_grown || !bulk.is_empty() { self.sync_growth() } else { Ok(()) }
-    }
-
-    fn sync_growth(&self) -> Result<()> {
-        let capacity_bytes = self.growth.capacity_bytes();
-        self.sync_heap("sync new pages and the file's length")?;
-        self.growth.synced(capacity_bytes);
-        Ok(())
+        match bulk.is_empty() {
+            true => self.sync_growth_for(heap_bytes),
+            false => self.sync_growth(),
+        }
     }
 
     /// Performs step 3: appends the record, once it fits.
-    fn append_record(
+    pub(super) fn append_record(
         &self,
         record: &mut Vec<u8>,
         kind: u8,
@@ -158,61 +151,6 @@ impl Core {
         }
     }
 
-    /// Commits a record that is larger than the log. Its entries go to a run past all heaps, and
-    /// the record names that run. Both superblocks move past the record before the writer's lock is
-    /// released; from then on the run is free.
-    fn append_spilled(&self, record: &[u8], heap_bytes: u64) -> Result<Committed> {
-        // Checkpoint first: the one that must follow the record is not to fail because a process is
-        // stopped.
-        if self.sharing.is_some() {
-            self.checkpoint_within()?;
-        }
-        let entries = &record[HEADER_BYTES as usize..];
-        let spill = self.write_spill(entries, heap_bytes)?;
-        let mut record = vec![0; HEADER_BYTES as usize];
-        record.extend_from_slice(spill.as_bytes());
-        let committed = self.append_record(&mut record, KIND_SPILL, heap_bytes, true)?;
-        self.unless(Mutation::SpillNotCheckpointed, || self.checkpoint_past_spill())?;
-        Ok(committed)
-    }
-
-    /// Writes the entries of a large transaction past all heaps, and syncs them. Returns the body
-    /// of the record that names them.
-    fn write_spill(&self, entries: &[u8], heap_bytes: u64) -> Result<Spill> {
-        let start = self.in_place_from_bytes().max(heap_bytes);
-        let end = round_up(start + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
-        self.growth.reserve(end)?;
-        self.refuse_poisoned()?;
-        let written = self.disk.write_at(HEAP_START_BYTES + start, entries);
-        written.map_err(self.poisoned_by("write a large transaction"))?;
-        self.unless(Mutation::SpillNotSynced, || self.sync_growth())?;
-        Ok(Spill {
-            offset: U64::new(start),
-            len_bytes: U64::new(entries.len() as u64),
-            checksum: U64::new(checksum::of_record(lock(&self.log).tail.epoch, entries)),
-        })
-    }
-
-    /// Moves both superblocks past the record of a spill. From its append on the record is valid,
-    /// and it must not outlive its run.
-    fn checkpoint_past_spill(&self) -> Result<()> {
-        while let Err(error) = self.checkpoint_within() {
-            // A stopped process delays this one and all others, but the record must not be left
-            // without its checkpoint.
-            if !matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. }) {
-                self.poison(error.to_string());
-                return Err(self.poison.commit_unknown());
-            }
-        }
-        Ok(())
-    }
-
-    /// Runs a checkpoint inside a commit that holds the write lock. It must not call the program's
-    /// own code: the record may be valid already while the writer's image is not.
-    fn checkpoint_within(&self) -> Result<()> {
-        self.run_checkpoint(&mut lock(&self.checkpointer))
-    }
-
     /// Performs step 5, without the writer's lock.
     pub(crate) fn finish_commit(&self, committed: Committed) -> Result<()> {
         self.expect_own_process()?;
@@ -240,9 +178,4 @@ impl Core {
         let appended = lock(&self.log).tail.appended;
         self.flush_to(appended)
     }
-}
-
-#[cold]
-fn too_large() -> crate::error::Error {
-    ErrorKind::TooLarge { count: 1, size_bytes: u64::MAX, why: "the file's length" }.into()
 }

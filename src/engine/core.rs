@@ -80,29 +80,12 @@ impl Core {
         (log.tail.appended - log.tail.start, log.tail.ring.len_bytes())
     }
 
-    /// Returns the length of the file.
-    pub(crate) fn file_bytes(&self) -> Result<u64> {
-        self.expect_own_process()?;
-        self.disk.len_bytes().map_err(self.io_error("look at the file's length"))
-    }
-
     pub(super) fn log_source(&self) -> LogSource {
         LogSource { ring: Arc::clone(&lock(&self.log).tail.ring), disk: Arc::clone(&self.disk) }
     }
 
     pub(super) fn end_of_log(&self) -> EndOfLog {
         lock(&self.log).end()
-    }
-
-    /// Returns the lowest offset at which the file may be written in place. No image, and no state
-    /// that can still be replayed, reaches up to it.
-    pub(super) fn in_place_from_bytes(&self) -> u64 {
-        if self.mutation(Mutation::InPlaceFromHeapEnd) {
-            return lock(&self.log).heap_bytes;
-        }
-        let in_images = lock(&self.pool).longest_heap_bytes();
-        let in_others = self.sharing.as_ref().map_or(0, Sharing::longest_heap_bytes);
-        lock(&self.log).ends.longest().max(in_images).max(in_others)
     }
 
     /// Returns random numbers for epochs and keys.

@@ -171,12 +171,4 @@ impl Core {
         checkpointer.begun = false;
         Ok(())
     }
-
-    /// Cuts the file. Both superblocks name the same state, and no image will read beyond it.
-    fn cut_to_heap(&self, heap_bytes: u64) -> Result<()> {
-        let in_images = lock(&self.pool).longest_heap_bytes();
-        let cut = self.growth.truncate(heap_bytes.max(in_images));
-        cut.map_err(self.poisoned_by("cut the file"))?;
-        self.sync_heap("sync the file's length")
-    }
 }

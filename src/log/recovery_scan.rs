@@ -52,59 +52,77 @@ pub(crate) fn scan(
     mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
 ) -> Result<RecoveredLog> {
     let mut found = RecoveredLog::none(from, prev_checksum);
-    let mut buffer = Vec::new();
-    let mut spill = Vec::new();
-    // A checkpoint follows a spill, so there is at most one. In a forged log, each record could
-    // name as many bytes as the file has.
-    let file_bytes = source.disk.len_bytes();
-    let mut left_bytes = file_bytes.map_err(|error| source.failed(error))?;
+    let mut records = Records::new(source, epoch)?;
     while found.end - from < source.ring.len_bytes() {
-        let ring = &source.ring;
-        let checked = ring.checked(found.end, epoch, Some(found.prev_checksum), &mut buffer);
-        let checked = match checked {
-            Ok(None) => ring.stepped_over(found.end, &mut buffer),
-            checked => checked,
-        };
-        // A failed read, or a failed allocation, does not mark the end of the log.
-        let checked = checked.map_err(|error| source.failed(error))?;
-        let Some(header) = checked else { break };
-        let mut entries = &buffer[HEADER_BYTES as usize..];
-        if header.kind == record::KIND_SPILL {
-            spill.clear();
-            spill.extend_from_slice(entries);
-            if !spill_checks(source, epoch, &mut spill, &mut left_bytes)? {
-                break;
-            }
-            entries = &spill;
-        }
-        each(&header, entries)?;
+        let Some(header) = records.read(found.end, found.prev_checksum)? else { break };
+        each(&header, records.entries(&header))?;
         found.end += u64::from(header.len_bytes.get());
         found.prev_checksum = header.checksum.get();
     }
-    let (ring, end) = (&source.ring, found.end);
     let failed = |error| source.failed(error);
-    let behind = scan_tail(ring, epoch, from, end).map_err(failed)?;
-    let looks_like_a_record = ring.resembles_record(end, found.prev_checksum).map_err(failed)?;
+    let behind = scan_tail(&source.ring, epoch, from, found.end).map_err(failed)?;
+    let at_end = source.ring.resembles_record(found.end, found.prev_checksum).map_err(failed)?;
     found.proven_durable = behind.proven_durable;
-    found.is_torn = behind.has_record || looks_like_a_record;
+    found.is_torn = behind.has_record || at_end;
     Ok(found)
 }
 
-/// Returns whether the entries that a spill names are valid and take at most `left_bytes`; leaves
-/// them in `body`.
-fn spill_checks(
-    source: &LogSource,
+/// Reads records one after the other, as long as they are valid.
+struct Records<'a> {
+    source: &'a LogSource,
     epoch: u64,
-    body: &mut Vec<u8>,
-    left_bytes: &mut u64,
-) -> Result<bool> {
-    let named = Spill::read_from_prefix(body).map(|(spill, _)| spill.len_bytes.get());
-    let Some(left) = named.ok().and_then(|bytes| left_bytes.checked_sub(bytes)) else {
-        return Ok(false);
-    };
-    *left_bytes = left;
-    let spill = source.read_spill(body)?;
-    Ok(spill.is_some_and(|spill| checksum::of_record(epoch, body) == spill.checksum.get()))
+    /// The record read last.
+    buffer: Vec<u8>,
+    /// Its entries, if it is a spill.
+    spill: Vec<u8>,
+    /// What spills may still name. A checkpoint follows a spill, so there is at most one. In a
+    /// forged log, each record could name as many bytes as the file has.
+    left_bytes: u64,
+}
+
+impl<'a> Records<'a> {
+    fn new(source: &'a LogSource, epoch: u64) -> Result<Self> {
+        let left_bytes = source.disk.len_bytes().map_err(|error| source.failed(error))?;
+        Ok(Self { source, epoch, buffer: Vec::new(), spill: Vec::new(), left_bytes })
+    }
+
+    /// Reads the record at `position`, or returns `None` if no valid one is there. A failed read,
+    /// or a failed allocation, does not mark the end of the log.
+    fn read(&mut self, position: u64, prev_checksum: u64) -> Result<Option<RecordHeader>> {
+        let ring = &self.source.ring;
+        let checked = ring.checked(position, self.epoch, Some(prev_checksum), &mut self.buffer);
+        let checked = match checked {
+            Ok(None) => ring.stepped_over(position, &mut self.buffer),
+            checked => checked,
+        };
+        let checked = checked.map_err(|error| self.source.failed(error))?;
+        let Some(header) = checked else { return Ok(None) };
+        let is_valid = header.kind != record::KIND_SPILL || self.read_spill()?;
+        Ok(is_valid.then_some(header))
+    }
+
+    /// Returns the entries of the record read last.
+    fn entries(&self, header: &RecordHeader) -> &[u8] {
+        match header.kind {
+            record::KIND_SPILL => &self.spill,
+            _ => &self.buffer[HEADER_BYTES as usize..],
+        }
+    }
+
+    /// Reads the entries that a spill names; returns whether they are valid, and no more than the
+    /// file can have.
+    fn read_spill(&mut self) -> Result<bool> {
+        self.spill.clear();
+        self.spill.extend_from_slice(&self.buffer[HEADER_BYTES as usize..]);
+        let named = Spill::read_from_prefix(&self.spill).map(|(spill, _)| spill.len_bytes.get());
+        let left = named.ok().and_then(|bytes| self.left_bytes.checked_sub(bytes));
+        let Some(left) = left else { return Ok(false) };
+        self.left_bytes = left;
+        let spill = self.source.read_spill(&mut self.spill)?;
+        let epoch = self.epoch;
+        Ok(spill
+            .is_some_and(|spill| checksum::of_record(epoch, &self.spill) == spill.checksum.get()))
+    }
 }
 
 /// Looks for records after the end, until one proves that there were more.

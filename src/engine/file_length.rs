@@ -1,0 +1,81 @@
+//! The file's length: growth that a record relies on, and the cut after a checkpoint.
+//!
+//! **Owns** E4: the file is longer than any heap that a superblock, a record or an image names, and
+//! that length is durable before the record is. **Must not know** who lengthens the heap
+//! (`workspace`, through `FileSize`).
+
+use super::core::Core;
+use super::sharing::state::Sharing;
+use super::state::lock;
+use crate::error::Result;
+use crate::mutation::Mutation;
+
+impl Core {
+    /// Returns the length of the file.
+    pub(crate) fn file_bytes(&self) -> Result<u64> {
+        self.expect_own_process()?;
+        self.disk.len_bytes().map_err(self.io_error("look at the file's length"))
+    }
+
+    /// Returns the lowest offset at which the file may be written in place. No image, and no state
+    /// that can still be replayed, reaches up to it.
+    pub(super) fn in_place_from_bytes(&self) -> u64 {
+        if self.mutation(Mutation::InPlaceFromHeapEnd) {
+            return lock(&self.log).heap_bytes;
+        }
+        let in_images = lock(&self.pool).longest_heap_bytes();
+        let in_others = self.sharing.as_ref().map_or(0, Sharing::longest_heap_bytes);
+        lock(&self.log).ends.longest().max(in_images).max(in_others)
+    }
+
+    /// Syncs the file's growth if a heap of `heap_bytes` needs it.
+    pub(super) fn sync_growth_for(&self, heap_bytes: u64) -> Result<()> {
+        if !self.growth.needs_sync(heap_bytes) {
+            return Ok(());
+        }
+        self.unless(Mutation::GrowthNotSynced, || self.sync_growth())
+    }
+
+    /// Syncs the file's growth, and what was written there.
+    pub(super) fn sync_growth(&self) -> Result<()> {
+        let capacity_bytes = self.growth.capacity_bytes();
+        self.sync_heap("sync new pages and the file's length")?;
+        self.growth.synced(capacity_bytes);
+        Ok(())
+    }
+
+    /// Cuts the file after the longest heap of any state or image. Skips the cut while a writer is
+    /// active, which might be about to grow the file.
+    pub(super) fn cut_file(&self, heap_bytes: u64) -> Result<()> {
+        // Other processes may have longer images.
+        if self.sharing.is_some() {
+            return Ok(());
+        }
+        let Ok(writer) = self.writer.try_lock() else { return Ok(()) };
+        let in_writer = writer.workspace.heap_bytes();
+        let needed = self.in_place_from_bytes().max(in_writer).max(heap_bytes);
+        // Do not cut what the next growth would add again.
+        let slack = needed / 8 + 256 * 1024;
+        if self.growth.capacity_bytes() <= needed + slack {
+            return Ok(());
+        }
+        self.truncate_file(needed)
+    }
+
+    fn truncate_file(&self, heap_bytes: u64) -> Result<()> {
+        let durable_bytes = self.growth.durable_bytes();
+        let cut = self.growth.truncate(heap_bytes);
+        if self.mutation(Mutation::CutLengthKept) {
+            self.growth.synced(durable_bytes);
+        }
+        cut.map_err(self.poisoned_by("cut the file"))
+    }
+
+    /// Cuts the file. Both superblocks name the same state, and no image will read beyond it.
+    pub(super) fn cut_to_heap(&self, heap_bytes: u64) -> Result<()> {
+        let in_images = lock(&self.pool).longest_heap_bytes();
+        let cut = self.growth.truncate(heap_bytes.max(in_images));
+        cut.map_err(self.poisoned_by("cut the file"))?;
+        self.sync_heap("sync the file's length")
+    }
+}
