@@ -53,7 +53,7 @@ impl Recovered {
     pub(crate) fn read(
         disk: Arc<dyn Disk>,
         path: &Path,
-        tests: LinkChecks,
+        link_checks: LinkChecks,
         on_damage: OnDamage,
         mutation: ActiveMutation,
     ) -> Result<Self> {
@@ -61,7 +61,7 @@ impl Recovered {
         forget_unsynced_bytes(&*disk, path, &newest.block)?;
         fill_holes_of_log(&*disk, path, &newest.block)?;
         let source = open_log(disk, path, &newest.block, mutation)?;
-        let traits = ImageTraits { tests, hash_key: newest.block.hash_key };
+        let traits = ImageTraits { link_checks, hash_key: newest.block.hash_key };
         let recovered = replay(source, newest, traits)?;
         recovered.refuse_damaged_log(path, on_damage)?;
         recovered.finish_replay()

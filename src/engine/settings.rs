@@ -1,4 +1,6 @@
 //! The open options that the engine uses.
+//!
+//! **Must not know** how a program sets them (`store::options`).
 
 use crate::format::superblock::Superblock;
 use crate::image::{ImageTraits, LinkChecks, ReaderReport};
@@ -36,6 +38,6 @@ impl Settings {
 
     /// Returns the traits of images of the store that `block` belongs to.
     pub(super) fn image_traits(&self, block: &Superblock) -> ImageTraits {
-        ImageTraits { tests: self.link_checks, hash_key: block.hash_key }
+        ImageTraits { link_checks: self.link_checks, hash_key: block.hash_key }
     }
 }

@@ -1,4 +1,7 @@
 //! What readers need: a snapshot, its end, and the wait for a newer one.
+//!
+//! **Owns** the use of the pool (`image`) on behalf of readers. **Must not know** what a reader does
+//! with its image.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -59,8 +62,8 @@ impl Core {
     fn report_readers_now(&self) {
         self.readers_unreported.store(false, Release);
         let Some(ReaderReport { age, report }) = &self.settings.reader_report else { return };
-        let old = lock(&self.pool).take_old_readers(*age);
-        old.iter().for_each(|reader| report(reader));
+        let long = lock(&self.pool).take_long_readers(*age);
+        long.iter().for_each(|reader| report(reader));
     }
 
     /// Waits until readers see more than at `seen`; returns whether they do.

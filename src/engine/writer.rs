@@ -1,4 +1,7 @@
 //! The write transaction's begin and its rollback.
+//!
+//! **Owns** what must hold before the first change: the epoch is this opening's own, and the
+//! writer's image is at the log's end. **Must not know** how the transaction ends (`commit`).
 
 use super::core::Core;
 use super::settings::Access;

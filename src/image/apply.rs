@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn only_pages_that_are_not_zero_become_private() {
         let map = PrivateMap::of_memory(PAGES * PAGE_BYTES).unwrap();
-        let traits = ImageTraits { tests: LinkChecks::Bounds, hash_key: [0; 16] };
+        let traits = ImageTraits { link_checks: LinkChecks::Bounds, hash_key: [0; 16] };
         let mut image = Image::new(map, 0, traits);
         let (mut touched, mut body) = (PageSet::default(), Vec::new());
         push_line(&mut body, 7 * LINES_PER_PAGE, &[0; 64], &[1; 64]);

@@ -26,9 +26,9 @@ pub(crate) struct Pool {
     /// The image that the next reader gets.
     current: Option<Arc<Image>>,
     /// The first of the readers that may hold it now.
-    hold: Option<ReaderPin>,
+    pin: Option<ReaderPin>,
     /// Retired images; readers may still hold them.
-    earlier: Vec<RetiredImage>,
+    retired: Vec<RetiredImage>,
     idle: Vec<Image>,
     /// Readers that have left retired images since the last scan of these.
     left: usize,
@@ -41,7 +41,7 @@ pub(crate) struct Pool {
 /// An image that was once current.
 struct RetiredImage {
     image: Arc<Image>,
-    hold: ReaderPin,
+    pin: ReaderPin,
     is_reported: bool,
     /// Pages that checkpoints froze in it while readers held it.
     frozen: PageSet,
@@ -57,9 +57,9 @@ impl RetiredImage {
         Ok(())
     }
 
-    fn old_reader(&self) -> LongReader {
+    fn long_reader(&self) -> LongReader {
         let frozen_bytes = self.frozen.len() * PAGE_BYTES;
-        let mut reader = old_reader(&self.image, self.hold);
+        let mut reader = long_reader(&self.image, self.pin);
         reader.private_bytes += frozen_bytes;
         reader
     }
@@ -79,8 +79,8 @@ impl Pool {
     pub(crate) fn new(checkpoint: Checkpointed, traits: ImageTraits) -> Self {
         Self {
             current: None,
-            hold: None,
-            earlier: Vec::new(),
+            pin: None,
+            retired: Vec::new(),
             idle: Vec::new(),
             left: 0,
             checkpoint,
@@ -105,18 +105,18 @@ impl Pool {
             let image = Arc::clone(current);
             // No reader held it, so it counts as one more.
             if Arc::strong_count(&image) == 2 {
-                if self.earlier.len() >= max_held {
+                if self.retired.len() >= max_held {
                     drop(image);
                     self.expect_room(max_held)?;
                     return self.take(source, visible, max_held, begun_at);
                 }
-                self.hold = Some(ReaderPin::begin(begun_at));
+                self.pin = Some(ReaderPin::begin(begun_at));
             }
             return Ok(image);
         }
         self.expect_room(max_held)?;
         let image = Arc::clone(self.advance(&source(), visible)?);
-        self.hold = Some(ReaderPin::begin(begun_at));
+        self.pin = Some(ReaderPin::begin(begun_at));
         Ok(image)
     }
 
@@ -135,8 +135,8 @@ impl Pool {
     /// Returns the first reader of each image that readers hold.
     fn held(&self) -> Vec<LongReader> {
         let current = self.current.iter().filter(|image| Arc::strong_count(image) > 1);
-        let current = current.zip(self.hold).map(|(image, hold)| old_reader(image, hold));
-        self.earlier.iter().map(RetiredImage::old_reader).chain(current).collect()
+        let current = current.zip(self.pin).map(|(image, pin)| long_reader(image, pin));
+        self.retired.iter().map(RetiredImage::long_reader).chain(current).collect()
     }
 
     fn oldest(&self) -> Option<LongReader> {
@@ -145,25 +145,24 @@ impl Pool {
 
     /// Returns the readers that have held an image for longer than `age`, each only once. Covers
     /// only images that a commit has made old, since the others cost nothing.
-    pub(crate) fn take_old_readers(&mut self, age: Duration) -> Vec<LongReader> {
+    pub(crate) fn take_long_readers(&mut self, age: Duration) -> Vec<LongReader> {
         self.reclaim_idle();
-        let is_new =
-            |earlier: &&mut RetiredImage| !earlier.is_reported && earlier.hold.age() >= age;
-        let tell = |earlier: &mut RetiredImage| {
-            earlier.is_reported = true;
-            earlier.old_reader()
+        let is_new = |retired: &&mut RetiredImage| !retired.is_reported && retired.pin.age() >= age;
+        let tell = |retired: &mut RetiredImage| {
+            retired.is_reported = true;
+            retired.long_reader()
         };
-        self.earlier.iter_mut().filter(is_new).map(tell).collect()
+        self.retired.iter_mut().filter(is_new).map(tell).collect()
     }
 
     /// Takes the current image out of use.
     fn retire_current(&mut self) {
         // No reader holds an image that nobody has taken yet.
-        let hold = self.hold.take().unwrap_or_else(|| ReaderPin::begin(Location::caller()));
+        let pin = self.pin.take().unwrap_or_else(|| ReaderPin::begin(Location::caller()));
         let retired = self.current.take().inspect(|image| image.set_retired(true));
-        self.earlier.extend(retired.map(|image| RetiredImage {
+        self.retired.extend(retired.map(|image| RetiredImage {
             image,
-            hold,
+            pin,
             is_reported: false,
             frozen: PageSet::default(),
         }));
@@ -198,20 +197,20 @@ impl Pool {
     /// Scanning all of them each time would take quadratic time when many readers leave at once.
     pub(crate) fn reader_left(&mut self) -> Vec<Image> {
         self.left += 1;
-        if self.left > self.earlier.len() / 4 { self.reap() } else { Vec::new() }
+        if self.left > self.retired.len() / 4 { self.reap() } else { Vec::new() }
     }
 
     /// Moves images that readers have left to the idle ones. Returns those that are not kept.
     fn reap(&mut self) -> Vec<Image> {
         self.left = 0;
-        for earlier in std::mem::take(&mut self.earlier) {
-            match Arc::try_unwrap(earlier.image) {
+        for retired in std::mem::take(&mut self.retired) {
+            match Arc::try_unwrap(retired.image) {
                 Ok(mut image) => {
                     image.set_retired(false);
-                    earlier.frozen.iter().for_each(|page| image.touch(page));
+                    retired.frozen.iter().for_each(|page| image.touch(page));
                     self.idle.push(image);
                 }
-                Err(image) => self.earlier.push(RetiredImage { image, ..earlier }),
+                Err(image) => self.retired.push(RetiredImage { image, ..retired }),
             }
         }
         // Idle images are taken from the end, so the one with the least to catch up goes first.
@@ -236,8 +235,8 @@ impl Pool {
         }
         self.reclaim_idle();
         let mut behind =
-            self.earlier.iter_mut().filter(|earlier| earlier.image.position < position);
-        Ok(behind.try_for_each(|earlier| earlier.freeze(pages)))
+            self.retired.iter_mut().filter(|retired| retired.image.position < position);
+        Ok(behind.try_for_each(|retired| retired.freeze(pages)))
     }
 
     /// Notes a finished checkpoint: images begin from `checkpoint`, and the log before `start`
@@ -274,7 +273,7 @@ impl Pool {
     /// Drops the current image, which was built from bytes that another process was overwriting.
     pub(crate) fn forget_current(&mut self) {
         self.current = None;
-        self.hold = None;
+        self.pin = None;
     }
 
     /// Drops all images that no reader holds. Returns whether none is left.
@@ -282,13 +281,13 @@ impl Pool {
         self.retire_current();
         self.reclaim_idle();
         self.idle.clear();
-        self.earlier.is_empty()
+        self.retired.is_empty()
     }
 
     /// Returns the largest length of the heap in any image.
     pub(crate) fn longest_heap_bytes(&self) -> u64 {
-        let earlier = self.earlier.iter().map(|earlier| &earlier.image);
-        let held = earlier.chain(&self.current).map(|image| image.heap_bytes());
+        let retired = self.retired.iter().map(|retired| &retired.image);
+        let held = retired.chain(&self.current).map(|image| image.heap_bytes());
         held.chain(self.idle.iter().map(Image::heap_bytes)).max().unwrap_or(0)
     }
 
@@ -312,9 +311,9 @@ impl Pool {
     pub(crate) fn stats(&mut self) -> PoolStats {
         self.reclaim_idle();
         let held = self.held();
-        let frozen_bytes = self.earlier.iter().map(|earlier| earlier.frozen.len() * PAGE_BYTES);
-        let earlier = self.earlier.iter().map(|earlier| &earlier.image);
-        let all = earlier.chain(&self.current).map(|image| image.private_bytes());
+        let frozen_bytes = self.retired.iter().map(|retired| retired.frozen.len() * PAGE_BYTES);
+        let retired = self.retired.iter().map(|retired| &retired.image);
+        let all = retired.chain(&self.current).map(|image| image.private_bytes());
         PoolStats {
             held: held.len(),
             idle: self.idle.len(),
@@ -328,10 +327,10 @@ impl Pool {
     }
 }
 
-fn old_reader(image: &Image, hold: ReaderPin) -> LongReader {
+fn long_reader(image: &Image, pin: ReaderPin) -> LongReader {
     LongReader {
-        age: hold.age(),
-        begun_at: hold.begun_at,
+        age: pin.age(),
+        begun_at: pin.begun_at,
         position: image.position,
         private_bytes: image.private_bytes(),
     }

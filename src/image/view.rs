@@ -57,7 +57,7 @@ pub struct Image {
 /// Settings that all images of a store share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ImageTraits {
-    pub(crate) tests: LinkChecks,
+    pub(crate) link_checks: LinkChecks,
     pub(crate) hash_key: [u8; 16],
 }
 
@@ -70,7 +70,7 @@ impl HasMap for Image {
 impl Image {
     /// Makes an image of a mapping that holds the heap's state at `position`.
     pub(crate) fn new(mut map: PrivateMap, position: u64, traits: ImageTraits) -> Self {
-        if traits.tests == LinkChecks::Bounds {
+        if traits.link_checks == LinkChecks::Bounds {
             map.enable_fast_path(HEAD_PAGES * PAGE_BYTES);
         }
         let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
@@ -179,7 +179,7 @@ impl Image {
     /// Returns whether a check stricter than the bounds check refuses the link.
     #[inline(always)]
     pub(crate) fn is_refused<P: Pointee + ?Sized>(&self, link: Link<P>) -> bool {
-        self.traits.tests == LinkChecks::Live && self.expect_live(link).is_err()
+        self.traits.link_checks == LinkChecks::Live && self.expect_live(link).is_err()
     }
 
     /// Returns the reason why a link was refused.
@@ -189,7 +189,7 @@ impl Image {
         if link.is_null() {
             return null_link::<P>();
         }
-        if self.traits.tests == LinkChecks::Live
+        if self.traits.link_checks == LinkChecks::Live
             && let Err(error) = self.expect_live(link)
         {
             return error;

@@ -1,4 +1,7 @@
 //! Hands the log's end from one holder of the write lock to the next.
+//!
+//! **Owns** the words of the coordination page that name it (P2), and how the writer's image follows
+//! what other processes appended.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -6,10 +9,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::state::Sharing;
 use crate::engine::core::Core;
 use crate::engine::replay_horizon::ReplayHorizon;
-use crate::engine::state::{Writer, lock};
+use crate::engine::state::{EndOfLog, LogState, Writer, lock};
 use crate::error::Result;
 use crate::image::{Checkpointed, PageSet, open_image};
-use crate::log::Tail;
 use crate::sync::atomic::Ordering::Release;
 
 impl Core {
@@ -37,30 +39,18 @@ impl Core {
     /// Learns what other processes did since this one's last hold. The last holder released in
     /// order.
     pub(super) fn catch_up(&self, sharing: &Sharing) -> Result<()> {
-        let words = &sharing.page().end;
-        let generation = words.generation.load(SeqCst);
-        let (end, prev_checksum) = (words.appended.load(SeqCst), words.prev_checksum.load(SeqCst));
-        let (start, durable) = (sharing.page().start.load(SeqCst), words.durable.load(SeqCst));
-        let heap_bytes = words.heap_bytes.load(SeqCst);
-        let checkpoint = words.checkpoint.load(SeqCst);
-        let windows = words.heap_ends.each_ref().map(|word| word.load(SeqCst));
-        let is_pending = words.is_checkpoint_pending.load(SeqCst) != 0;
-        let durable_room_bytes = words.durable_room_bytes.load(SeqCst);
+        let published = PublishedEnd::read(sharing);
         self.expect_connected(sharing)?;
         let mut checkpointer = lock(&self.checkpointer);
-        if checkpointer.last.generation.get() != generation {
+        if checkpointer.last.generation.get() != published.generation {
             (checkpointer.last, checkpointer.slot) = self.read_superblock()?;
         }
         checkpointer.drop_image_unless_at_last();
         let mut log = lock(&self.log);
-        let ring = Arc::clone(&log.tail.ring);
-        log.tail = Tail::new(ring, checkpointer.last.epoch.get(), end, prev_checksum);
-        (log.tail.start, log.tail.durable) = (start, durable);
-        (log.heap_bytes, log.checkpoint) = (heap_bytes, checkpoint);
-        log.ends = ReplayHorizon::of(windows, is_pending);
+        published.adopt(&mut log, checkpointer.last.epoch.get());
         self.visible.store(log.tail.visible(), Release);
         self.durable.store(log.tail.durable, Release);
-        let refreshed = self.growth.refresh(durable_room_bytes);
+        let refreshed = self.growth.refresh(published.durable_room_bytes);
         refreshed.map_err(self.io_error("look at the file's length"))
     }
 
@@ -96,5 +86,47 @@ impl Core {
             let (last, traits) = (Checkpointed::of(&block), self.settings.image_traits(&block));
             *image = open_image(&*self.disk, last, traits)?;
         }
+    }
+}
+
+/// The log's end as the last holder published it.
+struct PublishedEnd {
+    /// The newest superblock's number.
+    generation: u64,
+    end: EndOfLog,
+    start: u64,
+    durable: u64,
+    /// Position at which the last checkpoint began.
+    checkpoint: u64,
+    ends: ReplayHorizon,
+    durable_room_bytes: u64,
+}
+
+impl PublishedEnd {
+    /// Reads it; the caller then checks that the page is still the shared one (P6).
+    fn read(sharing: &Sharing) -> Self {
+        let words = &sharing.page().end;
+        let windows = words.heap_ends.each_ref().map(|word| word.load(SeqCst));
+        let is_pending = words.is_checkpoint_pending.load(SeqCst) != 0;
+        Self {
+            generation: words.generation.load(SeqCst),
+            end: EndOfLog {
+                position: words.appended.load(SeqCst),
+                prev_checksum: words.prev_checksum.load(SeqCst),
+                heap_bytes: words.heap_bytes.load(SeqCst),
+            },
+            start: sharing.page().start.load(SeqCst),
+            durable: words.durable.load(SeqCst),
+            checkpoint: words.checkpoint.load(SeqCst),
+            ends: ReplayHorizon::of(windows, is_pending),
+            durable_room_bytes: words.durable_room_bytes.load(SeqCst),
+        }
+    }
+
+    fn adopt(&self, log: &mut LogState, epoch: u64) {
+        let ring = Arc::clone(&log.tail.ring);
+        *log = LogState::new(ring, epoch, self.start, self.end, self.ends);
+        log.tail.durable = self.durable;
+        log.checkpoint = self.checkpoint;
     }
 }

@@ -19,6 +19,7 @@ mod attach;
 mod barrier;
 mod catch_up;
 mod cut_off;
+mod hold;
 mod snapshot;
 pub(super) mod state;
 mod takeover;

@@ -31,8 +31,7 @@ impl Core {
         let end = self.find_end(&newest.block)?;
         self.expect_visible_records(sharing, end)?;
         // The durable length is unknown: sync it before a record relies on it.
-        let refreshed = self.growth.refresh(0);
-        refreshed.map_err(self.io_error("look at the file's length"))?;
+        self.growth.refresh(0).map_err(self.io_error("look at the file's length"))?;
         self.rewrite_records(newest.block.position.get(), end.position)?;
         let mut checkpointer = lock(&self.checkpointer);
         let both_valid = newest.both_valid;

@@ -1,8 +1,12 @@
 //! The write lock: one process writes at a time, with all its threads.
+//!
+//! **Owns** the way from one holder to the next: waiting, taking over or catching up, and the
+//! release (P1, P2, P5). **Must not know** how the threads of this process share it (`hold`).
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
+use super::hold::Joined;
 use super::state::{HoldState, POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::Lock;
 use crate::engine::core::Core;
@@ -12,8 +16,6 @@ use crate::mutation::Mutation;
 
 /// After this long no further transaction joins the hold: other processes want to write too.
 const MAX_WRITE_LOCK_HOLD: Duration = Duration::from_millis(2);
-/// How long a thread waits for others of its process before it asks whether their hold can end.
-const HOLD_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the last holder lets another process go first.
 const YIELD_WINDOW: Duration = Duration::from_millis(1);
 
@@ -54,29 +56,17 @@ impl Core {
         is_done: impl Fn() -> Result<bool>,
     ) -> Result<WriteLock<'_>> {
         let Some(sharing) = &self.sharing else { return Ok(WriteLock { shared: None }) };
-        let mut hold = sharing.lock_hold();
-        // When another thread of this process began to wait for other processes on behalf of
-        // this one; the timeout counts from there.
-        let mut since = None;
-        loop {
-            if is_done()? {
-                return Ok(WriteLock { shared: None });
-            }
-            if hold.is_changing || hold.holds > 0 && !may_join(&hold) {
-                since = hold.is_changing.then(|| since.unwrap_or_else(Instant::now));
-                hold = sharing.wait_for_hold(hold, HOLD_POLL_INTERVAL);
-            } else if hold.holds > 0 {
-                hold.holds += 1;
-                return Ok(WriteLock { shared: Some(self) });
-            } else {
-                break;
-            }
+        match sharing.join_hold(may_join, is_done)? {
+            Joined::NothingToDo => Ok(WriteLock { shared: None }),
+            Joined::Hold => Ok(WriteLock { shared: Some(self) }),
+            Joined::Nothing { last, since } => self.begin_hold(sharing, last, since),
         }
-        hold.is_changing = true;
-        let last = hold.last;
-        drop(hold);
+    }
+
+    /// Acquires the lock for all threads of this process.
+    fn begin_hold(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<WriteLock<'_>> {
         let mut acquiring = Acquiring { sharing, has_lock: None };
-        let acquired = self.lock_out_others(sharing, last, since.unwrap_or_else(Instant::now));
+        let acquired = self.lock_out_others(sharing, last, since);
         acquiring.has_lock = Some(acquired.is_ok());
         acquired.map(|()| WriteLock { shared: Some(self) })
     }
@@ -159,12 +149,6 @@ fn unlock_write(sharing: &Sharing) {
 }
 
 impl Sharing {
-    /// Counts the first hold, after opening as the first process.
-    pub(super) fn count_first_hold(&self) {
-        self.page().turns.store(1, SeqCst);
-        self.lock_hold().last = 1;
-    }
-
     /// Yields to other processes that want the write lock. The last holder is the fastest to
     /// acquire it again, because the others sleep. So it waits a while for one that wants the lock
     /// and is alive.
@@ -202,11 +186,7 @@ impl Drop for Acquiring<'_> {
         if self.has_lock.is_none() {
             unlock_write(self.sharing);
         }
-        let mut hold = self.sharing.lock_hold();
-        hold.is_changing = false;
-        hold.holds = usize::from(self.has_lock == Some(true));
-        hold.begun = Some(Instant::now());
-        self.sharing.hold_changed.notify_all();
+        self.sharing.note_acquired(self.has_lock == Some(true));
     }
 }
 
@@ -218,17 +198,9 @@ impl Drop for WriteLock<'_> {
         if !core.is_own_process() {
             return;
         }
-        let mut hold = sharing.lock_hold();
-        hold.holds -= 1;
-        if hold.holds > 0 {
-            return;
+        if sharing.leave_hold() {
+            let number = core.release_write_lock(sharing);
+            sharing.note_released(number);
         }
-        hold.is_changing = true;
-        drop(hold);
-        let number = core.release_write_lock(sharing);
-        let mut hold = sharing.lock_hold();
-        hold.is_changing = false;
-        hold.last = number;
-        sharing.hold_changed.notify_all();
     }
 }
