@@ -13,6 +13,26 @@ const MAX_FINDINGS: usize = 10_000;
 const MAX_LISTED: usize = 100;
 
 /// A single problem.
+///
+/// ```
+/// # use flagstone::{OpenOptions, Store};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("names.flag");
+/// # let store = OpenOptions::new().open_copy(&path)?;
+/// # store.update(|tx| tx.alloc_slice(*b"Ada Lovelace").and_then(|n| tx.set_root("name", n)))?;
+/// # store.close()?;
+/// # let mut bytes = std::fs::read(&path)?;
+/// # let at = bytes.windows(3).rposition(|bytes| bytes == b"Ada").expect("the name");
+/// # bytes[at] ^= 1;
+/// # std::fs::write(&path, &bytes)?;
+/// // A bit of this store's file was flipped.
+/// let report = OpenOptions::new().open_private(&path)?.check()?;
+/// let finding = &report.findings[0];
+/// assert_eq!(finding.file_offset / 4096, at as u64 / 4096);
+/// assert!(finding.to_string().contains("page sum"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
@@ -45,6 +65,17 @@ impl fmt::Display for Finding {
 
 /// The result of [`Store::check`](crate::Store::check) and
 /// [`Store::check_file`](crate::Store::check_file).
+///
+/// ```
+/// # fn main() -> Result<(), flagstone::Error> {
+/// # let store = flagstone::Store::in_memory()?;
+/// let report = store.check()?;
+/// for finding in &report.findings {
+///     eprintln!("{finding}");
+/// }
+/// assert_eq!(report.pages, store.stats()?.heap_bytes / 4096);
+/// # Ok(()) }
+/// ```
 #[must_use = "damage that was found is told only here: ask `is_clean` or `into_result`"]
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -78,12 +109,51 @@ pub struct Report {
 
 impl Report {
     /// Returns whether there are no findings.
+    ///
+    /// ```
+    /// # use flagstone::{OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("names.flag");
+    /// # let store = OpenOptions::new().open_copy(&path)?;
+    /// # store.update(|tx| tx.alloc_slice(*b"Ada Lovelace").and_then(|n| tx.set_root("name", n)))?;
+    /// # store.close()?;
+    /// # let mut bytes = std::fs::read(&path)?;
+    /// # let at = bytes.windows(3).rposition(|bytes| bytes == b"Ada").expect("the name");
+    /// # bytes[at] ^= 1;
+    /// # std::fs::write(&path, &bytes)?;
+    /// // A bit of this store's file was flipped.
+    /// let report = OpenOptions::new().open_private(&path)?.check()?;
+    /// assert!(!report.is_clean());
+    /// let report = OpenOptions::new().open_in_memory()?.check()?;
+    /// assert!(report.is_clean());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
     }
 
     /// Returns the first finding as an error, if there is one.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("names.flag");
+    /// # let store = OpenOptions::new().open_copy(&path)?;
+    /// # store.update(|tx| tx.alloc_slice(*b"Ada Lovelace").and_then(|n| tx.set_root("name", n)))?;
+    /// # store.close()?;
+    /// # let mut bytes = std::fs::read(&path)?;
+    /// # let at = bytes.windows(3).rposition(|bytes| bytes == b"Ada").expect("the name");
+    /// # bytes[at] ^= 1;
+    /// # std::fs::write(&path, &bytes)?;
+    /// // A bit of this store's file was flipped.
+    /// let report = OpenOptions::new().open_private(&path)?.check()?;
+    /// let error = report.into_result().unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -140,6 +210,17 @@ impl Finding {
 }
 
 /// An allocation that no root reaches.
+///
+/// ```
+/// # fn main() -> Result<(), flagstone::Error> {
+/// # let store = flagstone::Store::in_memory()?;
+/// let numbers = store.update(|tx| tx.alloc_slice([1u64, 2, 3, 4]))?;
+/// let report = store.check()?;
+/// let lost = &report.unreachable.listed[0];
+/// assert_eq!((lost.offset, lost.len_bytes), (numbers.offset(), 32));
+/// assert!(lost.to_string().ends_with("[u64] of 32 bytes, which no root reaches"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Unreachable {
@@ -163,6 +244,16 @@ impl fmt::Display for Unreachable {
 }
 
 /// The allocations that no root reaches.
+///
+/// ```
+/// # fn main() -> Result<(), flagstone::Error> {
+/// # let store = flagstone::Store::in_memory()?;
+/// store.update(|tx| (0..1000u64).try_for_each(|number| tx.alloc([number; 2]).map(drop)))?;
+/// let unreachable = store.check()?.unreachable;
+/// assert_eq!((unreachable.allocations, unreachable.len_bytes), (1000, 16_000));
+/// assert_eq!(unreachable.listed.len(), 100);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct UnreachableList {
@@ -175,6 +266,21 @@ pub struct UnreachableList {
 }
 
 /// A link to no live allocation, or past the end of one.
+///
+/// ```
+/// # fn main() -> Result<(), flagstone::Error> {
+/// # let store = flagstone::Store::in_memory()?;
+/// let mut tx = store.write()?;
+/// let target = tx.alloc(7u64)?;
+/// let holder = tx.alloc(target)?;
+/// tx.set_root("holder", holder)?;
+/// tx.free(target)?;
+/// tx.commit()?;
+/// let report = store.check()?;
+/// let dangling = &report.dangling.listed[0];
+/// assert_eq!((dangling.offset, dangling.target), (holder.offset(), target.offset()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dangling {
@@ -203,6 +309,20 @@ impl fmt::Display for Dangling {
 }
 
 /// The links to no live allocation, or past the end of one.
+///
+/// ```
+/// # fn main() -> Result<(), flagstone::Error> {
+/// # let store = flagstone::Store::in_memory()?;
+/// let mut tx = store.write()?;
+/// let target = tx.alloc(7u64)?;
+/// let links = tx.alloc_slice([target; 300])?;
+/// tx.set_root("links", links)?;
+/// tx.free(target)?;
+/// tx.commit()?;
+/// let dangling = store.check()?.dangling;
+/// assert_eq!((dangling.links, dangling.listed.len()), (300, 100));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct DanglingList {

@@ -4,6 +4,21 @@ use std::io;
 use std::path::PathBuf;
 
 /// The kind of an error.
+///
+/// Each kind has the parts of its message, for a program that acts on them:
+///
+/// ```
+/// use flagstone::{ErrorKind, Store};
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = Store::in_memory()?;
+/// store.update(|tx| tx.root_or_insert_with("visits", || 3u64).map(drop))?;
+/// let tx = store.read()?;
+/// let error = tx.root_object::<u64>("vists").unwrap_err();
+/// let ErrorKind::NoSuchRoot { nearest, .. } = error.kind() else { return Err(error) };
+/// assert_eq!(*nearest, ["visits"]);
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -16,13 +16,49 @@ use std::path::Path;
 pub use kind::ErrorKind;
 
 /// The result of flagstone's operations.
+///
+/// ```
+/// fn visits(store: &flagstone::Store) -> flagstone::Result<u64> {
+///     Ok(*store.read()?.root_object::<u64>("visits")?)
+/// }
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = flagstone::Store::in_memory()?;
+/// assert!(visits(&store).is_err());
+/// store.update(|tx| tx.root_or_insert_with("visits", || 3u64).map(drop))?;
+/// assert_eq!(visits(&store)?, 3);
+/// # Ok(()) }
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error, one pointer wide; [`Error::kind`] says what happened.
+///
+/// ```
+/// use flagstone::{Error, ErrorKind, OpenOptions};
+///
+/// let options = OpenOptions::new().create(false);
+/// let error: Error = options.open_copy("/no/such/file").unwrap_err();
+/// assert!(error.to_string().starts_with("/no/such/file: there is no such file"));
+/// assert_eq!(size_of::<Error>(), size_of::<usize>());
+/// ```
 pub struct Error(Box<ErrorKind>);
 
 impl Error {
     /// Returns the kind of the error, to match on.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, Store};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # let store = Store::in_memory()?;
+    /// let tx = store.read()?;
+    /// let visits = match tx.root_object::<u64>("visits") {
+    ///     Ok(visits) => *visits,
+    ///     Err(error) if matches!(error.kind(), ErrorKind::NoSuchRoot { .. }) => 0,
+    ///     Err(error) => return Err(error),
+    /// };
+    /// assert_eq!(visits, 0);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0

@@ -36,6 +36,13 @@ pub struct Choices {
 
 impl Choices {
     /// Returns a source whose choices follow from `seed`.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// let (mut one, mut other) = (Choices::from_seed(7), Choices::from_seed(7));
+    /// assert_eq!(one.letters(9..=9), other.letters(9..=9));
+    /// assert_ne!(one.any(), Choices::from_seed(8).any());
+    /// ```
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
         Self::replay(Vec::new(), Some(seed))
@@ -70,32 +77,80 @@ impl Choices {
     }
 
     /// Returns any number.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let numbers: Vec<u64> = (0..100).map(|_| choices.any()).collect();
+    /// assert!(numbers.iter().any(|number| *number > u64::MAX / 2));
+    /// ```
     pub fn any(&mut self) -> u64 {
         self.up_to(u64::MAX)
     }
 
     /// Returns a number below `limit`; a `limit` of 0 counts as 1.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let sum: u64 = (0..1000).map(|_| choices.below(3)).sum();
+    /// assert!((900..1100).contains(&sum));
+    /// assert_eq!(choices.below(0), 0);
+    /// ```
     pub fn below(&mut self, limit: u64) -> u64 {
         self.up_to(limit.saturating_sub(1))
     }
 
     /// Returns a number in `range`, or its start if the range is empty.
+    ///
+    /// ```
+    /// # use std::collections::BTreeSet;
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let thrown: BTreeSet<u64> = (0..100).map(|_| choices.between(1..=6)).collect();
+    /// assert_eq!(thrown, (1..=6).collect());
+    /// ```
     pub fn between(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (start, end) = range.into_inner();
         start + self.up_to(end.saturating_sub(start))
     }
 
     /// Returns an index below `len`, or 0 if `len` is 0.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let model = vec!["Ada", "Bob", "Eve"];
+    /// let removed = choices.index(model.len());
+    /// assert!(model.get(removed).is_some());
+    /// let inserted = choices.index(model.len() + 1);
+    /// assert!(inserted <= model.len());
+    /// ```
     pub fn index(&mut self, len: usize) -> usize {
         self.below(len as u64) as usize
     }
 
     /// Returns true with a probability of one in `of`; false is simpler.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let rare = (0..3000).filter(|_| choices.one_in(100)).count();
+    /// assert!((10..60).contains(&rare));
+    /// ```
     pub fn one_in(&mut self, of: u64) -> bool {
         self.below(of) + 1 == of
     }
 
     /// Returns an element of `from`.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let sizes = [1, 100, 10_000]; // the simplest first
+    /// let size = *choices.pick(&sizes);
+    /// assert!(sizes.contains(&size));
+    /// ```
     ///
     /// # Panics
     ///
@@ -105,6 +160,15 @@ impl Choices {
     }
 
     /// Returns an element of `from`, with a probability in proportion to its weight.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let steps = [(9, "insert"), (1, "clear")];
+    /// let drawn: Vec<&str> = (0..1000).map(|_| *choices.weighted(&steps)).collect();
+    /// let clears = drawn.iter().filter(|step| **step == "clear").count();
+    /// assert!((50..150).contains(&clears));
+    /// ```
     ///
     /// # Panics
     ///
@@ -121,11 +185,25 @@ impl Choices {
     }
 
     /// Returns random bytes; their number is within `len`.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let bytes = choices.bytes(16..=64);
+    /// assert!((16..=64).contains(&bytes.len()));
+    /// ```
     pub fn bytes(&mut self, len: RangeInclusive<u64>) -> Vec<u8> {
         (0..self.between(len)).map(|_| self.below(256) as u8).collect()
     }
 
     /// Returns random lowercase letters; their number is within `len`.
+    ///
+    /// ```
+    /// # use flagstone::harness::Choices;
+    /// # let mut choices = Choices::from_seed(1);
+    /// let name = choices.letters(1..=20);
+    /// assert!(!name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase()));
+    /// ```
     pub fn letters(&mut self, len: RangeInclusive<u64>) -> String {
         (0..self.between(len)).map(|_| char::from(b'a' + self.below(26) as u8)).collect()
     }

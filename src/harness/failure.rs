@@ -8,6 +8,14 @@ use super::plan::Event;
 use super::{Violation, ViolationKind};
 
 /// Totals over all runs.
+///
+/// ```
+/// # use flagstone::harness::{Harness, structures::List};
+/// let mut total = Harness::new().seed(1).runs(1).run(|| List)?;
+/// total += Harness::new().seed(2).runs(1).run(|| List)?;
+/// assert!(total.to_string().starts_with("2 runs, "));
+/// # Ok::<(), flagstone::harness::Failure>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
@@ -88,24 +96,83 @@ impl Failure {
     }
 
     /// Returns the seed of the run that failed. A run with this seed fails in the same way.
+    ///
+    /// ```
+    /// # use flagstone::{harness::{Harness, structures::List}, sim::Mutation};
+    /// # let harness = Harness::new().mutation(Mutation::AcknowledgeBeforeFlush);
+    /// let failure = harness.run(|| List).unwrap_err();
+    /// let again = harness.clone().seed(failure.seed()).runs(1).run(|| List).unwrap_err();
+    /// assert_eq!(again.history(), failure.history());
+    /// ```
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.0.seed
     }
 
     /// Returns the violation at the end of the history.
+    ///
+    /// ```
+    /// # use flagstone::{harness::{Harness, ViolationKind, structures::List}, sim::Mutation};
+    /// # let harness = Harness::new().mutation(Mutation::AcknowledgeBeforeFlush);
+    /// let failure = harness.run(|| List).unwrap_err();
+    /// assert_eq!(failure.violation().kind, ViolationKind::Lost);
+    /// assert!(failure.to_string().starts_with(&format!("Lost: {}", failure.violation())));
+    /// ```
     #[must_use]
     pub fn violation(&self) -> &Violation {
         &self.0.violation
     }
 
     /// Returns the history that leads to the violation, one line for each action.
+    ///
+    /// ```
+    /// # use flagstone::{ReadTx, WriteTx};
+    /// # use flagstone::harness::{Choices, Harness, Subject, Verdict};
+    /// # struct Leaks;
+    /// # impl Subject for Leaks {
+    /// #     type Model = ();
+    /// #     type Step = ();
+    /// #     fn choose(&self, _: &mut Choices, _: &()) {}
+    /// #     fn apply(&self, tx: &mut WriteTx<'_>, _: &(), _: &()) -> Verdict {
+    /// #         Ok(tx.alloc(7u64).map(drop)?)
+    /// #     }
+    /// #     fn advance(&self, _: &mut (), _: &()) {}
+    /// #     fn verify(&self, _: &ReadTx<'_>, _: &()) -> Verdict {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// // Each step of this subject allocates an object and loses the link to it.
+    /// let failure = Harness::new().run(|| Leaks).unwrap_err();
+    /// let history = ["transaction", "    ()", "    commit, durable: state 1"];
+    /// assert_eq!(failure.history(), history);
+    /// ```
     #[must_use]
     pub fn history(&self) -> &[String] {
         &self.0.history
     }
 
     /// Returns the number of the subject's steps in that history.
+    ///
+    /// ```
+    /// # use flagstone::{ReadTx, WriteTx};
+    /// # use flagstone::harness::{Choices, Harness, Subject, Verdict};
+    /// # struct Leaks;
+    /// # impl Subject for Leaks {
+    /// #     type Model = ();
+    /// #     type Step = ();
+    /// #     fn choose(&self, _: &mut Choices, _: &()) {}
+    /// #     fn apply(&self, tx: &mut WriteTx<'_>, _: &(), _: &()) -> Verdict {
+    /// #         Ok(tx.alloc(7u64).map(drop)?)
+    /// #     }
+    /// #     fn advance(&self, _: &mut (), _: &()) {}
+    /// #     fn verify(&self, _: &ReadTx<'_>, _: &()) -> Verdict {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// // Each step of this subject allocates an object and loses the link to it.
+    /// let failure = Harness::new().run(|| Leaks).unwrap_err();
+    /// assert_eq!(failure.steps(), 1);
+    /// ```
     #[must_use]
     pub fn steps(&self) -> usize {
         self.0.steps

@@ -64,7 +64,7 @@
 //!         for value in model.iter().rev() {
 //!             let node = tx.get(at)?.ok_or("the list is too short")?;
 //!             if node.value != *value {
-//!                 return Err(format!("{} in the place of {value}", node.value).into());
+//!                 return Err(format!("found {}, expected {value}", node.value).into());
 //!             }
 //!             at = node.next;
 //!         }

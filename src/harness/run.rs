@@ -89,6 +89,13 @@ pub(super) struct RunOutcome {
 
 impl Harness {
     /// Returns a harness with the defaults that each method documents.
+    ///
+    /// ```
+    /// # use flagstone::harness::{Harness, structures::List};
+    /// let summary = Harness::new().run(|| List)?;
+    /// assert_eq!(summary.runs, 20);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -96,24 +103,56 @@ impl Harness {
     /// Sets the seed of the first run; each later run adds 1. Default: the environment variable
     /// `FLAGSTONE_SEED`, or 1 if it is not set. A value that is not a number is refused, so a
     /// typo does not make a failure seem fixed.
+    ///
+    /// ```
+    /// # use flagstone::harness::{Harness, structures::List};
+    /// let harness = Harness::new().runs(2);
+    /// let summary = harness.clone().seed(7).run(|| List)?;
+    /// assert_eq!(harness.clone().seed(7).run(|| List)?, summary);
+    /// assert_ne!(harness.seed(8).run(|| List)?, summary);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
     /// Sets the number of histories. Default: 20.
+    ///
+    /// ```
+    /// # use flagstone::harness::{Harness, structures::List};
+    /// assert_eq!(Harness::new().runs(3).run(|| List)?.runs, 3);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn runs(mut self, runs: u64) -> Self {
         self.runs = runs;
         self
     }
 
     /// Sets the number of steps in a history, over all its transactions. Default: 200.
+    ///
+    /// ```
+    /// # use flagstone::harness::{Harness, structures::List};
+    /// let harness = Harness::new().runs(1);
+    /// let short = harness.clone().steps(20).run(|| List)?;
+    /// let long = harness.steps(400).run(|| List)?;
+    /// assert!(short.transactions < long.transactions);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn steps(mut self, steps: u64) -> Self {
         self.steps = steps;
         self
     }
 
     /// Sets how processes end. Default: [`Kills::PowerCuts`].
+    ///
+    /// ```standalone_crate
+    /// # // The child is this program, run again: not one into which all examples are merged.
+    /// # use flagstone::harness::{Harness, Kills, structures::List};
+    /// let summary = Harness::new().kills(Kills::Sigkill).runs(1).run(|| List)?;
+    /// assert!(summary.sigkills > 0 && summary.power_cuts == 0);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn kills(mut self, kills: Kills) -> Self {
         self.kills = kills;
         self
@@ -121,12 +160,45 @@ impl Harness {
 
     /// Sets the options with which stores are opened. Default: a log of 64 KiB that grows up to
     /// 512 KiB, so it wraps around and moves often.
+    ///
+    /// ```
+    /// # use flagstone::{LinkChecks, OpenOptions, ReadTx, WriteTx};
+    /// # use flagstone::harness::{Choices, Harness, Subject, Verdict};
+    /// # struct Stale;
+    /// # impl Subject for Stale {
+    /// #     type Model = ();
+    /// #     type Step = ();
+    /// #     fn choose(&self, _: &mut Choices, _: &()) {}
+    /// #     fn apply(&self, tx: &mut WriteTx<'_>, _: &(), _: &()) -> Verdict {
+    /// #         let seven = tx.alloc(7u64)?;
+    /// #         tx.free(seven)?;
+    /// #         Ok(tx.read(seven).map(drop)?)
+    /// #     }
+    /// #     fn advance(&self, _: &mut (), _: &()) {}
+    /// #     fn verify(&self, _: &ReadTx<'_>, _: &()) -> Verdict {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// // Each step of this subject follows a link to an object that it has freed.
+    /// let run = |checks| {
+    ///     Harness::new().options(OpenOptions::new().link_checks(checks)).run(|| Stale)
+    /// };
+    /// assert!(run(LinkChecks::Bounds).is_ok());
+    /// assert!(run(LinkChecks::Live).is_err());
+    /// ```
     pub fn options(mut self, options: OpenOptions) -> Self {
         self.options = options;
         self
     }
 
     /// Activates a mutation of the stores' protocol, which the run should detect.
+    ///
+    /// ```
+    /// # use flagstone::{harness::{Harness, ViolationKind, structures::List}, sim::Mutation};
+    /// let harness = Harness::new().mutation(Mutation::AcknowledgeBeforeFlush).max_replays(50);
+    /// let failure = harness.run(|| List).unwrap_err();
+    /// assert_eq!(failure.violation().kind, ViolationKind::Lost);
+    /// ```
     pub fn mutation(mut self, fault: Mutation) -> Self {
         self.options = self.options.mutation(fault);
         self
@@ -134,12 +206,61 @@ impl Harness {
 
     /// Accepts allocations that no root reaches. By default they are a violation: nothing would
     /// ever find and free them.
+    ///
+    /// ```
+    /// # use flagstone::{ReadTx, WriteTx};
+    /// # use flagstone::harness::{Choices, Harness, Subject, Verdict, ViolationKind};
+    /// # struct Leaks;
+    /// # impl Subject for Leaks {
+    /// #     type Model = ();
+    /// #     type Step = ();
+    /// #     fn choose(&self, _: &mut Choices, _: &()) {}
+    /// #     fn apply(&self, tx: &mut WriteTx<'_>, _: &(), _: &()) -> Verdict {
+    /// #         Ok(tx.alloc(7u64).map(drop)?)
+    /// #     }
+    /// #     fn advance(&self, _: &mut (), _: &()) {}
+    /// #     fn verify(&self, _: &ReadTx<'_>, _: &()) -> Verdict {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// // Each step of this subject allocates an object and loses the link to it.
+    /// let failure = Harness::new().run(|| Leaks).unwrap_err();
+    /// assert_eq!(failure.violation().kind, ViolationKind::Unreachable);
+    /// Harness::new().allow_unreachable().run(|| Leaks)?;
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn allow_unreachable(mut self) -> Self {
         self.rules.allow_unreachable = true;
         self
     }
 
     /// Accepts links to no live object. By default they are a violation.
+    ///
+    /// ```
+    /// # use flagstone::{ReadTx, WriteTx};
+    /// # use flagstone::harness::{Choices, Harness, Subject, Verdict, ViolationKind};
+    /// # struct Dangles;
+    /// # impl Subject for Dangles {
+    /// #     type Model = ();
+    /// #     type Step = ();
+    /// #     fn choose(&self, _: &mut Choices, _: &()) {}
+    /// #     fn apply(&self, tx: &mut WriteTx<'_>, _: &(), _: &()) -> Verdict {
+    /// #         let target = tx.alloc(7u64)?;
+    /// #         let holder = tx.root_or_insert_with("holder", || target)?;
+    /// #         tx.put(holder, target)?;
+    /// #         Ok(tx.free(target)?)
+    /// #     }
+    /// #     fn advance(&self, _: &mut (), _: &()) {}
+    /// #     fn verify(&self, _: &ReadTx<'_>, _: &()) -> Verdict {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// // Each step of this subject frees an object and keeps the link to it.
+    /// let failure = Harness::new().run(|| Dangles).unwrap_err();
+    /// assert_eq!(failure.violation().kind, ViolationKind::Dangling);
+    /// Harness::new().allow_dangling().run(|| Dangles)?;
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn allow_dangling(mut self) -> Self {
         self.rules.allow_dangling = true;
         self
@@ -147,6 +268,14 @@ impl Harness {
 
     /// Sets the maximum number of replays for shrinking. Default: 1000. A child that hangs takes
     /// a minute each time, and is replayed at most 3 times.
+    ///
+    /// ```
+    /// # use flagstone::{harness::{Harness, structures::List}, sim::Mutation};
+    /// # let harness = Harness::new().mutation(Mutation::AcknowledgeBeforeFlush);
+    /// let whole = harness.clone().max_replays(0).run(|| List).unwrap_err();
+    /// let shrunk = harness.run(|| List).unwrap_err();
+    /// assert!(shrunk.history().len() < whole.history().len());
+    /// ```
     pub fn max_replays(mut self, max_replays: u32) -> Self {
         self.max_replays = max_replays;
         self
@@ -155,6 +284,19 @@ impl Harness {
     /// Sets the arguments with which this program, run as a child, reaches this run before any
     /// other run with children. By default, a test is run again by its name, which its thread
     /// carries, and another program with its own arguments.
+    ///
+    /// ```standalone_crate
+    /// # // The child is this program, run again: not one into which all examples are merged.
+    /// # use flagstone::harness::{Harness, Kills, structures::List};
+    /// let is_child = std::env::args().any(|argument| argument == "--torture");
+    /// if !is_child {
+    ///     println!("preparations of the parent alone");
+    /// }
+    /// let harness = Harness::new().kills(Kills::Sigkill).runs(1).child_arguments(["--torture"]);
+    /// let summary = harness.run(|| List)?; // a child does not return from here
+    /// assert!(summary.sigkills > 0 && !is_child);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     pub fn child_arguments<A: Into<OsString>>(
         mut self,
         arguments: impl IntoIterator<Item = A>,
@@ -165,6 +307,18 @@ impl Harness {
 
     /// Sets the path of the store for runs with SIGKILLs; nothing may exist there. The file is
     /// removed after each run, unless the run failed. Default: a path in a temporary folder.
+    ///
+    /// ```standalone_crate
+    /// # // The child is this program, run again: not one into which all examples are merged.
+    /// # use flagstone::harness::{Harness, Kills, structures::List};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("list.flag");
+    /// let harness = Harness::new().kills(Kills::Sigkill).runs(1).file(&path);
+    /// assert!(harness.run(|| List)?.sigkills > 0);
+    /// assert!(!path.exists());
+    /// # Ok(()) }
+    /// ```
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
         self.file = Some(path.into());
         self
@@ -176,6 +330,14 @@ impl Harness {
     /// In a child process this call does what the parent asks for, and does not return. If a
     /// child reaches another run first, that run does nothing and returns `Ok` with no histories.
     /// A test that expects a failure and continues must reach its other runs in that case too.
+    ///
+    /// ```
+    /// # use flagstone::harness::{Harness, structures::List};
+    /// let summary = Harness::new().run(|| List)?;
+    /// println!("{summary}");
+    /// assert!(summary.transactions > 500 && summary.power_cuts > 500);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
     ///
     /// # Errors
     ///

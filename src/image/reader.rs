@@ -31,6 +31,16 @@ impl ReaderPin {
 }
 
 /// A reader that holds an old snapshot: its cost, and where it began.
+///
+/// ```
+/// # fn main() -> Result<(), flagstone::Error> {
+/// # let store = flagstone::Store::in_memory()?;
+/// let (tx, line) = (store.read()?, line!());
+/// let reader: flagstone::LongReader = store.stats()?.oldest_reader.expect("a reader");
+/// assert_eq!(reader.begun_at.line(), line);
+/// assert_eq!(reader.position, tx.position());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LongReader {

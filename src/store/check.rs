@@ -45,6 +45,27 @@ impl Store {
     ///
     /// Several programs can check a store at once, but not while another has it open to write.
     ///
+    /// ```
+    /// # use flagstone::{OpenOptions, Store};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("names.flag");
+    /// # let store = OpenOptions::new().open_copy(&path)?;
+    /// # store.update(|tx| tx.alloc_slice(*b"Ada Lovelace").and_then(|n| tx.set_root("name", n)))?;
+    /// # store.close()?;
+    /// // SAFETY: nothing changes the file meanwhile.
+    /// assert!(unsafe { Store::check_file(&path)? }.is_clean());
+    ///
+    /// let mut bytes = std::fs::read(&path)?;
+    /// let at = bytes.windows(3).rposition(|bytes| bytes == b"Ada").expect("the name");
+    /// bytes[at] ^= 1; // a bit flips on the disk
+    /// std::fs::write(&path, &bytes)?;
+    /// // SAFETY: as above.
+    /// let report = unsafe { Store::check_file(&path)? };
+    /// assert_eq!(report.findings[0].file_offset / 4096, at as u64 / 4096);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Safety
     ///
     /// As for [`open`](Self::open): nothing may change the file meanwhile.

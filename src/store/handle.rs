@@ -47,6 +47,22 @@ impl Store {
     /// would grow past the limit, which kills it. A program that ignores the signal gets an error
     /// (EFBIG) from that transaction instead, and can go on. Nothing is lost.
     ///
+    /// ```
+    /// # use flagstone::Store;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// // SAFETY: only flagstone changes this file.
+    /// let store = unsafe { Store::open(&path)? };
+    /// store.update(|tx| tx.alloc(3u64).and_then(|visits| tx.set_root("visits", visits)))?;
+    /// drop(store);
+    ///
+    /// // SAFETY: as above.
+    /// let store = unsafe { Store::open(&path)? };
+    /// assert_eq!(*store.read()?.root_object::<u64>("visits")?, 3);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Safety
     ///
     /// Only flagstone may change the file while it is open. References into the store point at its
@@ -66,6 +82,15 @@ impl Store {
 
     /// Creates a store in memory, without a file, for tests and scratch data. Dropping it discards
     /// all data.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let numbers = store.update(|tx| tx.alloc_slice([3u64, 1, 2]))?;
+    /// store.update(|tx| tx.at_mut(numbers).map(|numbers| numbers.sort()))?;
+    /// assert_eq!(store.read()?.at(numbers)?, [1, 2, 3]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -94,13 +119,37 @@ impl Store {
         }
     }
 
-    /// Returns the path that the store was opened with; empty for a store in memory.
+    /// Returns the path that the store was opened with; `(in memory)` for a store without a file.
+    ///
+    /// ```
+    /// # use flagstone::{OpenOptions, Store};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let path = folder.path().join("visits.flag");
+    /// assert_eq!(OpenOptions::new().open_copy(&path)?.path(), path);
+    /// assert_eq!(Store::in_memory()?.path().to_str(), Some("(in memory)"));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn path(&self) -> &Path {
         self.core.path()
     }
 
     /// Makes all commits so far durable, including [`Deferred`](Durability::Deferred) ones.
+    ///
+    /// ```
+    /// # use flagstone::{Durability, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = OpenOptions::new().durability(Durability::Deferred).open_in_memory()?;
+    /// for number in 0..100u64 {
+    ///     store.update(|tx| tx.alloc(number).map(drop))?;
+    /// }
+    /// let visible = store.read()?.position();
+    /// assert!(store.stats()?.durable_position < visible);
+    /// store.sync()?; // one flush for a hundred commits
+    /// assert!(store.stats()?.durable_position >= visible);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -113,6 +162,16 @@ impl Store {
     /// Commits and reads go on meanwhile. A checkpoint also runs automatically when the log fills
     /// up, as [`Checkpoints`] says, and when the store is closed.
     ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # let store = flagstone::Store::in_memory()?;
+    /// store.update(|tx| tx.alloc_slice([7u64; 100]).map(drop))?;
+    /// assert!(store.stats()?.log_used_bytes > 0);
+    /// store.checkpoint()?;
+    /// assert_eq!(store.stats()?.log_used_bytes, 0);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// A write failed; the store is now poisoned.
@@ -121,12 +180,38 @@ impl Store {
     }
 
     /// Returns the random key of this store's hash tables, chosen when the store was created.
+    ///
+    /// ```
+    /// # use flagstone::{OpenOptions, Store};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let key = OpenOptions::new().open_copy(&path)?.hash_key();
+    /// assert_eq!(OpenOptions::new().open_copy(&path)?.hash_key(), key);
+    /// assert_ne!(Store::in_memory()?.hash_key(), key);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn hash_key(&self) -> [u8; 16] {
         self.core.hash_key()
     }
 
     /// Closes the store: runs a checkpoint, then shrinks the file to the size that it needs.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let options = OpenOptions::new();
+    /// let store = options.open_copy(&path)?;
+    /// let error = options.open_copy(&path).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::Locked { .. }));
+    /// store.close()?;
+    /// let store = options.open_copy(&path)?;
+    /// assert_eq!(store.stats()?.replayed_bytes, 0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -31,6 +31,20 @@ impl OpenOptions {
     /// machine; it keeps out other machines only if the file system forwards such locks to its
     /// server.
     ///
+    /// ```
+    /// # use flagstone::{Durability, ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let options = OpenOptions::new().durability(Durability::Deferred);
+    /// // SAFETY: only flagstone changes this file.
+    /// let store = unsafe { options.open(&path)? };
+    /// // SAFETY: as above.
+    /// let error = unsafe { options.open(&path) }.unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::Locked { .. }));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Safety
     ///
     /// As for [`Store::open`]: only flagstone may change the file while it is open.
@@ -50,6 +64,22 @@ impl OpenOptions {
     /// at each such open; only an open for writing recovers the file. Any number of programs can
     /// have a store open read-only at once, while none has it open for writing. A write
     /// transaction returns [`ErrorKind::ReadOnly`].
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// # let store = OpenOptions::new().open_copy(&path)?;
+    /// # store.update(|tx| tx.alloc(3u64).and_then(|visits| tx.set_root("visits", visits)))?;
+    /// # store.close()?;
+    /// // SAFETY: only flagstone changes this file.
+    /// let store = unsafe { OpenOptions::new().open_read_only(&path)? };
+    /// assert_eq!(*store.read()?.root_object::<u64>("visits")?, 3);
+    /// let error = store.update(|tx| tx.alloc(4u64)).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::ReadOnly { .. }));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Safety
     ///
@@ -81,6 +111,20 @@ impl OpenOptions {
     /// seconds, and can go on later. The log keeps the length that it was created with.
     ///
     /// [`Store::wait_for_commit`] waits for other processes' commits.
+    ///
+    /// ```
+    /// # use flagstone::{OpenOptions, Store};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// // SAFETY: only flagstone changes this file.
+    /// let open = || unsafe { OpenOptions::new().open_shared(&path) };
+    /// let (one, other) = (open()?, open()?); // in two processes, usually
+    /// let visits = one.update(|tx| tx.alloc(1u64))?;
+    /// other.update(|tx| tx.at_mut(visits).map(|visits| *visits += 1))?;
+    /// assert_eq!(one.read()?.read(visits)?, 2);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Safety
     ///
@@ -143,11 +187,18 @@ impl OpenOptions {
     /// durability and locking, is as for [`open`](Self::open).
     ///
     /// ```
+    /// # use flagstone::OpenOptions;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
-    /// # let path = folder.path().join("store");
-    /// let store = flagstone::OpenOptions::new().open_copy(&path)?;
-    /// store.update(|tx| tx.root_or_insert_with("visits", || 0u64).map(drop))?;
+    /// # let path = folder.path().join("visits.flag");
+    /// for expected in 1..=3 {
+    ///     let store = OpenOptions::new().open_copy(&path)?;
+    ///     let mut tx = store.write()?;
+    ///     let visits = tx.root_or_insert_with("visits", || 0u64)?;
+    ///     *tx.at_mut(visits)? += 1;
+    ///     assert_eq!(tx.read(visits)?, expected);
+    ///     tx.commit()?;
+    /// }
     /// # Ok(()) }
     /// ```
     ///
@@ -165,6 +216,22 @@ impl OpenOptions {
     /// number of programs can have copies, and change them, at once. A copy shows the store as it
     /// was when it was opened. As with [`open_copy`](Self::open_copy), opening takes time and
     /// memory in proportion to the store's size, and needs no `unsafe`.
+    ///
+    /// ```
+    /// # use flagstone::OpenOptions;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// # let store = OpenOptions::new().open_copy(&path)?;
+    /// # store.update(|tx| tx.alloc(3u64).and_then(|visits| tx.set_root("visits", visits)))?;
+    /// # store.close()?;
+    /// let copy = OpenOptions::new().open_private(&path)?;
+    /// copy.update(|tx| tx.root_object_mut::<u64>("visits").map(|visits| *visits = 100))?;
+    /// assert_eq!(*copy.read()?.root_object::<u64>("visits")?, 100);
+    /// let store = OpenOptions::new().open_copy(&path)?;
+    /// assert_eq!(*store.read()?.root_object::<u64>("visits")?, 3);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -265,6 +332,17 @@ impl OpenOptions {
     }
 
     /// Opens a store in memory, without a file; see [`Store::in_memory`].
+    ///
+    /// ```
+    /// # use flagstone::{Checkpoints, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let options = OpenOptions::new().log_bytes(64 * 1024).checkpoints(Checkpoints::ByCommits);
+    /// let (one, other) = (options.open_in_memory()?, options.open_in_memory()?);
+    /// one.update(|tx| tx.root_or_insert_with("visits", || 0u64).map(drop))?;
+    /// assert_eq!(one.read()?.roots()?.len(), 1);
+    /// assert!(other.read()?.roots()?.is_empty());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -60,6 +60,7 @@ impl Checkpoints {
 ///     .log_bytes(4 << 20)
 ///     .durability(Durability::Deferred)
 ///     .open_in_memory()?;
+/// assert_eq!(store.stats()?.log_bytes, 4 << 20);
 /// # Ok(()) }
 /// ```
 #[must_use = "options do nothing by themselves: call `open` or one of its variants"]
@@ -102,6 +103,14 @@ impl Default for OpenOptions {
 
 impl OpenOptions {
     /// Returns the defaults that each method names.
+    ///
+    /// ```
+    /// # use flagstone::OpenOptions;
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = OpenOptions::new().open_in_memory()?;
+    /// assert_eq!(store.stats()?.log_bytes, 1 << 20);
+    /// # Ok(()) }
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -109,6 +118,18 @@ impl OpenOptions {
     /// Sets whether to create a store if the file does not exist, is empty (as
     /// `tempfile::NamedTempFile` leaves it), or holds a store whose creation was interrupted. An
     /// existing file keeps its identity and its permissions. Default: yes.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let error = OpenOptions::new().create(false).open_copy(&path).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::NoSuchFile { .. }));
+    /// OpenOptions::new().open_copy(&path)?.close()?;
+    /// assert!(OpenOptions::new().create(false).open_copy(&path).is_ok());
+    /// # Ok(()) }
+    /// ```
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
         self
@@ -119,6 +140,21 @@ impl OpenOptions {
     ///
     /// A longer log makes checkpoints rarer, so a page that changes often is written less often;
     /// but recovery after a crash takes longer.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let options = OpenOptions::new().log_bytes(64 * 1024);
+    /// options.open_copy(&path)?.close()?;
+    /// let store = OpenOptions::new().log_bytes(4 << 20).open_copy(&path)?;
+    /// assert_eq!(store.stats()?.log_bytes, 64 * 1024); // it keeps its log
+    ///
+    /// let error = OpenOptions::new().log_bytes(100).open_in_memory().unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::BadOption { option: "log_bytes", .. }));
+    /// # Ok(()) }
+    /// ```
     pub fn log_bytes(mut self, log_bytes: u64) -> Self {
         self.log_bytes = log_bytes;
         self
@@ -126,6 +162,21 @@ impl OpenOptions {
 
     /// Sets the length up to which the log grows under load. It grows fourfold whenever writes
     /// have wrapped around it four times, never past an eighth of the heap. Default: 64 MiB.
+    ///
+    /// ```
+    /// # use flagstone::OpenOptions;
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let options = OpenOptions::new().log_bytes(64 * 1024);
+    /// for max_log_bytes in [64 * 1024, 256 * 1024] {
+    ///     let store = options.clone().max_log_bytes(max_log_bytes).open_in_memory()?;
+    ///     let numbers = store.update(|tx| tx.alloc_slice_zeroed::<u64>(1 << 19))?;
+    ///     for round in 1..100 {
+    ///         store.update(|tx| tx.at_mut(numbers).map(|numbers| numbers[..1000].fill(round)))?;
+    ///     }
+    ///     assert_eq!(store.stats()?.log_bytes, max_log_bytes);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn max_log_bytes(mut self, max_log_bytes: u64) -> Self {
         self.max_log_bytes = max_log_bytes;
         self
@@ -134,18 +185,58 @@ impl OpenOptions {
     /// Sets how much memory one image may keep for changed pages. Beyond it, pages that equal the
     /// file's are released after a checkpoint, and cost a page fault when they are used again.
     /// Default: 256 MiB.
+    ///
+    /// ```
+    /// # use flagstone::OpenOptions;
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// for (budget, is_kept) in [(64 << 10, false), (256 << 20, true)] {
+    ///     let store = OpenOptions::new().memory_budget_bytes(budget).open_in_memory()?;
+    ///     let numbers = store.update(|tx| tx.alloc_slice_zeroed::<u64>(100_000))?;
+    ///     drop(store.read()?);
+    ///     store.update(|tx| tx.at_mut(numbers).map(|numbers| numbers[..50_000].fill(7)))?;
+    ///     assert_eq!(store.read()?.at(numbers)?[0], 7); // in an image that keeps 98 pages
+    ///     store.checkpoint()?;
+    ///     assert_eq!(store.stats()?.private_bytes > 300_000, is_kept);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn memory_budget_bytes(mut self, memory_budget_bytes: u64) -> Self {
         self.memory_budget_bytes = memory_budget_bytes;
         self
     }
 
     /// Sets the durability of commits that do not name one. Default: [`Durability::Durable`].
+    ///
+    /// ```
+    /// # use flagstone::{Durability, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// for durability in [Durability::Durable, Durability::Deferred] {
+    ///     let store = OpenOptions::new().durability(durability).open_in_memory()?;
+    ///     store.update(|tx| tx.alloc(1u64).map(drop))?;
+    ///     let is_durable = store.stats()?.durable_position >= store.read()?.position();
+    ///     assert_eq!(is_durable, durability == Durability::Durable);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
     /// Sets who runs checkpoints. Default: [`Checkpoints::Background`].
+    ///
+    /// ```
+    /// # use flagstone::{Checkpoints, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = OpenOptions::new().checkpoints(Checkpoints::ByCommits).open_in_memory()?;
+    /// let numbers = store.update(|tx| tx.alloc_slice([0u64; 10_000]))?;
+    /// for round in 1..50 {
+    ///     store.update(|tx| tx.at_mut(numbers).map(|numbers| numbers.fill(round)))?;
+    ///     let stats = store.stats()?;
+    ///     assert!(stats.log_used_bytes < stats.log_bytes / 4 * 3);
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn checkpoints(mut self, checkpoints: Checkpoints) -> Self {
         self.checkpoints = checkpoints;
         self
@@ -154,6 +245,19 @@ impl OpenOptions {
     /// Limits how many snapshots of different states readers may hold at once. A reader that needs
     /// one more gets [`ErrorKind::TooManySnapshots`], which says where the oldest one began.
     /// Readers of the same state share a snapshot. Default: 1000.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = OpenOptions::new().max_snapshots(1).open_in_memory()?;
+    /// let (old, same) = (store.read()?, store.read()?);
+    /// store.update(|tx| tx.alloc(1u64).map(drop))?;
+    /// let error = store.read().err().expect("two states at once");
+    /// assert!(matches!(error.kind(), ErrorKind::TooManySnapshots { held: 1, .. }));
+    /// drop((old, same));
+    /// assert!(store.read().is_ok());
+    /// # Ok(()) }
+    /// ```
     pub fn max_snapshots(mut self, max_snapshots: usize) -> Self {
         self.max_snapshots = max_snapshots.max(1);
         self
@@ -165,14 +269,21 @@ impl OpenOptions {
     /// store, checkpoints of other processes are reported after this process's next commit.
     ///
     /// ```
-    /// use std::time::Duration;
+    /// use std::{sync::mpsc, time::Duration};
     ///
     /// # fn main() -> Result<(), flagstone::Error> {
+    /// let (sender, reports) = mpsc::channel();
     /// let store = flagstone::OpenOptions::new()
-    ///     .report_readers(Duration::from_secs(60), |reader| {
-    ///         eprintln!("a reader begun at {} is {:?} old", reader.begun_at, reader.age);
+    ///     .report_readers(Duration::ZERO, move |reader| {
+    ///         let _ = sender.send(format!("a reader from {} holds memory", reader.begun_at));
     ///     })
     ///     .open_in_memory()?;
+    /// let (old, line) = (store.read()?, line!());
+    /// store.update(|tx| tx.alloc(1u64).map(drop))?;
+    /// let new = store.read()?;
+    /// store.checkpoint()?;
+    /// let report = reports.try_recv().expect("the old reader");
+    /// assert!(report.contains(&format!(":{line}:")));
     /// # Ok(()) }
     /// ```
     pub fn report_readers(
@@ -186,6 +297,17 @@ impl OpenOptions {
 
     /// Sets how much is checked when a link is followed for reading. Default: [`LinkChecks::Live`]
     /// in builds with debug assertions, else [`LinkChecks::Bounds`].
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, LinkChecks, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = OpenOptions::new().link_checks(LinkChecks::Live).open_in_memory()?;
+    /// let seven = store.update(|tx| tx.alloc(7u64))?;
+    /// store.update(|tx| tx.free(seven))?;
+    /// let error = store.read()?.read(seven).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::LinkNotLive { .. }));
+    /// # Ok(()) }
+    /// ```
     pub fn link_checks(mut self, link_checks: LinkChecks) -> Self {
         self.link_checks = link_checks;
         self
@@ -193,6 +315,24 @@ impl OpenOptions {
 
     /// Sets whether opening checks the whole store, as [`Store::check`](super::Store::check) does, and fails on damage.
     /// Default: no.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("names.flag");
+    /// # let store = OpenOptions::new().open_copy(&path)?;
+    /// # store.update(|tx| tx.alloc_slice(*b"Ada Lovelace").and_then(|n| tx.set_root("name", n)))?;
+    /// # store.close()?;
+    /// let mut bytes = std::fs::read(&path)?;
+    /// let at = bytes.windows(3).rposition(|bytes| bytes == b"Ada").expect("the name");
+    /// bytes[at] ^= 1; // a bit flips on the disk
+    /// std::fs::write(&path, &bytes)?;
+    /// assert!(OpenOptions::new().open_private(&path).is_ok());
+    /// let error = OpenOptions::new().verify(true).open_private(&path).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }));
+    /// # Ok(()) }
+    /// ```
     pub fn verify(mut self, verify: bool) -> Self {
         self.verify = verify;
         self
@@ -200,6 +340,27 @@ impl OpenOptions {
 
     /// Sets whether to go on from the state before a damaged record in the middle of the log,
     /// which gives up the durable commits after it. Default: no.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let store = OpenOptions::new().open_copy(&path)?;
+    /// for name in ["Ada", "Bob", "Eve"] {
+    ///     store.update(|tx| tx.root_or_insert_with(name, || 0u64).map(drop))?;
+    /// }
+    /// let mut bytes = std::fs::read(&path)?; // of a store that was not closed
+    /// drop(store);
+    /// let at = bytes.windows(3).position(|bytes| bytes == b"Bob").expect("the second commit");
+    /// bytes[at] ^= 1; // a bit flips on the disk
+    /// std::fs::write(&path, &bytes)?;
+    /// let error = OpenOptions::new().open_private(&path).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::LogDamaged { .. }));
+    /// let store = OpenOptions::new().salvage(true).open_private(&path)?;
+    /// assert_eq!(store.read()?.roots()?[0].name, "Ada");
+    /// # Ok(()) }
+    /// ```
     pub fn salvage(mut self, salvage: bool) -> Self {
         self.salvage = salvage;
         self
@@ -215,11 +376,18 @@ impl OpenOptions {
     /// [`ErrorKind::NotOneMachine`]. With `true` the caller promises that all processes that have
     /// the store open at a time run under one kernel, and reach it through one mount.
     ///
-    /// ```no_run
-    /// # fn main() -> Result<(), flagstone::Error> {
-    /// let options = flagstone::OpenOptions::new().assume_local(true);
-    /// // SAFETY: nothing but flagstone changes the file, and only on this machine.
-    /// let store = unsafe { options.open_shared("/mnt/of_this_machine_alone/store")? };
+    /// ```
+    /// # use flagstone::OpenOptions;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let options = OpenOptions::new().assume_local(true);
+    /// // SAFETY: only flagstone changes this file, and on this machine alone.
+    /// let store = unsafe { options.open_shared(&path)? };
+    /// let visits = store.update(|tx| tx.alloc(3u64))?;
+    /// // SAFETY: as above.
+    /// let other = unsafe { options.open_shared(&path)? };
+    /// assert_eq!(other.read()?.read(visits)?, 3);
     /// # Ok(()) }
     /// ```
     pub fn assume_local(mut self, assume_local: bool) -> Self {
@@ -229,6 +397,21 @@ impl OpenOptions {
 
     /// Activates a mutation in the protocol of the opened store, for crash tests to prove that
     /// they notice it. Such a store loses data.
+    ///
+    /// ```
+    /// # use flagstone::{OpenOptions, sim::{Mutation, Random, SimDisk}};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let options = OpenOptions::new().mutation(Mutation::AcknowledgeBeforeFlush);
+    /// let (store, disk) = SimDisk::create(&options)?;
+    /// store.update(|tx| tx.root_or_insert_with("visits", || 1u64).map(drop))?;
+    /// let mut is_lost = false;
+    /// for seed in 0..20 {
+    ///     let after_cut = SimDisk::new(disk.crash(&mut Random(seed)));
+    ///     is_lost |= after_cut.open(&OpenOptions::new())?.read()?.roots()?.is_empty();
+    /// }
+    /// assert!(is_lost, "the durable commit is missing after some power cuts");
+    /// # Ok(()) }
+    /// ```
     #[cfg(any(test, feature = "sim"))]
     pub fn mutation(mut self, fault: crate::mutation::Mutation) -> Self {
         self.mutation = ActiveMutation::one(fault);

@@ -66,6 +66,17 @@ impl Store {
     /// Takes tens of nanoseconds if nothing has changed. After commits, the first reader brings
     /// the image up to date, at tens of nanoseconds per changed line.
     ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let visits = store.update(|tx| tx.alloc(1u64))?;
+    /// let before = store.read()?;
+    /// store.update(|tx| tx.put(visits, 2))?;
+    /// assert_eq!(before.read(visits)?, 1);
+    /// assert_eq!(store.read()?.read(visits)?, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The log or the file is damaged, there is no memory for an image, or readers hold too many

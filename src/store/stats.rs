@@ -63,6 +63,18 @@ impl Store {
     /// Returns statistics of the store at the last visible commit. Reads every page's descriptor:
     /// linear in the number of pages.
     ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # let store = flagstone::Store::in_memory()?;
+    /// let megabyte = store.update(|tx| tx.alloc_slice_zeroed::<u8>(1 << 20))?;
+    /// let before = store.stats()?;
+    /// store.update(|tx| tx.free(megabyte))?;
+    /// let after = store.stats()?;
+    /// assert_eq!(before.live_bytes - after.live_bytes, 1 << 20);
+    /// assert_eq!(before.pages.runs - after.pages.runs, 256);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The allocator's structures are damaged.

@@ -59,6 +59,21 @@ fn next_serial() -> u64 {
 impl Store {
     /// Begins the write transaction; waits while another thread has it.
     ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let visits = tx.alloc(1u64)?;
+    /// *tx.at_mut(visits)? += 1;
+    /// tx.commit()?;
+    ///
+    /// let mut tx = store.write()?;
+    /// tx.put(visits, 100)?;
+    /// drop(tx); // without a commit: rolls back
+    /// assert_eq!(store.read()?.read(visits)?, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// This thread has one already; the program leaked one (`std::mem::forget`) on a thread that
@@ -89,17 +104,27 @@ impl Store {
     /// Runs `change` in a write transaction and commits it; rolls back if `change` returns an
     /// error.
     ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let from = store.update(|tx| tx.alloc(100u64))?;
+    /// let to = store.update(|tx| tx.alloc(0u64))?;
+    /// let transfer = |amount: u64| -> Result<(), Box<dyn std::error::Error>> {
+    ///     store.update(|tx| {
+    ///         *tx.at_mut(to)? += amount;
+    ///         let left = tx.read(from)?.checked_sub(amount).ok_or("not enough money")?;
+    ///         Ok(tx.put(from, left)?)
+    ///     })
+    /// };
+    /// transfer(30)?;
+    /// assert!(transfer(200).is_err());
+    /// assert_eq!(store.read()?.read(to)?, 30);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of [`write`](Self::write), of `change`, and of [`commit`](WriteTx::commit).
-    ///
-    /// ```
-    /// # fn main() -> Result<(), flagstone::Error> {
-    /// let store = flagstone::Store::in_memory()?;
-    /// let link = store.update(|tx| tx.alloc(1u64))?;
-    /// assert_eq!(store.read()?.read(link)?, 1);
-    /// # Ok(()) }
-    /// ```
     pub fn update<R, E: From<crate::error::Error>>(
         &self,
         change: impl FnOnce(&mut WriteTx<'_>) -> std::result::Result<R, E>,

@@ -59,6 +59,14 @@ impl Structure {
 
     /// Runs the structure.
     ///
+    /// ```
+    /// # use flagstone::harness::{Harness, structures};
+    /// let trees = structures::ALL.iter().find(|structure| structure.name == "btree-map");
+    /// let summary = trees.expect("its name").run(&Harness::new().runs(1))?;
+    /// assert_eq!(summary.runs, 1);
+    /// # Ok::<(), flagstone::harness::Failure>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`Harness::run`].
