@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use memmap2::{MmapMut, MmapOptions};
 
+use super::course::Setup;
 use super::driver::{Session, Stop, Watch};
 use super::mailbox::{Folder, Job, Notes};
 use super::plan::{Kill, Operation};
 use super::replay::Replay;
-use super::run::Setup;
 use super::states::Ledger;
+use super::subject::Subject;
 use super::verify::{begin, examine, place};
-use super::violation::{failed, same_address};
-use super::{Kills, Subject, Violation, ViolationKind};
+use super::violation::{Violation, ViolationKind, failed, same_address};
 use crate::error::Result as StoreResult;
 use crate::store::{Durability, OpenOptions, Store};
 
@@ -47,10 +47,9 @@ impl Role {
     /// Several threads of a child may get here. With arguments that lead to more than the
     /// parent's run, other runs may get here too. So the job names its run and is handed out
     /// once.
-    pub(super) fn of_next_run(kills: Kills, name: &str) -> Self {
+    pub(super) fn of_next_run(has_children: bool, name: &str) -> Self {
         thread_local!(static RUNS: Cell<usize> = const { Cell::new(0) });
         let ordinal = RUNS.get();
-        let has_children = kills != Kills::PowerCuts;
         RUNS.set(ordinal + usize::from(has_children));
         let Some(folder) = std::env::var_os(VARIABLE) else {
             return Self::Parent { ordinal };

@@ -7,8 +7,9 @@
 use super::plan::{Action, End, Event, Operation, Plan, Transaction};
 use super::replay::ModelCursor;
 use super::states::{Ledger, number, set_number};
-use super::violation::{ask, failed};
-use super::{Rules, Subject, Violation, ViolationKind};
+use super::subject::Subject;
+use super::verify::Rules;
+use super::violation::{Violation, ViolationKind, ask, failed};
 use crate::store::{Durability, PendingCommit, ReadTx, Savepoint, Store, WriteTx};
 
 /// The outside events that can end a session.

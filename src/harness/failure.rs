@@ -5,7 +5,7 @@
 use std::fmt::{self, Debug, Display};
 
 use super::plan::Event;
-use super::{Violation, ViolationKind};
+use super::violation::{Violation, ViolationKind};
 
 /// Totals over all runs.
 ///

@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use super::Violation;
 use super::plan::Plan;
 use super::replay::Opening;
+use super::violation::Violation;
 
 /// A child's task.
 #[derive(Debug, Serialize, Deserialize)]

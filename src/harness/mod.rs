@@ -122,7 +122,7 @@
 //!
 //! ```text
 //! Unreachable: check: 1 allocations lost, such as heap offset 0x20010: Node of 16 bytes, which no root reaches
-//! the history that leads there, shrunk from 114 turns with 204 steps in 57 replays:
+//! the history that leads there, shrunk from 114 operations with 204 steps in 57 replays:
 //!     transaction
 //!         Push(0)
 //!         Pop
@@ -141,6 +141,7 @@
 
 mod child;
 mod choices;
+mod course;
 mod driver;
 mod failure;
 mod mailbox;
@@ -161,5 +162,3 @@ pub use failure::{Failure, Summary};
 pub use run::{Harness, Kills};
 pub use subject::{Subject, Verdict};
 pub use violation::{Violation, ViolationKind};
-
-use verify::Rules;

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Choices;
+use super::choices::Choices;
 
 /// The range of disk calls within an operation, or a recovery, after which a cut may come.
 const CALLS: u64 = 40;

@@ -3,14 +3,15 @@
 //! **Owns** power cuts: the disk's calls fail from some point on, and the store is opened from a
 //! state that the disk may then hold. **Must not know** how the disk determines that state.
 
+use super::course::{RunOutcome, Setup};
 use super::driver::{Session, Stop, Watch};
+use super::failure::Summary;
 use super::plan::{Cut, Event, Kill, Operation, Plan, Remains};
 use super::replay::Opening;
-use super::run::{RunOutcome, Setup};
 use super::states::Ledger;
+use super::subject::Subject;
 use super::verify::{begin, examine, place};
-use super::violation::{failed, same_address};
-use super::{Subject, Summary, Violation, ViolationKind};
+use super::violation::{Violation, ViolationKind, failed, same_address};
 use crate::sim::{Random, SimDisk};
 use crate::store::{Durability, Store};
 

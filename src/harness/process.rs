@@ -14,11 +14,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::child::make_child;
+use super::course::RunOutcome;
+use super::failure::Summary;
 use super::mailbox::{Folder, Job, Notes};
 use super::plan::{Kill, Plan, Signal};
 use super::replay::Opening;
-use super::run::RunOutcome;
-use super::{Summary, Violation, ViolationKind};
+use super::violation::{Violation, ViolationKind};
 
 /// How often the parent polls a child's notes.
 const PULSE: Duration = Duration::from_micros(100);

@@ -7,10 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::choices::Choices;
 use super::plan::{Action, Cut, Draw, End, Event, Kill, Operation, Plan, Signal, Transaction};
 use super::states::Ledger;
-use super::violation::ask;
-use super::{Choices, Subject, Violation, ViolationKind};
+use super::subject::Subject;
+use super::violation::{Violation, ViolationKind, ask};
 
 /// The state at which the store was opened after an operation that ended in a kill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ pub(super) struct Replay<'a, S: Subject> {
 }
 
 impl<'a, S: Subject> Replay<'a, S> {
-    /// Replays the first `turns` operations of the plan.
+    /// Replays the plan's first `operations`.
     pub(super) fn of(
         subject: &'a S,
         plan: &Plan,

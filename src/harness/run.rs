@@ -9,14 +9,16 @@ use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 use super::child::{Role, serve};
-use super::failure::Parts;
+use super::course::{RunOutcome, Setup};
+use super::failure::{Failure, Parts, Summary};
 use super::plan::{Ending, Plan};
-use super::process::{ChildCommand, own_arguments};
-use super::replay::{Opening, Replay};
+use super::power;
+use super::process::{self, ChildCommand, own_arguments};
+use super::replay::Replay;
 use super::shrink::shrink;
+use super::subject::Subject;
 use super::verify::Rules;
-use super::violation::PanicSilencer;
-use super::{Failure, Subject, Summary, Violation, ViolationKind, power, process};
+use super::violation::{PanicSilencer, Violation, ViolationKind};
 use crate::sim::Mutation;
 use crate::store::OpenOptions;
 
@@ -69,22 +71,6 @@ impl Default for Harness {
             file: None,
         }
     }
-}
-
-/// The parameters that all plans of a run share.
-pub(super) struct Setup<'a, F> {
-    pub(super) make: F,
-    pub(super) options: &'a OpenOptions,
-    pub(super) rules: Rules,
-}
-
-/// The outcome of a plan.
-pub(super) struct RunOutcome {
-    /// The states at which the store was opened.
-    pub(super) openings: Vec<Opening>,
-    pub(super) summary: Summary,
-    /// The violation, and the operation during or after which it was found.
-    pub(super) violation: Option<(usize, Violation)>,
 }
 
 impl Harness {
@@ -347,7 +333,7 @@ impl Harness {
         let (subject, place) = (type_name::<S>(), Location::caller());
         let name = format!("{subject} by {} at {place}", type_name_of_val(&make));
         let setup = Setup { make, options: &self.options, rules: self.rules };
-        let ordinal = match Role::of_next_run(self.kills, &name) {
+        let ordinal = match Role::of_next_run(self.kills != Kills::PowerCuts, &name) {
             Role::Child(folder, job) => serve(&setup, folder, job),
             Role::Bystander => return Ok(Summary::default()),
             Role::Parent { ordinal } => ordinal,
@@ -356,10 +342,10 @@ impl Harness {
         let seed = self.seed.map_or_else(seed_from_environment, Ok).map_err(refused)?;
         let temporary = tempfile::tempdir().map_err(refused)?;
         let again = self.again((name, ordinal), temporary.path()).map_err(refused)?;
-        let course = Course { setup, again };
+        let runner = PlanRunner { setup, again };
         let mut summary = Summary::default();
         for run in 0..self.runs {
-            summary += self.run_one(&course, seed.wrapping_add(run))?;
+            summary += self.run_one(&runner, seed.wrapping_add(run))?;
         }
         Ok(summary)
     }
@@ -389,7 +375,7 @@ impl Harness {
 
     fn run_one<S: Subject, F: Fn() -> S>(
         &self,
-        course: &Course<'_, F>,
+        runner: &PlanRunner<'_, F>,
         seed: u64,
     ) -> Result<Summary, Failure> {
         let ending = match self.kills {
@@ -399,7 +385,7 @@ impl Harness {
             Kills::Both => Ending::Signal,
         };
         let plan = Plan::draw(seed, self.steps, ending);
-        let ran = course.run(&plan);
+        let ran = runner.run(&plan);
         match ran.violation {
             None => Ok(ran.summary),
             Some((operation, violation)) => {
@@ -407,7 +393,7 @@ impl Harness {
                     ran.openings.iter().any(|opening| opening.after_operation == operation)
                 };
                 let pinned = plan.pinned(operation, came);
-                Err(self.fail(course, seed, (plan, pinned), violation))
+                Err(self.fail(runner, seed, (plan, pinned), violation))
             }
         }
     }
@@ -415,7 +401,7 @@ impl Harness {
     /// Shrinks a plan that fails, and reports its history.
     fn fail<S: Subject, F: Fn() -> S>(
         &self,
-        course: &Course<'_, F>,
+        runner: &PlanRunner<'_, F>,
         seed: u64,
         (plan, pinned): (Plan, [Plan; 2]),
         violation: Violation,
@@ -425,7 +411,7 @@ impl Harness {
             return Failure::new(Parts::of(seed, violation));
         }
         let replay = |plan: &Plan| {
-            let failing = course.replay(plan, violation.kind)?;
+            let failing = runner.replay(plan, violation.kind)?;
             Some((failing.recorded.clone(), failing))
         };
         let quiet = PanicSilencer::begin();
@@ -435,7 +421,7 @@ impl Harness {
         };
         let shrunk = shrink(plan, pinned, most, replay);
         // Replays once more, so the file that stays behind comes from this history.
-        let again = course.replay(&shrunk.plan, violation.kind);
+        let again = runner.replay(&shrunk.plan, violation.kind);
         drop(quiet);
         let replays = shrunk.replays;
         let first = violation;
@@ -448,7 +434,7 @@ impl Harness {
 }
 
 /// Everything needed to carry out plans.
-struct Course<'a, F> {
+struct PlanRunner<'a, F> {
     setup: Setup<'a, F>,
     again: ChildCommand,
 }
@@ -460,7 +446,7 @@ struct Failing {
     history: Vec<String>,
 }
 
-impl<S: Subject, F: Fn() -> S> Course<'_, F> {
+impl<S: Subject, F: Fn() -> S> PlanRunner<'_, F> {
     fn run(&self, plan: &Plan) -> RunOutcome {
         match plan.ending {
             Ending::Power => power::run(&self.setup, plan),

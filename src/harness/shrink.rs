@@ -264,7 +264,7 @@ fn after_the_operation(kill: Option<&mut Kill>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Choices;
+    use super::super::choices::Choices;
     use super::super::plan::{Draw, Ending, Operation, Transaction};
     use super::*;
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 
-use super::Choices;
+use super::choices::Choices;
 use crate::store::{ReadTx, WriteTx};
 
 /// The result of a call to a subject: `Ok`, or what is wrong. `?` converts errors of the store

@@ -4,8 +4,8 @@
 //! not know** what happened to the store before.
 
 use super::states::{self, Ledger};
-use super::violation::{ask, failed};
-use super::{Subject, Violation, ViolationKind};
+use super::subject::Subject;
+use super::violation::{Violation, ViolationKind, ask, failed};
 use crate::store::{Durability, ReadTx, Store};
 
 /// What `Store::check` must not find.

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::{ROOT, expect_same};
-use crate::harness::{Choices, Subject, Verdict};
+use super::shared::{ROOT, expect_same};
+use crate::harness::choices::Choices;
+use crate::harness::subject::{Subject, Verdict};
 use crate::persist::Link;
 use crate::store::{ReadTx, WriteTx};
 

@@ -1,8 +1,9 @@
 //! A list of nodes with links to both neighbours.
 
-use super::{ROOT, expect_same};
+use super::shared::{ROOT, expect_same};
 use crate::error::Result;
-use crate::harness::{Choices, Subject, Verdict};
+use crate::harness::choices::Choices;
+use crate::harness::subject::{Subject, Verdict};
 use crate::image::Image;
 use crate::persist::Link;
 use crate::store::{ReadTx, WriteTx};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap as Model;
 
-use super::{ROOT, any_text, expect_same};
+use super::shared::{ROOT, any_text, expect_same};
 use crate::collections::{BTreeMap, HashMap, Text};
 use crate::error::Result;
-use crate::harness::{Choices, Subject, Verdict};
+use crate::harness::choices::Choices;
+use crate::harness::subject::{Subject, Verdict};
 use crate::store::{ReadTx, WriteTx};
 
 /// A [`HashMap`] from texts to numbers.

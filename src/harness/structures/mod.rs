@@ -19,9 +19,12 @@ mod maps;
 mod nested;
 mod sequences;
 mod sets;
+mod shared;
 mod strings;
 
-use super::{Choices, Failure, Harness, Subject, Summary, Verdict};
+use super::failure::{Failure, Summary};
+use super::run::Harness;
+use super::subject::Subject;
 
 pub use arrays::Arrays;
 pub use list::List;
@@ -73,21 +76,4 @@ impl Structure {
     pub fn run(&self, harness: &Harness) -> Result<Summary, Failure> {
         (self.run)(harness)
     }
-}
-
-/// The root of each structure here.
-const ROOT: &str = "structure";
-
-/// Checks that what was found is what was expected.
-fn expect_same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Verdict {
-    if found == expected {
-        return Ok(());
-    }
-    Err(format!("{what}: found {found:?}, expected {expected:?}").into())
-}
-
-/// Returns a text: mostly short, sometimes too long for inline storage, rarely several pages.
-fn any_text(choices: &mut Choices) -> String {
-    let longest = *choices.weighted(&[(12, 8), (6, 100), (1, 9000)]);
-    choices.letters(0..=longest)
 }

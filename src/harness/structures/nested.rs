@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap as Model;
 
-use super::{ROOT, any_text, expect_same};
+use super::shared::{ROOT, any_text, expect_same};
 use crate::collections::{BTreeMap, Deque, HashMap, Text, Vec as StoreVec};
 use crate::error::Result;
-use crate::harness::{Choices, Subject, Verdict};
+use crate::harness::choices::Choices;
+use crate::harness::subject::{Subject, Verdict};
 use crate::image::Image;
 use crate::persist::Link;
 use crate::persist::own_field;

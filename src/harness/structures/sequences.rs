@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::{ROOT, any_text, expect_same};
+use super::shared::{ROOT, any_text, expect_same};
 use crate::collections::{Deque, Text, Vec as StoreVec};
 use crate::error::Result;
-use crate::harness::{Choices, Subject, Verdict};
+use crate::harness::choices::Choices;
+use crate::harness::subject::{Subject, Verdict};
 use crate::store::{ReadTx, WriteTx};
 
 /// A [`Vec`](crate::collections::Vec) of numbers.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet as Model;
 
-use super::expect_same;
+use super::shared::expect_same;
 use crate::collections::{BTreeSet, HashSet};
 use crate::error::Result;
-use crate::harness::{Choices, Subject, Verdict};
+use crate::harness::choices::Choices;
+use crate::harness::subject::{Subject, Verdict};
 use crate::store::{ReadTx, WriteTx};
 
 const HASHED: &str = "hashed";

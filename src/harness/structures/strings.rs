@@ -1,8 +1,9 @@
 //! A text and bytes.
 
-use super::{ROOT, any_text, expect_same};
+use super::shared::{ROOT, any_text, expect_same};
 use crate::collections::{Bytes, Text};
-use crate::harness::{Choices, Subject, Verdict};
+use crate::harness::choices::Choices;
+use crate::harness::subject::{Subject, Verdict};
 use crate::persist::own_field;
 use crate::store::{ReadTx, WriteTx};
 
