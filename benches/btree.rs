@@ -10,7 +10,8 @@ use std::collections::BTreeMap as StdMap;
 use std::hint::black_box;
 use std::time::Duration;
 
-use common::{Folder, Random, median, shuffled, time};
+use common::{Folder, median, shuffled, time};
+use fastrand::Rng;
 use flagstone::collections::BTreeMap;
 use flagstone::{Durability, Link, OpenOptions, Store, persist};
 
@@ -142,8 +143,8 @@ fn scans(what: &str, store: &Store, map: Link<Map>, std: &StdMap<u64, Record>) {
     };
     compare(&format!("{what}: scan, for each entry"), 11, COUNT, scan, scan_std);
 
-    let mut random = Random(3);
-    let starts: Vec<u64> = (0..RANGES).map(|_| key(random.below(COUNT - 200))).collect();
+    let mut random = Rng::with_seed(3);
+    let starts: Vec<u64> = (0..RANGES).map(|_| key(random.u64(..COUNT - 200))).collect();
     let ranges = || {
         time(|| {
             let mut sum = 0u64;
@@ -200,7 +201,7 @@ fn scans(what: &str, store: &Store, map: Link<Map>, std: &StdMap<u64, Record>) {
     let text = format!("{what}: range of 100, both ends");
     compare(&text, 11, RANGES as u64, ranges, ranges_std);
 
-    let keys: Vec<u64> = (0..LOOKUPS).map(|_| key(random.below(COUNT))).collect();
+    let keys: Vec<u64> = (0..LOOKUPS).map(|_| key(random.u64(..COUNT))).collect();
     let lookups = || {
         time(|| {
             let mut sum = 0u64;
@@ -227,14 +228,14 @@ fn scans(what: &str, store: &Store, map: Link<Map>, std: &StdMap<u64, Record>) {
 fn log_bytes(store: &Store) {
     const COMMITS: u64 = 2000;
     let root = |tx: &flagstone::WriteTx<'_>| tx.root::<Map>("map").expect("the map");
-    let mut random = Random(4);
+    let mut random = Rng::with_seed(4);
     let mut each = |what: &str, change: &dyn Fn(&mut flagstone::WriteTx<'_>, Link<Map>, u64)| {
         let position = || store.read().expect("a transaction").position();
         let before = position();
         for _ in 0..COMMITS {
             let mut tx = store.write().expect("a transaction");
             let map = root(&tx);
-            change(&mut tx, map, key(random.below(COUNT)));
+            change(&mut tx, map, key(random.u64(..COUNT)));
             tx.commit().expect("a commit");
         }
         println!("{what}: {} bytes of log for a commit", (position() - before) / COMMITS);

@@ -9,7 +9,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use common::{Folder, Random, median, time};
+use common::{Folder, median, time};
+use fastrand::Rng;
 use flagstone::{Durability, Link, OpenOptions, Store, persist};
 
 /// 64 bytes; a change touches every word.
@@ -76,9 +77,9 @@ fn durable(folder: &Folder) {
 fn deferred(folder: &Folder) {
     let options = OpenOptions::new().log_bytes(64 << 20);
     let (store, table) = build(folder, "deferred", &options, ITEMS);
-    let mut random = Random(7);
+    let mut random = Rng::with_seed(7);
     let mut run = |commits: u64| {
-        let indices: Vec<u64> = (0..commits).map(|_| random.below(ITEMS)).collect();
+        let indices: Vec<u64> = (0..commits).map(|_| random.u64(..ITEMS)).collect();
         let spent = time(|| {
             for (value, index) in indices.iter().enumerate() {
                 change(&store, table, *index, value as u64, Durability::Deferred);
@@ -116,13 +117,13 @@ fn deferred(folder: &Folder) {
 /// waits for the previous one, as commits do.
 fn cold_line() -> f64 {
     let mut table = vec![Item { words: [1; 8] }; ITEMS as usize];
-    let mut random = Random(11);
+    let mut random = Rng::with_seed(11);
     let mut at = 0;
     let spent = time(|| {
         for _ in 0..1_000_000 {
             let item = &mut table[at];
             item.words = item.words.map(|word| word + 1);
-            at = (random.below(ITEMS) ^ (item.words[0] & 1)) as usize;
+            at = (random.u64(..ITEMS) ^ (item.words[0] & 1)) as usize;
         }
     });
     std::hint::black_box(&table);

@@ -12,7 +12,8 @@ mod common;
 use std::os::linux::fs::MetadataExt;
 use std::time::Duration;
 
-use common::{Folder, Random};
+use common::Folder;
+use fastrand::Rng;
 use flagstone::{Link, OpenOptions, Store, persist};
 
 #[persist]
@@ -62,10 +63,10 @@ fn main() {
     let (store, table) = build(&folder);
     settle();
     let before = (device_bytes(&folder), process_bytes());
-    let mut random = Random(3);
+    let mut random = Rng::with_seed(3);
     for value in 0..COMMITS {
         let mut tx = store.write().expect("a transaction");
-        let link = table.index(random.below(ITEMS)).expect("an item");
+        let link = table.index(random.u64(..ITEMS)).expect("an item");
         tx.at_mut(link).expect("an item").words = [value; 8];
         tx.commit().expect("a commit");
     }

@@ -11,7 +11,8 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 use std::time::Duration;
 
-use common::{Folder, Random, shuffled, time};
+use common::{Folder, shuffled, time};
+use fastrand::Rng;
 use flagstone::collections::HashMap;
 use flagstone::{Durability, Link, OpenOptions, Store};
 use siphasher::sip::SipHasher13;
@@ -39,8 +40,8 @@ const STEPS: usize = 10_000;
 
 /// Returns entries in which each value is the next key of one long cycle.
 fn entries(count: usize) -> Vec<(u64, Value)> {
-    let mut random = Random(count as u64);
-    let keys: Vec<u64> = (0..count).map(|_| random.next()).collect();
+    let mut random = Rng::with_seed(count as u64);
+    let keys: Vec<u64> = (0..count).map(|_| random.u64(..)).collect();
     let order = shuffled(count);
     let mut entries: Vec<(u64, Value)> = keys.iter().map(|key| (*key, [0; 8])).collect();
     for (at, next) in order.iter().zip(order.iter().cycle().skip(1)) {
@@ -264,7 +265,7 @@ fn log_of_inserts(folder: &Folder, count: u64) {
         .max_log_bytes(LOG_BYTES);
     let store = folder.open("log", &options);
     let map = store.update(|tx| tx.root_or_insert_with("map", Map::new)).expect("a map");
-    let mut random = Random(3);
+    let mut random = Rng::with_seed(3);
     let (mut last, mut slowest, mut all) = (0, 0, 0);
     let spent = time(|| {
         for number in 0..count {
@@ -275,7 +276,7 @@ fn log_of_inserts(folder: &Folder, count: u64) {
                 all += position - last;
             }
             last = position;
-            map.insert(&mut tx, &random.next(), [number; 8]).expect("an insert");
+            map.insert(&mut tx, &random.u64(..), [number; 8]).expect("an insert");
             tx.commit().expect("a commit");
         }
     });

@@ -10,7 +10,8 @@ use std::hint::black_box;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use common::{Folder, Random, median, time};
+use common::{Folder, median, time};
+use fastrand::Rng;
 use flagstone::{Durability, Link, OpenOptions, Store};
 
 /// Lines of 64 bytes in the table that commits change: 64 MB.
@@ -26,10 +27,10 @@ fn open(folder: &Folder, name: &str) -> (Store, Link<[Line]>) {
     (store, table)
 }
 
-fn commit(store: &Store, table: Link<[Line]>, durability: Durability, random: &mut Random) {
+fn commit(store: &Store, table: Link<[Line]>, durability: Durability, random: &mut Rng) {
     let mut tx = store.write().expect("a transaction");
     tx.set_durability(durability);
-    let line = table.index(random.next() % LINES).expect("a line");
+    let line = table.index(random.u64(..LINES)).expect("a line");
     tx.at_mut(line).expect("a line")[0] += 1;
     tx.commit().expect("a commit");
 }
@@ -43,7 +44,7 @@ fn with_a_long_reader(folder: &Folder) {
         let (without, other) = open(folder, &format!("none-{durability:?}"));
         let held = with.read().expect("a snapshot");
         let file_bytes = with.stats().expect("figures").file_bytes;
-        let (mut random, mut ratios) = (Random(1), Vec::new());
+        let (mut random, mut ratios) = (Rng::with_seed(1), Vec::new());
         for _ in 0..rounds {
             let mut turn = |store: &Store, table| {
                 let one = |_| time(|| commit(store, table, durability, &mut random));
@@ -82,7 +83,7 @@ fn steady(folder: &Folder, seconds: u64) {
     const BLOCKS: u64 = 4096;
     (0..BLOCKS).for_each(|at| file.write_all_at(&block, at * 4096).expect("a write"));
     file.sync_all().expect("a sync");
-    let (mut random, mut at) = (Random(2), 0);
+    let (mut random, mut at) = (Rng::with_seed(2), 0);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..seconds.div_ceil(2) {
         let begin = Instant::now();

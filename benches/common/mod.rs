@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use fastrand::Rng;
 use flagstone::{OpenOptions, Store};
 
 /// A folder on the disk that the crate is built on, removed at the end.
@@ -46,26 +47,6 @@ pub fn time(work: impl FnOnce()) -> Duration {
 /// Returns the numbers below `count` in an order that depends on a fixed seed.
 pub fn shuffled(count: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
-    let mut random = Random(42);
-    for i in (1..count).rev() {
-        order.swap(i, random.below(i as u64 + 1) as usize);
-    }
+    Rng::with_seed(42).shuffle(&mut order);
     order
-}
-
-/// A small random number generator (SplitMix64, Steele and others, 2014).
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
-    }
 }

@@ -55,7 +55,7 @@ impl<S: Subject> Of<S> {
         let number = number % CHANGES;
         let mut known = self.known.borrow_mut();
         let made = known.entry(number).or_insert_with(|| {
-            let mut random = Random(number.into());
+            let mut random = Random::new(number.into());
             let rng = TestRng::from_seed(RngAlgorithm::XorShift, &random.bytes(16));
             let mut runner = TestRunner::new_with_rng(Config::default(), rng);
             Rc::new(self.any.new_tree(&mut runner).expect("strategies reject nothing").current())

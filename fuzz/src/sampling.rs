@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use flagstone::sim::Random;
+use testkit::Random;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Says what one run does.
@@ -21,7 +21,7 @@ static IS_THOROUGH: LazyLock<bool> =
 impl Chance {
     /// That of an input.
     pub fn of(input: &[u8]) -> Self {
-        Self(Random(xxh3_64(input)))
+        Self(Random::new(xxh3_64(input)))
     }
 
     /// Whether this is one of so many runs.

@@ -353,7 +353,7 @@ fn run_cases(folder: &Path, cases: Range<u64>) -> TestResult {
     let mut used = 0;
     for case in cases.clone() {
         println!("case {case}");
-        let mut random = Random(case);
+        let mut random = Random::new(case);
         let mut bytes = samples[random.below(2) as usize].clone();
         let is_believable = harm(&mut bytes, &mut random);
         std::fs::write(&path, &bytes)?;

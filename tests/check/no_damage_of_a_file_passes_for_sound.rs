@@ -86,7 +86,7 @@ fn damage_all(test: &str, ground: &Ground) -> TestResult<Table> {
         ground.bytes = fs::read(folder.with_file_name("file"))?;
         ground.older = fs::read(folder.with_file_name("older"))?;
         serve(&folder, |case| {
-            let mut random = Random(seed.wrapping_add(case << 20));
+            let mut random = Random::new(seed.wrapping_add(case << 20));
             let mut bytes = ground.bytes.clone();
             KINDS[kind(case)].1(&mut random, &mut bytes, &ground.older);
             let verdict = judge(&ground, &bytes);

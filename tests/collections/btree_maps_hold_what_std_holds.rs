@@ -86,7 +86,7 @@ macro_rules! against_std {
         fn $name() -> Result<()> {
             let seed = seed(0x5eed_0001);
             println!("FLAGSTONE_SEED={seed}");
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("store");
             let mut store = testkit::open(&path)?;
@@ -396,7 +396,7 @@ against_std! {
 
 #[test]
 fn sets_hold_what_std_holds() -> Result<()> {
-    let mut random = Random(seed(7));
+    let mut random = Random::new(seed(7));
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
     let set = tx.alloc(BTreeSet::<Text>::new())?;
@@ -619,7 +619,7 @@ impl PartialOrd for Fickle {
 
 impl Ord for Fickle {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let mut random = Random(self.number ^ other.number.rotate_left(20));
+        let mut random = Random::new(self.number ^ other.number.rotate_left(20));
         [std::cmp::Ordering::Less, std::cmp::Ordering::Equal, std::cmp::Ordering::Greater]
             [(random.below(20).min(2)) as usize]
     }
@@ -627,7 +627,7 @@ impl Ord for Fickle {
 
 #[test]
 fn an_order_that_contradicts_itself_gives_answers_of_some_kind() -> Result<()> {
-    let mut random = Random(seed(11));
+    let mut random = Random::new(seed(11));
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
     let map = tx.alloc(BTreeMap::<Fickle, [u64; 40]>::new())?;

@@ -54,8 +54,9 @@ fn with_hostile_headers<T: Persist, const N: usize>(
 ) {
     const { assert!(size_of::<T>() == N * 8) };
     let Ground { store, hostile } = ground().unwrap();
-    let mut random = Random(seed(1));
-    println!("FLAGSTONE_SEED={}", random.0);
+    let seed = seed(1);
+    println!("FLAGSTONE_SEED={seed}");
+    let mut random = Random::new(seed);
     let words = |link: Link<T>| Link::<[u8; 8]>::from_parts(link.offset(), 1);
     let mut changes: Vec<Vec<(usize, u64)>> = Vec::new();
     for word in 0..N {

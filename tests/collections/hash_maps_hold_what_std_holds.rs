@@ -232,7 +232,7 @@ fn operate<T: Kind>(
 fn run<T: Kind>(name: &str, keys: u64) -> TestResult {
     let seed = seed(7);
     println!("{name}: seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("store");
     let mut store = open(&path)?;
@@ -425,7 +425,7 @@ fn sets_hold_what_those_of_std_do() -> TestResult {
 fn try_sets(store: &Store) -> TestResult {
     let seed = seed(11);
     println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut tx = store.write()?;
     let (a, b) = (tx.alloc(HashSet::<u64>::new())?, tx.alloc(HashSet::<u64>::new())?);
     let (mut model_a, mut model_b) = (ModelSet::new(), ModelSet::new());

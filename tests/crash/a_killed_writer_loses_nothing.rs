@@ -26,7 +26,7 @@ fn commit(store: &Store, count: u64) -> flagstone::Result<()> {
     tx.set_durability(if durable { Durability::Durable } else { Durability::Deferred });
     let empty = || Table { count: 0, slots: [Link::null(); SLOTS] };
     let table = tx.root_or_insert_with("table", empty)?;
-    let mut random = Random(count);
+    let mut random = Random::new(count);
     for _ in 0..1 + random.below(4) {
         let slot = random.below(SLOTS as u64) as usize;
         replace(&mut tx, table, slot, count, random.below(2000))?;
@@ -56,7 +56,7 @@ fn replace(
 fn expected(count: u64) -> Vec<Option<(u64, u64)>> {
     let mut slots = vec![None; SLOTS];
     for count in 1..=count {
-        let mut random = Random(count);
+        let mut random = Random::new(count);
         for _ in 0..1 + random.below(4) {
             let slot = random.below(SLOTS as u64) as usize;
             slots[slot] = Some((count, random.below(2000)));
@@ -133,7 +133,7 @@ fn a_writer_is_killed_200_times() {
     }
     let seed = seed(1);
     println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let kills = if is_long() { 5000 } else { 200 };
     let mut path = folder.path().join("0");

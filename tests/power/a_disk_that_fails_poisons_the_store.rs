@@ -179,7 +179,7 @@ fn poisons(kind: Kind, fault: Fault) -> Test {
     let label = name.clone();
     let run = move || {
         let (bench, seed) = (Bench::new()?, seed(1));
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut machine = Cached::new(kind, Keep::Nothing, &bench);
         let begun = Instant::now();
         let times = if is_long() { FAILURES * 10 } else { FAILURES };
@@ -212,7 +212,7 @@ fn fail_to_write(
 
 /// Returns the numbers, if there are any, in the undamaged store that a power cut leaves.
 fn numbers_after_a_cut(machine: &mut Cached) -> TestResult<Option<Vec<u64>>> {
-    machine.cut(&mut Random(1))?;
+    machine.cut(&mut Random::new(1))?;
     machine.clear_away()?;
     let store = open(&machine.power_on()?.join("store"), None)?;
     store.check()?.into_result()?;

@@ -143,7 +143,7 @@ fn now_ms() -> u64 {
 /// The child: commits and reads until it is killed.
 fn write_until_killed(path: &Path, writer: usize, seed: u64) -> flagstone::Result<()> {
     let notes = Notes::open(&path.with_extension("notes"), writer);
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     notes.set(BEAT, now_ms());
     let store = open(path)?;
     let mut held = Vec::new();
@@ -241,7 +241,7 @@ fn one_of_four_is_killed_again_and_again() {
     }
     let seed = seed(1);
     println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
     let store = open(&path).expect("a store");

@@ -66,7 +66,7 @@ fn twenty_rounds_of_churn_leave_the_file_as_long_as_one() -> flagstone::Result<(
 fn churn(batch: usize) -> flagstone::Result<()> {
     let seed = seed(5);
     println!("seed {seed}");
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let options = OpenOptions::new().durability(Durability::Deferred);
     let store = open_with(&folder.path().join("churn"), &options)?;

@@ -116,7 +116,7 @@ fn run(store: &Store, length: Duration, seed: u64) {
         for reader in 0..3u64 {
             let (stop, looks) = (&stop, &looks);
             scope.spawn(move || {
-                let mut random = Random(seed ^ reader << 32);
+                let mut random = Random::new(seed ^ reader << 32);
                 let mut last = 0;
                 while !stop.load(Relaxed) {
                     let tx = store.read().expect("a snapshot");
@@ -138,7 +138,7 @@ fn run(store: &Store, length: Duration, seed: u64) {
                 store.checkpoint().expect("a checkpoint");
             }
         });
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         while begin.elapsed() < length {
             transfer(store, bank, &mut random);
         }

@@ -132,7 +132,7 @@ fn an_empty_file_is_said_to_be_empty() -> TestResult {
 
 #[test]
 fn a_foreign_file_of_any_length_is_no_store() -> TestResult {
-    let mut random = Random(7);
+    let mut random = Random::new(7);
     for len in [1, 15, 16, 100, 4095, 5000, 2 * PAGE, HEAD - 1, HEAD, 20_000, 1 << 20] {
         let foreign = Place::with(&random.bytes(len))?;
         assert_refused!(refused_untouched(&foreign), NotAStore { .. });
@@ -285,7 +285,7 @@ fn a_store_that_was_never_finished_is_said_to_be_half_made_or_made_anew() -> Tes
 fn what_bears_the_mark_and_holds_more_than_was_being_made_is_left_alone() -> TestResult {
     let used = fs::read(store(&[7; 100])?.path)?;
     let place = 2 * PAGE..2 * PAGE + UNFINISHED.len();
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     // A store that was in use, and whose superblocks were both damaged later.
     let mut damaged = used.clone();
     damaged[place.clone()].copy_from_slice(UNFINISHED);

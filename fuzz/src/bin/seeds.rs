@@ -21,13 +21,13 @@ fn main() -> std::io::Result<()> {
     for (shelf, kind) in SHELVES {
         let file = &ground.sample(shelf.into(), kind).bytes;
         // Short, with all checksums repaired.
-        let program = Random(shelf.into()).bytes(24);
+        let program = Random::new(shelf.into()).bytes(24);
         let seed = [&[0b1111 | shelf << 4, 0][..], &program, &shorten(file)].concat();
         put("open_bytes", &format!("shelf-{shelf}-kind-{kind}"), &seed)?;
     }
     for target in ["damage", "log", "ops", "share"] {
         for (number, len) in [40, 80, 160, 320, 640, 1280].into_iter().enumerate() {
-            let seed = Random(number as u64).bytes(len);
+            let seed = Random::new(number as u64).bytes(len);
             put(target, &format!("random-{len}"), &seed)?;
         }
     }

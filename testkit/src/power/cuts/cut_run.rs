@@ -63,7 +63,7 @@ pub struct Outcome {
 impl Campaign {
     /// Cuts the power until a violation is found, or as often as configured.
     pub fn run(&self, machine: &mut impl Machine, bench: &Bench) -> TestResult<Outcome> {
-        let mut random = Random(self.seed);
+        let mut random = Random::new(self.seed);
         let mut outcome = Outcome::default();
         while outcome.cuts < self.cuts && outcome.violation.is_none() {
             machine.format()?;

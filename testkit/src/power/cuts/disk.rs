@@ -179,9 +179,9 @@ impl State {
             }
             ["cut", keep, seed] => {
                 let keep = Keep::of(keep).ok_or("no such kind of cut")?;
-                self.cut(keep, &mut Random(seed.parse()?))?;
+                self.cut(keep, &mut Random::new(seed.parse()?))?;
             }
-            ["lie", seed] => self.lies = Some(Random(seed.parse()?)),
+            ["lie", seed] => self.lies = Some(Random::new(seed.parse()?)),
             ["fail-flushes"] => self.fails_flushes = true,
             ["bad", from, to] => self.bad.push(from.parse()?..to.parse()?),
             ["unreadable", from, to] => self.unreadable.push(from.parse()?..to.parse()?),

@@ -83,7 +83,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn of(seed: u64, count: u64) -> Self {
-        let mut random = Random(seed ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Random::new(seed ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let random = &mut random;
         let discarded = if random.one_in(8) { changes(random) } else { Vec::new() };
         let changes = changes(random);

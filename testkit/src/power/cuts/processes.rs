@@ -17,7 +17,7 @@ const PAGE_BYTES: u64 = 4096;
 
 /// Forces writeback of random pages of a file, until the process is killed.
 fn write_back_until_killed(path: &Path, seed: u64) -> TestResult {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     loop {
         std::thread::sleep(Duration::from_micros(random.below(400)));
         let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else { continue };
