@@ -37,7 +37,7 @@ pub type Digest = u64;
 
 /// The kinds of changes to make.
 #[derive(Clone, Copy, Debug)]
-pub struct Taste {
+pub struct Profile {
     /// Whether to use collections, and not only plain links.
     pub collections: bool,
     /// The usual maximum number of elements in an array.
@@ -109,11 +109,11 @@ pub fn contents<S: Deref<Target = Store>>(tx: &Snapshot<S>) -> Result<Model> {
 pub fn change(
     tx: &mut WriteTx<'_>,
     model: &mut Model,
-    taste: Taste,
+    profile: Profile,
     random: &mut Random,
 ) -> Result<()> {
-    match random.below(if taste.collections { 12 } else { 6 }) {
-        0..6 => change_shelf(tx, model, taste, random),
+    match random.below(if profile.collections { 12 } else { 6 }) {
+        0..6 => change_shelf(tx, model, profile, random),
         6 | 7 => change_list(tx, model, random),
         8 => change_queue(tx, model, random),
         9 => change_ages(tx, model, random),
@@ -129,7 +129,7 @@ fn shelf(tx: &mut WriteTx<'_>) -> Result<Link<Shelf>> {
 fn change_shelf(
     tx: &mut WriteTx<'_>,
     model: &mut Model,
-    taste: Taste,
+    profile: Profile,
     random: &mut Random,
 ) -> Result<()> {
     let shelf = shelf(tx)?;
@@ -155,8 +155,8 @@ fn change_shelf(
         }
         2 => {
             let most = match random.one_in(16) {
-                true => taste.max_elements,
-                false => taste.elements,
+                true => profile.max_elements,
+                false => profile.elements,
             };
             set_array(tx, model, index, random.below(most) as u32, random.next() as u32)?;
         }

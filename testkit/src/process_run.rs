@@ -8,7 +8,7 @@ use flagstone::sim::{Done, Faults, History, Random, Recording, SimMachine, SimPr
 use flagstone::{Durability, ErrorKind, OwnedReadTx, Result, Store, WriteTx};
 
 use super::fixture::{Digest, Model, contents, set_array};
-use super::sim_run::{BAD_DISK, Cabinets, model};
+use super::sim_run::{BAD_DISK, Fixture, model};
 
 /// Maximum number of processes at a time.
 const MOST: usize = 4;
@@ -21,8 +21,8 @@ struct Member {
 }
 
 /// A run in progress.
-pub struct Crowd<'a> {
-    cabinets: &'a Cabinets,
+pub struct ProcessRun<'a> {
+    fixture: &'a Fixture,
     pub machine: SimMachine,
     members: Vec<Member>,
     history: History<Digest>,
@@ -35,13 +35,13 @@ pub struct Crowd<'a> {
     pub poisoned: u64,
 }
 
-impl<'a> Crowd<'a> {
+impl<'a> ProcessRun<'a> {
     /// Creates a new store with one process.
-    pub fn new(cabinets: &'a Cabinets, seed: u64) -> Result<Self> {
-        let disk = cabinets.new_disk(true)?;
+    pub fn new(fixture: &'a Fixture, seed: u64) -> Result<Self> {
+        let disk = fixture.new_disk(true)?;
         disk.record();
-        let mut crowd = Self {
-            cabinets,
+        let mut run = Self {
+            fixture,
             machine: SimMachine::new(disk),
             members: Vec::new(),
             history: History::new(Model::default().digest()),
@@ -51,8 +51,8 @@ impl<'a> Crowd<'a> {
             kills: 0,
             poisoned: 0,
         };
-        crowd.join()?;
-        Ok(crowd)
+        run.join()?;
+        Ok(run)
     }
 
     /// Ends all processes, one after the other.
@@ -98,7 +98,7 @@ impl<'a> Crowd<'a> {
         if self.random.one_in(4) {
             process.kill_after(self.random.below(12));
         }
-        match self.machine.open(&process, &self.cabinets.options) {
+        match self.machine.open(&process, &self.fixture.options) {
             Ok(store) => {
                 process.kill_after(u64::MAX);
                 self.members.push(Member { process, store: Arc::new(store), held: Vec::new() });
@@ -186,14 +186,14 @@ impl<'a> Crowd<'a> {
     }
 
     fn transact(&mut self, who: usize) -> Result<()> {
-        let (mut random, cabinets) = (Random(self.random.next()), self.cabinets);
+        let (mut random, fixture) = (Random(self.random.next()), self.fixture);
         if random.one_in(8) {
             let mut model = self.model.clone();
             let mut tx = self.members[who].store.write()?;
-            return cabinets.changes(&mut tx, &mut model, &mut random);
+            return fixture.changes(&mut tx, &mut model, &mut random);
         }
         let durability = random.pick(&[Durability::Durable, Durability::Deferred]);
-        self.commit(who, durability, |tx, model| cabinets.changes(tx, model, &mut random))
+        self.commit(who, durability, |tx, model| fixture.changes(tx, model, &mut random))
     }
 
     fn commit(

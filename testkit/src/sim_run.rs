@@ -7,7 +7,7 @@ use std::rc::Rc;
 use flagstone::sim::{Done, Faults, History, Program, Random, Recording, SimDisk};
 use flagstone::{Durability, ErrorKind, OpenOptions, Result, Savepoint, Store, WriteTx};
 
-use super::fixture::{Digest, Model, Taste, change, contents};
+use super::fixture::{Digest, Model, Profile, change, contents};
 
 /// EIO.
 pub const BAD_DISK: i32 = 5;
@@ -16,36 +16,36 @@ pub const FULL_DISK: i32 = 28;
 
 /// The parameters of fixture stores.
 #[derive(Clone, Debug)]
-pub struct Cabinets {
+pub struct Fixture {
     pub options: OpenOptions,
-    pub taste: Taste,
+    pub profile: Profile,
 }
 
-impl Cabinets {
+impl Fixture {
     /// Returns parameters for stores that are minimal and stay so.
     pub fn small() -> Self {
-        let taste = Taste { collections: false, elements: 40, max_elements: 1200 };
-        Self { options: OpenOptions::new().log_bytes(64 * 1024), taste }
+        let profile = Profile { collections: false, elements: 40, max_elements: 1200 };
+        Self { options: OpenOptions::new().log_bytes(64 * 1024), profile }
     }
 
     /// Returns the same with collections.
     pub fn of_collections() -> Self {
-        let taste = Taste { collections: true, ..Self::small().taste };
-        Self { taste, ..Self::small() }
+        let profile = Profile { collections: true, ..Self::small().profile };
+        Self { profile, ..Self::small() }
     }
 
     /// Returns parameters with transactions that exceed the log, and a heap that shrinks.
     pub fn spilling() -> Self {
-        let taste = Taste { max_elements: 80_000, ..Self::small().taste };
-        Self { taste, ..Self::small() }
+        let profile = Profile { max_elements: 80_000, ..Self::small().profile };
+        Self { profile, ..Self::small() }
     }
 
     /// Returns parameters with pages written in place, and a heap that is large enough for the
     /// log to move.
     pub fn large() -> Self {
-        let taste = Taste { collections: true, elements: 3000, max_elements: 400_000 };
+        let profile = Profile { collections: true, elements: 3000, max_elements: 400_000 };
         let options = Self::small().options.max_log_bytes(512 * 1024);
-        Self { options, taste }
+        Self { options, profile }
     }
 
     /// Returns mostly small stores; of eight consecutive seeds, one each gets the other kinds.
@@ -82,7 +82,7 @@ impl Cabinets {
                     tx.rollback_to(*savepoint)?;
                     model.clone_from(earlier);
                 }
-                _ => change(tx, model, self.taste, random)?,
+                _ => change(tx, model, self.profile, random)?,
             }
         }
         Ok(())
@@ -94,7 +94,7 @@ pub fn model(store: &Store) -> Result<Model> {
     contents(&store.read()?)
 }
 
-impl Program for Cabinets {
+impl Program for Fixture {
     type State = Digest;
 
     fn options(&self) -> &OpenOptions {
@@ -134,7 +134,7 @@ fn durability(random: &mut Random) -> Durability {
 
 /// A run in progress.
 pub struct Run<'a> {
-    cabinets: &'a Cabinets,
+    fixture: &'a Fixture,
     pub store: Option<Rc<Store>>,
     pub disk: SimDisk,
     pub history: History<Digest>,
@@ -149,19 +149,19 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Creates a new store on a disk; its images are mappings if `is_mapped`.
-    pub fn new(cabinets: &'a Cabinets, seed: u64, is_mapped: bool) -> Result<Self> {
-        let disk = cabinets.new_disk(is_mapped)?;
-        let mut run = Self::on(cabinets, seed, disk, Model::default());
+    pub fn new(fixture: &'a Fixture, seed: u64, is_mapped: bool) -> Result<Self> {
+        let disk = fixture.new_disk(is_mapped)?;
+        let mut run = Self::on(fixture, seed, disk, Model::default());
         run.open_again()?;
         Ok(run)
     }
 
     /// Returns a run over an existing store, not yet opened, with the contents `model`.
-    pub fn on(cabinets: &'a Cabinets, seed: u64, disk: SimDisk, model: Model) -> Self {
+    pub fn on(fixture: &'a Fixture, seed: u64, disk: SimDisk, model: Model) -> Self {
         disk.record();
         let history = History::new(model.digest());
         let (store, perhaps, random) = (None, None, Random(seed));
-        Self { cabinets, store, disk, history, model, perhaps, has_forgotten: false, random }
+        Self { fixture, store, disk, history, model, perhaps, has_forgotten: false, random }
     }
 
     pub fn store(&self) -> &Rc<Store> {
@@ -203,15 +203,15 @@ impl<'a> Run<'a> {
 
     /// Runs a transaction with a random end.
     pub fn transact(&mut self) -> Result<()> {
-        let (mut random, cabinets) = (Random(self.random.next()), self.cabinets);
+        let (mut random, fixture) = (Random(self.random.next()), self.fixture);
         if random.one_in(8) {
             let mut model = self.model.clone();
             let store = Rc::clone(self.store());
             let mut tx = store.write()?;
-            return cabinets.changes(&mut tx, &mut model, &mut random);
+            return fixture.changes(&mut tx, &mut model, &mut random);
         }
         let durability = durability(&mut random);
-        self.commit(durability, |tx, model| cabinets.changes(tx, model, &mut random))
+        self.commit(durability, |tx, model| fixture.changes(tx, model, &mut random))
     }
 
     /// Runs a transaction with these changes.
@@ -321,7 +321,7 @@ impl<'a> Run<'a> {
         assert_eq!(Some(found), unknown, "readers see what nobody has committed");
         for _ in 0..8 {
             let disk = SimDisk::new(self.disk.crash(&mut self.random));
-            let store = disk.open(&self.cabinets.options)?;
+            let store = disk.open(&self.fixture.options)?;
             assert_eq!(model(&store)?.digest(), found, "readers have seen what a cut takes back");
         }
         Ok(())
@@ -338,7 +338,7 @@ impl<'a> Run<'a> {
     /// never will.
     pub fn open_again(&mut self) -> Result<()> {
         let begun = self.disk.now();
-        let store = self.disk.open(&self.cabinets.options)?;
+        let store = self.disk.open(&self.fixture.options)?;
         let found = model(&store)?;
         let (digest, now) = (found.digest(), self.disk.now());
         let candidates =

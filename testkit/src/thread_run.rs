@@ -9,7 +9,7 @@ use flagstone::sim::{Call, Done, Faults, History, Random, Recording, SimDisk};
 use flagstone::{Checkpoints, Durability, ErrorKind, Result, Store};
 
 use super::fixture::{Digest, Model, contents};
-use super::sim_run::{BAD_DISK, Cabinets};
+use super::sim_run::{BAD_DISK, Fixture};
 
 /// The number of threads that write.
 const WRITERS: u64 = 3;
@@ -27,8 +27,8 @@ struct Known {
 }
 
 /// A run.
-pub struct Team<'a> {
-    cabinets: &'a Cabinets,
+pub struct ThreadRun<'a> {
+    fixture: &'a Fixture,
     disk: SimDisk,
     store: Store,
     known: Mutex<Known>,
@@ -38,18 +38,18 @@ pub struct Team<'a> {
     pub held: AtomicU64,
 }
 
-impl<'a> Team<'a> {
+impl<'a> ThreadRun<'a> {
     /// Creates a new store.
-    pub fn new(cabinets: &'a Cabinets, seed: u64) -> Result<Self> {
-        let disk = cabinets.new_disk(true)?;
-        let options = cabinets.options.clone().checkpoints(Checkpoints::Background);
+    pub fn new(fixture: &'a Fixture, seed: u64) -> Result<Self> {
+        let disk = fixture.new_disk(true)?;
+        let options = fixture.options.clone().checkpoints(Checkpoints::Background);
         let store = disk.open_with_threads(&options)?;
         disk.record();
         let model = Model::default();
         let history = History::new(model.digest());
         let known = Mutex::new(Known { model, history });
         let (is_over, held) = (AtomicBool::new(false), AtomicU64::new(0));
-        Ok(Self { cabinets, disk, store, known, is_over, seeds: AtomicU64::new(seed << 8), held })
+        Ok(Self { fixture, disk, store, known, is_over, seeds: AtomicU64::new(seed << 8), held })
     }
 
     /// Lets the threads run to their end or, with `fails`, until a call of the disk fails.
@@ -127,7 +127,7 @@ impl<'a> Team<'a> {
     ) -> Result<()> {
         let mut tx = self.store.write()?;
         let mut model = self.known.lock().expect("no thread has panicked").model.clone();
-        self.cabinets.changes(&mut tx, &mut model, random)?;
+        self.fixture.changes(&mut tx, &mut model, random)?;
         if random.one_in(8) {
             return Ok(());
         }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use flagstone::sim::{Call, Cuts, Done, Faults, Random, SimDisk};
 use flagstone::{Durability, Error, ErrorKind, Result, Store};
 use testkit::fixture::{Model, fill_array, free_array, set_array, set_number};
-use testkit::sim_run::{BAD_DISK, Cabinets, FULL_DISK, Run, disk_of};
+use testkit::sim_run::{BAD_DISK, FULL_DISK, Fixture, Run, disk_of};
 
 /// A part of a run, which may fail.
 type Step = fn(&mut Run<'_>) -> Result<()>;
@@ -21,7 +21,7 @@ type Step = fn(&mut Run<'_>) -> Result<()>;
 /// A run that starts from a closed store.
 struct Chapter {
     name: &'static str,
-    cabinets: Cabinets,
+    fixture: Fixture,
     image: Vec<u8>,
     model: Model,
     steps: &'static [Step],
@@ -96,32 +96,27 @@ fn with_a_savepoint(tx: &mut flagstone::WriteTx<'_>, model: &mut Model) -> Resul
 }
 
 /// Returns a chapter that starts from the state that `prepare` leaves.
-fn chapter(
-    name: &'static str,
-    cabinets: Cabinets,
-    prepare: Step,
-    steps: &'static [Step],
-) -> Chapter {
-    let mut run = Run::new(&cabinets, 1, false).expect("a store");
+fn chapter(name: &'static str, fixture: Fixture, prepare: Step, steps: &'static [Step]) -> Chapter {
+    let mut run = Run::new(&fixture, 1, false).expect("a store");
     prepare(&mut run).expect("a sound disk");
     run.reopen().expect("a sound disk");
     let (image, model) = (run.disk.crash(&mut Random(0)), run.model.clone());
     drop(run);
-    Chapter { name, cabinets, image, model, steps }
+    Chapter { name, fixture, image, model, steps }
 }
 
 fn chapters() -> Vec<Chapter> {
     vec![
-        chapter("daily work", Cabinets::small(), |_| Ok(()), DAILY),
-        chapter("collections", Cabinets::of_collections(), |_| Ok(()), COLLECTIONS),
+        chapter("daily work", Fixture::small(), |_| Ok(()), DAILY),
+        chapter("collections", Fixture::of_collections(), |_| Ok(()), COLLECTIONS),
         chapter(
             "transactions larger than the log",
-            Cabinets::small(),
+            Fixture::small(),
             |_| Ok(()),
             LARGER_THAN_THE_LOG,
         ),
-        chapter("loads of new pages", Cabinets::small(), |_| Ok(()), LOADS),
-        chapter("the log's move", Cabinets::large(), until_the_log_moves, THE_LOG_MOVES),
+        chapter("loads of new pages", Fixture::small(), |_| Ok(()), LOADS),
+        chapter("the log's move", Fixture::large(), until_the_log_moves, THE_LOG_MOVES),
     ]
 }
 
@@ -166,7 +161,7 @@ impl Chapter {
     /// Plays the chapter as far as it goes; returns the state of the store after the step that
     /// made call number `first`.
     fn play(&self, disk: SimDisk, first: u64) -> (Run<'_>, Option<After>) {
-        let mut run = Run::on(&self.cabinets, 1, disk, self.model.clone());
+        let mut run = Run::on(&self.fixture, 1, disk, self.model.clone());
         let mut after = None;
         for step in self.steps {
             let store = run.store.as_ref().map(Rc::downgrade).unwrap_or_default();
@@ -220,7 +215,7 @@ impl Chapter {
         }
         run.start_again().expect("the disk is well again");
         run.commit(DURABLE, |tx, model| set_number(tx, model, 7, 7)).expect("it can be written");
-        let mut cuts = Cuts::new(&self.cabinets, first);
+        let mut cuts = Cuts::new(&self.fixture, first);
         cuts.look(&run.end(), 1, 1).unwrap_or_else(|violation| panic!("{violation}"));
         tally.images += cuts.images();
     }
@@ -287,8 +282,8 @@ fn each_single_call_fails_once_and_in_runs() {
 
 #[test]
 fn a_log_that_cannot_grow_is_not_tried_at_each_commit() {
-    let cabinets = Cabinets::large();
-    let (store, disk) = SimDisk::create(&cabinets.options).expect("a store");
+    let fixture = Fixture::large();
+    let (store, disk) = SimDisk::create(&fixture.options).expect("a store");
     let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 1 << 18])).expect("an array");
     let commit = |value: u64| -> Result<()> {
         let mut tx = store.write()?;

@@ -4,8 +4,8 @@
 //! one.
 
 use flagstone::sim::Cuts;
-use testkit::process_run::Crowd;
-use testkit::sim_run::Cabinets;
+use testkit::process_run::ProcessRun;
+use testkit::sim_run::Fixture;
 use testkit::{is_long, seed};
 
 #[test]
@@ -14,15 +14,15 @@ fn nor_does_a_process_that_is_killed() {
     let runs = if is_long() { 4000 } else { 40 };
     let (mut images, mut kills, mut poisoned) = (0, 0, 0);
     for seed in first..first + runs {
-        let cabinets = &Cabinets::of_seed(seed);
-        let mut crowd = Crowd::new(cabinets, seed).expect("a store");
+        let fixture = &Fixture::of_seed(seed);
+        let mut run = ProcessRun::new(fixture, seed).expect("a store");
         for step in 0..60 {
-            crowd.step().unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
+            run.step().unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
         }
-        kills += crowd.kills;
-        poisoned += crowd.poisoned;
-        let mut cuts = Cuts::new(cabinets, seed);
-        let looked = cuts.look(&crowd.end(), 40, 2);
+        kills += run.kills;
+        poisoned += run.poisoned;
+        let mut cuts = Cuts::new(fixture, seed);
+        let looked = cuts.look(&run.end(), 40, 2);
         looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         images += cuts.images();
     }
@@ -33,14 +33,14 @@ fn nor_does_a_process_that_is_killed() {
 /// Each call of a transaction that exceeds the log, and of the checkpoint after it.
 #[test]
 fn nor_does_one_that_is_killed_in_a_large_transaction() {
-    let cabinets = Cabinets::small();
+    let fixture = Fixture::small();
     let mut images = 0;
     for calls in 1..40 {
-        let mut crowd = Crowd::new(&cabinets, calls).expect("a store");
-        let gone_on = crowd.kill_in_a_spill(calls);
+        let mut run = ProcessRun::new(&fixture, calls).expect("a store");
+        let gone_on = run.kill_in_a_spill(calls);
         gone_on.unwrap_or_else(|error| panic!("killed before call {calls}: {error}"));
-        let mut cuts = Cuts::new(&cabinets, calls);
-        let looked = cuts.look(&crowd.end(), 40, 2);
+        let mut cuts = Cuts::new(&fixture, calls);
+        let looked = cuts.look(&run.end(), 40, 2);
         looked.unwrap_or_else(|violation| panic!("killed before call {calls}: {violation}"));
         images += cuts.images();
     }

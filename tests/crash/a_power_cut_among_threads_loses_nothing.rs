@@ -8,8 +8,8 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use flagstone::sim::Cuts;
-use testkit::sim_run::Cabinets;
-use testkit::thread_run::Team;
+use testkit::sim_run::Fixture;
+use testkit::thread_run::ThreadRun;
 use testkit::{is_long, seed};
 
 #[test]
@@ -18,13 +18,13 @@ fn nor_do_checkpoints_in_the_background() {
     let runs = if is_long() { 4000 } else { 40 };
     let (mut images, mut failed, mut held, mut checkpoints) = (0, 0, 0, 0);
     for seed in first..first + runs {
-        let cabinets = &Cabinets::of_seed(seed);
-        let team = Team::new(cabinets, seed).expect("a store");
-        failed += u64::from(team.run(seed.is_multiple_of(4)));
-        held += team.held.load(Relaxed);
-        checkpoints += team.checkpoints();
-        let mut cuts = Cuts::new(cabinets, seed);
-        let looked = cuts.look(&team.end(), 60, 2);
+        let fixture = &Fixture::of_seed(seed);
+        let run = ThreadRun::new(fixture, seed).expect("a store");
+        failed += u64::from(run.run(seed.is_multiple_of(4)));
+        held += run.held.load(Relaxed);
+        checkpoints += run.checkpoints();
+        let mut cuts = Cuts::new(fixture, seed);
+        let looked = cuts.look(&run.end(), 60, 2);
         looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         images += cuts.images();
     }

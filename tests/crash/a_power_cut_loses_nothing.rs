@@ -12,7 +12,7 @@ use flagstone::sim::{Cuts, History, Looked, Program, Random, Recording, SimDisk}
 use flagstone::{Durability, Result};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
 use testkit::histories::cut_and_grow;
-use testkit::sim_run::{Cabinets, Run};
+use testkit::sim_run::{Fixture, Run};
 use testkit::{is_long, seed};
 
 /// Random images that the long mode examines.
@@ -119,8 +119,8 @@ fn savepoints(run: &mut Run<'_>) -> Result<()> {
     })
 }
 
-fn recorded(cabinets: &Cabinets, history: Short) -> Result<Recording<u64>> {
-    let mut run = Run::new(cabinets, 1, true)?;
+fn recorded(fixture: &Fixture, history: Short) -> Result<Recording<u64>> {
+    let mut run = Run::new(fixture, 1, true)?;
     run.commit(Durability::Durable, |tx, model| {
         set_number(tx, model, 0, 0)?;
         set_array(tx, model, 0, 200, 0)?;
@@ -134,12 +134,12 @@ fn recorded(cabinets: &Cabinets, history: Short) -> Result<Recording<u64>> {
 
 #[test]
 fn every_image_of_short_histories() {
-    let cabinets = Cabinets::small();
+    let fixture = Fixture::small();
     let most = if is_long() { 1 << 16 } else { 1 << 10 };
     let mut images = 0;
     for (name, history, [depth, depth_if_long]) in SHORT {
-        let recording = recorded(&cabinets, *history).expect(name);
-        let mut cuts = Cuts::new(&cabinets, seed(1));
+        let recording = recorded(&fixture, *history).expect(name);
+        let mut cuts = Cuts::new(&fixture, seed(1));
         let depth = if is_long() { *depth_if_long } else { *depth };
         let looked = cuts.look_at_all(&recording, most, depth);
         let looked = looked.unwrap_or_else(|violation| panic!("{name}: {violation}"));
@@ -151,22 +151,22 @@ fn every_image_of_short_histories() {
 }
 
 /// Returns the kinds of random runs: parameters, one run in how many, and images per run.
-fn kinds() -> [(Cabinets, u64, usize); 4] {
+fn kinds() -> [(Fixture, u64, usize); 4] {
     [
-        (Cabinets::small(), 1, 50),
-        (Cabinets::of_collections(), 4, 50),
-        (Cabinets::spilling(), 8, 40),
-        (Cabinets::large(), 32, 40),
+        (Fixture::small(), 1, 50),
+        (Fixture::of_collections(), 4, 50),
+        (Fixture::spilling(), 8, 40),
+        (Fixture::large(), 32, 40),
     ]
 }
 
 /// Makes a run of random steps, and cuts at random times; returns the number of images.
-fn at_random(cabinets: &Cabinets, seed: u64, count: usize) -> u64 {
-    let mut run = Run::new(cabinets, seed, !seed.is_multiple_of(4)).expect("a store");
+fn at_random(fixture: &Fixture, seed: u64, count: usize) -> u64 {
+    let mut run = Run::new(fixture, seed, !seed.is_multiple_of(4)).expect("a store");
     for _ in 0..40 {
         run.step().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
-    let mut cuts = Cuts::new(cabinets, seed);
+    let mut cuts = Cuts::new(fixture, seed);
     let looked = cuts.look(&run.end(), count, 3);
     looked.unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
     cuts.images()
@@ -178,8 +178,8 @@ fn until_enough(enough: u64, seeds: &AtomicU64, images: &AtomicU64) {
     let kinds = kinds();
     while images.load(Relaxed) < enough {
         let seed = seeds.fetch_add(1, Relaxed);
-        for (cabinets, _, count) in kinds.iter().filter(|kind| seed.is_multiple_of(kind.1)) {
-            images.fetch_add(at_random(cabinets, seed, *count), Relaxed);
+        for (fixture, _, count) in kinds.iter().filter(|kind| seed.is_multiple_of(kind.1)) {
+            images.fetch_add(at_random(fixture, seed, *count), Relaxed);
         }
         if seed.is_multiple_of(1000) {
             println!("{} images, seed {seed}", images.load(Relaxed));
@@ -205,8 +205,8 @@ fn images_by_chance() {
 /// If a cut has torn one superblock, a second cut must not tear the other one.
 #[test]
 fn the_only_good_superblock_is_not_written_over() {
-    let cabinets = Cabinets::small();
-    let mut run = Run::new(&cabinets, 1, false).expect("a store");
+    let fixture = Fixture::small();
+    let mut run = Run::new(&fixture, 1, false).expect("a store");
     number(&mut run, Durability::Durable, 1).expect("a commit");
     let image = run.disk.crash(&mut Random(1));
     for torn in [0, 4096] {
@@ -214,10 +214,10 @@ fn the_only_good_superblock_is_not_written_over() {
         image[torn + 64] ^= 1;
         let disk = SimDisk::new(image);
         disk.record();
-        let store = disk.open(&cabinets.options).expect("one superblock is good");
-        let history = History::new(cabinets.read(&store).expect("it can be read"));
+        let store = disk.open(&fixture.options).expect("one superblock is good");
+        let history = History::new(fixture.read(&store).expect("it can be read"));
         drop(store);
-        let looked = Cuts::new(&cabinets, 1).look(&Recording::of(&disk, history), 500, 0);
+        let looked = Cuts::new(&fixture, 1).look(&Recording::of(&disk, history), 500, 0);
         looked.unwrap_or_else(|violation| panic!("{violation}"));
     }
 }

@@ -15,8 +15,8 @@ use flagstone::sim::{
 use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
 use testkit::histories::cut_and_grow;
-use testkit::process_run::Crowd;
-use testkit::sim_run::{BAD_DISK, Cabinets, Run};
+use testkit::process_run::ProcessRun;
+use testkit::sim_run::{BAD_DISK, Fixture, Run};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
@@ -59,88 +59,88 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::RecoveredSuperblockBeforeHeap, small, 5),
     (Mutation::OlderSuperblockFirst, checkpoints_fail, 60),
     (Mutation::GoodSuperblockFirst, a_superblock_was_torn, 20),
-    (Mutation::BarrierNotAwaited, a_crowd, 60),
-    (Mutation::DeathNotNoticed, a_crowd, 20),
-    (Mutation::WriteLockReleasedBeforeEnd, a_crowd, 60),
+    (Mutation::BarrierNotAwaited, processes, 60),
+    (Mutation::DeathNotNoticed, processes, 20),
+    (Mutation::WriteLockReleasedBeforeEnd, processes, 60),
 ];
 
-fn with(mut cabinets: Cabinets, planted: ActiveMutation) -> Cabinets {
-    if let Some(fault) = planted {
-        cabinets.options = cabinets.options.mutation(fault);
+fn with(mut fixture: Fixture, mutation: ActiveMutation) -> Fixture {
+    if let Some(fault) = mutation {
+        fixture.options = fixture.options.mutation(fault);
     }
-    cabinets
+    fixture
 }
 
 /// Makes random runs, with cuts at any time.
-fn at_random(cabinets: &Cabinets, seed: u64, images: usize) -> Outcome {
-    let mut run = Run::new(cabinets, seed, true)?;
+fn at_random(fixture: &Fixture, seed: u64, images: usize) -> Outcome {
+    let mut run = Run::new(fixture, seed, true)?;
     for _ in 0..40 {
         run.step()?;
     }
-    look(cabinets, &run.end(), seed, images)
+    look(fixture, &run.end(), seed, images)
 }
 
 /// Runs several processes, some of which are killed.
-fn crowd(cabinets: &Cabinets, seed: u64) -> Outcome {
-    let mut crowd = Crowd::new(cabinets, seed)?;
+fn among_processes(fixture: &Fixture, seed: u64) -> Outcome {
+    let mut run = ProcessRun::new(fixture, seed)?;
     for _ in 0..60 {
-        crowd.step()?;
+        run.step()?;
     }
-    look(cabinets, &crowd.end(), seed, 20)
+    look(fixture, &run.end(), seed, 20)
 }
 
-fn a_crowd(planted: ActiveMutation, seed: u64) -> Outcome {
-    crowd(&with(Cabinets::small(), planted), seed)
+fn processes(mutation: ActiveMutation, seed: u64) -> Outcome {
+    among_processes(&with(Fixture::small(), mutation), seed)
 }
 
-fn look(cabinets: &Cabinets, recording: &Recording<u64>, seed: u64, images: usize) -> Outcome {
-    Ok(Cuts::new(cabinets, seed).look(recording, images, 3)?)
+fn look(fixture: &Fixture, recording: &Recording<u64>, seed: u64, images: usize) -> Outcome {
+    Ok(Cuts::new(fixture, seed).look(recording, images, 3)?)
 }
 
-fn small(planted: ActiveMutation, seed: u64) -> Outcome {
-    at_random(&with(Cabinets::small(), planted), seed, 60)
+fn small(mutation: ActiveMutation, seed: u64) -> Outcome {
+    at_random(&with(Fixture::small(), mutation), seed, 60)
 }
 
-fn spilling(planted: ActiveMutation, seed: u64) -> Outcome {
-    at_random(&with(Cabinets::spilling(), planted), seed, 60)
+fn spilling(mutation: ActiveMutation, seed: u64) -> Outcome {
+    at_random(&with(Fixture::spilling(), mutation), seed, 60)
 }
 
 /// Cuts the power while a store is opened from the remains of a cut.
-fn look_at_recovery(cabinets: &Cabinets, image: Vec<u8>, seed: u64, images: usize) -> Outcome {
+fn look_at_recovery(fixture: &Fixture, image: Vec<u8>, seed: u64, images: usize) -> Outcome {
     let disk = SimDisk::new(image);
     disk.record();
-    let store = disk.open(&cabinets.options)?;
-    let history = History::new(cabinets.read(&store)?);
+    let store = disk.open(&fixture.options)?;
+    let history = History::new(fixture.read(&store)?);
     disk.fail_after(0);
     drop(store);
-    Ok(Cuts::new(cabinets, seed).look(&Recording::of(&disk, history), images, 0)?)
+    Ok(Cuts::new(fixture, seed).look(&Recording::of(&disk, history), images, 0)?)
 }
 
 /// Makes commits of one block each, three times around the log.
-fn around_the_log<'a>(cabinets: &'a Cabinets, seed: u64) -> Outcome<Run<'a>> {
-    let mut run = Run::new(cabinets, seed, false)?;
+fn around_the_log<'a>(fixture: &'a Fixture, seed: u64) -> Outcome<Run<'a>> {
+    let mut run = Run::new(fixture, seed, false)?;
     for number in 0..62 {
         run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, number))?;
     }
     Ok(run)
 }
 
-fn laps(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    look(&cabinets, &around_the_log(&cabinets, seed)?.end(), seed, 100)
+fn laps(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    look(&fixture, &around_the_log(&fixture, seed)?.end(), seed, 100)
 }
 
 /// The superblocks are far apart, if both exist.
-fn laps_and_a_recovery(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    let run = around_the_log(&cabinets, seed)?;
-    look_at_recovery(&cabinets, run.disk.crash(&mut Random(seed)), seed, 300)
+fn laps_and_a_recovery(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let run = around_the_log(&fixture, seed)?;
+    look_at_recovery(&fixture, run.disk.crash(&mut Random(seed)), seed, 300)
 }
 
 /// Commits that are not flushed, of several sectors each.
-fn deferred(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn deferred(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     let arrays = 0..6;
     run.commit(Durability::Durable, |tx, model| {
         arrays.clone().try_for_each(|index| set_array(tx, model, index, 300, 0))
@@ -149,24 +149,24 @@ fn deferred(planted: ActiveMutation, seed: u64) -> Outcome {
     for index in arrays {
         run.commit(Durability::Deferred, |tx, model| fill_array(tx, model, index, 7))?;
     }
-    look(&cabinets, &run.end(), seed, 100)
+    look(&fixture, &run.end(), seed, 100)
 }
 
 /// Small changes, each with a checkpoint.
-fn checkpoints(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn checkpoints(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     for number in 0..10 {
         run.commit(Durability::Deferred, |tx, model| set_number(tx, model, 0, number))?;
         run.checkpoint()?;
     }
-    look(&cabinets, &run.end(), seed, 150)
+    look(&fixture, &run.end(), seed, 150)
 }
 
 /// The log has capacity for all but the last record.
-fn the_log_fills_up(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn the_log_fills_up(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     run.commit(Durability::Durable, |tx, model| {
         set_array(tx, model, 0, 900, 0)?;
         set_array(tx, model, 1, 4500, 0)
@@ -181,56 +181,56 @@ fn the_log_fills_up(planted: ActiveMutation, seed: u64) -> Outcome {
         run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, number))?;
     }
     run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 1, 7))?;
-    look(&cabinets, &run.end(), seed, 100)
+    look(&fixture, &run.end(), seed, 100)
 }
 
 /// Loads new pages into a store that is not empty.
-fn bulk(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::large(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn bulk(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::large(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
     run.begin_here()?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 270_000, 5))?;
-    look(&cabinets, &run.end(), seed, 40)
+    look(&fixture, &run.end(), seed, 40)
 }
 
 /// Transactions that exceed the log.
-fn spills_follow_each_other(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::spilling(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn spills_follow_each_other(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::spilling(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 9000, 0))?;
     run.begin_here()?;
     for number in 0..4 {
         run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, number))?;
     }
-    look(&cabinets, &run.end(), seed, 60)
+    look(&fixture, &run.end(), seed, 60)
 }
 
 /// The data at the end of the heap was freed, but not durably.
-fn the_heap_shrinks(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::spilling(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn the_heap_shrinks(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::spilling(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 9000, 0))?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 70_000, 1))?;
     (0..3).try_for_each(|_| run.checkpoint())?;
     run.begin_here()?;
     run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 1))?;
     run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 7))?;
-    look(&cabinets, &run.end(), seed, 60)
+    look(&fixture, &run.end(), seed, 60)
 }
 
 /// The file is truncated where no state needs it any more, and grows again at once.
-fn the_file_is_cut_and_grows(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn the_file_is_cut_and_grows(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     cut_and_grow(&mut run)?;
-    look(&cabinets, &run.end(), seed, 300)
+    look(&fixture, &run.end(), seed, 300)
 }
 
 /// The log moves to a larger region, and is used there.
-fn the_log_moves(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::large(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn the_log_moves(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::large(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 270_000, 0))?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 0))?;
     let log_bytes = run.store().stats()?.log_bytes;
@@ -246,8 +246,8 @@ fn the_log_moves(planted: ActiveMutation, seed: u64) -> Outcome {
         run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, number))?;
     }
     let image = run.disk.crash(&mut Random(seed));
-    Cuts::new(&cabinets, seed).look(&run.end(), 40, 1)?;
-    look_at_recovery(&cabinets, image, seed, 60)
+    Cuts::new(&fixture, seed).look(&run.end(), 40, 1)?;
+    look_at_recovery(&fixture, image, seed, 60)
 }
 
 fn fault(disk: &SimDisk, further: u64, done: Done) {
@@ -258,10 +258,10 @@ fn fault(disk: &SimDisk, further: u64, done: Done) {
 
 /// Each call of a commit fails once; the program continues as far as it may, and is restarted
 /// without a power cut.
-fn flushes_fail(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
+fn flushes_fail(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
     for further in 0..12 {
-        let mut run = Run::new(&cabinets, seed, false)?;
+        let mut run = Run::new(&fixture, seed, false)?;
         run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 300, 0))?;
         let part = Done::Part(run.random.next());
         fault(&run.disk, further, run.random.pick(&[Done::Nothing, part]));
@@ -270,16 +270,16 @@ fn flushes_fail(planted: ActiveMutation, seed: u64) -> Outcome {
         }
         run.go_on_failing(3)?;
         run.start_again()?;
-        look(&cabinets, &run.end(), seed, 20)?;
+        look(&fixture, &run.end(), seed, 20)?;
     }
     Ok(())
 }
 
 /// Each call of a checkpoint fails once.
-fn checkpoints_fail(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
+fn checkpoints_fail(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
     for further in 0.. {
-        let mut run = Run::new(&cabinets, seed, false)?;
+        let mut run = Run::new(&fixture, seed, false)?;
         run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
         run.checkpoint()?;
         run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 2))?;
@@ -298,19 +298,19 @@ fn checkpoints_fail(planted: ActiveMutation, seed: u64) -> Outcome {
         run.history = History::new(run.model.digest());
         run.start_again()?;
         run.disk.fail_after(0);
-        Cuts::new(&cabinets, seed).look(&run.end(), 100, 0)?;
+        Cuts::new(&fixture, seed).look(&run.end(), 100, 0)?;
     }
     Ok(())
 }
 
 /// Only one superblock is intact.
-fn a_superblock_was_torn(planted: ActiveMutation, seed: u64) -> Outcome {
-    let cabinets = with(Cabinets::small(), planted);
-    let mut run = Run::new(&cabinets, seed, false)?;
+fn a_superblock_was_torn(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
     let mut image = run.disk.crash(&mut Random(seed));
     image[4096 * (seed % 2) as usize + 64] ^= 1;
-    look_at_recovery(&cabinets, image, seed, 200)
+    look_at_recovery(&fixture, image, seed, 200)
 }
 
 /// The data of a repeater: how often it has counted.
@@ -370,8 +370,8 @@ impl Program for Repeater {
     }
 }
 
-fn the_same_again(planted: ActiveMutation, seed: u64) -> Outcome {
-    let options = with(Cabinets::small(), planted).options;
+fn the_same_again(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let options = with(Fixture::small(), mutation).options;
     let repeater = Repeater { options };
     let (store, disk) = SimDisk::create(&repeater.options)?;
     store.update(|tx| repeater.count(tx))?;
@@ -385,8 +385,8 @@ fn the_same_again(planted: ActiveMutation, seed: u64) -> Outcome {
 }
 
 /// Returns what an attempt found, if anything.
-fn complaint(attempt: Attempt, planted: ActiveMutation, seed: u64) -> Option<String> {
-    let run = || attempt(planted, seed).map_err(|error| error.to_string());
+fn complaint(attempt: Attempt, mutation: ActiveMutation, seed: u64) -> Option<String> {
+    let run = || attempt(mutation, seed).map_err(|error| error.to_string());
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outcome) => outcome.err(),
         Err(panic) => {

@@ -74,7 +74,7 @@ fn sound_structures_are_run_and_nothing_is_left() {
 }
 
 #[test]
-fn a_planted_fault_is_found_and_the_seed_repeats_it() {
+fn a_mutation_is_found_and_the_seed_repeats_it() {
     let bench = Bench::new();
     let plant =
         ["--kills", "power", "--mutation", "acknowledge-before-flush", "--structure", "list"];
@@ -114,8 +114,8 @@ fn what_cannot_be_done_is_told() {
 #[test]
 fn what_shows_nothing_is_no_success() {
     let bench = Bench::new();
-    let planted = ["--kills", "power", "--mutation", "barrier-not-awaited", "--seconds", "1"];
-    let (code, text) = bench.run(&planted);
+    let mutation = ["--kills", "power", "--mutation", "barrier-not-awaited", "--seconds", "1"];
+    let (code, text) = bench.run(&mutation);
     assert!(code == Some(2) && text.contains("BarrierNotAwaited was not found"));
     let (code, text) = bench.run(&["--seconds", "0"]);
     assert!(code == Some(2) && text.contains("no run came to its end"));
@@ -127,8 +127,8 @@ fn each_structure_meets_both_kinds_of_kills() {
     let bench = Bench::new();
     for structures in [["list", "vec"], ["vec", "list"]] {
         let [first, second] = structures.map(|name| ["--structure", name]);
-        let planted = ["--mutation", "acknowledge-before-flush", "--seed", "1"];
-        let (code, text) = bench.run(&[&planted[..], &first, &second].concat());
+        let mutation = ["--mutation", "acknowledge-before-flush", "--seed", "1"];
+        let (code, text) = bench.run(&[&mutation[..], &first, &second].concat());
         // The first power cuts are those of the second round.
         assert!(code == Some(1) && text.contains("in `list`"), "{text}");
         assert!(text.contains("seed 2 repeats it"), "{text}");
