@@ -9,7 +9,7 @@ use flagstone::sim::MemoryDisk;
 use flagstone_fuzz::damage::{Edit, damaged};
 use flagstone_fuzz::program::use_file;
 use flagstone_fuzz::repair::Repair;
-use flagstone_fuzz::samples::Ground;
+use flagstone_fuzz::samples::with_ground;
 use flagstone_fuzz::sampling::read;
 use libfuzzer_sys::fuzz_target;
 
@@ -23,13 +23,9 @@ struct Input {
     program: Vec<[u8; 4]>,
 }
 
-thread_local! {
-    static GROUND: Ground = Ground::default();
-}
-
 fuzz_target!(|bytes: &[u8]| {
     let Some((input, chance)) = read::<Input>(bytes) else { return };
-    GROUND.with(|ground| {
+    with_ground(|ground| {
         let shelf = ground.shelf(input.shelf.into());
         let sample = ground.sample(input.shelf.into(), input.sample.into());
         let repair = Repair::from_bits(input.repair);

@@ -10,7 +10,8 @@
 use arbitrary::Arbitrary;
 use flagstone::sim::MemoryDisk;
 use flagstone_fuzz::forged_log::{ForgedLog, with_log};
-use flagstone_fuzz::minimal_store::{Plain, recover};
+use flagstone_fuzz::program::recover;
+use flagstone_fuzz::samples::{Ground, with_ground};
 use flagstone_fuzz::sampling::read;
 use libfuzzer_sys::fuzz_target;
 
@@ -26,15 +27,14 @@ enum Log {
     Raw { at: u16, bytes: Vec<u8> },
 }
 
-thread_local! {
-    static PLAIN: Plain = Plain::default();
-}
+/// A shelf of one small collection: each run copies the store.
+const SHELF: usize = 12;
 
-fn file(plain: &Plain, log: &Log) -> Vec<u8> {
+fn file(ground: &Ground, log: &Log) -> Vec<u8> {
     match log {
-        Log::Forged(log) => with_log(plain.closed(), log),
+        Log::Forged(log) => with_log(ground.closed(SHELF), log),
         Log::Raw { at, bytes } => {
-            let sample = plain.logged();
+            let sample = ground.logged(SHELF);
             let mut file = sample.bytes.clone();
             let at = sample.log.start + usize::from(*at) % sample.log.len();
             let len = bytes.len().min(sample.log.end - at);
@@ -46,6 +46,8 @@ fn file(plain: &Plain, log: &Log) -> Vec<u8> {
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((input, chance)) = read::<Input>(bytes) else { return };
-    let disk = MemoryDisk::of(PLAIN.with(|plain| file(plain, &input.log)));
-    recover(&disk, input.options, chance);
+    with_ground(|ground| {
+        let disk = MemoryDisk::of(file(ground, &input.log));
+        recover(ground.shelf(SHELF), &disk, input.options, chance);
+    });
 });

@@ -14,17 +14,13 @@ use std::collections::BTreeSet;
 use flagstone::sim::MemoryDisk;
 use flagstone_fuzz::program::use_file;
 use flagstone_fuzz::repair::Repair;
-use flagstone_fuzz::samples::Ground;
+use flagstone_fuzz::samples::with_ground;
 use flagstone_fuzz::sampling::Chance;
 use flagstone_fuzz::sparse_file::expand;
 use libfuzzer_sys::fuzz_target;
 
 /// Bytes of the program before a file in the short form.
 const PROGRAM_BYTES: usize = 24;
-
-thread_local! {
-    static GROUND: Ground = Ground::default();
-}
 
 fuzz_target!(|input: &[u8]| {
     let chance = Chance::of(input);
@@ -39,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
             (program, file)
         }
     };
-    GROUND.with(|ground| {
+    with_ground(|ground| {
         let shelf = ground.shelf((flags >> 4).into());
         use_file(shelf, &MemoryDisk::of(file), *bits, program, &[], chance);
     });

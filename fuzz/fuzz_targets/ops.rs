@@ -7,20 +7,7 @@
 #![no_main]
 
 use flagstone_fuzz::power::run;
-use flagstone_fuzz::samples::Ground;
-use flagstone_fuzz::sampling::Chance;
+use flagstone_fuzz::samples::with_program;
 use libfuzzer_sys::fuzz_target;
 
-thread_local! {
-    static GROUND: Ground = Ground::default();
-}
-
-fuzz_target!(|input: &[u8]| {
-    let chance = Chance::of(input);
-    let [shelf, options, program @ ..] = input else { return };
-    GROUND.with(|ground| {
-        let (bytes, state) = ground.empty((*shelf).into());
-        let shelf = ground.shelf((*shelf).into());
-        run(shelf, *options, bytes.clone(), state.clone(), program, chance);
-    });
-});
+fuzz_target!(|input: &[u8]| with_program(input, run));

@@ -1,85 +1,74 @@
 //! Arrays of bytes that lie in runs of pages: growth, large transactions, free space.
 
 use flagstone::{Image, Link, Result, WriteTx, persist};
-use proptest::prelude::*;
-
-use testkit::model::{Outcome, Subject};
+use testkit::model::{Outcome, Subject, TestCaseError, Trial};
 
 const SLOTS: usize = 4;
 
 /// Links to arrays, with nothing else to own them.
 #[persist]
 #[derive(Clone, Copy, Default)]
-pub struct Blobs {
+pub struct ByteRuns {
     slots: [Link<[u8]>; SLOTS],
 }
 
-/// Puts an array into a slot, which frees the one that is there.
-#[derive(Clone, Debug)]
-pub struct Put {
-    slot: usize,
-    len: usize,
-    byte: u8,
-}
-
 /// The subject.
-pub struct OfBlobs;
+pub struct OfByteRuns;
 
-impl Subject for OfBlobs {
-    type Stored = Blobs;
+impl Subject for OfByteRuns {
+    type Stored = ByteRuns;
     type Model = [Option<(usize, u8)>; SLOTS];
-    type Op = Put;
+    /// The lengths of an array that is put into a slot, which frees the one that is there: in a
+    /// slab; a few pages; more than a record holds; written in place.
+    type Op = (usize, usize);
 
-    fn op() -> BoxedStrategy<Put> {
-        // In a slab; a few pages; more than a record holds; written in place.
-        let len = prop_oneof![
-            60 => 0..3000usize,
-            30 => 3000..12_000usize,
-            10 => 12_000..50_000usize,
-            1 => 1_050_000..1_200_000usize,
-        ];
-        (0..SLOTS, len, any::<u8>()).prop_map(|(slot, len, byte)| Put { slot, len, byte }).boxed()
-    }
+    const OPS: &'static [(u64, Self::Op)] = &[
+        (60, (0, 3000)),
+        (30, (3000, 12_000)),
+        (10, (12_000, 50_000)),
+        (1, (1_050_000, 1_200_000)),
+    ];
 
-    fn contents(stored: &Blobs, tx: &Image) -> Outcome<Self::Model> {
+    fn contents(stored: &ByteRuns, tx: &Image) -> Outcome<Self::Model> {
         let mut model = Self::Model::default();
         for (link, model) in stored.slots.iter().zip(&mut model) {
             let Some(bytes) = tx.get(*link)? else { continue };
             let byte = bytes.first().copied().unwrap_or(0);
             // As slices: a byte for itself costs far more under a sanitizer.
             let is_same = bytes.len() < 2 || bytes[1..] == bytes[..bytes.len() - 1];
-            prop_assert!(is_same, "an array of one byte");
+            if !is_same {
+                return Err(TestCaseError::fail("an array of one byte"));
+            }
             *model = Some((bytes.len(), byte));
         }
         Ok(model)
     }
 
-    fn clear(link: Link<Blobs>, tx: &mut WriteTx<'_>) -> Result<()> {
+    fn clear(link: Link<ByteRuns>, tx: &mut WriteTx<'_>) -> Result<()> {
         for old in tx.read(link)?.slots.into_iter().filter(|old| !old.is_null()) {
             tx.free(old)?;
         }
-        *tx.at_mut(link)? = Blobs::default();
+        *tx.at_mut(link)? = ByteRuns::default();
         Ok(())
     }
 
-    fn apply(
-        op: &Put,
-        model: &mut Self::Model,
-        link: Link<Blobs>,
-        tx: &mut WriteTx<'_>,
-    ) -> Outcome {
-        let old = tx.read(link)?.slots[op.slot];
+    fn apply((least, most): Self::Op, trial: &mut Trial<'_, '_, Self>) -> Outcome {
+        let Trial { link, model, tx, random } = trial;
+        let slot = random.below(SLOTS as u64) as usize;
+        let len = least + random.below((most - least) as u64) as usize;
+        let byte = random.next() as u8;
+        let old = tx.read(*link)?.slots[slot];
         if !old.is_null() {
             tx.free(old)?;
-            tx.at_mut(link)?.slots[op.slot] = Link::null();
-            model[op.slot] = None;
+            tx.at_mut(*link)?.slots[slot] = Link::null();
+            model[slot] = None;
         }
-        if op.byte == 0 {
+        if byte == 0 {
             return Ok(());
         }
-        let new = tx.alloc_slice_copy(&vec![op.byte; op.len])?;
-        tx.at_mut(link)?.slots[op.slot] = new;
-        model[op.slot] = Some((op.len, if op.len == 0 { 0 } else { op.byte }));
+        let new = tx.alloc_slice_copy(&vec![byte; len])?;
+        tx.at_mut(*link)?.slots[slot] = new;
+        model[slot] = Some((len, if len == 0 { 0 } else { byte }));
         Ok(())
     }
 }

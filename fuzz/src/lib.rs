@@ -5,8 +5,6 @@ pub mod byte_runs;
 pub mod collections_fixture;
 pub mod damage;
 pub mod forged_log;
-pub mod history;
-pub mod minimal_store;
 pub mod power;
 pub mod program;
 pub mod repair;

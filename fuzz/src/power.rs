@@ -3,10 +3,10 @@
 
 use flagstone::sim::{Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Store};
+use testkit::model::history::{History, Step};
+use testkit::model::roots::{Roots, State};
 
-use crate::collections_fixture::{Shelf, State};
-use crate::history::History;
-use crate::program::{End, Step, options, planted, steps};
+use crate::program::{End, mutated, options, steps};
 use crate::sampling::Chance;
 
 /// Steps of one run.
@@ -19,7 +19,7 @@ const UNCHECKED: u64 = 8;
 
 /// One run of a program.
 struct Run<'a, S> {
-    shelf: &'a Shelf,
+    shelf: &'a Roots,
     options: OpenOptions,
     steps: S,
     history: History,
@@ -30,7 +30,7 @@ struct Run<'a, S> {
 
 /// Runs a program over the store that `bytes` are the file of, which holds `state`.
 pub fn run(
-    shelf: &Shelf,
+    shelf: &Roots,
     bits: u8,
     bytes: Vec<u8>,
     state: State,
@@ -38,7 +38,7 @@ pub fn run(
     mut chance: Chance,
 ) {
     // Nothing is to be salvaged here.
-    let options = planted(options(bits & !2));
+    let options = mutated(options(bits & !2));
     let disk = SimDisk::new(bytes);
     let mut store = disk.open(&options).expect("a sound store opens");
     let history = History::new(state);
@@ -52,7 +52,7 @@ pub fn run(
     run.compare(&store);
 }
 
-impl<S: Iterator<Item = Step>> Run<'_, S> {
+impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
     /// Runs one transaction; `None` behind the last step.
     fn transaction(&mut self, store: &Store) -> Option<End> {
         let first = self.steps.next()?;

@@ -5,23 +5,13 @@ use std::sync::LazyLock;
 
 use flagstone::sim::{MemoryDisk, Mutation};
 use flagstone::{Checkpoints, Durability, LinkChecks, OpenOptions, Result, Store};
+use testkit::model::history::{Ending, Step};
+use testkit::model::roots::{Roots, State};
 
-use crate::collections_fixture::{Shelf, State};
 use crate::sampling::Chance;
 
 /// Bytes of a step.
 pub const STEP_BYTES: usize = 4;
-
-/// A call.
-#[derive(Clone, Copy, Debug)]
-pub enum Step {
-    Change { place: usize, number: u16 },
-    Clear { place: usize },
-    Discard { place: usize },
-    Savepoint,
-    RollBackTo(usize),
-    End(End),
-}
 
 /// How a transaction ends, and what comes after it.
 #[derive(Clone, Copy, Debug)]
@@ -48,35 +38,46 @@ pub enum End {
     Check,
 }
 
-impl Step {
-    fn of(bytes: &[u8; STEP_BYTES]) -> Self {
-        let number = u16::from_le_bytes([bytes[2], bytes[3]]);
-        let (place, seed) = (usize::from(bytes[1]), u64::from(number) << 8 | u64::from(bytes[1]));
-        match bytes[0] % 64 {
-            0..=43 => Self::Change { place, number },
-            44 => Self::Clear { place },
-            45 => Self::Discard { place },
-            46 | 47 => Self::Savepoint,
-            48 => Self::RollBackTo(place),
-            49..=52 => Self::End(End::Commit(Durability::Deferred)),
-            53 | 54 => Self::End(End::Commit(Durability::Durable)),
-            55 => Self::End(End::Rollback),
-            56 => Self::End(End::Checkpoint),
-            57 => Self::End(End::Sync),
-            58 => Self::End(End::Reopen),
-            59 => Self::End(End::LookAtCut { seed }),
-            60 => Self::End(End::Cut { seed }),
-            61 => Self::End(End::Fail { calls: seed % 80 }),
-            62 => Self::End(End::Hold),
-            _ => Self::End(End::Check),
+impl Ending for End {
+    const LAST: Self = Self::Commit(Durability::Durable);
+
+    fn durability(self) -> Option<Durability> {
+        match self {
+            Self::Commit(durability) => Some(durability),
+            Self::Rollback => None,
+            _ => Some(Durability::Deferred),
         }
     }
 }
 
+/// Returns the step that some bytes stand for.
+fn step(bytes: &[u8; STEP_BYTES]) -> Step<End> {
+    let number = u16::from_le_bytes([bytes[2], bytes[3]]);
+    let (place, seed) = (usize::from(bytes[1]), u64::from(number) << 8 | u64::from(bytes[1]));
+    match bytes[0] % 64 {
+        0..=43 => Step::Change { place, number: number.into() },
+        44 => Step::Clear { place },
+        45 => Step::Discard { place },
+        46 | 47 => Step::Savepoint,
+        48 => Step::RollBackTo(place),
+        49..=52 => Step::End(End::Commit(Durability::Deferred)),
+        53 | 54 => Step::End(End::Commit(Durability::Durable)),
+        55 => Step::End(End::Rollback),
+        56 => Step::End(End::Checkpoint),
+        57 => Step::End(End::Sync),
+        58 => Step::End(End::Reopen),
+        59 => Step::End(End::LookAtCut { seed }),
+        60 => Step::End(End::Cut { seed }),
+        61 => Step::End(End::Fail { calls: seed % 80 }),
+        62 => Step::End(End::Hold),
+        _ => Step::End(End::Check),
+    }
+}
+
 /// The steps that `bytes` stand for, at most `most`.
-pub fn steps(bytes: &[u8], most: usize) -> impl Iterator<Item = Step> {
+pub fn steps(bytes: &[u8], most: usize) -> impl Iterator<Item = Step<End>> {
     let (steps, _) = bytes.as_chunks::<STEP_BYTES>();
-    steps.iter().take(most).map(Step::of)
+    steps.iter().take(most).map(step)
 }
 
 /// A bit of a run's options: opened, and no more, so that recovery is tried far more often.
@@ -100,10 +101,10 @@ pub fn options(bits: u8) -> OpenOptions {
         .memory_budget_bytes(if bits & 8 == 0 { 256 << 20 } else { 0 })
 }
 
-/// A fault of the protocol, if `FLAGSTONE_FUZZ_PLANT` names one: to see that it is found.
-pub fn planted(options: OpenOptions) -> OpenOptions {
-    static PLANT: LazyLock<Option<Mutation>> = LazyLock::new(|| {
-        let name = std::env::var("FLAGSTONE_FUZZ_PLANT").ok()?;
+/// A mutation of the protocol, if `FLAGSTONE_FUZZ_MUTATION` names one: to see that it is found.
+pub fn mutated(options: OpenOptions) -> OpenOptions {
+    static MUTATION: LazyLock<Option<Mutation>> = LazyLock::new(|| {
+        let name = std::env::var("FLAGSTONE_FUZZ_MUTATION").ok()?;
         let faults = [
             Mutation::AcknowledgeBeforeFlush,
             Mutation::SuperblockBeforeHeap,
@@ -113,14 +114,14 @@ pub fn planted(options: OpenOptions) -> OpenOptions {
         let found = faults.into_iter().find(|fault| format!("{fault:?}") == name);
         Some(found.unwrap_or_else(|| panic!("no fault is called {name}; there are {faults:?}")))
     });
-    PLANT.map_or(options.clone(), |fault| options.mutation(fault))
+    MUTATION.map_or(options.clone(), |fault| options.mutation(fault))
 }
 
 /// Opens what a disk holds, checks it, reads everything, runs a program, closes it, and
 /// opens it again. Errors are as good as answers. But if `check` finds nothing in a file
 /// whose checksums were not forged, it must hold one of `believed`, and stay clean.
 pub fn use_file(
-    shelf: &Shelf,
+    shelf: &Roots,
     disk: &MemoryDisk,
     bits: u8,
     program: &[u8],
@@ -173,8 +174,36 @@ pub fn use_file(
     }
 }
 
+/// Opens what a disk holds. What recovery has made of it must open again, as it is there
+/// when the process is killed; and few runs do all the rest.
+pub fn recover(shelf: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance) {
+    let options = options(bits).verify(chance.one_in(64));
+    let Ok(store) = disk.open(&options) else { return };
+    if !chance.one_in(16) {
+        return;
+    }
+    drop(store);
+    let store = disk.open(&options).expect("what was recovered opens again");
+    if chance.one_in(8) {
+        let _ = store.check();
+    }
+    let _ = store.read().map(|tx| shelf.readable(&tx));
+    if chance.one_in(4) {
+        for number in 0..3 {
+            let _ = store.update(|tx| shelf.change_any(0, number, tx));
+        }
+        let _ = store.checkpoint();
+        let _ = store.close();
+        let _ = disk.open(&options).map(|store| store.read().map(|tx| shelf.readable(&tx)).is_ok());
+    }
+}
+
 /// Runs one transaction; `None` behind the last step.
-fn transact(shelf: &Shelf, store: &Store, steps: &mut impl Iterator<Item = Step>) -> Option<End> {
+fn transact(
+    shelf: &Roots,
+    store: &Store,
+    steps: &mut impl Iterator<Item = Step<End>>,
+) -> Option<End> {
     let mut step = steps.next()?;
     let mut state = shelf.empty();
     let Ok(mut tx) = store.write() else { return Some(End::Rollback) };
@@ -208,7 +237,7 @@ fn transact(shelf: &Shelf, store: &Store, steps: &mut impl Iterator<Item = Step>
 }
 
 /// Holds a snapshot while a transaction and a checkpoint run: it must not change.
-fn hold(shelf: &Shelf, store: &Store, steps: &mut impl Iterator<Item = Step>) -> Result<()> {
+fn hold(shelf: &Roots, store: &Store, steps: &mut impl Iterator<Item = Step<End>>) -> Result<()> {
     let held = store.read()?;
     let before = shelf.readable(&held);
     let _ = transact(shelf, store, steps);

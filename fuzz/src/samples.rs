@@ -4,10 +4,12 @@ use std::cell::OnceCell;
 
 use flagstone::sim::{Random, SimDisk};
 use flagstone::{Durability, Result, Store};
-
-use crate::collections_fixture::{SHELVES, Shelf, State};
-use crate::program::options;
 use testkit::forge;
+use testkit::model::roots::{Roots, State};
+
+use crate::collections_fixture::{SHELVES, shelf};
+use crate::program::options;
+use crate::sampling::Chance;
 
 /// A store's file, and the states that it may hold.
 pub struct Sample {
@@ -36,7 +38,7 @@ enum Left {
 /// What targets begin with, each part made when it is first needed.
 #[derive(Default)]
 pub struct Ground {
-    shelves: [OnceCell<Shelf>; SHELVES],
+    shelves: [OnceCell<Roots>; SHELVES],
     empty: [OnceCell<(Vec<u8>, State)>; SHELVES],
     samples: [[OnceCell<Sample>; KINDS]; SHELVES],
 }
@@ -46,8 +48,8 @@ const KINDS: usize = 4;
 
 impl Ground {
     /// One of the shelves.
-    pub fn shelf(&self, number: usize) -> &Shelf {
-        self.shelves[number % SHELVES].get_or_init(|| Shelf::new(number))
+    pub fn shelf(&self, number: usize) -> &Roots {
+        self.shelves[number % SHELVES].get_or_init(|| shelf(number))
     }
 
     /// A new store with the roots of a shelf.
@@ -60,6 +62,11 @@ impl Ground {
         self.sample(shelf, 0)
     }
 
+    /// A store of a shelf that has records in its log.
+    pub fn logged(&self, shelf: usize) -> &Sample {
+        self.sample(shelf, 1)
+    }
+
     /// A store of a shelf that was left in one of the ways.
     pub fn sample(&self, shelf: usize, kind: usize) -> &Sample {
         let left = [Left::Closed, Left::Logged, Left::Spilled, Left::HalfWritten][kind % KINDS];
@@ -68,16 +75,38 @@ impl Ground {
     }
 }
 
+thread_local! {
+    static GROUND: Ground = Ground::default();
+}
+
+/// Lends the ground of this thread.
+pub fn with_ground(work: impl FnOnce(&Ground)) {
+    GROUND.with(work);
+}
+
+/// A run over a shelf: options, the file of an empty store, its state, and a program.
+type Run = fn(&Roots, u8, Vec<u8>, State, &[u8], Chance);
+
+/// Runs what an input says: a byte that names a shelf, one of options, and a program.
+pub fn with_program(input: &[u8], run: Run) {
+    let [shelf, options, program @ ..] = input else { return };
+    with_ground(|ground| {
+        let (bytes, state) = ground.empty((*shelf).into());
+        let shelf = ground.shelf((*shelf).into());
+        run(shelf, *options, bytes.clone(), state.clone(), program, Chance::of(input));
+    });
+}
+
 /// A new store with all roots, closed: its file and what it holds.
-fn empty(shelf: &Shelf) -> (Vec<u8>, State) {
+fn empty(shelf: &Roots) -> (Vec<u8>, State) {
     let (store, disk) = SimDisk::create(&options(0)).expect("a store");
-    store.update(|tx| shelf.make(tx)).expect("roots");
+    store.update(|tx| shelf.create(tx)).expect("roots");
     store.close().expect("it is closed");
     (disk.crash(&mut Random(0)), shelf.empty())
 }
 
 /// A small store that was left so.
-fn sample(shelf: &Shelf, left: Left) -> Sample {
+fn sample(shelf: &Roots, left: Left) -> Sample {
     let changes = changes(shelf).expect("changes of new collections");
     match left {
         Left::Closed => attempt(shelf, &changes, left, u64::MAX),
@@ -94,10 +123,10 @@ fn sample(shelf: &Shelf, left: Left) -> Sample {
 
 /// A store whose disk fails `calls` calls after it was filled; `None` if that does not
 /// leave what was asked for.
-fn attempt(shelf: &Shelf, changes: &[Changes], left: Left, calls: u64) -> Option<Sample> {
+fn attempt(shelf: &Roots, changes: &[Changes], left: Left, calls: u64) -> Option<Sample> {
     let (store, disk) = SimDisk::create(&options(0)).expect("a store");
     let mut states = vec![shelf.empty()];
-    store.update(|tx| shelf.make(tx)).expect("roots");
+    store.update(|tx| shelf.create(tx)).expect("roots");
     for (round, changes) in changes.iter().enumerate() {
         if round == ROUNDS / 2 {
             store.checkpoint().expect("a checkpoint");
@@ -133,7 +162,7 @@ fn mixed_crash(disk: &SimDisk) -> Option<Vec<u8>> {
 }
 
 /// Changes of one transaction: of which collection, and which.
-type Changes = Vec<(usize, u16)>;
+type Changes = Vec<(usize, u64)>;
 
 /// Transactions that fill a sample; and a small one, after which no log is so full that a
 /// checkpoint has emptied it.
@@ -141,9 +170,9 @@ const ROUNDS: usize = 4;
 
 /// For each transaction a few changes that add something to each collection, but not much:
 /// a sample is copied for each input.
-fn changes(shelf: &Shelf) -> Result<Vec<Changes>> {
+fn changes(shelf: &Roots) -> Result<Vec<Changes>> {
     let mut changes = vec![Changes::new(); ROUNDS + 1];
-    for place in 0..shelf.places() {
+    for place in 0..shelf.count() {
         for (i, number) in small_changes(shelf, place, 2 * ROUNDS)?.into_iter().enumerate() {
             changes[i / 2].push((place, number));
         }
@@ -152,9 +181,9 @@ fn changes(shelf: &Shelf) -> Result<Vec<Changes>> {
     Ok(changes)
 }
 
-fn small_changes(shelf: &Shelf, place: usize, count: usize) -> Result<Vec<u16>> {
+fn small_changes(shelf: &Roots, place: usize, count: usize) -> Result<Vec<u64>> {
     let (store, _) = SimDisk::create(&options(0))?;
-    store.update(|tx| shelf.make(tx))?;
+    store.update(|tx| shelf.create(tx))?;
     let mut state = shelf.empty();
     let mut live = store.stats()?.live_bytes;
     let mut small = Vec::new();
@@ -172,12 +201,12 @@ fn small_changes(shelf: &Shelf, place: usize, count: usize) -> Result<Vec<u16>> 
     }
     if small.is_empty() {
         // It knows no small one.
-        small.extend(0..count as u16);
+        small.extend(0..count as u64);
     }
     Ok(small)
 }
 
-fn fill(shelf: &Shelf, store: &Store, before: &State, changes: &Changes) -> Result<State> {
+fn fill(shelf: &Roots, store: &Store, before: &State, changes: &Changes) -> Result<State> {
     let mut state = before.clone();
     let mut tx = store.write()?;
     for (place, number) in changes {

@@ -5,10 +5,10 @@ use std::fmt::Debug;
 
 use flagstone::sim::{Random, SimDisk, SimMachine, SimProcess};
 use flagstone::{OpenOptions, Store};
+use testkit::model::history::{History, Step};
+use testkit::model::roots::{Roots, State};
 
-use crate::collections_fixture::{Shelf, State};
-use crate::history::History;
-use crate::program::{End, Step, options, planted, steps};
+use crate::program::{End, mutated, options, steps};
 use crate::sampling::Chance;
 
 /// Steps of one run.
@@ -30,7 +30,7 @@ struct Killed;
 
 /// One run of a program.
 struct Run<'a, S> {
-    shelf: &'a Shelf,
+    shelf: &'a Roots,
     options: OpenOptions,
     steps: S,
     machine: SimMachine,
@@ -43,7 +43,7 @@ struct Run<'a, S> {
 
 /// Runs a program over the store that `bytes` are the file of, which holds `state`.
 pub fn run(
-    shelf: &Shelf,
+    shelf: &Roots,
     bits: u8,
     bytes: Vec<u8>,
     state: State,
@@ -53,7 +53,7 @@ pub fn run(
     let mut run = Run {
         shelf,
         // Nothing is to be salvaged here.
-        options: planted(options(bits & !2)),
+        options: mutated(options(bits & !2)),
         steps: steps(program, STEPS),
         machine: SimMachine::new(SimDisk::new(bytes)),
         members: Vec::new(),
@@ -72,11 +72,11 @@ pub fn run(
     (0..run.members.len()).for_each(|who| run.compare(who));
 }
 
-impl<S: Iterator<Item = Step>> Run<'_, S> {
+impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
     /// Which process does what begins with this step.
-    fn who(&self, step: Step) -> usize {
+    fn who(&self, step: Step<End>) -> usize {
         let number = match step {
-            Step::Change { place, number } => place / 16 + usize::from(number),
+            Step::Change { place, number } => place / 16 + number as usize,
             Step::Clear { place } | Step::Discard { place } | Step::RollBackTo(place) => place / 16,
             Step::End(End::LookAtCut { seed } | End::Cut { seed }) => seed as usize,
             Step::End(End::Fail { calls }) => calls as usize,
@@ -103,7 +103,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
     }
 
     /// Runs one transaction.
-    fn transaction(&mut self, who: usize, first: Step) -> Result<End, Killed> {
+    fn transaction(&mut self, who: usize, first: Step<End>) -> Result<End, Killed> {
         let Member { process, store } = &self.members[who];
         let done = self.history.transact(self.shelf, store, first, &mut self.steps);
         Self::answer(process, done)
@@ -161,7 +161,7 @@ impl<S: Iterator<Item = Step>> Run<'_, S> {
             self.join();
         }
         let Member { process, store } = &self.members[0];
-        // A turn, in which the death is found.
+        // A transaction, in which the death is found.
         if Self::answer(process, store.write().map(drop)).is_err() {
             return self.bury(0);
         }

@@ -9,9 +9,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use flagstone::collections::{BTreeMap, BTreeSet, Deque, HashMap, HashSet, Vec as StoreVec};
 use flagstone::persist::FieldOf;
 use flagstone::{Bytes, Image, Link, Pair, Result, Store, Text, WriteTx, field, persist};
-use proptest::prelude::*;
 
-use crate::model::kinds::{Bounds, Colour, KeyKind, Kind, OfBytes, OfPair, OfText, OfVec, Place};
+use crate::Random;
+use crate::model::kinds::{Colour, KeyKind, Kind, OfBytes, OfPair, OfText, OfVec, Place, plain};
 
 /// The number of steps after which the oldest entry of a collection is removed.
 const KEPT: u64 = 4;
@@ -96,7 +96,12 @@ macro_rules! samples {
 samples! {
     u64: |n| n * 1000;
     bool: |n| n % 2 == 1;
-    Place: |n| Place { row: n as i32 - 3, column: n as u32 };
+    Place: |n| Place {
+        row: n as i32 - 3,
+        column: n as u16,
+        is_dark: n % 2 == 1,
+        colour: Colour::sample(n),
+    };
     Colour: |n| [Colour::Red, Colour::Green, Colour::Blue][n as usize % 3];
     Wide: |n| Wide { id: n * 77 % 31, rest: [n; 59] };
     Block: |n| Block { id: n, rest: [[n; 29]; 16] };
@@ -111,41 +116,9 @@ impl<K: Sample> Sample for OfVec<K> {
     }
 }
 
-/// Kinds with the same type in the store and in the model, which no other test uses.
-macro_rules! plain {
-    ($($type:ty)*) => {$(
-        impl Kind for $type {
-            type Stored = $type;
-            type Model = $type;
-
-            fn any() -> BoxedStrategy<$type> {
-                any::<u64>().prop_map(Self::sample).boxed()
-            }
-
-            fn store(_tx: &mut WriteTx<'_>, model: &$type) -> Result<$type> {
-                Ok(*model)
-            }
-
-            fn load(_tx: &Image, stored: &$type) -> Result<$type> {
-                Ok(*stored)
-            }
-        }
-    )*};
-}
-
-plain!(Wide Block);
-
-impl KeyKind for Wide {
-    type Key = Wide;
-    type Query<'a> = Wide;
-
-    fn ask<R>(model: &Wide, ask: impl for<'a> FnOnce(&Wide) -> R) -> R {
-        ask(model)
-    }
-
-    fn ask_range<R>(range: Bounds<&Wide>, ask: impl for<'a> FnOnce(Bounds<&Wide>) -> R) -> R {
-        ask(range)
-    }
+plain! {
+    Wide: |random| Wide::sample(random.next()), |value| *value;
+    Block: |random| Block::sample(random.next()), |value| *value;
 }
 
 /// A hash of everything that was read.
@@ -185,10 +158,10 @@ macro_rules! maps {
             number: u64,
         ) -> Result<()> {
             let value = V::store(tx, &V::sample(number))?;
-            let old = K::ask(&K::sample(number), |key| map.insert(tx, key, value))?;
+            let old = map.insert(tx, K::query(&K::lend(&K::sample(number))), value)?;
             old.map_or(Ok(()), |old| tx.release(old))?;
             let Some(oldest) = number.checked_sub(3 * KEPT) else { return Ok(()) };
-            let old = K::ask(&K::sample(oldest), |key| map.remove(tx, key))?;
+            let old = map.remove(tx, K::query(&K::lend(&K::sample(oldest))))?;
             old.map_or(Ok(()), |old| tx.release(old))
         }
 
@@ -201,7 +174,7 @@ macro_rules! maps {
             let each = |(key, value)| Ok((K::load(tx, key)?, V::load(tx, value)?));
             digest.add_all(map.iter(tx)?.map(|entry| entry.and_then(each)))?;
             for number in 0..digest.steps {
-                let found = K::ask(&K::sample(number), |key| map.get(tx, key))?;
+                let found = map.get(tx, K::query(&K::lend(&K::sample(number))))?;
                 digest.add(found.map(|value| V::load(tx, value)).transpose()?);
             }
             Ok(())
@@ -221,9 +194,9 @@ macro_rules! sets {
             set: Link<$set<K::Key>>,
             number: u64,
         ) -> Result<()> {
-            K::ask(&K::sample(number), |key| set.insert(tx, key))?;
+            set.insert(tx, K::query(&K::lend(&K::sample(number))))?;
             let Some(oldest) = number.checked_sub(3 * KEPT) else { return Ok(()) };
-            K::ask(&K::sample(oldest), |key| set.remove(tx, key))?;
+            set.remove(tx, K::query(&K::lend(&K::sample(oldest))))?;
             Ok(())
         }
 
@@ -232,7 +205,7 @@ macro_rules! sets {
             digest.add(set.len());
             digest.add_all(set.iter(tx)?.map(|key| key.and_then(|key| K::load(tx, key))))?;
             for number in 0..digest.steps {
-                digest.add(K::ask(&K::sample(number), |key| set.contains(tx, key))?);
+                digest.add(set.contains(tx, K::query(&K::lend(&K::sample(number))))?);
             }
             Ok(())
         }

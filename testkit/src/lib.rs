@@ -54,6 +54,18 @@ impl Random {
         from[self.0.usize(..from.len())]
     }
 
+    /// Picks one of some items by their weights.
+    pub fn weighted<T: Copy>(&mut self, from: &[(u64, T)]) -> T {
+        let mut left = self.below(from.iter().map(|(weight, _)| weight).sum());
+        for (weight, item) in from {
+            match left.checked_sub(*weight) {
+                Some(less) => left = less,
+                None => return *item,
+            }
+        }
+        unreachable!("the number is below the sum of the weights")
+    }
+
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.0.fill(&mut bytes);

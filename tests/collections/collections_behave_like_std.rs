@@ -3,13 +3,13 @@
 
 use flagstone::Store;
 use flagstone::collections::{Key, OrdKey};
-use proptest::strategy::{Strategy, ValueTree};
-use testkit::model::deques::DequeOf;
-use testkit::model::kinds::{Colour, KeyKind, OfBytes, OfHashMap, OfPair, OfText, OfVec, Place};
-use testkit::model::maps::{BTreeMapOf, HashMapOf};
-use testkit::model::run;
-use testkit::model::sets::{BTreeSetOf, HashSetOf};
-use testkit::model::vectors::VecOf;
+use testkit::Random;
+use testkit::model::cases::run;
+use testkit::model::kinds::{
+    Aligned, Colour, KeyKind, Large, Long, OfBytes, OfHashMap, OfPair, OfText, OfVec, Place,
+};
+use testkit::model::sequences::{DequeOf, VecOf};
+use testkit::model::tables::{BTreeMapOf, BTreeSetOf, HashMapOf, HashSetOf};
 
 #[test]
 fn a_vector_of_numbers() {
@@ -23,26 +23,22 @@ fn a_vector_of_texts() {
 
 #[test]
 fn a_vector_of_what_is_tested_when_it_is_read() {
-    run::<VecOf<bool>>();
     run::<VecOf<Colour>>();
 }
 
 #[test]
 fn a_vector_of_vectors() {
-    run::<VecOf<OfVec<u64>>>();
     run::<VecOf<OfVec<OfText>>>();
 }
 
 #[test]
-fn a_vector_of_pairs_and_structs() {
+fn a_vector_of_pairs_and_arrays() {
     run::<VecOf<OfPair>>();
-    run::<VecOf<Place>>();
     run::<VecOf<[u8; 5]>>();
 }
 
 #[test]
 fn a_deque_of_numbers() {
-    run::<DequeOf<u64>>();
     run::<DequeOf<i32>>();
 }
 
@@ -68,7 +64,6 @@ fn bytes() {
 
 #[test]
 fn hash_maps() {
-    run::<HashMapOf<u64, u64>>();
     run::<HashMapOf<i32, OfText>>();
     run::<HashMapOf<[u8; 5], bool>>();
     run::<HashMapOf<Place, OfVec<u64>>>();
@@ -79,46 +74,40 @@ fn hash_maps() {
 
 #[test]
 fn hash_maps_of_collections() {
-    run::<HashMapOf<OfText, OfVec<u64>>>();
     run::<HashMapOf<u64, OfHashMap<OfText, OfText>>>();
 }
 
 #[test]
 fn maps_in_order() {
-    run::<BTreeMapOf<u64, u64>>();
     run::<BTreeMapOf<i32, OfText>>();
-    run::<BTreeMapOf<[u8; 5], bool>>();
+    run::<BTreeMapOf<[u8; 5], Aligned>>();
     run::<BTreeMapOf<Place, OfVec<u64>>>();
     run::<BTreeMapOf<OfText, OfBytes>>();
-    run::<BTreeMapOf<OfBytes, u64>>();
+    run::<BTreeMapOf<OfBytes, Colour>>();
     run::<BTreeMapOf<OfPair, OfText>>();
+}
+
+#[test]
+fn maps_in_order_of_long_keys_and_large_values() {
+    run::<BTreeMapOf<Long, Large>>();
 }
 
 #[test]
 fn maps_in_order_of_collections() {
     run::<BTreeMapOf<u64, OfHashMap<OfText, u64>>>();
-    run::<BTreeMapOf<OfText, OfVec<u64>>>();
 }
 
 #[test]
 fn hash_sets() {
     run::<HashSetOf<u64>>();
-    run::<HashSetOf<i32>>();
-    run::<HashSetOf<[u8; 5]>>();
-    run::<HashSetOf<Place>>();
     run::<HashSetOf<OfText>>();
-    run::<HashSetOf<OfBytes>>();
     run::<HashSetOf<OfPair>>();
 }
 
 #[test]
 fn sets_in_order() {
     run::<BTreeSetOf<u64>>();
-    run::<BTreeSetOf<i32>>();
-    run::<BTreeSetOf<[u8; 5]>>();
-    run::<BTreeSetOf<Place>>();
     run::<BTreeSetOf<OfText>>();
-    run::<BTreeSetOf<OfBytes>>();
     run::<BTreeSetOf<OfPair>>();
 }
 
@@ -126,18 +115,19 @@ fn sets_in_order() {
 fn keys_of<K: KeyKind>() {
     let store = Store::in_memory().unwrap();
     let mut tx = store.write().unwrap();
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let mut model = || K::any().new_tree(&mut runner).unwrap().current();
-    let models: Vec<K::Model> = (0..100).map(|_| model()).collect();
+    let mut random = Random::new(1);
+    let models: Vec<K::Model> = (0..100).map(|_| K::make(&mut random)).collect();
     for model in &models {
         let key = K::store(&mut tx, model).unwrap();
         for other in &models {
-            let order = K::ask(other, |query| key.order(&tx, query)).unwrap();
+            let lent = K::lend(other);
+            let order = key.order(&tx, K::query(&lent)).unwrap();
             assert_eq!(order, model.cmp(other), "{model:?} and {other:?}");
-            assert_eq!(K::ask(other, |query| key.is(&tx, query)).unwrap(), model == other);
+            assert_eq!(key.is(&tx, K::query(&lent)).unwrap(), model == other);
         }
-        let copy = K::ask(model, |query| <K::Key as Key<_>>::store(&mut tx, query)).unwrap();
-        assert!(K::ask(model, |query| copy.is(&tx, query)).unwrap());
+        let lent = K::lend(model);
+        let copy = <K::Key as Key<_>>::store(&mut tx, K::query(&lent)).unwrap();
+        assert!(copy.is(&tx, K::query(&lent)).unwrap());
     }
 }
 

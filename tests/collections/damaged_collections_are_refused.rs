@@ -16,7 +16,7 @@ struct Node {
     name: Text,
 }
 
-type Method<T> = fn(Link<T>, &mut WriteTx<'_>) -> Result<()>;
+pub type Method<T> = fn(Link<T>, &mut WriteTx<'_>) -> Result<()>;
 
 /// A store with a few objects, and the numbers that an attacker would write.
 struct Ground {
@@ -95,6 +95,7 @@ macro_rules! methods {
         },)*]
     };
 }
+pub(super) use methods;
 
 fn numbers(tx: &mut WriteTx<'_>) -> Result<StoreVec<u64>> {
     StoreVec::from_iter(tx, 0..9)

@@ -2,6 +2,7 @@
 
 use flagstone::collections::Vec as StoreVec;
 use flagstone::{Bytes, Link, Store, Text, field, persist};
+use testkit::TestResult;
 
 #[persist]
 struct Person {
@@ -88,4 +89,49 @@ fn what_owns_itself_is_an_error_and_no_loop() {
     let second = tx.at(outer).unwrap().link(1).unwrap();
     tx.put(Link::<[u64; 3]>::from_parts(second.offset(), 1), raw).unwrap();
     assert!(tx.free_deep(outer).is_err());
+}
+
+/// A large element that owns memory.
+#[persist]
+struct Large {
+    name: Text,
+    rest: [u64; 400],
+}
+
+#[persist]
+#[derive(Default)]
+struct Holder {
+    items: StoreVec<Large>,
+    last: Link<Large>,
+}
+
+/// An array of one large element in its own pages was taken for an object, in which every value
+/// must be valid; but it may hold the remains of an element that was taken out.
+#[test]
+fn an_array_of_one_large_element_is_no_object() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let holder = tx.root_or_insert_with("holder", Holder::default)?;
+    let items = holder.field(field!(Holder, items));
+    items.reserve_exact(&mut tx, 1)?;
+    let name = Text::new(&mut tx, "a name that is too long to lie in the text itself")?;
+    items.push(&mut tx, Large { name, rest: [7; 400] })?;
+    let link = tx.at(items)?.link(0).ok_or("an element")?;
+    tx.at_mut(holder)?.last = link;
+    // Can be freed only as the type that it has.
+    assert!(tx.free(link).is_err());
+    tx.commit()?;
+    assert!(store.check()?.is_clean());
+    let mut tx = store.write()?;
+    let large = items.pop(&mut tx)?.ok_or("an element")?;
+    let single = tx.alloc(large)?;
+    tx.set_root("single", single)?;
+    tx.commit()?;
+    assert!(store.check()?.is_clean(), "{:?}", store.check()?);
+    let mut tx = store.write()?;
+    tx.remove_root("single")?;
+    tx.free_deep(single)?;
+    tx.commit()?;
+    assert!(store.check()?.is_clean(), "{:?}", store.check()?);
+    Ok(())
 }

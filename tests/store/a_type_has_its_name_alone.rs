@@ -560,3 +560,26 @@ fn a_store_of_many_types_is_opened_and_used() -> TestResult {
     }
     Ok(())
 }
+
+#[persist]
+struct Split<const AT: char> {
+    number: u64,
+}
+
+/// A type's name ends with the line of its description: a name that contains a line break could
+/// not be read back.
+#[test]
+fn a_parameter_that_ends_a_line_is_part_of_the_name() -> TestResult {
+    let store = Store::in_memory()?;
+    let mut tx = store.write()?;
+    let link = tx.alloc(Split::<'\n'> { number: 1 })?;
+    tx.set_root("line", link)?;
+    let link = tx.alloc(Split::<','> { number: 2 })?;
+    tx.set_root("comma", link)?;
+    tx.commit()?;
+    let tx = store.read()?;
+    assert_eq!(tx.at(tx.root::<Split<'\n'>>("line")?)?.number, 1);
+    assert_eq!(tx.at(tx.root::<Split<','>>("comma")?)?.number, 2);
+    assert!(store.check()?.is_clean());
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! The kinds of elements, keys and values for collection tests: the type of each in the store,
 //! and in the model.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -8,14 +9,16 @@ use std::ops::Bound;
 
 use flagstone::collections::{HashMap, OrdKey, Vec as StoreVec};
 use flagstone::{Bytes, ErrorKind, Image, Link, Pair, Persist, Result, Text, WriteTx, persist};
-use proptest::prelude::*;
+
+use crate::Random;
 
 /// A kind of element or value.
 pub trait Kind: 'static {
     type Stored: Persist;
     type Model: Clone + Debug + Ord + Hash + 'static;
 
-    fn any() -> BoxedStrategy<Self::Model>;
+    /// Draws a value. A kind of key often draws the same one, so lookups find something.
+    fn make(random: &mut Random) -> Self::Model;
     fn store(tx: &mut WriteTx<'_>, model: &Self::Model) -> Result<Self::Stored>;
     fn load(tx: &Image, stored: &Self::Stored) -> Result<Self::Model>;
 
@@ -39,20 +42,19 @@ pub trait Kind: 'static {
     }
 }
 
-/// A kind of key: `Key` is `Kind::Stored`. The strategy of each often generates the same key, so
-/// lookups find something.
+/// A kind of key: `Key` is `Kind::Stored`.
 pub trait KeyKind: Kind<Stored = Self::Key> {
     type Key: Persist + for<'a> OrdKey<Self::Query<'a>>;
     type Query<'a>: ?Sized;
+    /// What a query is borrowed from.
+    type Lent<'a>: Borrow<Self::Query<'a>>;
 
-    /// Lends the key in the form used for lookups.
-    fn ask<R>(model: &Self::Model, ask: impl for<'a> FnOnce(&Self::Query<'a>) -> R) -> R;
+    fn lend(model: &Self::Model) -> Self::Lent<'_>;
 
-    /// Lends both bounds of a range of keys.
-    fn ask_range<R>(
-        range: Bounds<&Self::Model>,
-        ask: impl for<'a> FnOnce(Bounds<&Self::Query<'a>>) -> R,
-    ) -> R;
+    /// Returns the key in the form used for lookups.
+    fn query<'a, 'b>(lent: &'b Self::Lent<'a>) -> &'b Self::Query<'a> {
+        lent.borrow()
+    }
 }
 
 /// Both bounds of a range.
@@ -60,13 +62,13 @@ pub type Bounds<T> = (Bound<T>, Bound<T>);
 
 /// Kinds with the same type in the store and in the model.
 macro_rules! plain {
-    ($($type:ty: $any:expr, |$value:ident| $altered:expr;)*) => {$(
+    ($($type:ty: |$random:ident| $made:expr, |$value:ident| $altered:expr;)*) => {$(
         impl Kind for $type {
             type Stored = $type;
             type Model = $type;
 
-            fn any() -> BoxedStrategy<$type> {
-                $any.boxed()
+            fn make($random: &mut Random) -> $type {
+                $made
             }
 
             fn store(_tx: &mut WriteTx<'_>, model: &$type) -> Result<$type> {
@@ -89,27 +91,24 @@ macro_rules! plain {
         impl KeyKind for $type {
             type Key = $type;
             type Query<'a> = $type;
+            type Lent<'a> = &'a $type;
 
-            fn ask<R>(model: &$type, ask: impl for<'a> FnOnce(&$type) -> R) -> R {
-                ask(model)
-            }
-
-            fn ask_range<R>(
-                range: Bounds<&$type>,
-                ask: impl for<'a> FnOnce(Bounds<&$type>) -> R,
-            ) -> R {
-                ask(range)
+            fn lend(model: &$type) -> &$type {
+                model
             }
         }
     )*};
 }
+pub(crate) use plain;
 
-/// A struct as a key.
+/// A struct as a key, for which some bytes are invalid.
 #[persist]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub row: i32,
-    pub column: u32,
+    pub column: u16,
+    pub is_dark: bool,
+    pub colour: Colour,
 }
 
 /// An enum, for which some bytes are invalid.
@@ -122,16 +121,47 @@ pub enum Colour {
     Blue = 200,
 }
 
+/// A value of several lines.
+#[persist]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(align(64))]
+pub struct Aligned([u64; 16]);
+
+/// A long key, of which few fit into a node.
+pub type Long = [u8; 700];
+
+/// A large value: four of them do not fit into half a page.
+pub type Large = [u64; 375];
+
+/// Returns a number that is small, or of medium size, or any.
+fn any_number(random: &mut Random, small: u64, medium: u64) -> u64 {
+    let limit = random.pick(&[small, medium, u64::MAX]);
+    random.below(limit)
+}
+
 plain! {
-    u64: prop_oneof![0..100u64, 0..3000u64, any::<u64>()], |value| !*value;
-    i32: prop_oneof![-50..50, -2000..2000, any::<i32>()], |value| !*value;
-    bool: any::<bool>(), |value| !*value;
-    [u8; 5]: prop::array::uniform5(prop_oneof![4 => 0..3u8, 1 => any::<u8>()]),
-        |value| value.map(|byte| !byte);
-    Place: (-9..9, 0..9u32).prop_map(|(row, column)| Place { row, column }),
-        |value| Place { row: !value.row, ..*value };
-    Colour: prop::sample::select(vec![Colour::Red, Colour::Green, Colour::Blue]),
+    u64: |random| any_number(random, 100, 3000), |value| !*value;
+    i32: |random| any_number(random, 100, 4000).wrapping_sub(50) as i32, |value| !*value;
+    bool: |random| random.one_in(2), |value| !*value;
+    [u8; 5]: |random| random.bytes(5).try_into().map(|bytes: [u8; 5]| match bytes[0] {
+        0..50 => bytes,
+        _ => bytes.map(|byte| byte % 3),
+    }).expect("five bytes"), |value| value.map(|byte| !byte);
+    Place: |random| Place {
+        row: random.below(18) as i32 - 9,
+        column: random.below(9) as u16,
+        is_dark: bool::make(random),
+        colour: Colour::make(random),
+    }, |value| Place { row: !value.row, ..*value };
+    Colour: |random| random.pick(&[Colour::Red, Colour::Green, Colour::Blue]),
         |value| if *value == Colour::Red { Colour::Blue } else { Colour::Red };
+    Aligned: |random| Aligned([random.next(); 16]), |value| Aligned(value.0.map(|word| !word));
+    Long: |random| {
+        let mut key = [0; 700];
+        key[690..698].copy_from_slice(&random.below(300).to_be_bytes());
+        key
+    }, |value| *value;
+    Large: |random| [random.next(); 375], |value| value.map(|word| !word);
 }
 
 /// [`Text`], as a `String`.
@@ -141,19 +171,17 @@ impl Kind for OfText {
     type Stored = Text;
     type Model = String;
 
-    fn any() -> BoxedStrategy<String> {
-        prop_oneof![
-            4 => (0..300u32).prop_map(|number| format!("{number}")),
+    fn make(random: &mut Random) -> String {
+        match random.below(9) {
+            0..4 => random.below(300).to_string(),
             // Lengths on both sides of 23, the maximum for inline storage.
-            2 => (20..28usize, 0..4u8).prop_map(|(len, last)| {
-                let mut text = "x".repeat(len);
-                text.push((b'a' + last) as char);
-                text
-            }),
-            2 => (30..200usize, 0..9u8).prop_map(|(len, number)| format!("{number}{}", "ä".repeat(len))),
-            1 => Just(String::new()),
-        ]
-        .boxed()
+            4 | 5 => "x".repeat(20 + random.below(8) as usize) + random.pick(&["a", "b", "c", "d"]),
+            6 | 7 => {
+                let (number, len) = (random.below(9), 30 + random.below(170));
+                format!("{number}{}", "ä".repeat(len as usize))
+            }
+            _ => String::new(),
+        }
     }
 
     fn store(tx: &mut WriteTx<'_>, model: &String) -> Result<Text> {
@@ -179,16 +207,10 @@ impl Kind for OfText {
 impl KeyKind for OfText {
     type Key = Text;
     type Query<'a> = str;
+    type Lent<'a> = &'a str;
 
-    fn ask<R>(model: &String, ask: impl for<'a> FnOnce(&str) -> R) -> R {
-        ask(model)
-    }
-
-    fn ask_range<R>(
-        (start, end): Bounds<&String>,
-        ask: impl for<'a> FnOnce(Bounds<&str>) -> R,
-    ) -> R {
-        ask((start.map(|start| &**start), end.map(|end| &**end)))
+    fn lend(model: &String) -> &str {
+        model
     }
 }
 
@@ -199,20 +221,16 @@ impl Kind for OfBytes {
     type Stored = Bytes;
     type Model = Vec<u8>;
 
-    fn any() -> BoxedStrategy<Vec<u8>> {
-        let byte = || prop_oneof![Just(0u8), Just(255), any::<u8>()];
-        // Many bytes from few choices: one choice per byte would take most of the tests' time.
-        let long = |(first, len): (u8, usize)| {
-            let mut bytes = vec![255; len];
-            bytes[0] = first;
-            bytes
+    fn make(random: &mut Random) -> Vec<u8> {
+        let any = random.next() as u8;
+        let len = match random.below(7) {
+            0..4 => random.below(3),
+            4 | 5 => 20 + random.below(8),
+            _ => 100 + random.below(200),
         };
-        prop_oneof![
-            4 => prop::collection::vec(byte(), 0..3),
-            2 => (byte(), 20..28usize).prop_map(long),
-            1 => (byte(), 100..300usize).prop_map(long),
-        ]
-        .boxed()
+        let mut bytes = vec![255; len as usize];
+        bytes.iter_mut().take(2).for_each(|byte| *byte = random.pick(&[0, 255, any]));
+        bytes
     }
 
     fn store(tx: &mut WriteTx<'_>, model: &Vec<u8>) -> Result<Bytes> {
@@ -227,16 +245,10 @@ impl Kind for OfBytes {
 impl KeyKind for OfBytes {
     type Key = Bytes;
     type Query<'a> = [u8];
+    type Lent<'a> = &'a [u8];
 
-    fn ask<R>(model: &Vec<u8>, ask: impl for<'a> FnOnce(&[u8]) -> R) -> R {
-        ask(model)
-    }
-
-    fn ask_range<R>(
-        (start, end): Bounds<&Vec<u8>>,
-        ask: impl for<'a> FnOnce(Bounds<&[u8]>) -> R,
-    ) -> R {
-        ask((start.map(|start| &**start), end.map(|end| &**end)))
+    fn lend(model: &Vec<u8>) -> &[u8] {
+        model
     }
 }
 
@@ -247,8 +259,8 @@ impl Kind for OfPair {
     type Stored = Pair<u64, Text>;
     type Model = (u64, String);
 
-    fn any() -> BoxedStrategy<(u64, String)> {
-        (0..20u64, OfText::any()).boxed()
+    fn make(random: &mut Random) -> (u64, String) {
+        (random.below(20), OfText::make(random))
     }
 
     fn store(tx: &mut WriteTx<'_>, model: &(u64, String)) -> Result<Pair<u64, Text>> {
@@ -263,18 +275,10 @@ impl Kind for OfPair {
 impl KeyKind for OfPair {
     type Key = Pair<u64, Text>;
     type Query<'a> = (&'a u64, &'a str);
+    type Lent<'a> = (&'a u64, &'a str);
 
-    fn ask<R>(model: &(u64, String), ask: impl for<'a> FnOnce(&(&'a u64, &'a str)) -> R) -> R {
-        ask(&(&model.0, &model.1))
-    }
-
-    fn ask_range<R>(
-        (start, end): Bounds<&(u64, String)>,
-        ask: impl for<'a> FnOnce(Bounds<&(&'a u64, &'a str)>) -> R,
-    ) -> R {
-        let start = start.map(|(number, text)| (number, &**text));
-        let end = end.map(|(number, text)| (number, &**text));
-        ask((start.as_ref(), end.as_ref()))
+    fn lend(model: &(u64, String)) -> (&u64, &str) {
+        (&model.0, &model.1)
     }
 }
 
@@ -285,8 +289,8 @@ impl<K: Kind> Kind for OfVec<K> {
     type Stored = StoreVec<K::Stored>;
     type Model = Vec<K::Model>;
 
-    fn any() -> BoxedStrategy<Vec<K::Model>> {
-        prop::collection::vec(K::any(), 0..12).boxed()
+    fn make(random: &mut Random) -> Vec<K::Model> {
+        (0..random.below(12)).map(|_| K::make(random)).collect()
     }
 
     fn store(tx: &mut WriteTx<'_>, model: &Vec<K::Model>) -> Result<Self::Stored> {
@@ -317,8 +321,8 @@ impl<K: KeyKind, V: Kind> Kind for OfHashMap<K, V> {
     type Stored = HashMap<K::Key, V::Stored>;
     type Model = BTreeMap<K::Model, V::Model>;
 
-    fn any() -> BoxedStrategy<Self::Model> {
-        prop::collection::btree_map(K::any(), V::any(), 0..6).boxed()
+    fn make(random: &mut Random) -> Self::Model {
+        (0..random.below(6)).map(|_| (K::make(random), V::make(random))).collect()
     }
 
     fn store(tx: &mut WriteTx<'_>, model: &Self::Model) -> Result<Self::Stored> {
@@ -353,7 +357,7 @@ impl<K: KeyKind, V: Kind> Kind for OfHashMap<K, V> {
     ) -> Result<()> {
         for (key, value) in more {
             let value = V::store(tx, value)?;
-            if let Some(old) = K::ask(key, |query| link.insert(tx, query, value))? {
+            if let Some(old) = link.insert(tx, K::query(&K::lend(key)), value)? {
                 tx.release(old)?;
             }
         }

@@ -1,155 +1,131 @@
 //! Compares texts and strings of bytes with `std`'s.
 
-use flagstone::{Bytes, Image, Link, Text, WriteTx};
+use flagstone::{Bytes, Image, Link, Result, Text, WriteTx};
 use proptest::prelude::*;
 
 use super::kinds::{Kind, OfBytes, OfText};
-use super::{Outcome, Subject};
+use super::{Outcome, Subject, Trial};
 
 /// A change to a text or to bytes.
-#[derive(Clone, Debug)]
-pub enum StringOp<M> {
-    Set(M),
-    Replace(M),
-    Append(M),
-    Push(char),
-    Change(u16),
+#[derive(Clone, Copy, Debug)]
+pub enum Op {
+    Set,
+    Replace,
+    Append,
+    Push,
+    Change,
     Duplicate,
     Clear,
 }
 
-fn string_op<K: Kind>() -> BoxedStrategy<StringOp<K::Model>> {
-    use StringOp::*;
-    prop_oneof![
-        3 => K::any().prop_map(Set),
-        2 => K::any().prop_map(Replace),
-        6 => K::any().prop_map(Append),
-        4 => any::<char>().prop_map(Push),
-        4 => any::<u16>().prop_map(Change),
-        2 => Just(Duplicate),
-        1 => Just(Clear),
-    ]
-    .boxed()
-}
+const OPS: &[(u64, Op)] = &[
+    (3, Op::Set),
+    (2, Op::Replace),
+    (6, Op::Append),
+    (4, Op::Push),
+    (4, Op::Change),
+    (2, Op::Duplicate),
+    (1, Op::Clear),
+];
 
-impl Subject for OfText {
-    type Stored = Text;
-    type Model = String;
-    type Op = StringOp<String>;
+/// What both do alike; `$content` is the method that reads them, `$own` what only one can do.
+macro_rules! string {
+    ($kind:ident, $string:ident, $model:ty, $content:ident, $own:ident) => {
+        impl Subject for $kind {
+            type Stored = $string;
+            type Model = $model;
+            type Op = Op;
 
-    fn op() -> BoxedStrategy<Self::Op> {
-        string_op::<Self>()
-    }
+            const OPS: &'static [(u64, Op)] = OPS;
 
-    fn contents(stored: &Text, tx: &Image) -> Outcome<String> {
-        prop_assert_eq!(stored.is_empty()?, stored.len()? == 0);
-        Ok(Self::load(tx, stored)?)
-    }
+            fn contents(stored: &$string, tx: &Image) -> Outcome<$model> {
+                prop_assert_eq!(stored.len()?, stored.$content(tx)?.len() as u64);
+                prop_assert_eq!(stored.is_empty()?, stored.len()? == 0);
+                Ok(Self::load(tx, stored)?)
+            }
 
-    fn clear(link: Link<Text>, tx: &mut WriteTx<'_>) -> flagstone::Result<()> {
-        link.clear(tx)
-    }
+            fn clear(link: Link<$string>, tx: &mut WriteTx<'_>) -> Result<()> {
+                link.clear(tx)
+            }
 
-    fn apply(op: &Self::Op, model: &mut String, link: Link<Text>, tx: &mut WriteTx<'_>) -> Outcome {
-        match op {
-            StringOp::Set(text) => {
-                link.set(tx, text)?;
-                model.clone_from(text);
-            }
-            StringOp::Replace(text) => {
-                let old = link.replace(tx, text)?;
-                prop_assert_eq!(old.as_str(tx)?, &std::mem::replace(model, text.clone()));
-                tx.release(old)?;
-            }
-            StringOp::Append(text) => {
-                link.push_str(tx, text)?;
-                model.push_str(text);
-            }
-            StringOp::Push(character) => {
-                link.push(tx, *character)?;
-                model.push(*character);
-            }
-            StringOp::Change(keep) => {
-                let change = |text: &mut String| {
-                    let most = usize::from(*keep) % (text.chars().count() + 1);
-                    *text = text.chars().rev().take(most).collect();
-                    most
-                };
-                prop_assert_eq!(link.change(tx, change)?, change(model));
-            }
-            StringOp::Duplicate => {
-                let copy = link.duplicate(tx)?;
-                prop_assert_eq!(copy.as_str(tx)?, &**model);
-                tx.release(copy)?;
-            }
-            StringOp::Clear => {
-                link.clear(tx)?;
-                model.clear();
+            fn apply(op: Op, trial: &mut Trial<'_, '_, Self>) -> Outcome {
+                let Trial { link, model, tx, random } = trial;
+                let some = Self::make(random);
+                match op {
+                    Op::Set => {
+                        link.set(tx, &some)?;
+                        **model = some;
+                    }
+                    Op::Replace => {
+                        let old = link.replace(tx, &some)?;
+                        prop_assert_eq!(old.$content(tx)?, &**model);
+                        **model = some;
+                        tx.release(old)?;
+                    }
+                    Op::Duplicate => {
+                        let copy = link.duplicate(tx)?;
+                        prop_assert_eq!(copy.$content(tx)?, &**model);
+                        tx.release(copy)?;
+                    }
+                    Op::Clear => {
+                        link.clear(tx)?;
+                        model.clear();
+                    }
+                    Op::Append | Op::Push | Op::Change => $own(op, trial, &some)?,
+                }
+                let content = trial.tx.at(trial.link)?.$content(trial.tx)?;
+                prop_assert_eq!(content, &**trial.model);
+                Ok(())
             }
         }
-        prop_assert_eq!(tx.at(link)?.as_str(tx)?, &**model);
-        Ok(())
-    }
+    };
 }
 
-impl Subject for OfBytes {
-    type Stored = Bytes;
-    type Model = Vec<u8>;
-    type Op = StringOp<Vec<u8>>;
+string!(OfText, Text, String, as_str, apply_to_text);
+string!(OfBytes, Bytes, Vec<u8>, as_bytes, apply_to_bytes);
 
-    fn op() -> BoxedStrategy<Self::Op> {
-        string_op::<Self>()
-    }
-
-    fn contents(stored: &Bytes, tx: &Image) -> Outcome<Vec<u8>> {
-        prop_assert_eq!(stored.len()?, stored.as_bytes(tx)?.len() as u64);
-        Ok(Self::load(tx, stored)?)
-    }
-
-    fn clear(link: Link<Bytes>, tx: &mut WriteTx<'_>) -> flagstone::Result<()> {
-        link.clear(tx)
-    }
-
-    fn apply(
-        op: &Self::Op,
-        model: &mut Vec<u8>,
-        link: Link<Bytes>,
-        tx: &mut WriteTx<'_>,
-    ) -> Outcome {
-        match op {
-            StringOp::Set(bytes) => {
-                link.set(tx, bytes)?;
-                model.clone_from(bytes);
-            }
-            StringOp::Replace(bytes) => {
-                let old = link.replace(tx, bytes)?;
-                prop_assert_eq!(old.as_bytes(tx)?, &std::mem::replace(model, bytes.clone()));
-                tx.release(old)?;
-            }
-            StringOp::Append(bytes) => {
-                link.extend_from_slice(tx, bytes)?;
-                model.extend_from_slice(bytes);
-            }
-            StringOp::Push(character) => {
-                link.as_mut_bytes(tx)?.fill(*character as u8);
-                model.fill(*character as u8);
-            }
-            StringOp::Change(keep) => {
-                let change = |bytes: &mut Vec<u8>| bytes.truncate(usize::from(*keep) % 300);
-                link.change(tx, change)?;
-                change(model);
-            }
-            StringOp::Duplicate => {
-                let copy = link.duplicate(tx)?;
-                prop_assert_eq!(copy.as_bytes(tx)?, &model[..]);
-                tx.release(copy)?;
-            }
-            StringOp::Clear => {
-                link.clear(tx)?;
-                model.clear();
-            }
+fn apply_to_text(op: Op, trial: &mut Trial<'_, '_, OfText>, text: &str) -> Outcome {
+    let Trial { link, model, tx, random } = trial;
+    match op {
+        Op::Append => {
+            link.push_str(tx, text)?;
+            model.push_str(text);
         }
-        prop_assert_eq!(tx.at(link)?.as_bytes(tx)?, &model[..]);
-        Ok(())
+        Op::Push => {
+            let character = char::from_u32(random.next() as u32 & 0x1_ffff).unwrap_or('ß');
+            link.push(tx, character)?;
+            model.push(character);
+        }
+        _ => {
+            let keep = random.below(1 << 16) as usize;
+            let change = |text: &mut String| {
+                let most = keep % (text.chars().count() + 1);
+                *text = text.chars().rev().take(most).collect();
+                most
+            };
+            prop_assert_eq!(link.change(tx, change)?, change(model));
+        }
     }
+    Ok(())
+}
+
+fn apply_to_bytes(op: Op, trial: &mut Trial<'_, '_, OfBytes>, bytes: &[u8]) -> Outcome {
+    let Trial { link, model, tx, random } = trial;
+    let number = random.below(300) as usize;
+    match op {
+        Op::Append => {
+            link.extend_from_slice(tx, bytes)?;
+            model.extend_from_slice(bytes);
+        }
+        Op::Push => {
+            link.as_mut_bytes(tx)?.fill(number as u8);
+            model.fill(number as u8);
+        }
+        _ => {
+            let change = |bytes: &mut Vec<u8>| bytes.truncate(number);
+            link.change(tx, change)?;
+            change(model);
+        }
+    }
+    Ok(())
 }

@@ -1,22 +1,41 @@
-//! The states that a store went through, by their models, and the transactions that lead
-//! from one to the next.
+//! The states that a store went through, by their models, and the transactions that lead from
+//! one to the next.
 
 use flagstone::{Durability, Savepoint, Store};
 
-use crate::collections_fixture::{Shelf, State};
-use crate::program::{End, Step};
-use testkit::model::Outcome;
+use super::Outcome;
+use super::roots::{Roots, State};
 
-/// What may be found after a power cut.
+/// A part of a history.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<E> {
+    Change { place: usize, number: u64 },
+    Clear { place: usize },
+    Discard { place: usize },
+    Savepoint,
+    RollBackTo(usize),
+    End(E),
+}
+
+/// The end of a transaction, and what follows it.
+pub trait Ending: Copy {
+    /// The end of a transaction behind which there are no steps.
+    const LAST: Self;
+
+    /// Returns how the transaction commits, or `None` if it rolls back.
+    fn durability(self) -> Option<Durability>;
+}
+
+/// The states that may be found after a power cut.
 pub struct History {
-    /// The states that were committed, or about to be.
+    /// Those that were committed, or about to be.
     states: Vec<State>,
     /// The last of them that was reported durable.
     durable: usize,
 }
 
 impl History {
-    /// A store that surely holds `first`.
+    /// The history of a store that surely holds `first`.
     pub fn new(first: State) -> Self {
         Self { states: vec![first], durable: 0 }
     }
@@ -25,12 +44,12 @@ impl History {
         &self.states[self.states.len() - 1]
     }
 
-    /// How many there are.
+    /// Returns how many states there are.
     pub fn count(&self) -> usize {
         self.states.len()
     }
 
-    /// A commit of `state` begins.
+    /// Notes that a commit of `state` begins.
     pub fn begin(&mut self, state: State) {
         self.states.push(state);
     }
@@ -39,59 +58,52 @@ impl History {
         self.durable = self.states.len() - 1;
     }
 
-    /// Which state was found, none older than the durable one, or than the last `most`.
-    pub fn find(&self, shelf: &Shelf, found: &State, most: usize) -> Option<usize> {
+    /// Returns which state was found, none older than the durable one, or than the last `most`.
+    pub fn find(&self, roots: &Roots, found: &State, most: usize) -> Option<usize> {
         let oldest = self.durable.max(self.states.len().saturating_sub(most));
-        (oldest..self.states.len()).rev().find(|at| shelf.are_same(&self.states[*at], found))
+        (oldest..self.states.len()).rev().find(|at| roots.are_same(&self.states[*at], found))
     }
 
-    /// What came after this state never was.
+    /// Forgets what came after this state, which never was.
     pub fn go_back_to(&mut self, at: usize) {
         self.states.truncate(at + 1);
     }
 
     /// Runs one transaction, which begins with `step`.
-    pub fn transact(
+    pub fn transact<E: Ending>(
         &mut self,
-        shelf: &Shelf,
+        roots: &Roots,
         store: &Store,
-        mut step: Step,
-        steps: &mut impl Iterator<Item = Step>,
-    ) -> Outcome<End> {
+        mut step: Step<E>,
+        steps: &mut impl Iterator<Item = Step<E>>,
+    ) -> Outcome<E> {
         let mut state = self.last().clone();
         let mut tx = store.write()?;
         let mut saved: Vec<(Savepoint, State)> = Vec::new();
-        let mut changed = 0;
         let end = loop {
             match step {
                 Step::Change { place, number } => {
-                    changed = place % shelf.places();
-                    shelf.change(&mut state, place, number, &mut tx)?;
+                    roots.change(&mut state, place, number, &mut tx)?;
                 }
-                Step::Clear { place } => shelf.clear(&mut state, place, &mut tx)?,
-                Step::Discard { place } => shelf.discard(&mut state, place, &mut tx)?,
+                Step::Clear { place } => roots.clear(&mut state, place, &mut tx)?,
+                Step::Discard { place } => roots.discard(&mut state, place, &mut tx)?,
                 Step::Savepoint => saved.push((tx.savepoint()?, state.clone())),
                 Step::RollBackTo(index) if !saved.is_empty() => {
                     saved.truncate(index % saved.len() + 1);
                     let (savepoint, earlier) = &saved[saved.len() - 1];
                     tx.rollback_to(*savepoint)?;
                     state.clone_from(earlier);
-                    let found = shelf.contents_in(&tx, changed)?;
-                    assert!(shelf.is_same(changed, &found, &state[changed]), "rolled back");
+                    assert!(roots.are_same(&roots.contents_in(&tx)?, &state), "rolled back");
                 }
                 Step::RollBackTo(_) => {}
                 Step::End(end) => break end,
             }
-            let Some(next) = steps.next() else { break End::Commit(Durability::Durable) };
+            let Some(next) = steps.next() else { break E::LAST };
             step = next;
         };
-        if matches!(end, End::Rollback) {
+        let Some(durability) = end.durability() else {
             tx.rollback();
             return Ok(end);
-        }
-        let durability = match end {
-            End::Commit(durability) => durability,
-            _ => Durability::Deferred,
         };
         tx.set_durability(durability);
         self.begin(state);
