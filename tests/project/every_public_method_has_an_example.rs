@@ -1,7 +1,7 @@
 //! Promise: each public function of stores, options, errors, check and harness has an example in
 //! its documentation, which `cargo test --doc` compiles and runs.
 
-use std::path::{Path, PathBuf};
+use super::sources::sources;
 
 /// Folders of `src` of which every public function counts.
 const WHOLE_MODULES: [&str; 3] = ["error", "check", "harness"];
@@ -100,32 +100,15 @@ fn function_name(line: &str) -> Option<&str> {
     name.split(['(', '<']).next()
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        match path.is_dir() {
-            true => sources(&path, found),
-            false => found.push(path),
-        }
-    }
-}
-
 #[test]
 fn an_example_of_each_public_function_runs() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    sources(&root, &mut paths);
     let (mut all, mut missing) = (0, Vec::new());
-    for path in paths {
-        let text = std::fs::read_to_string(&path).expect("a source file");
-        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
-        let name = path.strip_prefix(&root).expect("a path in src");
-        let module = name.iter().next().and_then(|first| first.to_str()).unwrap_or_default();
-        let is_whole = WHOLE_MODULES.contains(&module.trim_end_matches(".rs"));
-        let functions = public_functions(code, (!is_whole).then_some(&TYPES));
+    for source in sources() {
+        let is_whole = WHOLE_MODULES.contains(&&*source.layer);
+        let functions = public_functions(&source.code, (!is_whole).then_some(&TYPES));
         all += functions.len();
         let without = functions.into_iter().filter(|function| !function.has_example);
-        missing.extend(without.map(|function| format!("{}: {}", name.display(), function.name)));
+        missing.extend(without.map(|function| format!("{}: {}", source.path, function.name)));
     }
     println!("{all} public functions");
     assert!(all >= 70, "{all} public functions: does this test still read the sources?");

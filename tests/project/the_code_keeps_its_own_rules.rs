@@ -1,34 +1,9 @@
-//! Promises about the code: modules import in one direction only, unsafe code stays in its two
-//! modules with a SAFETY argument, and files stay small enough to read.
+//! Promises about the code: unsafe code stays in its two modules with a SAFETY argument, and files
+//! stay small enough to read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The layers, lowest first: a module imports only from those before it.
-const LAYERS: &[&str] = &[
-    "error",
-    "mutation",
-    "sync",
-    "persist",
-    "format",
-    "map",
-    "disk",
-    "log",
-    "image",
-    "workspace",
-    "engine",
-    "alloc",
-    "catalog",
-    "check",
-    "store",
-    "collections",
-    "sim",
-    "harness",
-    "lib",
-];
-
-/// What may follow `crate::` besides modules.
-const MACROS: [&str; 6] =
-    ["", "persist", "field", "__persist_struct", "__persist_field", "__persist_common"];
+use super::sources::{Source, rust_files, sources};
 
 /// Modules that may contain unsafe code.
 const UNSAFE_MODULES: [&str; 2] = ["map", "persist"];
@@ -39,69 +14,10 @@ const MAX_UNSAFE: usize = 46;
 /// Maximum number of lines in a file, without its tests.
 const MAX_LINES: usize = 520;
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// Returns each source file: its path, its layer, and its text without unit tests.
-fn files() -> Vec<(PathBuf, String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut paths = Vec::new();
-    sources(&root, &mut paths);
-    let file = |path: PathBuf| {
-        let first = path.strip_prefix(&root).ok()?.iter().next()?.to_str()?.to_string();
-        let layer = first.trim_end_matches(".rs").to_string();
-        let text = std::fs::read_to_string(&path).ok()?;
-        let code = text.split("#[cfg(test)]\nmod tests {").next()?.to_string();
-        Some((path, layer, code))
-    };
-    paths.into_iter().filter_map(file).collect()
-}
-
-fn rank(layer: &str) -> usize {
-    let rank = LAYERS.iter().position(|known| *known == layer);
-    rank.unwrap_or_else(|| panic!("module {layer} has no place among the layers"))
-}
-
-/// Returns the modules that a line of code names after `crate::`.
-fn imports(code: &str) -> Vec<String> {
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let after = |line: &str| {
-        let parts: Vec<String> = line
-            .split("crate::")
-            .skip(1)
-            .map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
-            .collect();
-        parts
-    };
-    lines.flat_map(after).filter(|name| name.chars().all(|c| !c.is_uppercase())).collect()
-}
-
-#[test]
-fn modules_import_only_from_those_before_them() {
-    // The tool is a separate program, and uses only the public API.
-    for (path, layer, code) in files().into_iter().filter(|(_, layer, _)| layer != "bin") {
-        for import in imports(&code).iter().filter(|name| !MACROS.contains(&&***name)) {
-            assert!(
-                rank(import) <= rank(&layer),
-                "{}: {layer} imports from {import}, which comes after it",
-                path.display()
-            );
-        }
-    }
-}
-
 #[test]
 fn unsafe_code_is_little_in_its_place_and_argued_for() {
     let mut count = 0;
-    for (path, layer, code) in files() {
+    for Source { path, layer, code, .. } in sources() {
         let lines: Vec<&str> = code.lines().collect();
         for (index, line) in lines.iter().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
@@ -113,7 +29,7 @@ fn unsafe_code_is_little_in_its_place_and_argued_for() {
             let passes_on = ["store", "harness", "bin"].contains(&&*layer)
                 && [".open(path)", "::check_file(path)"].iter().any(|call| code.contains(call));
             count += usize::from(!passes_on);
-            let place = format!("{}:{}", path.display(), index + 1);
+            let place = format!("{path}:{}", index + 1);
             assert!(passes_on || UNSAFE_MODULES.contains(&&*layer), "{place}: unsafe code here");
             let before = lines[index.saturating_sub(6)..index].join("\n");
             assert!(before.contains("SAFETY:"), "{place}: no SAFETY argument");
@@ -125,8 +41,7 @@ fn unsafe_code_is_little_in_its_place_and_argued_for() {
 
 #[test]
 fn the_attribute_emits_no_unsafe_code() {
-    let mut paths = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("derive/src"), &mut paths);
+    let paths = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("derive/src"));
     assert!(!paths.is_empty());
     for path in paths {
         let text = std::fs::read_to_string(&path).expect("a source file");
@@ -138,12 +53,12 @@ fn the_attribute_emits_no_unsafe_code() {
 
 #[test]
 fn files_have_a_head_and_one_subject() {
-    for (path, _, code) in files() {
-        assert!(code.starts_with("//! "), "{}: no head", path.display());
+    for Source { path, code, .. } in sources() {
+        assert!(code.starts_with("//! "), "{path}: no head");
         let lines = code.lines().count();
         // A list of kinds with their messages cannot be split.
-        let is_list = path.ends_with("error/kind.rs");
-        assert!(is_list || lines <= MAX_LINES, "{}: {lines} lines", path.display());
+        let is_list = path == "error/kind.rs";
+        assert!(is_list || lines <= MAX_LINES, "{path}: {lines} lines");
     }
 }
 
