@@ -54,6 +54,9 @@ fn tiny_maps_stay_tiny() -> TestResult {
     Ok(())
 }
 
+/// As FORMAT.md says.
+const _: () = assert!(size_of::<HashMap<u64, u64>>() == 32 && size_of::<HashSet<u64>>() == 32);
+
 #[test]
 fn collections_lie_in_maps() -> TestResult {
     leaves_nothing(|tx| {

@@ -64,13 +64,14 @@ fn taken<K: Kind>(tx: &mut WriteTx<'_>, taken: Option<K::Stored>) -> Result<Opti
 macro_rules! table {
     ($name:ident<$($kind:ident: $bound:ident),*>, $table:ident<$($stored:ty),*>, $value:ty) => {
         impl<$($kind: $bound),*> $name<$($kind),*> {
+            fn insert_any(trial: &mut Trial<'_, '_, Self>) -> Outcome {
+                let entry = (K::make(trial.random), Self::value(trial.random));
+                Self::insert(trial, entry)
+            }
+
             /// Inserts fewer than `most` entries.
             fn extend(trial: &mut Trial<'_, '_, Self>, most: u64) -> Outcome {
-                for _ in 0..trial.random.below(most) {
-                    let entry = (K::make(trial.random), Self::value(trial.random));
-                    Self::insert(trial, entry)?;
-                }
-                Ok(())
+                (0..trial.random.below(most)).try_for_each(|_| Self::insert_any(trial))
             }
 
             fn insert(trial: &mut Trial<'_, '_, Self>, entry: (K::Model, $value)) -> Outcome {
@@ -126,7 +127,7 @@ macro_rules! table {
 
             fn apply(op: Op, trial: &mut Trial<'_, '_, Self>) -> Outcome {
                 match op {
-                    Op::Insert => Self::extend(trial, 2)?,
+                    Op::Insert => Self::insert_any(trial)?,
                     Op::Extend => Self::extend(trial, 100)?,
                     Op::Get => {
                         let key = K::make(trial.random);
