@@ -76,13 +76,13 @@ fn sound_structures_are_run_and_nothing_is_left() {
 #[test]
 fn a_mutation_is_found_and_the_seed_repeats_it() {
     let bench = Bench::new();
-    let plant =
+    let mutation =
         ["--kills", "power", "--mutation", "acknowledge-before-flush", "--structure", "list"];
-    let (code, first) = bench.run(&[&plant[..], &["--seed", "1"]].concat());
+    let (code, first) = bench.run(&[&mutation[..], &["--seed", "1"]].concat());
     assert_eq!(code, Some(1));
     assert!(first.contains("Lost: ") && first.contains("POWER CUT"));
     let seed = figure(&first, " repeats it").to_string();
-    let (code, again) = bench.run(&[&plant[..], &["--seed", &seed]].concat());
+    let (code, again) = bench.run(&[&mutation[..], &["--seed", &seed]].concat());
     assert_eq!(code, Some(1));
     let history = |text: &str| text.split_once('\n').map(|(_, history)| history.to_string());
     assert_eq!(history(&again), history(&first));

@@ -8,7 +8,7 @@
 use flagstone::sim::Mutation;
 use testkit::power::Test;
 use testkit::power::cuts::cached::{Cached, probe_disk};
-use testkit::power::cuts::cut_run::Campaign;
+use testkit::power::cuts::cut_run::CutRun;
 use testkit::power::cuts::disk::Keep;
 use testkit::power::scratch_fs::{Bench, Kind};
 use testkit::{is_long, seed};
@@ -31,7 +31,7 @@ enum Subject {
 fn test(kind: Kind, keep: Keep, subject: Subject) -> Test {
     let subject_name = match subject {
         Subject::Promise => String::new(),
-        Subject::ActiveMutation(plant) => format!(", {plant:?}"),
+        Subject::ActiveMutation(mutation) => format!(", {mutation:?}"),
         Subject::Lie => ", the disk lies".to_string(),
     };
     let name = format!("{}, {} survive{subject_name}", kind.name(), keep.name());
@@ -43,16 +43,16 @@ fn test(kind: Kind, keep: Keep, subject: Subject) -> Test {
         // On btrfs, two processes that sync one file at a time lose syncs.
         let writes_back = kind != Kind::Btrfs;
         let cuts = if is_long() { CUTS * 10 } else { CUTS };
-        let plant = match subject {
-            Subject::ActiveMutation(plant) => Some(plant),
+        let mutation = match subject {
+            Subject::ActiveMutation(mutation) => Some(mutation),
             Subject::Promise | Subject::Lie => None,
         };
-        let mut campaign = Campaign { name: label, cuts, seed: seed(1), writes_back, plant };
+        let mut cut_run = CutRun { name: label, cuts, seed: seed(1), writes_back, mutation };
         if matches!(subject, Subject::Promise) {
-            return campaign.expect_no_loss(&mut machine, &bench);
+            return cut_run.expect_no_loss(&mut machine, &bench);
         }
-        campaign.cuts = CONTROL_CUTS;
-        campaign.expect_loss(&mut machine, &bench)
+        cut_run.cuts = CONTROL_CUTS;
+        cut_run.expect_loss(&mut machine, &bench)
     };
     Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
 }

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use flagstone::sim::Mutation;
 use rustix::ioctl::{Setter, ioctl, opcode};
 use testkit::power::Test;
-use testkit::power::cuts::cut_run::{Campaign, Machine};
-use testkit::power::cuts::writer::PLANTS;
+use testkit::power::cuts::cut_run::{CutRun, Machine};
+use testkit::power::cuts::writer::MUTATIONS;
 use testkit::power::scratch_fs::{Bench, Kind, Mounted, probe};
 use testkit::{Random, TestResult, is_long, seed};
 
@@ -59,16 +59,16 @@ impl Machine for Shutdown<'_> {
     }
 }
 
-fn campaign(kind: Kind, name: String, plant: Option<Mutation>) -> Test {
+fn cut_run(kind: Kind, name: String, mutation: Option<Mutation>) -> Test {
     let run = move |name: String| {
         let bench = Bench::new()?;
         let mut machine = Shutdown { kind, bench: &bench, image: PathBuf::new(), mounted: None };
         let long = if is_long() { 10 } else { 1 };
-        let cuts = if plant.is_some() { CONTROL_CUTS } else { CUTS * long };
-        let campaign = Campaign { name, cuts, seed: seed(1), writes_back: true, plant };
-        match plant {
-            None => campaign.expect_no_loss(&mut machine, &bench),
-            Some(_) => campaign.expect_loss(&mut machine, &bench),
+        let cuts = if mutation.is_some() { CONTROL_CUTS } else { CUTS * long };
+        let cut_run = CutRun { name, cuts, seed: seed(1), writes_back: true, mutation };
+        match mutation {
+            None => cut_run.expect_no_loss(&mut machine, &bench),
+            Some(_) => cut_run.expect_loss(&mut machine, &bench),
         }
     };
     let label = name.clone();
@@ -78,10 +78,10 @@ fn campaign(kind: Kind, name: String, plant: Option<Mutation>) -> Test {
 pub fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for kind in [Kind::Ext4, Kind::Xfs] {
-        tests.push(campaign(kind, format!("{}, shut down", kind.name()), None));
-        for plant in PLANTS {
-            let name = format!("{}, shut down, {plant:?}", kind.name());
-            tests.push(campaign(kind, name, Some(plant)));
+        tests.push(cut_run(kind, format!("{}, shut down", kind.name()), None));
+        for mutation in MUTATIONS {
+            let name = format!("{}, shut down, {mutation:?}", kind.name());
+            tests.push(cut_run(kind, name, Some(mutation)));
         }
     }
     tests

@@ -37,37 +37,37 @@ pub trait Machine {
     fn clear_away(&mut self) -> TestResult;
 }
 
-/// The parameters of a campaign.
+/// The parameters of a run.
 #[derive(Clone)]
-pub struct Campaign {
+pub struct CutRun {
     pub name: String,
     pub cuts: u64,
     pub seed: u64,
     /// Whether another process forces writeback of pages meanwhile, every second time.
     pub writes_back: bool,
     /// The mutation of the writer's protocol, if any.
-    pub plant: Option<Mutation>,
+    pub mutation: Option<Mutation>,
 }
 
-/// The result of a campaign.
+/// The result of a run.
 #[derive(Default)]
 pub struct Outcome {
     pub cuts: u64,
     /// Cuts before the writer had opened the store.
     pub early_cuts: u64,
     pub commits: u64,
-    /// The violation that ended the campaign, if any.
+    /// The violation that ended the run, if any.
     pub violation: Option<String>,
 }
 
-impl Campaign {
+impl CutRun {
     /// Cuts the power until a violation is found, or as often as configured.
     pub fn run(&self, machine: &mut impl Machine, bench: &Bench) -> TestResult<Outcome> {
         let mut random = Random::new(self.seed);
         let mut outcome = Outcome::default();
         while outcome.cuts < self.cuts && outcome.violation.is_none() {
             machine.format()?;
-            let mut life = Life::new(bench, random.next(), self.plant)?;
+            let mut life = Life::new(bench, random.next(), self.mutation)?;
             outcome.violation = self.live(&mut life, machine, &mut random, &mut outcome)?;
             outcome.commits += life.commits();
         }
@@ -137,7 +137,7 @@ impl Campaign {
         Ok(Ok(told))
     }
 
-    /// Runs a campaign that must find no violation.
+    /// Cuts the power again and again, which must find no violation.
     pub fn expect_no_loss(&self, machine: &mut impl Machine, bench: &Bench) -> TestResult {
         let begun = Instant::now();
         let Outcome { cuts, early_cuts, commits, violation } = self.run(machine, bench)?;
@@ -156,7 +156,7 @@ impl Campaign {
         Err(format!("{name}, seed {seed}, cut {cuts}: {violation}; {kept}").into())
     }
 
-    /// Runs a campaign with a mutation, which it must detect.
+    /// Does the same with a mutation, which it must detect.
     pub fn expect_loss(&self, machine: &mut impl Machine, bench: &Bench) -> TestResult {
         let Outcome { cuts, violation, .. } = self.run(machine, bench)?;
         let (name, seed) = (&self.name, self.seed);

@@ -16,7 +16,7 @@ pub struct Life<'a> {
     acks: Acknowledgements,
     /// Determines the changes of each commit.
     seed: u64,
-    plant: Option<Mutation>,
+    mutation: Option<Mutation>,
     must_exist: bool,
     at_least: u64,
     model: Model,
@@ -24,11 +24,11 @@ pub struct Life<'a> {
 
 impl<'a> Life<'a> {
     /// Starts with no store; all writers will use this mutation.
-    pub fn new(bench: &'a Bench, seed: u64, plant: Option<Mutation>) -> TestResult<Self> {
+    pub fn new(bench: &'a Bench, seed: u64, mutation: Option<Mutation>) -> TestResult<Self> {
         let acks = Acknowledgements::open(&bench.path("acks"))?;
         acks.clear()?;
         let model = Model::default();
-        Ok(Self { bench, acks, seed, plant, must_exist: false, at_least: 0, model })
+        Ok(Self { bench, acks, seed, mutation, must_exist: false, at_least: 0, model })
     }
 
     /// Returns the number of commits in the state that was last examined.
@@ -41,8 +41,8 @@ impl<'a> Life<'a> {
         self.acks.set_closed()?;
         let (store, acks) = (store.display().to_string(), self.bench.path("acks"));
         let (acks, seed) = (acks.display().to_string(), self.seed.to_string());
-        let plant = self.plant.map_or("none".to_string(), |plant| format!("{plant:?}"));
-        Process::start(&[part, &store, &acks, &seed, &plant], self.bench.path("complaints"))
+        let mutation = self.mutation.map_or("none".to_string(), |mutation| format!("{mutation:?}"));
+        Process::start(&[part, &store, &acks, &seed, &mutation], self.bench.path("complaints"))
     }
 
     /// Starts a process that forces writeback of pages of the store.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use memmap2::MmapOptions;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
-use super::writer::{PLANTS, write_until_killed, write_until_poisoned};
+use super::writer::{MUTATIONS, write_until_killed, write_until_poisoned};
 use crate::{Random, TestResult};
 
 const PAGE_BYTES: u64 = 4096;
@@ -47,17 +47,17 @@ fn write_back(file: &File, page: u64, with_length: bool) -> std::io::Result<()> 
 /// Acts as one of the processes above, if this program was started for that.
 pub fn play(arguments: &[String]) -> Option<TestResult> {
     match *arguments.iter().map(String::as_str).collect::<Vec<_>>() {
-        ["writer", store, acks, seed, plant] => Some(play_writer(store, acks, seed, plant)),
+        ["writer", store, acks, seed, mutation] => Some(play_writer(store, acks, seed, mutation)),
         ["sufferer", store, acks, seed, _] => Some(play_sufferer(store, acks, seed)),
         ["write-back", store, seed] => Some(play_write_back(store, seed)),
         _ => None,
     }
 }
 
-fn play_writer(store: &str, acks: &str, seed: &str, plant: &str) -> TestResult {
+fn play_writer(store: &str, acks: &str, seed: &str, mutation: &str) -> TestResult {
     follow_the_test()?;
-    let plant = PLANTS.into_iter().find(|known| format!("{known:?}") == plant);
-    write_until_killed(Path::new(store), Path::new(acks), seed.parse()?, plant)
+    let mutation = MUTATIONS.into_iter().find(|known| format!("{known:?}") == mutation);
+    write_until_killed(Path::new(store), Path::new(acks), seed.parse()?, mutation)
 }
 
 fn play_sufferer(store: &str, acks: &str, seed: &str) -> TestResult {

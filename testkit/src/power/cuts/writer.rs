@@ -12,35 +12,35 @@ use super::power_fixture::{After, Model, Plan, count, verify};
 use crate::{TestResult, open_with, refusal};
 
 /// The mutations that a writer can have.
-pub const PLANTS: [Mutation; 2] =
+pub const MUTATIONS: [Mutation; 2] =
     [Mutation::AcknowledgeBeforeFlush, Mutation::SuperblockBeforeHeap];
 
 /// Opens a store as writers do, with a mutation if one is given.
-pub fn open(path: &Path, plant: Option<Mutation>) -> flagstone::Result<Store> {
-    open_with(path, &options(plant))
+pub fn open(path: &Path, mutation: Option<Mutation>) -> flagstone::Result<Store> {
+    open_with(path, &options(mutation))
 }
 
-fn options(plant: Option<Mutation>) -> flagstone::OpenOptions {
+fn options(mutation: Option<Mutation>) -> flagstone::OpenOptions {
     // A short log, which wraps around and is outgrown often.
     let options = flagstone::OpenOptions::new().log_bytes(64 * 1024);
-    plant.map_or(options.clone(), |plant| options.mutation(plant))
+    mutation.map_or(options.clone(), |mutation| options.mutation(mutation))
 }
 
 /// Opens a store twice, as two processes that share it, or once and exclusively.
 fn open_stores(
     path: &Path,
-    plant: Option<Mutation>,
+    mutation: Option<Mutation>,
     shares: bool,
 ) -> flagstone::Result<Vec<Store>> {
     if !shares {
-        return Ok(vec![open(path, plant)?]);
+        return Ok(vec![open(path, mutation)?]);
     }
     // SAFETY: as with `open_with`.
-    let open_one = |_| unsafe { options(plant).open_shared(path) };
+    let open_one = |_| unsafe { options(mutation).open_shared(path) };
     match (0..2).map(open_one).collect::<flagstone::Result<Vec<_>>>() {
         // The case of btrfs.
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported { .. }) => {
-            Ok(vec![open(path, plant)?])
+            Ok(vec![open(path, mutation)?])
         }
         opened => opened,
     }
@@ -120,11 +120,11 @@ struct Writer {
 }
 
 impl Writer {
-    fn open(path: &Path, acks: &Path, seed: u64, plant: Option<Mutation>) -> TestResult<Self> {
+    fn open(path: &Path, acks: &Path, seed: u64, mutation: Option<Mutation>) -> TestResult<Self> {
         let acks = Acknowledgements::open(acks)?;
         // Shares the store in about half of the runs.
         let shares = acks.read()?.begun % 2 == 1;
-        let stores = open_stores(path, plant, shares)?;
+        let stores = open_stores(path, mutation, shares)?;
         // Commits that the opening discarded must not come back.
         acks.put(Word::Begun, count(&stores[0].read()?)?)?;
         acks.put(Word::IsOpen, 1)?;
@@ -159,9 +159,9 @@ pub fn write_until_killed(
     path: &Path,
     acks: &Path,
     seed: u64,
-    plant: Option<Mutation>,
+    mutation: Option<Mutation>,
 ) -> TestResult {
-    let mut writer = Writer::open(path, acks, seed, plant)?;
+    let mut writer = Writer::open(path, acks, seed, mutation)?;
     loop {
         if let After::Reopen = writer.step()? {
             let number = writer.acks.read()?.begun;
@@ -170,7 +170,7 @@ pub fn write_until_killed(
                 store.close()?;
             }
             writer.acks.put(Word::Durable, number)?;
-            writer.stores = open_stores(path, plant, number % 2 == 1)?;
+            writer.stores = open_stores(path, mutation, number % 2 == 1)?;
         }
     }
 }
