@@ -62,6 +62,7 @@ fn with_hostile_headers<T: Persist, const N: usize>(
     for word in 0..N {
         changes.extend(hostile.iter().map(|number| vec![(word, *number)]));
     }
+    changes.extend(hostile.iter().map(|number| (0..N).map(|word| (word, *number)).collect()));
     for _ in 0..400 {
         changes.push((0..N).map(|word| (word, random.pick(&hostile))).collect());
     }

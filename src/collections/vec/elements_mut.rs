@@ -322,7 +322,8 @@ impl<T: Persist> Link<Vec<T>> {
         let values: std::vec::Vec<T> = values.into_iter().collect();
         values.iter().try_for_each(|value| tx.expect_owned(value))?;
         let (gone, come) = (range.end - range.start, values.len() as u64);
-        if gone + come == 0 {
+        // A damaged length may be so large that their sum would overflow.
+        if gone == 0 && come == 0 {
             return Ok(std::vec::Vec::new());
         }
         if gone > 0 {
