@@ -15,6 +15,7 @@ pub mod power;
 #[cfg(feature = "sim")]
 pub mod process_run;
 pub mod programs;
+pub mod scratch;
 #[cfg(feature = "sim")]
 pub mod sim_run;
 #[cfg(feature = "sim")]
@@ -129,11 +130,17 @@ macro_rules! assert_refused {
     }};
 }
 
-/// Returns the path of a test of this module, as the test program names it.
+/// Returns the path of the test that calls it, as the test program names it.
 #[macro_export]
-macro_rules! test_path {
-    ($name:expr) => {{
-        let module = module_path!().split_once("::").map_or("", |(_, rest)| rest);
-        if module.is_empty() { $name.to_string() } else { format!("{module}::{}", $name) }
+macro_rules! this_test {
+    () => {{
+        fn here() {}
+        $crate::test_of(std::any::type_name_of_val(&here))
     }};
+}
+
+/// Returns the test that contains an item, given the item's path.
+pub fn test_of(item: &str) -> String {
+    let function = item.trim_end_matches("::here").trim_end_matches("::{{closure}}");
+    function.split_once("::").map_or(function, |(_, test)| test).to_string()
 }

@@ -13,10 +13,10 @@ use testkit::sweep::ground::{self, Ground};
 use testkit::sweep::judge::{Verdict, judge, tell};
 use testkit::sweep::regions::{NAMES, Region, Regions};
 use testkit::sweep::table::Table;
-use testkit::{TestResult, forge, is_long, seed};
+use testkit::{TestResult, forge, is_long, seed, this_test};
 
 /// Returns the number of bits to flip in the short mode.
-fn few() -> usize {
+fn sample_size() -> usize {
     let asked = std::env::var("FLAGSTONE_FLIPS").ok().and_then(|flips| flips.parse().ok());
     asked.unwrap_or(1500).max(1)
 }
@@ -47,7 +47,7 @@ fn flip_in(
     let row_of = |bit: u64| regions.at((bit / 8) as usize) as usize;
     let chosen: Vec<u64> = (0..bits).filter(|bit| is_chosen(row_of(*bit))).collect();
     // Odd, so every bit position of a byte occurs.
-    let stride = if is_long() { 1 } else { (chosen.len() / few()) | 1 };
+    let stride = if is_long() { 1 } else { (chosen.len() / sample_size()) | 1 };
     let is_tried =
         |bit: &u64| stride > 1 || Region::is_live(row_of(*bit)) || bit.is_multiple_of(OF_FREE);
     let first = seed(1) as usize % stride;
@@ -73,7 +73,7 @@ fn flip_in(
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("file"), &ground.bytes)?;
     println!("FLAGSTONE_SEED={} {count} of {bits} bits", seed(1));
-    let table = sweep(&testkit::test_path!(test), folder.path(), count, row);
+    let table = sweep(test, folder.path(), count, row);
     println!("{}", table.show(&NAMES));
     assert_eq!(table.total(), count);
     assert_eq!(table.crashes(), 0);
@@ -91,15 +91,15 @@ fn missed(table: &Table) -> u64 {
 }
 
 #[test]
-fn in_a_store_that_was_closed() -> TestResult {
-    let table = flip_all("in_a_store_that_was_closed", &ground::closed()?, flip)?;
+fn in_a_closed_store() -> TestResult {
+    let table = flip_all(&this_test!(), &ground::closed()?, flip)?;
     assert_eq!(missed(&table), 0);
     Ok(())
 }
 
 #[test]
-fn in_a_store_that_was_killed() -> TestResult {
-    let table = flip_all("in_a_store_that_was_killed", &ground::killed()?, flip)?;
+fn in_a_killed_store() -> TestResult {
+    let table = flip_all(&this_test!(), &ground::killed()?, flip)?;
     assert_eq!(missed(&table), 0);
     assert!(table.count(|row, _| row == Region::Records as usize) > 0, "records in the log");
     Ok(())
@@ -107,10 +107,9 @@ fn in_a_store_that_was_killed() -> TestResult {
 
 /// A log is short compared to its file; here it gets as many flips as the other regions.
 #[test]
-fn in_the_log_of_a_store_that_was_killed() -> TestResult {
+fn in_the_log_of_a_killed_store() -> TestResult {
     let is_record = |row| row == Region::Records as usize;
-    let test = "in_the_log_of_a_store_that_was_killed";
-    let table = flip_in(test, &ground::killed()?, is_record, flip)?;
+    let table = flip_in(&this_test!(), &ground::killed()?, is_record, flip)?;
     assert_eq!(missed(&table), 0);
     // The last record of the log may only say where the next one would begin.
     let is_harmless = |_, verdict| verdict == Verdict::Harmless;
@@ -129,8 +128,8 @@ fn flip_and_reseal(bytes: &mut [u8], at: usize, mask: u8) {
 /// A number or a letter may have any value, but the allocator's structures, the registry and the
 /// collections check each other.
 #[test]
-fn with_sums_that_are_right() -> TestResult {
-    let table = flip_all("with_sums_that_are_right", &ground::closed()?, flip_and_reseal)?;
+fn with_recomputed_checksums() -> TestResult {
+    let table = flip_all(&this_test!(), &ground::closed()?, flip_and_reseal)?;
     let is_missed = |row, verdict| row == Region::Metadata as usize && verdict == Verdict::Silent;
     // A root may have any name.
     assert!(table.count(is_missed) <= 8 * "everything".len() as u64);

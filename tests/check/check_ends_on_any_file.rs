@@ -6,7 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flagstone::collections::{HashMap, Vec as StoreVec};
-use flagstone::{Link, OpenOptions, Report, Result, Store, WriteTx, field, persist};
+use flagstone::{Link, OpenOptions, Report, Result, WriteTx, field, persist};
+use testkit::bounded::write_sparse;
+use testkit::scratch::{ScratchFile, check_file};
 use testkit::{TestResult, forge, open_with};
 
 const PAGE: usize = 4096;
@@ -29,8 +31,7 @@ fn options() -> OpenOptions {
 
 fn check(path: &Path) -> Result<Report> {
     let begun = Instant::now();
-    // SAFETY: the path is in the test's own folder, and no store has the file open to change it.
-    let report = unsafe { Store::check_file(path) }?;
+    let report = check_file(path)?;
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     Ok(report)
 }
@@ -50,9 +51,8 @@ fn closed(
 }
 
 #[test]
-fn vectors_and_maps_within_each_other_take_no_stack() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn nested_vectors_and_maps_take_no_stack() -> TestResult {
+    let path = ScratchFile::new()?;
     closed(&path, |tx, node| {
         let mut at = node;
         for _ in 0..50_000 {
@@ -77,10 +77,9 @@ fn vectors_and_maps_within_each_other_take_no_stack() -> TestResult {
 
 /// Each vector claims to own all pages up to the end of the heap.
 #[test]
-fn vectors_that_lie_over_each_other_are_not_all_gone_through() -> TestResult {
+fn vectors_that_overlap_are_not_all_visited() -> TestResult {
     const VECTORS: usize = 400;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let mut bytes = closed(&path, |tx, node| {
         let list = node.field(field!(Node, list));
         list.reserve_exact(tx, VECTORS as u64)?;
@@ -125,35 +124,33 @@ fn vectors_that_lie_over_each_other_are_not_all_gone_through() -> TestResult {
     Ok(())
 }
 
+/// Returns the file with a heap that claims this length and number of segments.
+fn with_heap(closed: &[u8], pages: u32, segments: u32) -> Vec<u8> {
+    let mut bytes = closed.to_vec();
+    forge::lengthen_heap(&mut bytes, pages);
+    bytes[HEAP + 4..HEAP + 8].copy_from_slice(&segments.to_le_bytes());
+    bytes
+}
+
 #[test]
-fn a_heap_may_say_to_be_as_long_as_one_can_be() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn a_heap_may_claim_the_maximum_length() -> TestResult {
+    let path = ScratchFile::new()?;
     let closed = closed(&path, |_, _| Ok(()))?;
     for pages in [1 << 20, 1 << 28] {
         for segments in [1, pages / 512, u32::MAX] {
-            let mut bytes = closed.clone();
-            forge::lengthen_heap(&mut bytes, pages);
-            bytes[HEAP + 4..HEAP + 8].copy_from_slice(&segments.to_le_bytes());
-            fs::write(&path, &bytes)?;
-            let file = fs::OpenOptions::new().write(true).open(&path)?;
-            file.set_len(HEAP as u64 + u64::from(pages) * PAGE as u64)?;
+            let bytes = with_heap(&closed, pages, segments);
+            write_sparse(&path, &bytes, HEAP as u64 + u64::from(pages) * PAGE as u64)?;
             let report = check(&path)?;
             assert!(!report.is_clean() && report.pages == pages.into());
         }
         // A single chunk claims to describe every segment.
-        let mut bytes = closed.clone();
-        forge::lengthen_heap(&mut bytes, pages);
-        let segments = pages / 512;
-        bytes[HEAP + 4..HEAP + 8].copy_from_slice(&segments.to_le_bytes());
+        let mut bytes = with_heap(&closed, pages, pages / 512);
         let directory = HEAP + forge::number32(&bytes, HEAP + 656) as usize * PAGE;
-        let first: [u8; 4] = bytes[directory..directory + 4].try_into()?;
-        bytes[directory..directory + PAGE].chunks_mut(4).for_each(|it| it.copy_from_slice(&first));
-        let page: [u8; 4] = bytes[HEAP + 656..HEAP + 660].try_into()?;
-        bytes[HEAP + 656..HEAP + 2704].chunks_mut(4).for_each(|it| it.copy_from_slice(&page));
-        fs::write(&path, &bytes)?;
-        let file = fs::OpenOptions::new().write(true).open(&path)?;
-        file.set_len(HEAP as u64 + u64::from(pages) * PAGE as u64)?;
+        for range in [directory..directory + PAGE, HEAP + 656..HEAP + 2704] {
+            let first = forge::number32(&bytes, range.start).to_le_bytes();
+            bytes[range].chunks_mut(4).for_each(|number| number.copy_from_slice(&first));
+        }
+        write_sparse(&path, &bytes, HEAP as u64 + u64::from(pages) * PAGE as u64)?;
         let report = check(&path)?;
         let is_told =
             report.findings.iter().any(|found| found.what.contains("that of another one"));

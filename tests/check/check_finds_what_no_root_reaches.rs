@@ -3,6 +3,7 @@
 
 use flagstone::persist::{Schema, Shape};
 use flagstone::{Dangling, Link, Report, Result, Store, Unreachable, WriteTx, persist};
+use testkit::scratch::ScratchFile;
 use testkit::{TestResult, forge, open};
 
 #[persist]
@@ -108,7 +109,7 @@ fn leaked_objects_and_arrays_are_listed_with_type_and_length() -> TestResult {
 }
 
 #[test]
-fn long_lists_are_cut_and_their_totals_are_not() -> TestResult {
+fn long_lists_are_cut_but_their_totals_are_exact() -> TestResult {
     let report = checked(|tx| {
         let gone = list(tx, 1)?;
         let links = tx.alloc_slice((0..300).map(|_| gone))?;
@@ -127,7 +128,7 @@ fn long_lists_are_cut_and_their_totals_are_not() -> TestResult {
 }
 
 #[test]
-fn links_to_what_was_freed_dangle() -> TestResult {
+fn links_to_freed_memory_dangle() -> TestResult {
     let (mut kept, mut freed, mut array) = (Link::null(), Link::null(), Link::<[u64]>::null());
     let mut spans = Link::<[Link<[u64]>]>::null();
     let report = checked(|tx| {
@@ -173,13 +174,11 @@ fn a_link_into_an_allocation_reaches_all_of_it() -> TestResult {
         let pairs = tx.alloc_slice(pairs)?;
         // A link to a field of the second element: that element is walked, the others are not.
         let field = Link::<u64>::from_parts(pairs.offset() + 16, 1);
-        let holder = tx.alloc(field)?;
-        tx.set_root("field", holder)?;
+        let _ = tx.root_or_insert_with("field", || field)?;
         // A link to the second and third element of an array in pages of its own.
         let long = tx.alloc_slice((0..1000).map(|_| nodes[3]))?;
         let links = Link::<[Link<Node>]>::from_parts(long.offset() + 8, 2);
-        let holder = tx.alloc(links)?;
-        tx.set_root("part", holder)?;
+        let _ = tx.root_or_insert_with("part", || links)?;
         behind = vec![nodes[0], nodes[2]];
         Ok(())
     })?;
@@ -190,20 +189,20 @@ fn a_link_into_an_allocation_reaches_all_of_it() -> TestResult {
 }
 
 #[test]
-fn a_field_that_is_an_array_can_be_linked_to_across_its_struct() -> TestResult {
+fn an_array_field_can_be_the_target_of_a_link() -> TestResult {
     let report = checked(|tx| {
         let node = list(tx, 1)?;
         let object = tx.alloc(Pair { first: [3u32; 8], second: node })?;
         // Eight numbers, not eight structs.
-        let numbers = tx.alloc(Link::<[u32]>::from_parts(object.offset(), 8))?;
-        tx.set_root("numbers", numbers)
+        tx.root_or_insert_with("numbers", || Link::<[u32]>::from_parts(object.offset(), 8))
+            .map(drop)
     })?;
     assert_nothing(&report);
     Ok(())
 }
 
 #[test]
-fn links_deep_inside_of_values_are_followed() -> TestResult {
+fn links_deep_inside_values_are_followed() -> TestResult {
     let report = checked(|tx| {
         let mut pairs = vec![];
         for len in [0, 10, 5000] {
@@ -224,15 +223,14 @@ fn links_deep_inside_of_values_are_followed() -> TestResult {
         let head = list(tx, 3)?;
         let inner = tx.alloc([head; 300])?;
         let outer = tx.alloc_slice([inner; 3])?;
-        let single = tx.alloc(outer)?;
-        tx.set_root("links", single)
+        tx.root_or_insert_with("links", || outer).map(drop)
     })?;
     assert_nothing(&report);
     Ok(())
 }
 
 #[test]
-fn circles_end_and_are_unreachable_together() -> TestResult {
+fn cycles_are_unreachable_together() -> TestResult {
     let mut circle = [Link::null(); 2];
     let report = checked(|tx| {
         for name in ["reachable", "not"] {
@@ -251,9 +249,8 @@ fn circles_end_and_are_unreachable_together() -> TestResult {
 }
 
 #[test]
-fn what_is_behind_a_removed_root_is_unreachable() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn everything_behind_a_removed_root_is_unreachable() -> TestResult {
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
     store.update(|tx| {
         let numbers = tx.alloc_slice((0..5000u32).map(u64::from))?;
@@ -285,7 +282,7 @@ struct Span {
 }
 
 #[test]
-fn ranges_that_overlap_take_no_more_time_than_their_bytes() -> TestResult {
+fn overlapping_ranges_take_no_more_time_than_their_bytes() -> TestResult {
     // Each element spans all; walking each span would take hours.
     let report = checked(|tx| {
         let all = tx.alloc_slice((0..500_000).map(|_| Span { all: Link::null() }))?;
@@ -298,23 +295,20 @@ fn ranges_that_overlap_take_no_more_time_than_their_bytes() -> TestResult {
             };
         }
         let first = all.prefix(2).and_then(|two| two.index(0)).expect("an element");
-        let holder = tx.alloc(first)?;
-        tx.set_root("first", holder)
+        tx.root_or_insert_with("first", || first).map(drop)
     })?;
     assert_nothing(&report);
     Ok(())
 }
 
 #[test]
-fn allocations_that_lie_over_each_other_are_told_and_not_gone_through() -> TestResult {
+fn overlapping_allocations_are_reported_and_not_visited() -> TestResult {
     const PAGE: usize = 4096;
     const RUNS: usize = 50;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
     store.update(|tx| {
-        let long = tx.alloc([Link::<u8>::null(); RUNS * 512])?;
-        tx.set_root("long", long)?;
+        let _ = tx.root_or_insert_with("long", || [Link::<u8>::null(); RUNS * 512])?;
         let mut links = vec![];
         for _ in 0..2 * RUNS {
             links.push(tx.alloc([Link::<u8>::null(); 512])?);

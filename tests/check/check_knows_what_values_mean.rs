@@ -126,16 +126,31 @@ fn expect(
     assert_eq!(found.heap_offset.map(|offset| offset + 16384), Some(found.file_offset));
 }
 
+/// Sets a byte, and expects one finding.
+#[track_caller]
+fn expect_byte(expected: (&str, &str, &str), at: impl Fn(Link<All>) -> u64, byte: u8) {
+    expect(expected, |tx, all| set_byte(tx, at(all), byte));
+}
+
+/// Sets a word, and expects one finding.
+#[track_caller]
+fn expect_word(expected: (&str, &str, &str), at: impl Fn(Link<All>) -> u64, word: u64) {
+    expect(expected, |tx, all| set_word(tx, at(all), word));
+}
+
+/// Returns the offset of a byte of a field.
+macro_rules! at {
+    ($field:ident + $plus:expr) => {
+        |all: Link<All>| all.field(field!(All, $field)).offset() + $plus
+    };
+}
+
 #[test]
-fn what_is_no_bool_and_no_variant_is_told_wherever_it_lies() {
-    let flags = |all: Link<All>| all.field(field!(All, flags)).offset();
-    expect(("All", "flags.one", "expected a bool, 0 or 1, found 2"), |tx, all| {
-        set_byte(tx, flags(all), 2)
-    });
-    expect(("All", "flags.more[1]", "found 255"), |tx, all| set_byte(tx, flags(all) + 2, 255));
-    expect(("All", "flags.colours[2]", "expected a variant of Colour, found 0"), |tx, all| {
-        set_byte(tx, flags(all) + 6, 0)
-    });
+fn invalid_bools_and_variants_are_found_everywhere() {
+    expect_byte(("All", "flags.one", "expected a bool, 0 or 1, found 2"), at!(flags + 0), 2);
+    expect_byte(("All", "flags.more[1]", "found 255"), at!(flags + 2), 255);
+    let variant = "expected a variant of Colour, found 0";
+    expect_byte(("All", "flags.colours[2]", variant), at!(flags + 6), 0);
     expect(("Flags", "colours[0]", "found 3"), |tx, all| {
         let third = tx.at(all)?.vec.link(3).expect("an element");
         set_byte(tx, third.offset() + 4, 3)
@@ -161,7 +176,7 @@ fn what_is_no_bool_and_no_variant_is_told_wherever_it_lies() {
 
 /// A program may link to memory that was never in use.
 #[test]
-fn zeros_that_a_link_leads_to_are_no_damage() -> TestResult {
+fn zeros_behind_a_link_are_no_damage() -> TestResult {
     let report = after(|tx, all| {
         let second = tx.at(all)?.list.index(1).expect("an element");
         set_word(tx, second.offset(), 0)
@@ -171,26 +186,19 @@ fn zeros_that_a_link_leads_to_are_no_damage() -> TestResult {
 }
 
 #[test]
-fn strings_fit_what_their_last_byte_says() {
-    let at = |all: Link<All>, what: u8| match what {
-        0 => all.field(field!(All, bytes)).offset(),
-        1 => all.field(field!(All, text)).offset(),
-        _ => all.field(field!(All, long)).offset(),
-    };
-    expect(("All", "bytes", "expected a length up to 23, or 255, found 24"), |tx, all| {
-        set_byte(tx, at(all, 0) + 23, 24)
-    });
-    expect(("All", "bytes", "the rest of a string"), |tx, all| set_byte(tx, at(all, 0) + 22, 1));
-    expect(("All", "text", "expected UTF-8"), |tx, all| set_byte(tx, at(all, 1), 255));
+fn strings_match_what_their_last_byte_says() {
+    let length = "expected a length up to 23, or 255, found 24";
+    expect_byte(("All", "bytes", length), at!(bytes + 23), 24);
+    expect_byte(("All", "bytes", "the rest of a string"), at!(bytes + 22), 1);
+    expect_byte(("All", "text", "expected UTF-8"), at!(text + 0), 255);
     expect(("All", "long", "expected UTF-8"), |tx, all| {
-        let content = word(tx, at(all, 2))?;
+        let content = word(tx, at!(long + 0)(all))?;
         set_byte(tx, content + 40, 255)
     });
-    expect(("All", "long", "expected 24 bytes or more in the heap, found 23"), |tx, all| {
-        set_word(tx, at(all, 2) + 8, 23)
-    });
-    expect(("All", "long", "the rest of a string"), |tx, all| set_byte(tx, at(all, 2) + 17, 1));
-    expect(("All", "long", "its bytes leads to"), |tx, all| set_word(tx, at(all, 2) + 8, 1000));
+    let length = "expected 24 bytes or more in the heap, found 23";
+    expect_word(("All", "long", length), at!(long + 8), 23);
+    expect_byte(("All", "long", "the rest of a string"), at!(long + 17), 1);
+    expect_word(("All", "long", "its bytes leads to"), at!(long + 8), 1000);
     let entry = "flagstone::Text";
     expect((entry, "", "expected UTF-8"), |tx, all| {
         let first = tx.at(all)?.texts.link(0).expect("an element");
@@ -199,16 +207,12 @@ fn strings_fit_what_their_last_byte_says() {
 }
 
 #[test]
-fn vectors_and_deques_have_room_for_what_they_hold() {
-    let vec = |all: Link<All>| all.field(field!(All, vec)).offset();
-    let deque = |all: Link<All>| all.field(field!(All, deque)).offset();
-    expect(("All", "vec", "expected no more elements than room"), |tx, all| {
-        set_word(tx, vec(all) + 8, 1000)
-    });
-    expect(("All", "vec", "expected no more elements than room"), |tx, all| {
-        set_word(tx, vec(all) + 16, 0)
-    });
-    expect(("All", "vec", "items leads to"), |tx, all| set_word(tx, vec(all) + 16, 100));
+fn vectors_and_deques_have_capacity_for_their_elements() {
+    let (vec, deque) = (at!(vec + 0), at!(deque + 0));
+    let more = "expected no more elements than room";
+    expect_word(("All", "vec", more), at!(vec + 8), 1000);
+    expect_word(("All", "vec", more), at!(vec + 16), 0);
+    expect_word(("All", "vec", "items leads to"), at!(vec + 16), 100);
     expect(("All", "vec", "items leads to"), |tx, all| add_to_word(tx, vec(all), 8));
     expect(("All", "vec", "items leads to"), |tx, all| {
         let items = word(tx, all.field(field!(All, texts)).offset())?;
@@ -225,9 +229,7 @@ fn vectors_and_deques_have_room_for_what_they_hold() {
         let slots = word(tx, deque(all) + 8)?;
         set_word(tx, deque(all) + 16, slots)
     });
-    expect(("All", "deque", "expected no more elements than slots"), |tx, all| {
-        set_word(tx, deque(all) + 24, 1000)
-    });
+    expect_word(("All", "deque", "expected no more elements than slots"), at!(deque + 24), 1000);
     expect(("Colour", "", "expected zeros in slot 0, which is not in use"), |tx, all| {
         let slots = word(tx, deque(all))?;
         set_byte(tx, slots, 1)
@@ -248,20 +250,20 @@ fn slot(tx: &WriteTx<'_>, [_, tags, len, _]: [u64; 4], is_it: fn(u8) -> bool) ->
 }
 
 #[test]
-fn hash_tables_lead_to_each_entry_by_its_key() {
-    let table = |all: Link<All>| all.field(field!(All, numbers)).offset();
+fn hash_tables_find_each_entry_by_its_key() {
     let entry = "flagstone::HashEntry<u64, [u8; 0]>";
     let shard_type = "flagstone::HashShard<u64, [u8; 0]>";
     expect(("All", "numbers", "expected 381 entries, found 380"), |tx, all| {
-        add_to_word(tx, table(all) + 24, 1)
+        add_to_word(tx, at!(numbers + 24)(all), 1)
     });
-    expect(("All", "numbers", "expected entries only in shards"), |tx, all| {
-        set_word(tx, table(all) + 16, 0)
-    });
-    expect(("All", "numbers", "expected entries only in shards"), |tx, all| {
-        set_word(tx, table(all) + 16, 1 << 40)
-    });
-    expect(("All", "numbers", "directory leads to"), |tx, all| set_word(tx, table(all) + 8, 500));
+    for capacity in [0, 1 << 40] {
+        expect_word(
+            ("All", "numbers", "expected entries only in shards"),
+            at!(numbers + 16),
+            capacity,
+        );
+    }
+    expect_word(("All", "numbers", "directory leads to"), at!(numbers + 8), 500);
     expect((entry, "key", "expected the tag"), |tx, all| {
         let shard = shard(tx, all)?;
         let at = shard[1] + slot(tx, shard, |tag| tag > 1)?;
@@ -302,8 +304,8 @@ fn hash_tables_lead_to_each_entry_by_its_key() {
 const CHILDREN: u64 = 1520;
 
 #[test]
-fn nodes_of_trees_fit_each_other() {
-    let tree = |all: Link<All>| all.field(field!(All, tree)).offset();
+fn nodes_of_trees_match_each_other() {
+    let tree = at!(tree + 0);
     let child =
         |tx: &WriteTx<'_>, all, index: u64| word(tx, word(tx, tree(all))? + CHILDREN + 8 * index);
     let inner = "flagstone::BTreeInner<flagstone::Text, flagstone::Text>";
@@ -311,11 +313,10 @@ fn nodes_of_trees_fit_each_other() {
     expect(("All", "tree", "expected 401 entries, found 400"), |tx, all| {
         add_to_word(tx, tree(all) + 8, 1)
     });
-    expect(("All", "tree", "expected a root, a length and a height"), |tx, all| {
-        set_word(tx, tree(all) + 16, 33)
-    });
-    expect((inner, "level", "expected level 2"), |tx, all| set_word(tx, tree(all) + 16, 2));
-    expect(("All", "tree", "a node leads to"), |tx, all| set_word(tx, tree(all) + 16, 0));
+    let parts = "expected a root, a length and a height";
+    expect_word(("All", "tree", parts), at!(tree + 16), 33);
+    expect_word((inner, "level", "expected level 2"), at!(tree + 16), 2);
+    expect_word(("All", "tree", "a node leads to"), at!(tree + 16), 0);
     expect((inner, "level", "expected level 1, and a length from 2 to 64"), |tx, all| {
         let root = word(tx, tree(all))?;
         set_byte(tx, root, 2)

@@ -42,7 +42,7 @@ fn work(store: &Store, random: &mut Random, from: u64) -> Result<()> {
 }
 
 #[test]
-fn in_what_a_power_cut_leaves() -> TestResult {
+fn on_whatever_a_power_cut_leaves() -> TestResult {
     let seed = seed(1);
     let histories = if is_long() { 3000 } else { 60 };
     let (mut images, mut torn, mut half) = (0, 0, 0);

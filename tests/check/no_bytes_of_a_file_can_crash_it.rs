@@ -15,8 +15,11 @@ use std::sync::mpsc;
 use flagstone::{
     Checkpoints, Durability, Link, LinkChecks, OpenOptions, Result, Store, WriteTx, persist,
 };
-use testkit::bounded::{CHILD, TIMEOUT, limit_memory, within, write_sparse};
-use testkit::{Random, TestResult, assert_refused, child, forge, is_long, open_with, seed};
+use testkit::bounded::{CHILD, TIMEOUT, limit_memory};
+use testkit::scratch::ScratchFile;
+use testkit::{
+    Random, TestResult, assert_refused, child, forge, is_long, open_with, seed, this_test,
+};
 
 const PAGE: usize = 4096;
 /// The heap header in the file, including the first directory pages.
@@ -308,12 +311,11 @@ fn take_space(store: &Store) -> Result<()> {
 
 /// A store that trusts a forged header must not hand out memory that is in use.
 #[test]
-fn a_wrong_header_of_the_heap_costs_no_object() -> TestResult {
+fn a_damaged_heap_header_costs_no_object() -> TestResult {
     /// The fields before the lists of free space.
     const FIELDS: Range<usize> = HEADER.start..HEADER.start + 56;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let whole = sample(folder.path(), true)?;
+    let path = ScratchFile::new()?;
+    let whole = sample(path.folder(), true)?;
     std::fs::write(&path, &whole)?;
     let store = open_with(&path, &options())?;
     let list = store.read()?.root::<Node>("list")?;
@@ -364,7 +366,7 @@ fn run_cases(folder: &Path, cases: Range<u64>) -> TestResult {
 }
 
 #[test]
-fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
+fn damage_of_any_kind_gives_no_more_than_errors() -> TestResult {
     let cases = if is_long() { 300_000 } else { 2000 };
     let cases = seed(1)..seed(1) + cases;
     if let Some(folder) = std::env::var_os(CHILD) {
@@ -374,12 +376,7 @@ fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
     // Uses a folder in memory if there is one, since the tests depend only on the bytes.
     let memory = Some(Path::new("/dev/shm")).filter(|folder| folder.is_dir());
     let folder = tempfile::tempdir_in(memory.unwrap_or(&std::env::temp_dir()))?;
-    let mut child = child(
-        &testkit::test_path!("damage_of_any_kind_gives_errors_at_most"),
-        CHILD,
-        folder.path(),
-    );
-    let mut child = child.stdout(Stdio::piped()).spawn()?;
+    let mut child = child(&this_test!(), CHILD, folder.path()).stdout(Stdio::piped()).spawn()?;
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let (tell, told) = mpsc::channel();
     std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| tell.send(line)));
@@ -401,120 +398,66 @@ fn damage_of_any_kind_gives_errors_at_most() -> TestResult {
     Ok(())
 }
 
+/// Freeing a run with a forged length also freed the pages after it, whatever they belonged to.
 #[test]
-fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
-    const RING: u64 = 1 << 30;
-    // Log and heap are mapped, a gigabyte each; a quarter is left for everything else.
-    within(
-        &testkit::test_path!("a_record_is_no_longer_than_its_log_allows"),
-        RING * 9 / 4,
-        |folder| {
-            let path = folder.join("store");
-            for claimed in [RING - (1 << 20), RING / 2 - 2 * PAGE as u64] {
-                let mut bytes = sample(folder, false)?;
-                forge::superblocks(&mut bytes, |block| {
-                    forge::set_number(block, 88, RING);
-                    forge::set_number(block, 96, forge::number(block, 104));
-                    forge::set_number(block, 120, RING + (LOG.start - HEADER.start) as u64);
-                });
-                forge::only_record(&mut bytes, &[], claimed as u32, 0);
-                write_sparse(&path, &bytes, RING + LOG.start as u64)?;
-                // Just short enough to be accepted, but there is no memory for it.
-                assert_refused!(open_with(&path, &options()), Corrupt { .. } | Io { .. });
-            }
-            Ok(())
-        },
-    )
-}
-
-/// A few bytes of log can name any number of pages, as often as they fit into the log.
-#[test]
-fn zeroing_the_same_pages_again_costs_no_time() -> TestResult {
-    const HEAP: u64 = 1 << 30;
-    let test = "zeroing_the_same_pages_again_costs_no_time";
-    within(&testkit::test_path!(test), MAX_BYTES, |folder| {
-        let path = folder.join("store");
-        let mut bytes = sample(folder, false)?;
-        let first = (bytes.len() - HEADER.start) as u64 / PAGE as u64 + 1;
-        let count = HEAP / PAGE as u64 - first;
-        let zero = [first << 8, count << 8 | 1];
-        let bulk = [first << 8, count << 8 | 2];
-        let line = [(first * 64) << 8 | 1, 7];
-        for entries in [[zero, zero, line], [zero, bulk, zero]] {
-            let entries = entries.as_flattened().repeat(300);
-            let len = (entries.len() * 8 + forge::RECORD_HEADER) as u32;
-            forge::only_record(&mut bytes, &entries, len, HEAP);
-            write_sparse(&path, &bytes, HEAP + HEADER.start as u64)?;
-            // The heap header does not have that length.
-            assert_refused!(open_with(&path, &options()), Corrupt { .. });
+fn a_run_with_a_forged_length_frees_nothing_of_others() -> TestResult {
+    let path = ScratchFile::new()?;
+    let store = open_with(&path, &OpenOptions::new())?;
+    store.update(|tx| -> Result<()> {
+        for name in ["a", "b"] {
+            let array = tx.alloc_slice_copy(&[1u8; 2 * PAGE])?;
+            tx.set_root(name, array)?;
         }
         Ok(())
-    })
+    })?;
+    store.close()?;
+    let mut bytes = std::fs::read(&path)?;
+    let word = |bytes: &[u8], at: usize| forge::number32(bytes, HEADER.start + at) as usize;
+    let root = HEADER.start + word(&bytes, 24) * PAGE;
+    let first = forge::number(&bytes, root + 16) as usize / PAGE;
+    let chunk = word(&bytes, word(&bytes, 656) * PAGE) * PAGE;
+    let descriptor = HEADER.start + chunk + 64 * first;
+    for pages in [4u32, 1 << 20] {
+        let len_bytes = u64::from(pages) * PAGE as u64;
+        bytes[descriptor + 12..descriptor + 16].copy_from_slice(&pages.to_le_bytes());
+        forge::set_number(&mut bytes, descriptor + 24, len_bytes);
+        forge::set_number(&mut bytes, root + 24, len_bytes);
+        std::fs::write(&path, &bytes)?;
+        let store = open_with(&path, &OpenOptions::new())?;
+        let mut tx = store.write()?;
+        let array = tx.root::<[u8]>("a")?;
+        assert_refused!(tx.free(array), Corrupt { .. });
+        let _ = tx.alloc_slice_copy(&[3u8; 4 * PAGE])?;
+        tx.commit()?;
+        let tx = store.read()?;
+        assert_eq!(tx.at(tx.root::<[u8]>("b")?)?, [1; 2 * PAGE]);
+    }
+    Ok(())
 }
 
-/// Opens a closed store with a heap of `HEAP` bytes, mostly holes; `change` gets the offset at
-/// which the holes begin.
-fn open_forged(folder: &Path, change: impl FnOnce(&mut Vec<u8>, u64)) -> TestResult<Store> {
-    let path = folder.join("store");
-    let mut bytes = sample(folder, true)?;
-    // Past all arrays that `change` adds.
-    let holes = bytes.len() as u64 + (16 << 20);
-    change(&mut bytes, holes);
-    forge::lengthen_heap(&mut bytes, (HEAP / PAGE as u64) as u32);
-    write_sparse(&path, &bytes, HEAP + HEADER.start as u64)?;
-    Ok(open_with(&path, &options())?)
-}
-
-const HEAP: u64 = 200 << 20;
-
-/// One text, however long, can be shared by many names and types.
+/// Recovery would write the end of such a record into both superblocks, and no opening could use
+/// them.
 #[test]
-fn forged_directories_cost_no_more_than_honest_ones() -> TestResult {
-    const REGISTRY: usize = 8;
-    const ROOTS: usize = 24;
-    const MANY: u32 = 60_000;
-    let list = |store: &Store| store.read().and_then(|tx| tx.roots());
-    within(
-        &testkit::test_path!("forged_directories_cost_no_more_than_honest_ones"),
-        2 << 30,
-        |folder| {
-            for len in [100 << 20, 4096] {
-                let root = |at| [at, 1 << 32 | len, 0, u64::MAX];
-                let store = open_forged(folder, |bytes, holes| {
-                    forge::system_array(bytes, ROOTS, &root(holes), MANY);
-                })?;
-                assert_refused!(list(&store), Corrupt { .. });
-                assert!(!store.check()?.is_clean());
-            }
-            // As many as fit into the heap, all of them in a hole.
-            let store = open_forged(folder, |bytes, holes| {
-                forge::set_number(bytes, HEADER.start + ROOTS, (1 << 32) | (holes / PAGE as u64));
-                forge::set_number(bytes, HEADER.start + ROOTS + 8, (150 << 20) / 32);
-            })?;
-            assert_refused!(list(&store), Corrupt { .. });
-            assert_refused!(store.update(|tx| push(tx, 1)), Corrupt { .. });
-            drop(store);
-            for len in [100 << 20, 1 << 20] {
-                let mut entry = [1; 16];
-                let store = open_forged(folder, |bytes, holes| {
-                    entry[1..3].copy_from_slice(&[holes, len]);
-                    forge::system_array(bytes, REGISTRY, &entry, MANY);
-                })?;
-                let _ = list(&store);
-                let _ = store.read()?.root::<Node>("list");
-                let _ = store.update(|tx| push(tx, 1));
-                assert!(!store.check()?.is_clean());
-            }
-            Ok(())
-        },
-    )
-}
-
-#[test]
-fn a_heap_of_holes_has_few_findings() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = open_forged(folder.path(), |_, _| ())?;
-    let report = store.check()?;
-    assert!(report.pages > 40_000 && (1..1000).contains(&report.findings.len()));
+fn a_record_that_leaves_no_space_for_a_header_is_not_replayed() -> TestResult {
+    const HEADER_BYTES: u64 = forge::RECORD_HEADER as u64;
+    let path = ScratchFile::new()?;
+    open_with(&path, &options())?.close()?;
+    let mut closed = std::fs::read(&path)?;
+    forge::superblocks(&mut closed, |block| block[28] = 0);
+    let newest = forge::newest(&closed);
+    let [position, heap_bytes] = [104, 120].map(|field| forge::number(&closed, newest + field));
+    for left_bytes in [0, 8, 40, 48, 56] {
+        let mut bytes = closed.clone();
+        // The first word of the body says that the rest is padding.
+        let body_bytes = 2 * PAGE as u64 - position % PAGE as u64 - HEADER_BYTES - left_bytes;
+        let entries = vec![0; body_bytes as usize / 8];
+        forge::only_record(&mut bytes, &entries, (HEADER_BYTES + body_bytes) as u32, heap_bytes);
+        std::fs::write(&path, bytes)?;
+        let store = open_with(&path, &options())?;
+        let is_record = store.stats()?.replayed_bytes > 0;
+        assert_eq!(is_record, left_bytes == 0 || left_bytes >= HEADER_BYTES, "{left_bytes} bytes");
+        store.close()?;
+        open_with(&path, &options())?.close()?;
+    }
     Ok(())
 }

@@ -9,7 +9,7 @@ use testkit::sweep::children::{serve, served, sweep};
 use testkit::sweep::ground::{self, Ground};
 use testkit::sweep::judge::{Verdict, judge, tell};
 use testkit::sweep::table::Table;
-use testkit::{Random, TestResult, is_long, seed};
+use testkit::{Random, TestResult, is_long, seed, this_test};
 
 const PAGE: usize = 4096;
 const SECTOR: usize = 512;
@@ -99,7 +99,7 @@ fn damage_all(test: &str, ground: &Ground) -> TestResult<Table> {
     fs::write(folder.path().join("file"), &ground.bytes)?;
     fs::write(folder.path().join("older"), &ground.older)?;
     println!("FLAGSTONE_SEED={seed} {count} cases, a file of {} bytes", ground.bytes.len());
-    let table = sweep(&testkit::test_path!(test), folder.path(), count, kind);
+    let table = sweep(test, folder.path(), count, kind);
     println!("{}", table.show(&KINDS.map(|(name, _)| name)));
     assert_eq!(table.total(), count);
     assert_eq!(table.crashes(), 0);
@@ -111,18 +111,18 @@ fn silent(table: &Table) -> u64 {
 }
 
 #[test]
-fn in_a_store_that_was_closed() -> TestResult {
+fn in_a_closed_store() -> TestResult {
     let ground = ground::larger(NUMBERS, true)?;
-    let table = damage_all("in_a_store_that_was_closed", &ground)?;
+    let table = damage_all(&this_test!(), &ground)?;
     assert_eq!(silent(&table), 0);
     assert_eq!(table.count(|_, verdict| verdict == Verdict::LostEnd), 0);
     Ok(())
 }
 
 #[test]
-fn in_a_store_that_was_killed() -> TestResult {
+fn in_a_killed_store() -> TestResult {
     let ground = ground::larger(NUMBERS, false)?;
-    let table = damage_all("in_a_store_that_was_killed", &ground)?;
+    let table = damage_all(&this_test!(), &ground)?;
     assert_eq!(silent(&table), 0);
     Ok(())
 }

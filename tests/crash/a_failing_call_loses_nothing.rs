@@ -281,7 +281,7 @@ fn each_single_call_fails_once_and_in_runs() {
 }
 
 #[test]
-fn a_log_that_cannot_grow_is_not_tried_at_each_commit() {
+fn a_log_that_cannot_grow_is_not_retried_at_each_commit() {
     let fixture = Fixture::large();
     let (store, disk) = SimDisk::create(&fixture.options).expect("a store");
     let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 1 << 18])).expect("an array");
@@ -293,7 +293,7 @@ fn a_log_that_cannot_grow_is_not_tried_at_each_commit() {
     };
     let log_bytes = || store.stats().expect("stats").log_bytes;
     disk.set_full(true);
-    (0..4000).for_each(|value| commit(value).expect("there is room for it"));
+    (0..4000).for_each(|value| commit(value).expect("there is space for it"));
     let refused = disk.growths();
     assert_eq!(log_bytes(), 64 * 1024);
     disk.set_full(false);
@@ -301,7 +301,7 @@ fn a_log_that_cannot_grow_is_not_tried_at_each_commit() {
     while log_bytes() == 64 * 1024 {
         more += 1;
         assert!(more <= 5000, "it is put off for ever");
-        commit(more).expect("there is room for it");
+        commit(more).expect("there is space for it");
     }
     // Each attempt asks for some extra space, and then for what it needs.
     assert!((2..=20).contains(&refused), "{refused} tries");

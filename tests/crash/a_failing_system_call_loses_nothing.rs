@@ -8,10 +8,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use flagstone::{Durability, Error, ErrorKind, Link, OpenOptions, Result, Store, WriteTx, persist};
-use testkit::{TestResult, child, open, open_with};
+use testkit::{TestResult, child, open, open_with, test_of};
 
 const CHILD: &str = "FLAGSTONE_FAILING_CALLS";
-const TEST: &str = "one_call_of_a_real_file_fails";
 
 /// Calls to fail, with the errors, and how many of the first calls are tried: each alone, and
 /// each with all that follow.
@@ -109,7 +108,8 @@ fn last(output: &str, word: &str) -> u64 {
 /// Returns whether the failure was reported to the caller.
 fn fail(folder: &Path, call: &str, error: &str, when: &str) -> TestResult<bool> {
     let path = folder.join(format!("{call}-{error}-{when}"));
-    let child = child(&testkit::test_path!(TEST), CHILD, &path);
+    let test = test_of(std::any::type_name_of_val(&one_call_of_a_real_file_fails));
+    let child = child(&test, CHILD, &path);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
     strace.args(["-e", &format!("inject={call}:error={error}:when={when}")]);

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use flagstone::{Durability, Link, Store, WriteTx, persist};
-use testkit::{Random, child, is_long, open, seed};
+use testkit::{Random, child, is_long, open, seed, test_of};
 
 const SLOTS: usize = 64;
 
@@ -102,11 +102,14 @@ fn write_until_killed(path: &Path) -> flagstone::Result<()> {
 
 /// Kills one child after `delay`; returns the last durable commit that it reported.
 fn kill_one(path: &Path, delay: Duration) -> u64 {
-    let mut child =
-        child(&testkit::test_path!("a_writer_is_killed_200_times"), "FLAGSTONE_CHILD", path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a child");
+    let mut child = child(
+        &test_of(std::any::type_name_of_val(&a_writer_is_killed_200_times)),
+        "FLAGSTONE_CHILD",
+        path,
+    )
+    .stdout(Stdio::piped())
+    .spawn()
+    .expect("a child");
     let out = BufReader::new(child.stdout.take().expect("its output"));
     let (tell, told) = mpsc::channel();
     let reader = std::thread::spawn(move || {

@@ -25,73 +25,57 @@ type Short = fn(&mut Run<'_>) -> Result<()>;
 
 /// Histories, each with the number of consecutive cuts for which every image is examined, and
 /// that number in the long mode.
-const SHORT: &[(&str, Short, [u32; 2])] = &[
-    ("a durable commit", |run| number(run, Durability::Durable, 1), [1, 2]),
-    ("a deferred commit", |run| number(run, Durability::Deferred, 1), [0, 1]),
-    ("three commits", three_commits, [0, 1]),
-    ("a sync", a_sync, [0, 1]),
-    ("a record of some sectors", some_sectors, [0, 1]),
-    ("a checkpoint", a_checkpoint, [0, 1]),
-    ("a checkpoint between commits", a_checkpoint_between_commits, [0, 1]),
-    ("an orderly end", an_orderly_end, [0, 1]),
-    ("the death of the process", a_death, [0, 1]),
-    ("an allocation", an_allocation, [0, 1]),
-    ("growth", growth, [0, 0]),
-    ("an end that is freed, and used again", an_end_used_again, [0, 0]),
-    ("the file is cut, and grows again", cut_and_grow, [0, 0]),
-    ("a transaction larger than the log", larger_than_the_log, [0, 0]),
-    ("savepoints", savepoints, [0, 1]),
-    ("a reader that is held", |run| run.hold(), [0, 0]),
+const SHORT: &[(&str, [u32; 2], Short)] = &[
+    ("a durable commit", [1, 2], |run| number(run, Durability::Durable, 1)),
+    ("a deferred commit", [0, 1], |run| number(run, Durability::Deferred, 1)),
+    ("three commits", [0, 1], |run| {
+        number(run, Durability::Deferred, 1)?;
+        number(run, Durability::Deferred, 2)?;
+        number(run, Durability::Durable, 3)
+    }),
+    ("a sync", [0, 1], |run| {
+        number(run, Durability::Deferred, 1)?;
+        run.sync()
+    }),
+    ("a record of some sectors", [0, 1], |run| {
+        run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 1))
+    }),
+    ("a checkpoint", [0, 1], |run| {
+        number(run, Durability::Deferred, 1)?;
+        run.checkpoint()
+    }),
+    ("a checkpoint between commits", [0, 1], |run| {
+        number(run, Durability::Durable, 1)?;
+        run.checkpoint()?;
+        number(run, Durability::Durable, 2)
+    }),
+    ("an orderly end", [0, 1], |run| {
+        number(run, Durability::Deferred, 1)?;
+        run.reopen()?;
+        number(run, Durability::Durable, 2)
+    }),
+    ("the death of the process", [0, 1], |run| {
+        number(run, Durability::Deferred, 1)?;
+        run.die()?;
+        number(run, Durability::Durable, 2)
+    }),
+    ("an allocation", [0, 1], |run| {
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 20, 1))
+    }),
+    ("growth", [0, 0], |run| {
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 1500, 1))
+    }),
+    ("an end that is freed, and used again", [0, 0], an_end_used_again),
+    ("the file is cut, and grows again", [0, 0], cut_and_grow),
+    ("a transaction larger than the log", [0, 0], |run| {
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 9000, 1))
+    }),
+    ("savepoints", [0, 1], savepoints),
+    ("a reader that is held", [0, 0], |run| run.hold()),
 ];
 
 fn number(run: &mut Run<'_>, durability: Durability, number: u64) -> Result<()> {
     run.commit(durability, |tx, model| set_number(tx, model, 0, number))
-}
-
-fn three_commits(run: &mut Run<'_>) -> Result<()> {
-    number(run, Durability::Deferred, 1)?;
-    number(run, Durability::Deferred, 2)?;
-    number(run, Durability::Durable, 3)
-}
-
-fn a_sync(run: &mut Run<'_>) -> Result<()> {
-    number(run, Durability::Deferred, 1)?;
-    run.sync()
-}
-
-fn some_sectors(run: &mut Run<'_>) -> Result<()> {
-    run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 1))
-}
-
-fn a_checkpoint(run: &mut Run<'_>) -> Result<()> {
-    number(run, Durability::Deferred, 1)?;
-    run.checkpoint()
-}
-
-fn a_checkpoint_between_commits(run: &mut Run<'_>) -> Result<()> {
-    number(run, Durability::Durable, 1)?;
-    run.checkpoint()?;
-    number(run, Durability::Durable, 2)
-}
-
-fn an_orderly_end(run: &mut Run<'_>) -> Result<()> {
-    number(run, Durability::Deferred, 1)?;
-    run.reopen()?;
-    number(run, Durability::Durable, 2)
-}
-
-fn a_death(run: &mut Run<'_>) -> Result<()> {
-    number(run, Durability::Deferred, 1)?;
-    run.die()?;
-    number(run, Durability::Durable, 2)
-}
-
-fn an_allocation(run: &mut Run<'_>) -> Result<()> {
-    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 20, 1))
-}
-
-fn growth(run: &mut Run<'_>) -> Result<()> {
-    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 1500, 1))
 }
 
 fn an_end_used_again(run: &mut Run<'_>) -> Result<()> {
@@ -101,10 +85,6 @@ fn an_end_used_again(run: &mut Run<'_>) -> Result<()> {
     run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 1))?;
     run.checkpoint()?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 1500, 1))
-}
-
-fn larger_than_the_log(run: &mut Run<'_>) -> Result<()> {
-    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 9000, 1))
 }
 
 fn savepoints(run: &mut Run<'_>) -> Result<()> {
@@ -137,7 +117,7 @@ fn every_image_of_short_histories() {
     let fixture = Fixture::small();
     let most = if is_long() { 1 << 16 } else { 1 << 10 };
     let mut images = 0;
-    for (name, history, [depth, depth_if_long]) in SHORT {
+    for (name, [depth, depth_if_long], history) in SHORT {
         let recording = recorded(&fixture, *history).expect(name);
         let mut cuts = Cuts::new(&fixture, seed(1));
         let depth = if is_long() { *depth_if_long } else { *depth };
@@ -188,7 +168,7 @@ fn until_enough(enough: u64, seeds: &AtomicU64, images: &AtomicU64) {
 }
 
 #[test]
-fn images_by_chance() {
+fn a_sample_of_images_of_random_histories() {
     let first = seed(1);
     let enough = if is_long() { MANY_IMAGES } else { 20_000 };
     let (seeds, images) = (AtomicU64::new(first), AtomicU64::new(0));
@@ -204,7 +184,7 @@ fn images_by_chance() {
 
 /// If a cut has torn one superblock, a second cut must not tear the other one.
 #[test]
-fn the_only_good_superblock_is_not_written_over() {
+fn the_only_valid_superblock_is_not_overwritten() {
     let fixture = Fixture::small();
     let mut run = Run::new(&fixture, 1, false).expect("a store");
     number(&mut run, Durability::Durable, 1).expect("a commit");

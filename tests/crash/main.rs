@@ -3,18 +3,16 @@
 #[cfg(feature = "sim")]
 mod a_failing_call_loses_nothing;
 mod a_failing_system_call_loses_nothing;
-#[cfg(feature = "harness")]
-mod a_harness_finds_what_crashes_break;
 mod a_killed_writer_loses_nothing;
 #[cfg(feature = "sim")]
-mod a_power_cut_among_processes_loses_nothing;
-#[cfg(feature = "sim")]
-mod a_power_cut_among_threads_loses_nothing;
+mod a_power_cut_among_threads_and_processes_loses_nothing;
 #[cfg(feature = "sim")]
 mod a_power_cut_loses_nothing;
 #[cfg(feature = "harness")]
 mod all_collections_survive_the_harness;
 #[cfg(feature = "sim")]
 mod mutations_are_caught;
+#[cfg(feature = "harness")]
+mod the_harness_finds_crash_bugs;
 #[cfg(feature = "cli")]
-mod torture_tells_and_cleans_up;
+mod torture_reports_and_cleans_up;

@@ -65,8 +65,8 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
 ];
 
 fn with(mut fixture: Fixture, mutation: ActiveMutation) -> Fixture {
-    if let Some(fault) = mutation {
-        fixture.options = fixture.options.mutation(fault);
+    if let Some(mutation) = mutation {
+        fixture.options = fixture.options.mutation(mutation);
     }
     fixture
 }
@@ -81,16 +81,13 @@ fn at_random(fixture: &Fixture, seed: u64, images: usize) -> Outcome {
 }
 
 /// Runs several processes, some of which are killed.
-fn among_processes(fixture: &Fixture, seed: u64) -> Outcome {
-    let mut run = ProcessRun::new(fixture, seed)?;
+fn processes(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = ProcessRun::new(&fixture, seed)?;
     for _ in 0..60 {
         run.step()?;
     }
-    look(fixture, &run.end(), seed, 20)
-}
-
-fn processes(mutation: ActiveMutation, seed: u64) -> Outcome {
-    among_processes(&with(Fixture::small(), mutation), seed)
+    look(&fixture, &run.end(), seed, 20)
 }
 
 fn look(fixture: &Fixture, recording: &Recording<u64>, seed: u64, images: usize) -> Outcome {
@@ -399,34 +396,35 @@ fn complaint(attempt: Attempt, mutation: ActiveMutation, seed: u64) -> Option<St
 
 /// Makes attempts until one finds the mutation; returns its number, and the finding. The same
 /// attempts must find nothing without the mutation.
-fn catch(fault: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String), String> {
+fn catch(mutation: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String), String> {
     for seed in 1..=most {
         if let Some(complaint) = complaint(attempt, None, seed) {
-            return Err(format!("{fault:?}: run {seed} complains without it: {complaint}"));
+            return Err(format!("{mutation:?}: run {seed} complains without it: {complaint}"));
         }
-        if let Some(complaint) = complaint(attempt, Some(fault), seed) {
+        if let Some(complaint) = complaint(attempt, Some(mutation), seed) {
             return Ok((seed, complaint));
         }
     }
-    Err(format!("{fault:?}: none of {most} runs has noticed"))
+    Err(format!("{mutation:?}: none of {most} runs has noticed"))
 }
 
 #[test]
-fn each_is_caught_and_nothing_is_where_nothing_is() {
+fn each_mutation_is_caught_and_the_sound_protocol_passes() {
     let hook = std::panic::take_hook();
     // Panics are findings here, and need no output.
     std::panic::set_hook(Box::new(|_| ()));
     let caught: Vec<_> = CAUGHT_BY
         .iter()
-        .map(|(fault, attempt, most)| (fault, catch(*fault, *attempt, *most)))
+        .map(|(mutation, attempt, most)| (mutation, catch(*mutation, *attempt, *most)))
         .collect();
     std::panic::set_hook(hook);
-    for (fault, outcome) in &caught {
+    for (mutation, outcome) in &caught {
         let (run, complaint) = outcome.as_ref().unwrap_or_else(|error| panic!("{error}"));
-        println!("{fault:?}: run {run}: {complaint}");
+        println!("{mutation:?}: run {run}: {complaint}");
     }
-    let is_caught = |fault: &Mutation| caught.iter().any(|(caught, _)| *caught == fault);
-    let forgotten: Vec<_> = Mutation::ALL.into_iter().filter(|fault| !is_caught(fault)).collect();
+    let is_caught = |mutation: &Mutation| caught.iter().any(|(caught, _)| *caught == mutation);
+    let forgotten: Vec<_> =
+        Mutation::ALL.into_iter().filter(|mutation| !is_caught(mutation)).collect();
     assert!(forgotten.is_empty(), "nothing is tried for {forgotten:?}");
-    println!("{} faults, all caught", caught.len());
+    println!("{} mutations, all caught", caught.len());
 }

@@ -19,6 +19,7 @@ use flagstone::{
 use rustix::fs::{FallocateFlags, fallocate, statvfs, syncfs};
 use testkit::power::Test;
 use testkit::power::scratch_fs::{Bench, Kind, mount_memory, probe};
+use testkit::scratch::ScratchFile;
 use testkit::{TestResult, assert_refused, child, open, open_with};
 
 const CHILD: &str = "FLAGSTONE_FULL_DISK";
@@ -167,8 +168,7 @@ fn a_limit_of_the_files_length() -> TestResult {
     if let Some(path) = std::env::var_os(CHILD) {
         return fill_and_look_again(Path::new(&path));
     }
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let child = child(LIMIT, CHILD, &path);
     // The limit counts blocks of 1024 bytes. It raises a signal, which a program that sets such a
     // limit ignores.

@@ -12,6 +12,7 @@ use flagstone::{ErrorKind, Link, OpenOptions, Result, Store};
 use testkit::power::Test;
 use testkit::power::scratch_fs::Bench;
 use testkit::power::served::{self, Manners, Served};
+use testkit::scratch::open_shared;
 use testkit::{TestResult, assert_refused, open, open_with};
 
 /// The ways of opening that create a store.
@@ -22,8 +23,7 @@ fn open_by(way: &str, path: &Path) -> Result<Store> {
     match way {
         "open" => open_with(path, &options),
         "open_copy" => options.open_copy(path),
-        // SAFETY: the path is in the test's own folder.
-        _ => unsafe { options.open_shared(path) },
+        _ => open_shared(path, &options),
     }
 }
 
@@ -145,8 +145,7 @@ fn expect_no_false_truncation(served: &Served) -> TestResult {
 
 fn expect_refusal_to_share(served: &Served) -> TestResult {
     let path = served.path("shared");
-    // SAFETY: only the test uses the file.
-    let share = || unsafe { OpenOptions::new().open_shared(&path) };
+    let share = || open_shared(&path, &OpenOptions::new());
     assert_refused!(share(), NotOneMachine { file_system, .. } if file_system.contains("FUSE"));
     assert!(!path.exists(), "it was made");
     fs::write(&path, "")?;

@@ -1,22 +1,15 @@
 //! Promise: the example programs do what their help says, and agree with `wc` and `grep` where
 //! they say so.
 
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use flagstone::{Store, persist};
+use flagstone::persist;
 use tempfile::TempDir;
 use testkit::programs::{complains, example, output, says};
-
-type Tested = Result<(), Box<dyn Error>>;
-
-/// Opens a store that the test shares with the programs it runs, one at a time.
-fn open(file: &Path) -> flagstone::Result<Store> {
-    // SAFETY: only these programs use the file, and they use flagstone.
-    unsafe { Store::open(file) }
-}
+use testkit::scratch::ScratchFile;
+use testkit::{TestResult, open};
 
 #[test]
 fn each_example_has_help() {
@@ -39,9 +32,8 @@ fn value(said: &str) -> i64 {
 }
 
 #[test]
-fn the_integer_is_doubled_by_each_read() -> Tested {
-    let folder = TempDir::new()?;
-    let file = folder.path().join("number");
+fn the_integer_is_doubled_by_each_read() -> TestResult {
+    let file = ScratchFile::new()?;
     for _ in 0..3 {
         // The second and third round replace the existing number.
         let written = value(&says(&mut integer("write", &file)));
@@ -55,14 +47,13 @@ fn the_integer_is_doubled_by_each_read() -> Tested {
 }
 
 #[test]
-fn an_integer_that_cannot_be_doubled_stays() -> Tested {
+fn an_integer_that_cannot_be_doubled_stays() -> TestResult {
     #[persist]
     struct Number {
         value: i64,
     }
 
-    let folder = TempDir::new()?;
-    let file = folder.path().join("number");
+    let file = ScratchFile::new()?;
     let number = || Number { value: i64::MIN / 2 };
     let _ = open(&file)?.update(|tx| tx.root_or_insert_with("number", number))?;
     assert_eq!(value(&says(&mut integer("read", &file))), i64::MIN / 2);
@@ -75,7 +66,7 @@ fn an_integer_that_cannot_be_doubled_stays() -> Tested {
 }
 
 #[test]
-fn integer_refuses_what_is_not_its_own() -> Tested {
+fn integer_refuses_files_that_are_not_its_own() -> TestResult {
     #[persist]
     struct Number {
         half: u32,
@@ -108,7 +99,7 @@ fn integer_refuses_what_is_not_its_own() -> Tested {
 }
 
 #[test]
-fn a_window_whose_reader_has_left_is_closed_in_silence() -> Tested {
+fn window_ends_silently_when_its_reader_closes() -> TestResult {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), "some text")?;
     for how in [&["--rounds", "1"][..], &["--private"]] {
@@ -133,9 +124,8 @@ fn wc(bytes: &[u8], folder: &Path) -> [u64; 3] {
 }
 
 #[test]
-fn window_counts_as_wc_does() -> Tested {
-    let folder = TempDir::new()?;
-    let file = folder.path().join("text");
+fn window_counts_as_wc_does() -> TestResult {
+    let file = ScratchFile::new()?;
     let mut text = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("LICENSE-APACHE"))?;
     text.extend(b"CRLF\r\n\r\n \x01\x02 \x0b\x0ca\x7fb \x7f\ttab\t\tno newline");
     fs::write(&file, &text)?;
@@ -144,7 +134,7 @@ fn window_counts_as_wc_does() -> Tested {
     let ranges = [(0, all), (1, all - 1), (4095, 3), (4096, 4096), (4097, 1)];
     let near_end = [(all - 1, 1), (all - 39, 38), (8191, all - 8191)];
     for (offset, length) in ranges.into_iter().chain(near_end) {
-        let [lines, words, bytes] = wc(&text[offset..offset + length], folder.path());
+        let [lines, words, bytes] = wc(&text[offset..offset + length], file.folder());
         let expected = format!("lines {lines}, words {words}, bytes {bytes}\n");
         for private in [false, true] {
             let mut window = example("window");
@@ -163,9 +153,8 @@ fn window_counts_as_wc_does() -> Tested {
 }
 
 #[test]
-fn window_refuses_what_cannot_be_mapped() -> Tested {
-    let folder = TempDir::new()?;
-    let file = folder.path().join("text");
+fn window_refuses_what_cannot_be_mapped() -> TestResult {
+    let file = ScratchFile::new()?;
     fs::write(&file, "0123456789")?;
     let refused = [
         ["--offset", "10"],
@@ -178,7 +167,7 @@ fn window_refuses_what_cannot_be_mapped() -> Tested {
     for arguments in refused {
         complains(example("window").arg(&file).args(arguments));
     }
-    for path in [folder.path(), &folder.path().join("missing")] {
+    for path in [file.folder(), &file.beside("missing")] {
         complains(example("window").arg(path));
     }
     Ok(())
@@ -190,7 +179,7 @@ struct Indexed {
 }
 
 impl Indexed {
-    fn new() -> Result<Self, Box<dyn Error>> {
+    fn new() -> TestResult<Self> {
         let folder = TempDir::new()?;
         fs::create_dir(folder.path().join("files"))?;
         Ok(Self { folder })
@@ -235,7 +224,7 @@ impl Indexed {
         stats.lines().map(|line| value(line).expect(line)).collect()
     }
 
-    fn expect_sound(&self) -> Tested {
+    fn expect_sound(&self) -> TestResult {
         let report = open(&self.folder.path().join("store"))?.check()?;
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(report.unreachable.allocations, 0, "{:?}", report.unreachable);
@@ -257,7 +246,7 @@ const ODD: &[u8] = b"\xffodd\nodd\xff\nODD\r\n\nodd odd\nodd_\nodd-even\nodd\x0b
     \xc3\xa9odd\nodd\xc3\xa9\nodd\xc2\xb2\n\xe2\x80\x94odd\xe2\x80\x94\nmaria odds\n\0odd\nlast Odd";
 
 /// Returns an index of this repository's sources, and of other files.
-fn sources() -> Result<Indexed, Box<dyn Error>> {
+fn sources() -> TestResult<Indexed> {
     let indexed = Indexed::new()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // Copied, since the sources may change during the test.
@@ -275,7 +264,7 @@ fn sources() -> Result<Indexed, Box<dyn Error>> {
 }
 
 #[test]
-fn index_finds_what_grep_finds() -> Tested {
+fn index_finds_what_grep_finds() -> TestResult {
     let indexed = sources()?;
     let said = indexed.add();
     assert!(said.contains(" added, 0 replaced, 0 unchanged, 0 dropped, 0 binary, 0 failed"));
@@ -301,7 +290,7 @@ fn index_finds_what_grep_finds() -> Tested {
 }
 
 #[test]
-fn index_adds_an_unchanged_file_once() -> Tested {
+fn index_adds_an_unchanged_file_once() -> TestResult {
     let indexed = Indexed::new()?;
     indexed.write("one", "first\n")?;
     indexed.write("two", "first second\n")?;
@@ -315,7 +304,7 @@ fn index_adds_an_unchanged_file_once() -> Tested {
 }
 
 #[test]
-fn index_follows_changed_and_vanished_files() -> Tested {
+fn index_follows_changed_and_vanished_files() -> TestResult {
     let indexed = Indexed::new()?;
     indexed.write("changed", "old word\n")?;
     indexed.write("vanished", "gone word\n")?;
@@ -344,7 +333,7 @@ fn index_follows_changed_and_vanished_files() -> Tested {
 }
 
 #[test]
-fn index_frees_what_it_replaces() -> Tested {
+fn index_frees_what_it_replaces() -> TestResult {
     let indexed = Indexed::new()?;
     let [mut this, mut that] = [String::new(), String::new()];
     for number in 0..500 {
@@ -376,7 +365,7 @@ fn index_frees_what_it_replaces() -> Tested {
 }
 
 #[test]
-fn index_refuses_what_makes_no_sense() -> Tested {
+fn index_refuses_invalid_requests() -> TestResult {
     let indexed = Indexed::new()?;
     let store = indexed.folder.path().join("store");
     for arguments in [["add", "absent"], ["find", "word"], ["top", "3"], ["add", "/dev/null"]] {
@@ -399,9 +388,8 @@ fn index_refuses_what_makes_no_sense() -> Tested {
 }
 
 #[test]
-fn the_dashboard_goes_on_with_the_same_file() -> Tested {
-    let folder = TempDir::new()?;
-    let file = folder.path().join("samples");
+fn the_dashboard_continues_with_the_same_file() -> TestResult {
+    let file = ScratchFile::new()?;
     let mut kept = 0;
     for _ in 0..2 {
         let said = says(example("dashboard").arg(&file).args(["--seconds", "1", "--readers", "2"]));
@@ -413,6 +401,6 @@ fn the_dashboard_goes_on_with_the_same_file() -> Tested {
         kept = now;
     }
     assert!(open(&file)?.check()?.is_clean());
-    assert!(complains(example("dashboard").arg(folder.path())).contains("a directory"));
+    assert!(complains(example("dashboard").arg(file.folder())).contains("a directory"));
     Ok(())
 }

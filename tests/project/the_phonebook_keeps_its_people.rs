@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use tempfile::TempDir;
 use testkit::programs::{complains, example, output, says};
+use testkit::scratch::ScratchFile;
 use testkit::{TestResult, open};
 
 fn phonebook(store: &Path, arguments: &[&str]) -> Command {
@@ -40,9 +40,8 @@ fn filled(store: &Path) {
 }
 
 #[test]
-fn it_shows_by_name_what_was_added() -> TestResult {
-    let folder = TempDir::new()?;
-    let store = folder.path().join("book");
+fn it_lists_people_by_name() -> TestResult {
+    let store = ScratchFile::new()?;
     filled(&store);
     assert_eq!(says(&mut phonebook(&store, &["list"])), BOOK);
     let zoe = &BOOK[BOOK.find("Zoë\n  number").expect("she is in there")..];
@@ -56,9 +55,8 @@ fn it_shows_by_name_what_was_added() -> TestResult {
 }
 
 #[test]
-fn whoever_is_removed_is_nobodys_friend_and_leaves_no_memory() -> TestResult {
-    let folder = TempDir::new()?;
-    let store = folder.path().join("book");
+fn a_removed_person_is_nobodys_friend_and_leaves_no_memory() -> TestResult {
+    let store = ScratchFile::new()?;
     filled(&store);
     let without = || -> flagstone::Result<u64> {
         let store = open(&store)?;
@@ -85,9 +83,8 @@ fn whoever_is_removed_is_nobodys_friend_and_leaves_no_memory() -> TestResult {
 }
 
 #[test]
-fn it_refuses_what_makes_no_sense_and_changes_nothing() -> TestResult {
-    let folder = TempDir::new()?;
-    let store = folder.path().join("book");
+fn it_refuses_invalid_requests_and_changes_nothing() -> TestResult {
+    let store = ScratchFile::new()?;
     for arguments in [&["list"][..], &["number", "Anna", "1"], &["remove", "Anna"]] {
         complains(&mut phonebook(&store, arguments));
         assert!(!store.exists(), "{arguments:?} created a store");

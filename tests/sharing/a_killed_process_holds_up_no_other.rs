@@ -10,7 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flagstone::collections::HashMap;
 use flagstone::{Durability, Image, Link, OpenOptions, Store, WriteTx, persist};
-use testkit::{Random, child, is_long, seed};
+use testkit::scratch::{ScratchFile, open_shared};
+use testkit::{Random, child, is_long, seed, test_of};
 
 /// Processes that write.
 const WRITERS: usize = 4;
@@ -28,8 +29,7 @@ struct Bank {
 }
 
 fn open(path: &Path) -> flagstone::Result<Store> {
-    // SAFETY: the file belongs to this test.
-    unsafe { OpenOptions::new().log_bytes(64 * 1024).open_shared(path) }
+    open_shared(path, &OpenOptions::new().log_bytes(64 * 1024))
 }
 
 fn key(writer: usize, number: u64) -> u64 {
@@ -184,8 +184,6 @@ struct Writers {
     notes: Notes,
 }
 
-const TEST: &str = "one_of_four_is_killed_again_and_again";
-
 impl Writers {
     fn start(path: &Path) -> Self {
         let notes = Notes::open(&path.with_extension("notes"), 0);
@@ -225,7 +223,8 @@ impl Drop for Writers {
 }
 
 fn begin(path: &Path, writer: usize, seed: u64) -> Child {
-    let mut command = child(&testkit::test_path!(TEST), "FLAGSTONE_CHILD", path);
+    let test = test_of(std::any::type_name_of_val(&one_of_four_is_killed_again_and_again));
+    let mut command = child(&test, "FLAGSTONE_CHILD", path);
     command.env("FLAGSTONE_WRITER", format!("{writer} {seed}")).stdout(Stdio::null());
     command.spawn().expect("a child")
 }
@@ -242,14 +241,12 @@ fn one_of_four_is_killed_again_and_again() {
     let seed = seed(1);
     println!("seed {seed}");
     let mut random = Random::new(seed);
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("store");
+    let path = ScratchFile::new().expect("a folder");
     let store = open(&path).expect("a store");
     store
         .update(|tx| {
             let bank = Bank { accounts: [0; 64], commits: [0; WRITERS], entries: HashMap::new() };
-            let bank = tx.alloc(bank)?;
-            tx.set_root("bank", bank)
+            tx.root_or_insert_with("bank", || bank).map(drop)
         })
         .expect("a bank");
     let mut store = Some(store);

@@ -8,14 +8,14 @@ use std::process::{Child, Stdio};
 
 use flagstone::{Checkpoints, Durability, ErrorKind, Link, OpenOptions, Store};
 use rustix::process::{Pid, Signal, kill_process};
-use testkit::{TestResult, assert_refused};
+use testkit::scratch::{ScratchFile, open_shared};
+use testkit::{TestResult, assert_refused, this_test};
 
 const CHILD: &str = "FLAGSTONE_STOPPED";
 
 fn open(path: &Path) -> flagstone::Result<Store> {
     let options = OpenOptions::new().log_bytes(64 * 1024).checkpoints(Checkpoints::ByCommits);
-    // SAFETY: the file belongs to this test.
-    unsafe { options.open_shared(path) }
+    open_shared(path, &options)
 }
 
 /// Another process that has the store open and is idle.
@@ -24,9 +24,7 @@ struct Other(Child);
 impl Other {
     /// Starts the process. In the child, this never returns.
     fn begin(test: &str, path: &Path) -> TestResult<Self> {
-        let mut child = testkit::child(&testkit::test_path!(test), CHILD, path)
-            .stdout(Stdio::piped())
-            .spawn()?;
+        let mut child = testkit::child(test, CHILD, path).stdout(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().ok_or("its output")?).lines();
         for line in lines {
             if line?.contains("is open") {
@@ -78,12 +76,11 @@ fn first(store: &Store) -> flagstone::Result<u64> {
 /// A checkpoint must follow a large commit. The commit first requests a barrier, so it learns
 /// whether every process will acknowledge, even if nothing was logged since the last one.
 #[test]
-fn a_large_commit_is_refused_before_it_stands() -> TestResult {
+fn a_large_commit_is_refused_before_it_is_logged() -> TestResult {
     Other::be_it()?;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let (store, beside) = (open(&path)?, open(&path)?);
-    let other = Other::begin("a_large_commit_is_refused_before_it_stands", &path)?;
+    let path = ScratchFile::new()?;
+    let (store, second) = (open(&path)?, open(&path)?);
+    let other = Other::begin(&this_test!(), &path)?;
     set_large(&store, 1)?;
     other.send(Signal::STOP)?;
     let refused = testkit::refusal(set_large(&store, 2));
@@ -91,9 +88,9 @@ fn a_large_commit_is_refused_before_it_stands() -> TestResult {
         return Err(refused.into());
     };
     assert_eq!(*process, other.0.id());
-    assert_eq!((first(&store)?, first(&beside)?), (1, 1));
+    assert_eq!((first(&store)?, first(&second)?), (1, 1));
     other.send(Signal::CONT)?;
-    set_large(&beside, 3)?;
+    set_large(&second, 3)?;
     assert_eq!(first(&store)?, 3);
     assert!(store.check()?.is_clean());
     Ok(())
@@ -102,17 +99,16 @@ fn a_large_commit_is_refused_before_it_stands() -> TestResult {
 /// A process that requests a barrier acknowledges its own, even if its checkpoint then fails:
 /// another process's checkpoint continues at the same position without asking it again.
 #[test]
-fn a_checkpoint_that_failed_leaves_nothing_behind() -> TestResult {
+fn a_failed_checkpoint_leaves_nothing_behind() -> TestResult {
     Other::be_it()?;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
     store.update(|tx| {
         let array = tx.alloc_slice_copy(&[0u64; 2048])?;
         tx.set_root("array", array)
     })?;
     let asking = open(&path)?;
-    let other = Other::begin("a_checkpoint_that_failed_leaves_nothing_behind", &path)?;
+    let other = Other::begin(&this_test!(), &path)?;
     let add = |words: usize| -> flagstone::Result<()> {
         let mut tx = store.write()?;
         tx.set_durability(Durability::Deferred);

@@ -8,15 +8,22 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use flagstone::{Durability, ErrorKind, Link, OpenOptions, Store};
-use testkit::{TestResult, assert_refused, refusal};
+use testkit::scratch::{ScratchFile, open_read_only, open_shared};
+use testkit::{TestResult, assert_refused, open_with, refusal};
 
 fn options() -> OpenOptions {
     OpenOptions::new().log_bytes(64 * 1024)
 }
 
 fn open(path: &Path) -> flagstone::Result<Store> {
-    // SAFETY: the file belongs to this test.
-    unsafe { options().open_shared(path) }
+    open_shared(path, &options())
+}
+
+/// Returns two openings of a new store, as two processes have.
+fn open_twice() -> TestResult<(ScratchFile, Store, Store)> {
+    let path = ScratchFile::new()?;
+    let (first, second) = (open(&path)?, open(&path)?);
+    Ok((path, first, second))
 }
 
 fn add(store: &Store, durability: Durability) -> flagstone::Result<u64> {
@@ -37,8 +44,7 @@ fn count(store: &Store) -> flagstone::Result<u64> {
 
 #[test]
 fn each_sees_what_the_others_commit() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let stores = [open(&path)?, open(&path)?, open(&path)?];
     for number in 1..=3000 {
         let durability = if number % 10 == 0 { Durability::Durable } else { Durability::Deferred };
@@ -50,19 +56,15 @@ fn each_sees_what_the_others_commit() -> TestResult {
     for store in stores {
         store.close()?;
     }
-    // SAFETY: the file belongs to this test.
-    let store = unsafe { Store::open(&path)? };
-    assert_eq!(count(&store)?, 3000);
+    assert_eq!(count(&testkit::open(&path)?)?, 3000);
     Ok(())
 }
 
 /// A thread with pending commits can still write, however long ago its process took the write
 /// lock.
 #[test]
-fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let (first, second) = (open(&path)?, open(&path)?);
+fn a_pending_commit_does_not_block_writers() -> TestResult {
+    let (_path, first, second) = open_twice()?;
     let mut waiting = Vec::new();
     for store in [&first, &second, &first, &first] {
         let mut tx = store.write()?;
@@ -80,10 +82,8 @@ fn a_commit_to_wait_for_keeps_nobody_from_writing() -> TestResult {
 /// for. A thread that checked just before must not wait for another process's write lock: its
 /// commit is already durable. Each round checks a little later into the release.
 #[test]
-fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let (first, second) = (open(&path)?, open(&path)?);
+fn a_commit_flushed_by_another_thread_waits_for_no_process() -> TestResult {
+    let (_path, first, second) = open_twice()?;
     let mut rounds = 0;
     for round in 0..24 {
         let answered = AtomicBool::new(false);
@@ -124,7 +124,7 @@ fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResu
         })?;
         assert!(is_in_time, "round {round} waited for the other process");
     }
-    assert!(rounds > 0, "no thread ever joined another one's turn");
+    assert!(rounds > 0, "no thread ever shared the write lock of its process");
     Ok(())
 }
 
@@ -132,8 +132,7 @@ fn a_commit_that_another_thread_flushes_waits_for_no_other_process() -> TestResu
 #[test]
 fn threads_of_all_processes_write_at_once() -> TestResult {
     const EACH: u64 = 150;
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let stores = [open(&path)?, open(&path)?, open(&path)?];
     std::thread::scope(|threads| {
         for (index, store) in stores.iter().enumerate() {
@@ -157,22 +156,11 @@ fn threads_of_all_processes_write_at_once() -> TestResult {
 }
 
 #[test]
-fn ways_to_open_that_do_not_fit_are_refused() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn incompatible_ways_to_open_are_refused() -> TestResult {
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
-    let alone = || {
-        unsafe_open(&path, |options, path| {
-            // SAFETY: the file belongs to this test.
-            unsafe { options.open(path) }
-        })
-    };
-    let to_read = || {
-        unsafe_open(&path, |options, path| {
-            // SAFETY: the file belongs to this test.
-            unsafe { options.open_read_only(path) }
-        })
-    };
+    let alone = || open_with(&path, &options());
+    let to_read = || open_read_only(&path);
     assert_refused!(alone(), Locked { .. });
     assert_refused!(to_read(), Locked { .. });
     assert_refused!(OpenOptions::new().open_private(&path), Locked { .. });
@@ -185,29 +173,19 @@ fn ways_to_open_that_do_not_fit_are_refused() -> TestResult {
     assert_refused!(open(&path), Locked { .. });
     drop(owner);
     // A file that is not a store is reported, and left unchanged.
-    let other = folder.path().join("text");
-    std::fs::write(&other, "x".repeat(20_000))?;
-    assert_refused!(open(&other), NotAStore { .. });
-    assert_eq!(std::fs::read_to_string(&other)?, "x".repeat(20_000));
-    std::fs::write(&other, "short")?;
-    assert_refused!(open(&other), NotAStore { .. });
+    for text in ["x".repeat(20_000), "short".to_string()] {
+        let other = ScratchFile::with(text.as_bytes())?;
+        assert_refused!(open(&other), NotAStore { .. });
+        assert_eq!(std::fs::read_to_string(&other)?, text);
+    }
     Ok(())
-}
-
-fn unsafe_open(
-    path: &Path,
-    open: impl Fn(&OpenOptions, &Path) -> flagstone::Result<Store>,
-) -> flagstone::Result<Store> {
-    open(&options(), path)
 }
 
 /// The error of a process that waits for the write lock names the writer that holds it. Threads
 /// of one process wait together, not one after the other.
 #[test]
-fn who_keeps_others_waiting_is_named() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let (first, second) = (open(&path)?, open(&path)?);
+fn the_process_that_blocks_others_is_named() -> TestResult {
+    let (_path, first, second) = open_twice()?;
     let tx = first.write()?;
     let (begun, own) = (Instant::now(), std::process::id());
     let errors = std::thread::scope(|scope| {
@@ -228,10 +206,8 @@ fn who_keeps_others_waiting_is_named() -> TestResult {
 }
 
 #[test]
-fn a_commit_elsewhere_wakes_who_waits() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let (first, second) = (open(&path)?, open(&path)?);
+fn a_commit_of_another_process_wakes_a_waiting_one() -> TestResult {
+    let (_path, first, second) = open_twice()?;
     add(&first, Durability::Deferred)?;
     let seen = second.read()?.position();
     assert!(!second.wait_for_commit(seen, Duration::from_millis(20))?);
@@ -249,10 +225,9 @@ fn a_commit_elsewhere_wakes_who_waits() -> TestResult {
 /// The program's report of readers runs without the write lock: it may write or panic, even after
 /// a process has died.
 #[test]
-fn a_report_of_readers_may_write_and_panic() -> TestResult {
+fn a_report_of_readers_may_write_or_panic() -> TestResult {
     use std::sync::{Arc, OnceLock, Weak};
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let this: Arc<OnceLock<Weak<Store>>> = Arc::default();
     let known = Arc::clone(&this);
     let options = options().report_readers(Duration::ZERO, move |_| {
@@ -260,8 +235,7 @@ fn a_report_of_readers_may_write_and_panic() -> TestResult {
         add(&store, Durability::Durable).expect("a commit");
         panic!("as a program's own code may");
     });
-    // SAFETY: the file belongs to this test.
-    let store = Arc::new(unsafe { options.open_shared(&path) }?);
+    let store = Arc::new(open_shared(&path, &options)?);
     this.set(Arc::downgrade(&store)).expect("once");
     let other = open(&path)?;
     add(&store, Durability::Durable)?;

@@ -2,8 +2,8 @@
 //! of its type is an error. It is never a panic, never another object's bytes, and never a change
 //! to flagstone's own structures.
 
-use flagstone::{Error, Link, LinkChecks, OpenOptions, Persist, Result, Store, WriteTx, persist};
-use testkit::{TestResult, assert_refused};
+use flagstone::{Link, LinkChecks, OpenOptions, Persist, Result, Store, WriteTx, persist};
+use testkit::{TestResult, assert_refused, refusal};
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -41,31 +41,35 @@ fn link<T: Persist>(offset: u64) -> Link<T> {
     Link::from_parts(offset, 1)
 }
 
+fn with_checks(checks: LinkChecks) -> Result<Store> {
+    OpenOptions::new().link_checks(checks).open_in_memory()
+}
+
 fn by_bounds() -> Result<Store> {
-    OpenOptions::new().link_checks(LinkChecks::Bounds).open_in_memory()
+    with_checks(LinkChecks::Bounds)
 }
 
 fn strict() -> Result<Store> {
-    OpenOptions::new().link_checks(LinkChecks::Live).open_in_memory()
+    with_checks(LinkChecks::Live)
 }
 
 /// Checks that every way to change something through `place` is refused.
 fn expect_no_change<T: Persist + Copy>(tx: &mut WriteTx<'_>, place: Link<T>, value: T) {
-    testkit::refusal(tx.get_mut(place));
-    testkit::refusal(tx.at_mut(place));
-    testkit::refusal(tx.put(place, value));
-    testkit::refusal(tx.get_disjoint_mut([place]));
-    testkit::refusal(tx.free(place));
-    testkit::refusal(tx.set_root("bad", place));
+    refusal(tx.get_mut(place));
+    refusal(tx.at_mut(place));
+    refusal(tx.put(place, value));
+    refusal(tx.get_disjoint_mut([place]));
+    refusal(tx.free(place));
+    refusal(tx.set_root("bad", place));
     let array = Link::<[T]>::from_parts(place.offset(), 1);
-    testkit::refusal(tx.get_mut(array));
-    testkit::refusal(tx.copy_within(array, 0..1, 0));
-    testkit::refusal(tx.free(array));
-    testkit::refusal(tx.set_root("bad", array));
+    refusal(tx.get_mut(array));
+    refusal(tx.copy_within(array, 0..1, 0));
+    refusal(tx.free(array));
+    refusal(tx.set_root("bad", array));
 }
 
 #[test]
-fn null_is_none_to_get_and_an_error_to_whoever_needs_a_target() -> TestResult {
+fn a_null_link_is_none_for_get_and_an_error_elsewhere() -> TestResult {
     let store = by_bounds()?;
     let mut tx = store.write()?;
     let null = Link::<Node>::null();
@@ -93,8 +97,8 @@ fn an_offset_or_a_count_past_the_end_is_out_of_bounds() -> TestResult {
         for offset in [end, end + 8, 1 << 40, 1 << 63, u64::MAX - 15, u64::MAX - 7, u64::MAX] {
             let mut tx = store.write()?;
             let place = link::<Node>(offset);
-            testkit::refusal(tx.get(place));
-            testkit::refusal(tx.get(Link::<[u8]>::from_parts(offset, u64::MAX)));
+            refusal(tx.get(place));
+            refusal(tx.get(Link::<[u8]>::from_parts(offset, u64::MAX)));
             expect_no_change(&mut tx, place, node(1));
             expect_no_change(&mut tx, link::<u8>(offset), 1);
         }
@@ -104,7 +108,7 @@ fn an_offset_or_a_count_past_the_end_is_out_of_bounds() -> TestResult {
             let long = Link::<[Node]>::from_parts(array.offset(), count);
             assert_refused!(tx.get(long), LinkNotLive { .. } | LinkOutOfBounds { .. });
             assert_refused!(tx.get_mut(long), LinkOutOfBounds { .. });
-            testkit::refusal(tx.copy_within(long, 0..1, 1));
+            refusal(tx.copy_within(long, 0..1, 1));
             assert_refused!(tx.free(long), LinkNotWhole { .. });
             assert_refused!(tx.set_root("long", long), LinkNotWhole { .. });
         }
@@ -114,7 +118,7 @@ fn an_offset_or_a_count_past_the_end_is_out_of_bounds() -> TestResult {
 }
 
 #[test]
-fn arithmetic_on_links_stops_where_numbers_end() {
+fn arithmetic_on_links_does_not_overflow() {
     let end = Link::<[u64]>::from_parts(u64::MAX - 7, u64::MAX);
     assert_eq!(end.index(0), Some(link(u64::MAX - 7)));
     assert_eq!(end.index(1), None);
@@ -148,7 +152,7 @@ fn a_misaligned_link_is_refused() -> TestResult {
 }
 
 #[test]
-fn freed_memory_is_not_changed_and_read_only_by_who_asks_for_no_test() -> TestResult {
+fn freed_memory_cannot_be_changed_and_is_read_only_without_liveness_checks() -> TestResult {
     for (store, is_strict) in [(by_bounds()?, false), (strict()?, true)] {
         let mut tx = store.write()?;
         let _neighbour = tx.alloc(node(1))?;
@@ -190,7 +194,7 @@ fn pages_where(heap_bytes: u64, mut accepts: impl FnMut(Link<u8>) -> bool) -> Ve
 }
 
 #[test]
-fn nothing_but_objects_of_the_users_can_be_changed() -> TestResult {
+fn only_objects_of_users_can_be_changed() -> TestResult {
     for store in [by_bounds()?, strict()?] {
         let mut tx = store.write()?;
         let array = tx.alloc_slice(nodes(1000))?;
@@ -213,7 +217,7 @@ fn nothing_but_objects_of_the_users_can_be_changed() -> TestResult {
 }
 
 #[test]
-fn no_byte_of_the_log_is_ever_seen() -> TestResult {
+fn no_byte_of_the_log_can_be_read() -> TestResult {
     let store = by_bounds()?;
     let mut tx = store.write()?;
     let _ = tx.alloc(node(1))?;
@@ -237,7 +241,7 @@ fn no_byte_of_the_log_is_ever_seen() -> TestResult {
 }
 
 #[test]
-fn bytes_that_are_no_value_are_refused_wherever_they_stand() -> TestResult {
+fn bytes_that_are_no_value_are_refused() -> TestResult {
     let store = by_bounds()?;
     let mut tx = store.write()?;
     let good = Pixel { colour: Colour::Green, shown: true };
@@ -268,7 +272,7 @@ fn bytes_that_are_no_value_are_refused_wherever_they_stand() -> TestResult {
 }
 
 #[test]
-fn an_interior_link_may_be_followed_but_neither_freed_nor_made_a_root() -> TestResult {
+fn an_interior_link_can_be_followed_but_neither_freed_nor_made_a_root() -> TestResult {
     for store in [by_bounds()?, strict()?] {
         let mut tx = store.write()?;
         let small = tx.alloc_slice(nodes(8))?;
@@ -295,7 +299,7 @@ fn an_interior_link_may_be_followed_but_neither_freed_nor_made_a_root() -> TestR
 }
 
 #[test]
-fn only_the_whole_allocation_is_freed_and_only_once() -> TestResult {
+fn only_a_whole_allocation_is_freed_and_only_once() -> TestResult {
     let store = by_bounds()?;
     let mut tx = store.write()?;
     let single = tx.alloc(node(1))?;
@@ -332,7 +336,7 @@ fn only_the_whole_allocation_is_freed_and_only_once() -> TestResult {
 }
 
 #[test]
-fn links_that_overlap_are_not_lent_at_once() -> TestResult {
+fn overlapping_links_are_not_borrowed_at_once() -> TestResult {
     let store = by_bounds()?;
     let mut tx = store.write()?;
     let array = tx.alloc_slice(nodes(8))?;
@@ -375,26 +379,7 @@ fn a_range_to_copy_stays_within_its_array() -> TestResult {
 }
 
 #[test]
-fn an_iterator_that_has_more_than_it_told_is_refused() -> TestResult {
-    struct Tells(std::ops::RangeFrom<u64>);
-    impl Iterator for Tells {
-        type Item = u64;
-        fn next(&mut self) -> Option<u64> {
-            self.0.next()
-        }
-        fn size_hint(&self) -> (usize, Option<usize>) {
-            (3, Some(3))
-        }
-    }
-    impl ExactSizeIterator for Tells {}
-    let store = by_bounds()?;
-    let mut tx = store.write()?;
-    assert_refused!(tx.alloc_slice(Tells(0..)), TooLarge { count: 3, .. });
-    Ok(())
-}
-
-#[test]
-fn a_range_that_is_reversed_is_said_to_be_so() -> TestResult {
+fn a_reversed_range_is_reported_as_reversed() -> TestResult {
     let store = by_bounds()?;
     let mut tx = store.write()?;
     let list = tx.alloc(flagstone::collections::Vec::<u64>::new())?;
@@ -406,34 +391,34 @@ fn a_range_that_is_reversed_is_said_to_be_so() -> TestResult {
     Ok(())
 }
 
-#[test]
-fn an_error_reads_the_same_where_it_is_unwrapped() -> TestResult {
-    let store = by_bounds()?;
-    let error = testkit::refusal(store.read()?.at(Link::<Node>::null()));
-    assert_eq!(format!("{error:?}"), error.to_string());
-    assert!(error.to_string().contains("root_or_insert_with"), "{error}");
-    Ok(())
+/// An iterator that claims a length of its own.
+struct Claims<I> {
+    items: I,
+    len: usize,
 }
 
-#[test]
-fn an_allocation_that_no_heap_can_hold_is_refused() -> TestResult {
-    struct Claims(usize);
-    impl Iterator for Claims {
-        type Item = Node;
-        fn next(&mut self) -> Option<Node> {
-            None
-        }
-        fn size_hint(&self) -> (usize, Option<usize>) {
-            (self.0, Some(self.0))
-        }
+impl<I: Iterator> Iterator for Claims<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        self.items.next()
     }
-    impl ExactSizeIterator for Claims {}
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len, Some(self.len))
+    }
+}
+
+impl<I: Iterator> ExactSizeIterator for Claims<I> {}
+
+#[test]
+fn an_array_of_an_impossible_or_wrong_length_is_refused() -> TestResult {
     let store = by_bounds()?;
     let mut tx = store.write()?;
-    for count in [usize::MAX, usize::MAX / 16 + 2, 1 << 60, 1 << 40] {
-        assert_refused!(tx.alloc_slice(Claims(count)), TooLarge { .. });
+    for len in [usize::MAX, usize::MAX / 16 + 2, 1 << 60, 1 << 40, 100] {
+        assert_refused!(tx.alloc_slice(Claims { items: nodes(0), len }), TooLarge { .. });
     }
-    assert_refused!(tx.alloc_slice(Claims(100)), TooLarge { .. });
+    assert_refused!(tx.alloc_slice(Claims { items: 0u64.., len: 3 }), TooLarge { count: 3, .. });
     let _ = tx.alloc(node(1))?;
     tx.commit()?;
     store.check()?.into_result()?;
@@ -441,10 +426,14 @@ fn an_allocation_that_no_heap_can_hold_is_refused() -> TestResult {
 }
 
 #[test]
-fn the_message_names_the_type_and_the_place() -> Result<(), Error> {
+fn an_error_names_the_type_and_the_place_even_where_it_is_unwrapped() -> TestResult {
     let store = by_bounds()?;
     let tx = store.read()?;
-    let message = testkit::refusal(tx.get(link::<Node>(u64::MAX - 7))).to_string();
+    let error = refusal(tx.get(link::<Node>(u64::MAX - 7)));
+    let message = error.to_string();
     assert!(message.contains("Node") && message.contains("0xfffffffffffffff8"), "{message}");
+    assert_eq!(format!("{error:?}"), message);
+    let message = refusal(tx.at(Link::<Node>::null())).to_string();
+    assert!(message.contains("root_or_insert_with"), "{message}");
     Ok(())
 }

@@ -2,19 +2,22 @@
 //! is durable, one flush serves many, and a commit that nobody waited for is not lost when the
 //! store is closed or the process dies.
 
+use std::path::Path;
+
 use flagstone::{Durability, Link, Store};
 use testkit::TestResult;
+use testkit::scratch::ScratchFile;
 
-fn open(folder: &tempfile::TempDir) -> flagstone::Result<(Store, Link<u64>)> {
-    let store = testkit::open(&folder.path().join("store"))?;
+fn open(path: &Path) -> flagstone::Result<(Store, Link<u64>)> {
+    let store = testkit::open(path)?;
     let link = store.update(|tx| tx.root_or_insert_with("number", || 0u64))?;
     Ok((store, link))
 }
 
 #[test]
-fn readers_see_it_when_it_is_durable() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (store, link) = open(&folder)?;
+fn readers_see_a_commit_once_it_is_durable() -> TestResult {
+    let path = ScratchFile::new()?;
+    let (store, link) = open(&path)?;
     let mut tx = store.write()?;
     *tx.at_mut(link)? = 1;
     let first = tx.commit_later()?;
@@ -32,9 +35,9 @@ fn readers_see_it_when_it_is_durable() -> TestResult {
 }
 
 #[test]
-fn a_deferred_commit_behind_it_does_not_overtake_it() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (store, link) = open(&folder)?;
+fn a_later_deferred_commit_does_not_overtake_it() -> TestResult {
+    let path = ScratchFile::new()?;
+    let (store, link) = open(&path)?;
     let mut tx = store.write()?;
     *tx.at_mut(link)? = 1;
     let pending = tx.commit_later()?;
@@ -49,24 +52,23 @@ fn a_deferred_commit_behind_it_does_not_overtake_it() -> TestResult {
 }
 
 #[test]
-fn what_nobody_waited_for_is_there_after_closing() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (store, link) = open(&folder)?;
+fn a_commit_that_nobody_waited_for_survives_closing() -> TestResult {
+    let path = ScratchFile::new()?;
+    let (store, link) = open(&path)?;
     for number in 1..=500u64 {
         let mut tx = store.write()?;
         *tx.at_mut(link)? = number;
         drop(tx.commit_later()?);
     }
     store.close()?;
-    let (store, link) = open(&folder)?;
+    let (store, link) = open(&path)?;
     assert_eq!(store.read()?.read(link)?, 500);
     Ok(())
 }
 
 #[test]
-fn a_log_full_of_them_is_flushed_and_goes_on() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn a_log_full_of_pending_commits_is_flushed() -> TestResult {
+    let path = ScratchFile::new()?;
     let options = flagstone::OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(64 * 1024);
     let store = testkit::open_with(&path, &options)?;
     let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 100]))?;

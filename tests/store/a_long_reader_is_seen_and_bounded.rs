@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use flagstone::{Checkpoints, Durability, Link, OpenOptions, Store};
-use testkit::{TestResult, assert_refused};
+use testkit::scratch::{ScratchFile, open_shared};
+use testkit::{TestResult, assert_refused, this_test};
 
 fn options() -> OpenOptions {
     OpenOptions::new().durability(Durability::Deferred).log_bytes(64 * 1024)
@@ -25,9 +26,9 @@ fn fill(store: &Store, array: Link<[u64]>, value: u64) -> flagstone::Result<()> 
 }
 
 #[test]
-fn its_age_its_place_and_its_memory_are_told() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (store, array) = open(&folder.path().join("store"), &options())?;
+fn its_age_its_position_and_its_memory_are_reported() -> TestResult {
+    let path = ScratchFile::new()?;
+    let (store, array) = open(&path, &options())?;
     assert!(store.stats()?.oldest_reader.is_none());
     let (line, held) = (line!(), store.read()?);
     std::thread::sleep(Duration::from_millis(30));
@@ -51,9 +52,8 @@ fn its_age_its_place_and_its_memory_are_told() -> TestResult {
 /// The pages past the end of a shrunken heap belong to a reader as long as it pins them: with the
 /// file truncated under it, an access would end the process (SIGBUS).
 #[test]
-fn the_file_is_not_cut_under_it() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn the_file_is_not_truncated_under_it() -> TestResult {
+    let path = ScratchFile::new()?;
     let (store, array) = open(&path, &options())?;
     let numbers: Vec<u64> = (0..500_000).collect();
     let long = store.update(|tx| tx.alloc_slice_copy(&numbers))?;
@@ -78,14 +78,14 @@ fn the_file_is_not_cut_under_it() -> TestResult {
 
 #[test]
 fn it_is_reported_once() -> TestResult {
-    let folder = tempfile::tempdir()?;
+    let path = ScratchFile::new()?;
     let told = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&told);
     let report = move |reader: &flagstone::LongReader| {
         notes.lock().expect("no panic").push((reader.begun_at.line(), reader.age));
     };
     let options = options().report_readers(Duration::from_millis(700), report);
-    let (store, array) = open(&folder.path().join("store"), &options)?;
+    let (store, array) = open(&path, &options)?;
     let (line, held) = (line!(), store.read()?);
     fill(&store, array, 1)?;
     let young = store.read()?;
@@ -109,17 +109,17 @@ fn it_is_reported_once() -> TestResult {
 /// The reader is reported whoever makes the checkpoint, including a commit that finds the log
 /// full.
 #[test]
-fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResult {
+fn it_is_reported_after_a_checkpoint_that_a_full_log_causes() -> TestResult {
     for checkpoints in [Checkpoints::ByCommits, Checkpoints::Background] {
         for waits in [true, false] {
-            let folder = tempfile::tempdir()?;
+            let path = ScratchFile::new()?;
             let told = Arc::new(AtomicUsize::new(0));
             let notes = Arc::clone(&told);
             let report = move |_: &flagstone::LongReader| {
                 notes.fetch_add(1, Relaxed);
             };
             let options = options().checkpoints(checkpoints).report_readers(Duration::ZERO, report);
-            let (store, array) = open(&folder.path().join("store"), &options)?;
+            let (store, array) = open(&path, &options)?;
             let held = store.read()?;
             // Each record takes more than a third of the log, so the third does not fit.
             for value in 1..=30 {
@@ -146,14 +146,13 @@ fn it_is_reported_after_a_checkpoint_that_a_commit_makes_for_room() -> TestResul
 
 /// Released snapshots release their memory at once, and not only when the next one is needed.
 #[test]
-fn many_that_leave_give_their_memory_back() -> TestResult {
-    let folder = tempfile::tempdir()?;
+fn released_snapshots_return_their_memory() -> TestResult {
+    let path = ScratchFile::new()?;
     let options = options().max_snapshots(usize::MAX);
-    let path = folder.path().join("store");
     let (store, array) = open(&path, &options)?;
     let maps = || {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-        let folder = folder.path().to_str().expect("a path");
+        let folder = path.folder().to_str().expect("a path");
         maps.lines().filter(|line| line.contains(folder)).count()
     };
     let before = maps();
@@ -192,9 +191,8 @@ fn many_that_leave_give_their_memory_back() -> TestResult {
 
 /// A leaked reader holds up neither writers nor checkpoints nor the close of the store.
 #[test]
-fn one_that_was_leaked_costs_its_memory_and_no_more() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn a_leaked_one_costs_no_more_than_its_memory() -> TestResult {
+    let path = ScratchFile::new()?;
     let (store, array) = open(&path, &options())?;
     let line = line!() + 1;
     std::mem::forget(store.read()?);
@@ -214,15 +212,13 @@ fn one_that_was_leaked_costs_its_memory_and_no_more() -> TestResult {
 /// A transaction larger than half of the log makes a checkpoint while it holds the writer's lock
 /// and after it has appended its record. The program's code in the report must not interfere.
 #[test]
-fn a_report_that_panics_takes_nothing_from_a_large_commit() -> TestResult {
+fn a_report_that_panics_does_not_harm_a_large_commit() -> TestResult {
     for is_shared in [false, true] {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("store");
+        let path = ScratchFile::new()?;
         let options = options().report_readers(Duration::ZERO, |_| panic!("as a program may"));
         let store = match is_shared {
             false => testkit::open_with(&path, &options)?,
-            // SAFETY: the file belongs to this test.
-            true => unsafe { options.open_shared(&path) }?,
+            true => open_shared(&path, &options)?,
         };
         let array = store.update(|tx| tx.alloc_slice_copy(&[0u64; 20_000]))?;
         let held = store.read()?;
@@ -245,8 +241,7 @@ fn a_report_that_panics_takes_nothing_from_a_large_commit() -> TestResult {
 /// it there waits for no thread to end.
 #[test]
 fn a_report_may_drop_the_store() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let known: Arc<OnceLock<Weak<Store>>> = Arc::default();
     let (told, reports) = mpsc::channel();
     let (go_on, drops) = mpsc::channel::<()>();
@@ -266,16 +261,16 @@ fn a_report_may_drop_the_store() -> TestResult {
     for value in 0..6 {
         store.update(|tx| tx.at_mut(array).map(|array| array[..1000].fill(value)))?;
     }
-    let patience = Duration::from_secs(20);
-    reports.recv_timeout(patience)?;
+    let timeout = Duration::from_secs(20);
+    reports.recv_timeout(timeout)?;
     drop((reader, store));
     drop(go_on);
-    reports.recv_timeout(patience)?;
+    reports.recv_timeout(timeout)?;
     // The thread keeps the file open until it ends.
     let begun = Instant::now();
     let store = loop {
         match testkit::open_with(&path, &self::options()) {
-            Err(error) if begun.elapsed() > patience => return Err(error.into()),
+            Err(error) if begun.elapsed() > timeout => return Err(error.into()),
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
             Ok(store) => break store,
         }
@@ -285,9 +280,9 @@ fn a_report_may_drop_the_store() -> TestResult {
 }
 
 #[test]
-fn there_are_no_more_than_the_store_may_have() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (store, array) = open(&folder.path().join("store"), &options().max_snapshots(3))?;
+fn there_are_no_more_than_the_maximum() -> TestResult {
+    let path = ScratchFile::new()?;
+    let (store, array) = open(&path, &options().max_snapshots(3))?;
     let mut held = Vec::new();
     let first = line!() + 3;
     for value in 1..=3 {
@@ -310,8 +305,7 @@ fn there_are_no_more_than_the_store_may_have() -> TestResult {
 
 #[test]
 fn the_file_does_not_grow_with_it() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let (store, array) = open(&path, &options())?;
     let churn = |rounds| (0..rounds).try_for_each(|value| fill(&store, array, value));
     churn(50)?;
@@ -331,8 +325,7 @@ fn the_file_does_not_grow_with_it() -> TestResult {
 
 #[test]
 fn an_owned_one_keeps_its_store_open() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let (store, array) = open(&path, &options())?;
     let store = Arc::new(store);
     let tx = store.read_owned()?;
@@ -354,10 +347,8 @@ fn without_populate_write_the_checkpoint_waits_for_it() -> TestResult {
         refuse_populate_write()?;
         return old_kernel(Path::new(&path));
     }
-    let folder = tempfile::tempdir()?;
-    let name = "without_populate_write_the_checkpoint_waits_for_it";
-    let output =
-        testkit::child(&testkit::test_path!(name), CHILD, &folder.path().join("store")).output()?;
+    let path = ScratchFile::new()?;
+    let output = testkit::child(&this_test!(), CHILD, &path).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let why = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("waited"), "{text}{why}");

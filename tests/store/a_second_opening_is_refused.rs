@@ -10,44 +10,29 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use flagstone::{Durability, Link, OpenOptions, Store, WriteTx};
-use testkit::{TestResult, assert_refused, child, open};
+use testkit::scratch::{ScratchFile, open_shared};
+use testkit::{TestResult, assert_refused, child, open, this_test};
 
 const CHILD: &str = "FLAGSTONE_SECOND";
 
 #[test]
 fn a_store_is_open_once_in_a_process() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
     assert_refused!(open(&path), Locked { .. });
     let link = store.update(|tx| tx.alloc(7u64))?;
-    std::os::unix::fs::symlink(&path, folder.path().join("link"))?;
-    assert_refused!(open(&folder.path().join("link")), Locked { .. });
-    std::fs::hard_link(&path, folder.path().join("name"))?;
-    assert_refused!(open(&folder.path().join("name")), Locked { .. });
+    std::os::unix::fs::symlink(&path, path.beside("link"))?;
+    assert_refused!(open(&path.beside("link")), Locked { .. });
+    std::fs::hard_link(&path, path.beside("name"))?;
+    assert_refused!(open(&path.beside("name")), Locked { .. });
     assert_eq!(store.read()?.read(link)?, 7, "the first opening is not disturbed");
     store.close()?;
-    assert_eq!(open(&folder.path().join("name"))?.read()?.read(link)?, 7);
+    assert_eq!(open(&path.beside("name"))?.read()?.read(link)?, 7);
     Ok(())
 }
 
 #[test]
-fn a_store_is_open_once_among_processes() -> TestResult {
-    if let Some(path) = std::env::var_os(CHILD) {
-        assert_refused!(open(Path::new(&path)), Locked { .. });
-        return Ok(());
-    }
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let _store = open(&path)?;
-    let mut child =
-        child(&testkit::test_path!("a_store_is_open_once_among_processes"), CHILD, &path);
-    assert!(child.status()?.success(), "the child failed, see above");
-    Ok(())
-}
-
-#[test]
-fn a_store_is_free_when_its_process_dies() -> TestResult {
+fn a_store_is_open_once_among_processes_and_free_when_one_dies() -> TestResult {
     if let Some(path) = std::env::var_os(CHILD) {
         let _store = open(Path::new(&path))?;
         println!("\nopen");
@@ -55,11 +40,8 @@ fn a_store_is_free_when_its_process_dies() -> TestResult {
             std::thread::park();
         }
     }
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let mut child =
-        child(&testkit::test_path!("a_store_is_free_when_its_process_dies"), CHILD, &path);
-    let mut child = child.stdout(Stdio::piped()).spawn()?;
+    let path = ScratchFile::new()?;
+    let mut child = child(&this_test!(), CHILD, &path).stdout(Stdio::piped()).spawn()?;
     let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "open"), "the child failed");
     assert_refused!(open(&path), Locked { .. });
@@ -71,9 +53,8 @@ fn a_store_is_free_when_its_process_dies() -> TestResult {
 
 /// A program that is being started has all descriptors for a moment, and with them the lock.
 #[test]
-fn a_store_is_free_when_it_is_closed_whatever_is_started_meanwhile() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn a_closed_store_is_free_even_while_programs_start() -> TestResult {
+    let path = ScratchFile::new()?;
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -124,11 +105,9 @@ fn expect_refusals_after_a_leak(store: &Store, link: Link<u64>) -> TestResult {
 }
 
 #[test]
-fn nobody_waits_for_a_transaction_that_was_leaked_on_a_thread_that_has_ended() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    // SAFETY: the file belongs to the test.
-    let shared = || unsafe { OpenOptions::new().open_shared(&path) };
+fn nobody_waits_for_a_transaction_leaked_on_a_thread_that_ended() -> TestResult {
+    let path = ScratchFile::new()?;
+    let shared = || open_shared(&path, &OpenOptions::new());
     let link = shared()?.update(|tx| tx.alloc(1u64))?;
     for is_shared in [false, true] {
         let store = if is_shared { shared()? } else { open(&path)? };
@@ -143,7 +122,7 @@ fn nobody_waits_for_a_transaction_that_was_leaked_on_a_thread_that_has_ended() -
 }
 
 #[test]
-fn who_waits_already_is_told_when_the_thread_ends() -> TestResult {
+fn a_waiting_thread_is_told_when_the_leaking_thread_ends() -> TestResult {
     let store = Store::in_memory()?;
     let (tell, told) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -161,7 +140,7 @@ fn who_waits_already_is_told_when_the_thread_ends() -> TestResult {
 }
 
 #[test]
-fn a_transaction_leaked_on_this_thread_is_this_threads() -> TestResult {
+fn a_transaction_leaked_on_this_thread_blocks_it() -> TestResult {
     let store = Store::in_memory()?;
     std::mem::forget(store.write()?);
     assert_refused!(store.write(), NestedWrite);
@@ -194,7 +173,7 @@ fn a_transaction_may_live_as_long_as_its_thread() -> TestResult {
 
 /// No thread is left out when threads hand the transaction to each other.
 #[test]
-fn many_threads_that_want_it_at_once_all_get_it() -> TestResult {
+fn many_waiting_threads_all_get_their_turn() -> TestResult {
     let store = OpenOptions::new().durability(Durability::Deferred).open_in_memory()?;
     let link = store.update(|tx| tx.alloc(0u64))?;
     std::thread::scope(|scope| {
@@ -235,7 +214,7 @@ fn another_thread_waits_and_gets_it() -> TestResult {
 }
 
 #[test]
-fn a_writer_that_panics_gives_the_store_on() -> TestResult {
+fn a_writer_that_panics_releases_the_store() -> TestResult {
     let store = Store::in_memory()?;
     let link = store.update(|tx| tx.alloc(1u64))?;
     std::thread::scope(|scope| {
@@ -251,7 +230,7 @@ fn a_writer_that_panics_gives_the_store_on() -> TestResult {
 }
 
 #[test]
-fn a_savepoint_serves_its_own_transaction_alone() -> TestResult {
+fn a_savepoint_belongs_to_one_transaction() -> TestResult {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
     let link = tx.alloc(1u64)?;

@@ -5,6 +5,7 @@
 use flagstone::collections::{BTreeMap, BTreeSet, Deque, HashMap, HashSet, Vec};
 use flagstone::{Bytes, ErrorKind, Link, LinkChecks, OpenOptions, Result, Store, Text, WriteTx};
 use flagstone::{field, persist};
+use testkit::scratch::{ScratchFile, open_read_only, open_shared};
 use testkit::{TestResult, assert_refused, refusal};
 
 const LONG: &str = "a text that is far too long to lie inline";
@@ -42,7 +43,7 @@ fn expect_not_stored<T>(result: Result<T>) {
 type Way = fn(&mut WriteTx<'_>, Text) -> Result<()>;
 
 #[test]
-fn no_way_to_store_a_value_takes_one_that_owns_what_is_not_there() -> TestResult {
+fn every_way_to_store_a_value_refuses_one_that_owns_freed_memory() -> TestResult {
     let ways: &[Way] = &[
         |tx, text| tx.alloc(text).map(drop),
         |tx, text| tx.alloc_slice([text]).map(drop),
@@ -106,7 +107,7 @@ fn no_way_to_store_a_value_takes_one_that_owns_what_is_not_there() -> TestResult
 }
 
 #[test]
-fn no_collection_is_stored_that_is_not_there() -> TestResult {
+fn a_collection_that_was_rolled_back_is_not_stored() -> TestResult {
     let store = store(LinkChecks::Bounds)?;
     let mut tx = store.write()?;
     let tx = &mut tx;
@@ -117,26 +118,25 @@ fn no_collection_is_stored_that_is_not_there() -> TestResult {
     let deque = stale(tx, |tx| Deque::from_iter(tx, [1u64]))?;
     expect_not_stored(tx.alloc(deque));
     // Taken out of the vector, which the same transaction then rolls back.
-    let maps = tx.alloc(Vec::<HashMap<u64, u64>>::new())?;
-    let map = stale(tx, |tx| {
-        maps.push(tx, HashMap::new())?;
-        tx.at(maps)?.link(0).expect("a map").insert(tx, &1, 1)?;
-        Ok(maps.pop(tx)?.expect("a map"))
-    })?;
-    expect_not_stored(maps.push(tx, map));
-    let maps = tx.alloc(Vec::<BTreeMap<u64, u64>>::new())?;
-    let map = stale(tx, |tx| {
-        maps.push(tx, BTreeMap::new())?;
-        tx.at(maps)?.link(0).expect("a map").insert(tx, &1, 1)?;
-        Ok(maps.pop(tx)?.expect("a map"))
-    })?;
-    expect_not_stored(maps.push(tx, map));
+    macro_rules! expect_map_not_stored {
+        ($map:ident) => {
+            let maps = tx.alloc(Vec::<$map<u64, u64>>::new())?;
+            let map = stale(tx, |tx| {
+                maps.push(tx, $map::new())?;
+                tx.at(maps)?.link(0).expect("a map").insert(tx, &1, 1)?;
+                Ok(maps.pop(tx)?.expect("a map"))
+            })?;
+            expect_not_stored(maps.push(tx, map));
+        };
+    }
+    expect_map_not_stored!(HashMap);
+    expect_map_not_stored!(BTreeMap);
     Ok(())
 }
 
 /// Like a value of another store, at whose offset this store has something else.
 #[test]
-fn no_value_is_stored_that_owns_what_is_something_else() -> TestResult {
+fn a_value_that_owns_memory_of_something_else_is_not_stored() -> TestResult {
     let store = store(LinkChecks::Bounds)?;
     let mut tx = store.write()?;
     let words = tx.alloc_slice([1u64; 6])?;
@@ -157,7 +157,7 @@ fn no_value_is_stored_that_owns_what_is_something_else() -> TestResult {
 }
 
 #[test]
-fn a_text_of_another_store_is_refused_unless_such_a_text_lies_there() -> TestResult {
+fn a_text_of_another_store_is_refused() -> TestResult {
     let (here, there) = (store(LinkChecks::Live)?, store(LinkChecks::Live)?);
     let mut foreign = there.write()?;
     let mut tx = here.write()?;
@@ -167,8 +167,18 @@ fn a_text_of_another_store_is_refused_unless_such_a_text_lies_there() -> TestRes
     Ok(())
 }
 
+fn expect_not_live<const N: usize>(readings: [Result<()>; N]) {
+    for (number, reading) in readings.into_iter().enumerate() {
+        let error = refusal(reading);
+        let kind = error.kind();
+        let is_right =
+            matches!(kind, ErrorKind::LinkNotLive { .. } | ErrorKind::LinkOutOfBounds { .. });
+        assert!(is_right, "{number}: {error}");
+    }
+}
+
 #[test]
-fn a_transaction_that_was_dropped_leaves_nothing_to_read() -> TestResult {
+fn nothing_of_a_dropped_transaction_can_be_read() -> TestResult {
     let store = store(LinkChecks::Live)?;
     let kept = store.update(|tx| tx.alloc(1u64))?;
     let mut tx = store.write()?;
@@ -179,52 +189,49 @@ fn a_transaction_that_was_dropped_leaves_nothing_to_read() -> TestResult {
     let deque = Deque::from_iter(&mut tx, [1u64, 2])?;
     tx.rollback();
     let mut tx = store.write()?;
-    let not_live = |error: flagstone::Error| {
-        let kind = error.kind();
-        assert!(
-            matches!(kind, ErrorKind::LinkNotLive { .. } | ErrorKind::LinkOutOfBounds { .. }),
-            "{error}"
-        );
-    };
-    not_live(refusal(text.as_str(&tx)));
-    not_live(refusal(text.as_bytes(&tx)));
-    not_live(refusal(tx.get(link)));
-    not_live(refusal(tx.at(link)));
-    not_live(refusal(tx.read(link)));
-    not_live(refusal(tx.at(array)));
-    not_live(refusal(tx.at(array.index(1).expect("three"))));
-    not_live(refusal(tx.at(array.prefix(2).expect("three"))));
-    not_live(refusal(tx.at(person.field(field!(Person, age)))));
-    not_live(refusal(tx.get_mut(link)));
-    not_live(refusal(tx.get_disjoint_mut([kept, link])));
-    not_live(refusal(tx.copy_within(array, 0..1, 1)));
-    not_live(refusal(vec.as_slice(&tx)));
-    not_live(refusal(vec.get(&tx, 1)));
-    not_live(refusal(vec.get_range(&tx, 1..)));
-    not_live(refusal(vec.iter(&tx)));
-    not_live(refusal(vec.contains(&tx, &2)));
-    not_live(refusal(vec.binary_search(&tx, &2)));
-    not_live(refusal(tx.at(vec.link(1).expect("two"))));
-    not_live(refusal(deque.get(&tx, 1)));
-    not_live(refusal(deque.as_slices(&tx)));
-    not_live(refusal(deque.iter(&tx)));
-    not_live(refusal(person.field(field!(Person, numbers)).pop(&mut tx)));
-    not_live(refusal(person.field(field!(Person, numbers)).clear(&mut tx)));
+    expect_not_live([
+        text.as_str(&tx).map(drop),
+        text.as_bytes(&tx).map(drop),
+        tx.get(link).map(drop),
+        tx.at(link).map(drop),
+        tx.read(link).map(drop),
+        tx.at(array).map(drop),
+        tx.at(array.index(1).expect("three")).map(drop),
+        tx.at(array.prefix(2).expect("three")).map(drop),
+        tx.at(person.field(field!(Person, age))).map(drop),
+        tx.get_mut(link).map(drop),
+        tx.get_disjoint_mut([kept, link]).map(drop),
+        tx.copy_within(array, 0..1, 1),
+        vec.as_slice(&tx).map(drop),
+        vec.get(&tx, 1).map(drop),
+        vec.get_range(&tx, 1..).map(drop),
+        vec.iter(&tx).map(drop),
+        vec.contains(&tx, &2).map(drop),
+        vec.binary_search(&tx, &2).map(drop),
+        tx.at(vec.link(1).expect("two")).map(drop),
+        deque.get(&tx, 1).map(drop),
+        deque.as_slices(&tx).map(drop),
+        deque.iter(&tx).map(drop),
+        person.field(field!(Person, numbers)).pop(&mut tx).map(drop),
+        person.field(field!(Person, numbers)).clear(&mut tx),
+    ]);
     drop(tx);
     let tx = store.read()?;
-    not_live(refusal(text.as_str(&tx)));
-    not_live(refusal(tx.get(link)));
-    not_live(refusal(tx.at(array)));
-    not_live(refusal(tx.read(link)));
-    not_live(refusal(vec.as_slice(&tx)));
-    not_live(refusal(deque.get(&tx, 1)));
+    expect_not_live([
+        text.as_str(&tx).map(drop),
+        tx.get(link).map(drop),
+        tx.at(array).map(drop),
+        tx.read(link).map(drop),
+        vec.as_slice(&tx).map(drop),
+        deque.get(&tx, 1).map(drop),
+    ]);
     assert_eq!(tx.read(kept)?, 1);
     Ok(())
 }
 
 /// A header from a snapshot is used with a later state, in which its memory was freed.
 #[test]
-fn a_header_that_an_older_snapshot_lends_is_good_for_that_snapshot_alone() -> TestResult {
+fn a_header_from_an_older_snapshot_is_valid_in_that_snapshot_only() -> TestResult {
     let store = store(LinkChecks::Live)?;
     let mut tx = store.write()?;
     let text = long(&mut tx)?;
@@ -265,25 +272,20 @@ fn a_header_that_an_older_snapshot_lends_is_good_for_that_snapshot_alone() -> Te
 }
 
 #[test]
-fn live_is_the_default_where_debug_assertions_are_on() -> TestResult {
+fn liveness_is_checked_by_default_in_debug_builds() -> TestResult {
     let expected = if cfg!(debug_assertions) { LinkChecks::Live } else { LinkChecks::Bounds };
     assert_eq!(LinkChecks::default(), expected);
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let link = testkit::open(&path)?.update(|tx| {
         let link = tx.alloc(7u64)?;
         let _ = tx.alloc(8u64)?;
         tx.free(link)?;
         Ok::<Link<u64>, flagstone::Error>(link)
     })?;
-    // SAFETY: the file belongs to the test.
-    let shared = || unsafe { OpenOptions::new().open_shared(&path) };
-    // SAFETY: as above.
-    let read = || unsafe { OpenOptions::new().open_read_only(&path) };
     let ways: [&dyn Fn() -> Result<Store>; 5] = [
         &|| testkit::open(&path),
-        &shared,
-        &read,
+        &|| open_shared(&path, &OpenOptions::new()),
+        &|| open_read_only(&path),
         &|| OpenOptions::new().open_copy(&path),
         &|| OpenOptions::new().open_private(&path),
     ];

@@ -3,11 +3,11 @@
 //! and in memory. Ways that cannot be combined are refused with an error.
 
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
 use flagstone::collections::Vec as StoredVec;
 use flagstone::{Link, OpenOptions, Store};
-use testkit::{TestResult, assert_refused};
+use testkit::scratch::{ScratchFile, open_read_only};
+use testkit::{TestResult, assert_refused, this_test};
 
 fn fill(store: &Store, count: u64) -> flagstone::Result<Link<StoredVec<u64>>> {
     let mut tx = store.write()?;
@@ -25,26 +25,19 @@ fn numbers(store: &Store) -> flagstone::Result<Vec<u64>> {
     Ok(tx.at(root)?.as_slice(&tx)?.to_vec())
 }
 
-fn open_read_only(path: &Path) -> flagstone::Result<Store> {
-    // SAFETY: only this test uses the file.
-    unsafe { OpenOptions::new().open_read_only(path) }
-}
-
 /// Returns a store of 5000 numbers, and a copy of its file from before it was closed.
-fn made(folder: &Path) -> flagstone::Result<(std::path::PathBuf, std::path::PathBuf)> {
-    let (path, unclean) = (folder.join("store"), folder.join("unclean"));
+fn closed_and_unclean() -> TestResult<[ScratchFile; 2]> {
+    let [path, unclean] = [ScratchFile::new()?, ScratchFile::new()?];
     let store = testkit::open(&path)?;
     let _ = fill(&store, 5000)?;
-    std::fs::copy(&path, &unclean).expect("a copy");
+    std::fs::copy(&path, &unclean)?;
     store.close()?;
-    Ok((path, unclean))
+    Ok([path, unclean])
 }
 
 #[test]
-fn to_read_alone_it_is_not_written() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (path, unclean) = made(folder.path())?;
-    for path in [path, unclean] {
+fn read_only_it_is_not_written() -> TestResult {
+    for path in closed_and_unclean()? {
         let before = std::fs::read(&path)?;
         let store = open_read_only(&path)?;
         let second = open_read_only(&path)?;
@@ -62,14 +55,13 @@ fn to_read_alone_it_is_not_written() -> TestResult {
         assert_refused!(open_read_only(&path), Locked { .. });
         assert_eq!(numbers(&writer)?.len(), 5000);
     }
-    assert_refused!(open_read_only(&folder.path().join("none")), NoSuchFile { .. });
+    assert_refused!(open_read_only(&ScratchFile::new()?), NoSuchFile { .. });
     Ok(())
 }
 
 #[test]
-fn it_says_whether_records_were_applied() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (path, unclean) = made(folder.path())?;
+fn the_statistics_say_whether_records_were_replayed() -> TestResult {
+    let [path, unclean] = closed_and_unclean()?;
     assert_eq!(open_read_only(&path)?.stats()?.replayed_bytes, 0);
     for _ in 0..2 {
         assert!(open_read_only(&unclean)?.stats()?.replayed_bytes > 0);
@@ -80,10 +72,8 @@ fn it_says_whether_records_were_applied() -> TestResult {
 }
 
 #[test]
-fn what_changes_in_a_private_copy_stays_there() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let (path, unclean) = made(folder.path())?;
-    for path in [path, unclean] {
+fn changes_of_a_private_copy_stay_in_it() -> TestResult {
+    for path in closed_and_unclean()? {
         let before = std::fs::read(&path)?;
         let copies =
             [OpenOptions::new().open_private(&path)?, OpenOptions::new().open_private(&path)?];
@@ -103,14 +93,13 @@ fn what_changes_in_a_private_copy_stays_there() -> TestResult {
         assert_eq!(numbers(&writer)?.len(), 5001);
         assert_eq!(numbers(&copies[0])?.len(), 405_010);
     }
-    assert_refused!(OpenOptions::new().open_private(folder.path().join("none")), NoSuchFile { .. });
+    assert_refused!(OpenOptions::new().open_private(ScratchFile::new()?), NoSuchFile { .. });
     Ok(())
 }
 
 #[test]
-fn through_a_copy_no_other_program_changes_what_is_read() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn no_other_program_changes_what_is_read_through_a_copy() -> TestResult {
+    let path = ScratchFile::new()?;
     let store = OpenOptions::new().open_copy(&path)?;
     let _ = fill(&store, 5000)?;
     store.checkpoint()?;
@@ -131,7 +120,7 @@ fn through_a_copy_no_other_program_changes_what_is_read() -> TestResult {
 const CHILD: &str = "FLAGSTONE_COPY";
 
 #[test]
-fn through_a_copy_a_killed_writer_loses_nothing() -> TestResult {
+fn a_killed_writer_through_a_copy_loses_nothing() -> TestResult {
     if let Some(path) = std::env::var_os(CHILD) {
         let store = OpenOptions::new().open_copy(path)?;
         let _ = fill(&store, 300_000)?;
@@ -142,10 +131,8 @@ fn through_a_copy_a_killed_writer_loses_nothing() -> TestResult {
         let _ = fill(&store, 7)?;
         std::process::abort();
     }
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let name = "through_a_copy_a_killed_writer_loses_nothing";
-    let output = testkit::child(&testkit::test_path!(name), CHILD, &path).output()?;
+    let path = ScratchFile::new()?;
+    let output = testkit::child(&this_test!(), CHILD, &path).output()?;
     assert!(!output.status.success());
     let store = OpenOptions::new().verify(true).open_copy(&path)?;
     assert_eq!(numbers(&store)?.len(), 305_007);
@@ -154,7 +141,7 @@ fn through_a_copy_a_killed_writer_loses_nothing() -> TestResult {
 }
 
 #[test]
-fn in_memory_it_is_like_any_other() -> TestResult {
+fn a_store_in_memory_is_like_any_other() -> TestResult {
     let store = Store::in_memory()?;
     let _ = fill(&store, 300_000)?;
     let held = store.read()?;

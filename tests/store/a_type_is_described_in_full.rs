@@ -138,7 +138,7 @@ struct P<T> {
 }
 
 #[test]
-fn a_name_may_be_chosen_and_raw_identifiers_lose_their_mark() {
+fn a_name_can_be_chosen_and_raw_identifiers_lose_their_prefix() {
     assert_eq!(
         described::<P<u16>>(),
         "struct geometry::Point<u16> size 2 align 2\n\
@@ -147,7 +147,7 @@ fn a_name_may_be_chosen_and_raw_identifiers_lose_their_mark() {
 }
 
 #[test]
-fn every_pattern_is_a_value_only_where_all_fields_say_so() {
+fn every_bit_pattern_is_valid_only_if_it_is_in_all_fields() {
     const { assert!(Node::ANY_BITS && Pair::<u64, Pair<f32, i32>>::ANY_BITS) };
     const { assert!(!Mixed::ANY_BITS && !Level::ANY_BITS && !Book::ANY_BITS) };
     const { assert!(!Pair::<u8, bool>::ANY_BITS && !Pair::<bool, u8>::ANY_BITS) };
@@ -179,7 +179,7 @@ struct Outer {
 }
 
 #[test]
-fn bytes_of_nested_fields_are_all_asked() {
+fn bytes_of_nested_fields_are_all_checked() {
     let inner = |level| Inner { flags: [false, true], level };
     let value = Outer { count: u32::MAX, inner: [inner(Level::Low), inner(Level::High)] };
     assert!(Outer::is_valid(value.as_bytes()));

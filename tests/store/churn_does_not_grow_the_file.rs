@@ -1,6 +1,7 @@
 //! Promise: freed space is reused, and returns to the file system at the end of the file.
 
 use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
+use testkit::scratch::ScratchFile;
 use testkit::{Random, open_with, seed};
 
 #[persist]
@@ -67,9 +68,9 @@ fn churn(batch: usize) -> flagstone::Result<()> {
     let seed = seed(5);
     println!("seed {seed}");
     let mut random = Random::new(seed);
-    let folder = tempfile::tempdir().expect("a folder");
+    let path = ScratchFile::new().expect("a folder");
     let options = OpenOptions::new().durability(Durability::Deferred);
-    let store = open_with(&folder.path().join("churn"), &options)?;
+    let store = open_with(&path, &options)?;
     let mut things = Vec::new();
     for _ in 0..20 {
         store.update(|tx| {
@@ -90,9 +91,8 @@ fn churn(batch: usize) -> flagstone::Result<()> {
 }
 
 #[test]
-fn what_is_freed_at_the_end_goes_back_to_the_file_system() -> flagstone::Result<()> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("shrink");
+fn space_freed_at_the_end_returns_to_the_file_system() -> flagstone::Result<()> {
+    let path = ScratchFile::new().expect("a folder");
     let store = open_with(&path, &OpenOptions::new())?;
     let empty = store.stats()?.file_bytes;
     let links = store.update(|tx| {
@@ -111,5 +111,31 @@ fn what_is_freed_at_the_end_goes_back_to_the_file_system() -> flagstone::Result<
     let closed_bytes = std::fs::metadata(&path).expect("the file").len();
     println!("{empty} bytes empty, {open_bytes} after freeing, {closed_bytes} closed");
     assert!(open_bytes <= 2 * empty && closed_bytes <= empty + (1 << 20));
+    Ok(())
+}
+
+#[persist]
+#[repr(align(4096))]
+struct Page([u8; 4096]);
+
+#[test]
+fn an_empty_array_of_pages_gives_its_page_back() -> flagstone::Result<()> {
+    let store = Store::in_memory()?;
+    for _ in 0..3 {
+        store.update(|tx| {
+            let empty = tx.alloc_slice([] as [Page; 0])?;
+            assert!(!empty.is_null() && tx.at(empty)?.is_empty());
+            tx.set_root("pages", empty)
+        })?;
+        store.check()?.into_result()?;
+        let free = store.stats()?.pages.free;
+        store.update(|tx| {
+            let empty = tx.root::<[Page]>("pages")?;
+            tx.remove_root("pages")?;
+            tx.free(empty)
+        })?;
+        store.check()?.into_result()?;
+        assert!(store.stats()?.pages.free > free, "its page is free again");
+    }
     Ok(())
 }

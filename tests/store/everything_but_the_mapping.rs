@@ -62,7 +62,7 @@ fn values_are_changed_and_read_side_by_side() -> flagstone::Result<()> {
 }
 
 #[test]
-fn savepoints_take_back_what_came_after_them() -> flagstone::Result<()> {
+fn a_savepoint_rolls_back_later_changes() -> flagstone::Result<()> {
     let store = store()?;
     let mut tx = store.write()?;
     let link = tx.alloc(node(1))?;
@@ -79,7 +79,7 @@ fn savepoints_take_back_what_came_after_them() -> flagstone::Result<()> {
 }
 
 #[test]
-fn the_heap_grows_under_way() -> flagstone::Result<()> {
+fn the_heap_grows_during_a_transaction() -> flagstone::Result<()> {
     let store = store()?;
     let mut tx = store.write()?;
     let first = tx.alloc(7u64)?;

@@ -3,6 +3,7 @@
 
 use flagstone::collections::Vec;
 use flagstone::{Result, Store, Text, persist};
+use testkit::scratch::ScratchFile;
 use testkit::{TestResult, assert_refused};
 
 const MEBIBYTE: usize = 1 << 20;
@@ -48,8 +49,7 @@ fn on_a_small_stack(test: fn() -> TestResult) -> TestResult {
 }
 
 fn make_and_keep() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let store = testkit::open(&path)?;
     store.update(|tx| {
         let large = tx.alloc_zeroed::<Large>()?;
@@ -84,12 +84,12 @@ fn make_and_keep() -> TestResult {
 }
 
 #[test]
-fn one_of_64_mebibytes_needs_no_stack() -> TestResult {
+fn an_object_of_64_mebibytes_needs_no_stack() -> TestResult {
     on_a_small_stack(make_and_keep)
 }
 
 #[test]
-fn memory_that_was_used_before_is_zero_again() -> TestResult {
+fn reused_memory_is_zeroed() -> TestResult {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
     for count in [1, 3, 100, 3000] {
@@ -111,7 +111,7 @@ fn memory_that_was_used_before_is_zero_again() -> TestResult {
 }
 
 #[test]
-fn zeros_are_refused_where_they_are_no_value_and_nothing_stays() -> TestResult {
+fn zeros_that_are_no_value_are_refused_and_nothing_stays() -> TestResult {
     let store = Store::in_memory()?;
     // The first object of each type allocates a slab and a description.
     store.update(|tx| {
@@ -137,7 +137,7 @@ fn zeros_are_refused_where_they_are_no_value_and_nothing_stays() -> TestResult {
 }
 
 #[test]
-fn what_is_put_into_it_is_there() -> TestResult {
+fn a_value_put_in_place_must_be_live() -> TestResult {
     let store = Store::in_memory()?;
     let mut tx = store.write()?;
     let before = tx.savepoint()?;

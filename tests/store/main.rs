@@ -3,21 +3,34 @@
 mod a_bad_link_is_an_error;
 mod a_commit_can_be_waited_for_later;
 mod a_forked_child_gets_an_error;
-mod a_list_comes_back;
 mod a_long_reader_is_seen_and_bounded;
+mod a_name_stands_for_one_type;
 mod a_root_keeps_its_type;
 mod a_second_opening_is_refused;
 mod a_stale_value_is_refused;
 mod a_store_can_be_opened_in_other_ways;
-mod a_store_is_made_whole_or_not_at_all;
-mod a_type_has_its_name_alone;
+mod a_store_is_created_whole_or_not_at_all;
 mod a_type_is_described_in_full;
-mod a_word_list_comes_back;
 mod churn_does_not_grow_the_file;
 mod everything_but_the_mapping;
 mod large_objects_are_made_in_place;
+mod no_object_overlaps_the_heap_header;
 mod readers_see_whole_commits;
-mod the_heaps_header_is_no_object;
-mod what_a_review_found_stays_mended;
 mod what_cannot_persist_does_not_compile;
 mod what_is_not_a_store_is_left_alone;
+mod what_was_committed_comes_back;
+
+/// Runs `act` as a user who is subject to permissions, on a separate thread, since on Linux each
+/// thread has its own user.
+fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    let become_nobody = || {
+        if rustix::process::geteuid().is_root() {
+            rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534))?;
+        }
+        rustix::io::Result::Ok(())
+    };
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| become_nobody().map(|()| act()));
+        thread.join().expect("the thread").expect("to become another user")
+    })
+}

@@ -1,11 +1,13 @@
 //! Snapshot isolation under stress: a writer breaks an invariant that spans many objects and
 //! restores it within each transaction, while readers check it, checkpoints run, and the file
-//! grows and shrinks. No reader ever sees it broken, and a snapshot never changes.
+//! grows and shrinks. No reader ever sees it broken, and a snapshot never changes. Bulk loads, which
+//! bypass the images of readers, are seen as they were written.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use flagstone::{Checkpoints, Durability, Link, OpenOptions, Store, persist};
+use testkit::scratch::ScratchFile;
 use testkit::{Random, TestResult};
 
 /// Accounts, whose sum never changes.
@@ -43,8 +45,7 @@ fn open_bank(store: &Store) -> Link<Bank> {
             seals = seals.wrapping_add(seal);
             *account = tx.alloc(Account { amount: EACH, seal, ballast: Link::null() })?;
         }
-        let bank = tx.alloc(Bank { transfers: 0, accounts, seals })?;
-        tx.set_root("bank", bank)?;
+        let bank = tx.root_or_insert_with("bank", || Bank { transfers: 0, accounts, seals })?;
         Ok::<_, flagstone::Error>(bank)
     };
     store.update(fill).expect("a bank")
@@ -152,13 +153,13 @@ fn run(store: &Store, length: Duration, seed: u64) {
 
 /// Runs on a small store, so every event is frequent.
 fn run_with(checkpoints: Checkpoints) -> TestResult {
-    let folder = tempfile::tempdir()?;
+    let path = ScratchFile::new()?;
     let options = OpenOptions::new()
         .log_bytes(64 * 1024)
         .max_log_bytes(1 << 20)
         .memory_budget_bytes(1 << 20)
         .checkpoints(checkpoints);
-    let store = testkit::open_with(&folder.path().join("bank"), &options)?;
+    let store = testkit::open_with(&path, &options)?;
     let length = Duration::from_secs(if testkit::is_long() { 60 } else { 2 });
     run(&store, length, testkit::seed(1));
     Ok(())
@@ -172,4 +173,42 @@ fn with_checkpoints_in_the_background() -> TestResult {
 #[test]
 fn with_checkpoints_by_commits() -> TestResult {
     run_with(Checkpoints::ByCommits)
+}
+
+/// An image's private pages from a time when the heap was longer must not hide pages that a bulk
+/// load later writes to the file.
+#[test]
+fn a_bulk_load_is_seen_where_the_heap_was_longer_before() -> TestResult {
+    let path = ScratchFile::new()?;
+    let store = testkit::open(&path)?;
+    // Large enough that the file is not truncated when the tail after it is freed.
+    store.update(|tx| tx.alloc_slice((0..24u32 << 17).map(u64::from)).map(drop))?;
+    let mut tail = Vec::new();
+    for _ in 0..4 {
+        // Too few pages for a bulk load, so images have private copies of them.
+        tail.push(store.update(|tx| tx.alloc_slice(std::iter::repeat_n(u64::MAX, 1 << 16)))?);
+        drop(store.read()?);
+        store.checkpoint()?;
+    }
+    store.update(|tx| tail.iter().try_for_each(|link| tx.free(*link)))?;
+    for value in 0..5u64 {
+        let _ = store.update(|tx| tx.alloc(value))?;
+        drop(store.read()?);
+        store.checkpoint()?;
+    }
+    let link = store.update(|tx| tx.alloc_slice((0..3u32 << 16).map(u64::from)))?;
+    let is_right = |values: &[u64]| (0..).zip(values).all(|(i, value)| i == *value);
+    assert!(is_right(store.read()?.at(link)?), "a reader sees other bytes");
+    // A change on each page makes the checkpoint write what its image shows.
+    for _ in 0..2 {
+        store.update(|tx| {
+            tx.at_mut(link)?.iter_mut().step_by(512).for_each(|value| *value ^= 1);
+            Ok::<_, flagstone::Error>(())
+        })?;
+    }
+    store.close()?;
+    let store = testkit::open(&path)?;
+    assert!(is_right(store.read()?.at(link)?), "the file has other bytes");
+    store.check()?.into_result()?;
+    Ok(())
 }

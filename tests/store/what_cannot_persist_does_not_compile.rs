@@ -15,6 +15,6 @@ fn what_cannot_persist_does_not_compile() {
 
 /// A value that matters must warn when it is dropped.
 #[test]
-fn what_is_lost_by_dropping_it_is_warned_of() {
+fn dropping_a_value_that_matters_is_warned_of() {
     trybuild::TestCases::new().compile_fail("tests/dropped/*.rs");
 }

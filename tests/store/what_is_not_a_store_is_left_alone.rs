@@ -5,12 +5,14 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flagstone::{Error, ErrorKind, OpenOptions, Result, Store};
 use rustix::fs::{CWD, Mode, mkfifoat};
-use tempfile::TempDir;
+use testkit::scratch::{ScratchFile, open_read_only, open_shared};
 use testkit::{Random, TestResult, assert_refused, forge, open, open_with, refusal};
+
+use crate::as_nobody;
 
 const PAGE: usize = 4096;
 /// Superblocks, coordination page, and a page of zeros, which every store has.
@@ -20,77 +22,55 @@ const MAGIC: &[u8] = b"flagstone heap\r\n";
 /// The first bytes of the coordination page while the file is being created.
 const UNFINISHED: &[u8] = b"flagstone begun\n";
 
-/// A folder for one file.
-struct Place {
-    folder: TempDir,
-    path: PathBuf,
-}
-
-impl Place {
-    fn new() -> io::Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("file");
-        Ok(Self { folder, path })
-    }
-
-    fn with(bytes: &[u8]) -> io::Result<Self> {
-        let place = Self::new()?;
-        fs::write(&place.path, bytes)?;
-        Ok(place)
-    }
-
-    /// Returns everything that must not change: the file's identity, times, mode and bytes, and
-    /// the number of files.
-    fn look(&self) -> io::Result<(String, Vec<u8>)> {
-        let found = fs::metadata(&self.path)?;
-        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
-        let files = fs::read_dir(self.folder.path())?.count();
-        let id = format!("{} {:o} {times:?} {files}", found.ino(), found.mode());
-        let bytes = if found.is_file() { fs::read(&self.path)? } else { Vec::new() };
-        Ok((id, bytes))
-    }
+/// Returns everything that must not change: the file's identity, times, mode and bytes, and the
+/// number of files.
+fn look(file: &ScratchFile) -> io::Result<(String, Vec<u8>)> {
+    let found = fs::metadata(file)?;
+    let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+    let files = fs::read_dir(file.folder())?.count();
+    let id = format!("{} {:o} {times:?} {files}", found.ino(), found.mode());
+    let bytes = if found.is_file() { fs::read(file)? } else { Vec::new() };
+    Ok((id, bytes))
 }
 
 /// Returns the error of opening, with and without permission to create and with salvage; checks
 /// that nothing changes.
 #[track_caller]
-fn refused_untouched(place: &Place) -> Result<()> {
-    let before = place.look().expect("to look at it");
+fn refused_untouched(file: &ScratchFile) -> Result<()> {
+    let before = look(file).expect("to look at it");
     let options = OpenOptions::new();
-    refusal(open_with(&place.path, &options.clone().salvage(true)));
-    refusal(open_with(&place.path, &options));
-    assert!(before == place.look().expect("to look at it"), "it was changed");
-    refused_without_leave_to_create(place)
+    refusal(open_with(file, &options.clone().salvage(true)));
+    refusal(open_with(file, &options));
+    assert!(before == look(file).expect("to look at it"), "it was changed");
+    refused_without_permission_to_create(file)
 }
 
 /// Returns the error of opening without permission to create, in each way; checks that nothing
 /// changes.
 #[track_caller]
-fn refused_without_leave_to_create(place: &Place) -> Result<()> {
-    let before = place.look().expect("to look at it");
+fn refused_without_permission_to_create(file: &ScratchFile) -> Result<()> {
+    let before = look(file).expect("to look at it");
     let options = OpenOptions::new().create(false);
-    refusal(options.open_copy(&place.path));
-    refusal(options.open_private(&place.path));
-    // SAFETY: only the test uses the file.
-    refusal(unsafe { options.open_shared(&place.path) });
-    // SAFETY: as above.
-    refusal(unsafe { options.open_read_only(&place.path) });
-    let error = refusal(open_with(&place.path, &options));
-    assert!(before == place.look().expect("to look at it"), "it was changed; {error}");
-    assert!(error.to_string().starts_with(&place.path.display().to_string()), "{error}");
+    refusal(options.open_copy(file));
+    refusal(options.open_private(file));
+    refusal(open_shared(file, &options));
+    refusal(open_read_only(file));
+    let error = refusal(open_with(file, &options));
+    assert!(before == look(file).expect("to look at it"), "it was changed; {error}");
+    assert!(error.to_string().starts_with(&file.display().to_string()), "{error}");
     Err(error)
 }
 
 /// Returns a closed store that holds `numbers`.
-fn store(numbers: &[u64]) -> TestResult<Place> {
-    let place = Place::new()?;
-    let store = open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?;
+fn store(numbers: &[u64]) -> TestResult<ScratchFile> {
+    let file = ScratchFile::new()?;
+    let store = open_with(&file, &OpenOptions::new().log_bytes(64 * 1024))?;
     store.update(|tx| {
         let numbers = tx.alloc_slice_copy(numbers)?;
         tx.set_root("numbers", numbers)
     })?;
     store.close()?;
-    Ok(place)
+    Ok(file)
 }
 
 fn numbers(store: &Store) -> Result<Vec<u64>> {
@@ -99,44 +79,46 @@ fn numbers(store: &Store) -> Result<Vec<u64>> {
 }
 
 /// Changes both superblocks and recomputes their checksums.
-fn change_superblocks(place: &Place, change: impl Fn(&mut [u8])) -> io::Result<()> {
-    let mut bytes = fs::read(&place.path)?;
+fn change_superblocks(file: &ScratchFile, change: impl Fn(&mut [u8])) -> io::Result<()> {
+    let mut bytes = fs::read(file)?;
     forge::superblocks(&mut bytes, change);
-    fs::write(&place.path, bytes)
+    fs::write(file, bytes)
 }
 
 #[test]
-fn a_folder_a_fifo_a_socket_and_a_device_are_named_as_what_they_are() -> TestResult {
-    let place = Place::new()?;
-    fs::create_dir(&place.path)?;
-    assert_refused!(refused_untouched(&place), NotAFile { found: "a directory", .. });
-    let place = Place::new()?;
-    mkfifoat(CWD, &place.path, Mode::RUSR | Mode::WUSR)?;
-    assert_refused!(refused_untouched(&place), NotAFile { found: "a FIFO", .. });
-    assert!(fs::metadata(&place.path)?.file_type().is_fifo());
-    let place = Place::new()?;
-    let _socket = std::os::unix::net::UnixListener::bind(&place.path)?;
-    assert_refused!(refused_untouched(&place), NotAFile { found: "a socket", .. });
+fn a_folder_a_fifo_a_socket_and_a_device_are_named_in_the_error() -> TestResult {
+    let [folder, fifo, socket] = [ScratchFile::new()?, ScratchFile::new()?, ScratchFile::new()?];
+    fs::create_dir(&folder)?;
+    mkfifoat(CWD, &*fifo, Mode::RUSR | Mode::WUSR)?;
+    let _socket = std::os::unix::net::UnixListener::bind(&socket)?;
+    assert_refused!(refused_untouched(&folder), NotAFile { found: "a directory", .. });
+    assert_refused!(refused_untouched(&fifo), NotAFile { found: "a FIFO", .. });
+    assert!(fs::metadata(&fifo)?.file_type().is_fifo());
+    assert_refused!(refused_untouched(&socket), NotAFile { found: "a socket", .. });
     assert_refused!(open(Path::new("/dev/zero")), NotAFile { found: "a device", .. });
     Ok(())
 }
 
 #[test]
-fn an_empty_file_is_said_to_be_empty() -> TestResult {
-    let place = Place::with(&[])?;
-    assert_refused!(refused_without_leave_to_create(&place), EmptyFile { .. });
-    let error = refused_without_leave_to_create(&place).expect_err("it is refused");
-    assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
+fn an_empty_file_is_reported_as_empty() -> TestResult {
+    let file = ScratchFile::with(&[])?;
+    assert_refused!(refused_without_permission_to_create(&file), EmptyFile { .. });
+    expect_advice_to_create(&file);
     Ok(())
+}
+
+fn expect_advice_to_create(file: &ScratchFile) {
+    let error = refusal(refused_without_permission_to_create(file));
+    assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
 }
 
 #[test]
 fn a_foreign_file_of_any_length_is_no_store() -> TestResult {
     let mut random = Random::new(7);
     for len in [1, 15, 16, 100, 4095, 5000, 2 * PAGE, HEAD - 1, HEAD, 20_000, 1 << 20] {
-        let foreign = Place::with(&random.bytes(len))?;
+        let foreign = ScratchFile::with(&random.bytes(len))?;
         assert_refused!(refused_untouched(&foreign), NotAStore { .. });
-        let zeros = Place::with(&vec![0; len])?;
+        let zeros = ScratchFile::with(&vec![0; len])?;
         assert_refused!(refused_untouched(&zeros), NotAStore { .. });
     }
     Ok(())
@@ -144,53 +126,53 @@ fn a_foreign_file_of_any_length_is_no_store() -> TestResult {
 
 #[test]
 fn a_file_shorter_than_the_first_pages_is_too_short() -> TestResult {
-    let whole = fs::read(store(&[1])?.path)?;
+    let whole = fs::read(store(&[1])?)?;
     for len in [16, 17, 511, 512, PAGE, PAGE + 16, 2 * PAGE, 3 * PAGE, HEAD - 1] {
-        let place = Place::with(&whole[..len])?;
+        let file = ScratchFile::with(&whole[..len])?;
         let found = len as u64;
-        assert_refused!(refused_untouched(&place), TooShort { found_bytes, .. } if *found_bytes == found);
+        assert_refused!(refused_untouched(&file), TooShort { found_bytes, .. } if *found_bytes == found);
     }
     let mut second_alone = whole[..HEAD - 1].to_vec();
     second_alone[..PAGE].fill(0);
-    assert_refused!(refused_untouched(&Place::with(&second_alone)?), TooShort { .. });
+    assert_refused!(refused_untouched(&ScratchFile::with(&second_alone)?), TooShort { .. });
     Ok(())
 }
 
 #[test]
-fn a_truncated_store_is_said_to_be_truncated() -> TestResult {
-    let place = store(&[7; 1000])?;
-    let whole = fs::read(&place.path)?;
+fn a_truncated_store_is_reported_as_truncated() -> TestResult {
+    let file = store(&[7; 1000])?;
+    let whole = fs::read(&file)?;
     let pages = (HEAD..whole.len()).step_by(PAGE);
     for len in pages.chain([HEAD + 1, HEAD + 5000, whole.len() - 1, whole.len() - 4095]) {
-        let cut = Place::with(&whole[..len])?;
+        let cut = ScratchFile::with(&whole[..len])?;
         assert_refused!(refused_untouched(&cut), Truncated { .. });
     }
-    assert_eq!(numbers(&open(&place.path)?)?, [7; 1000]);
+    assert_eq!(numbers(&open(&file)?)?, [7; 1000]);
     Ok(())
 }
 
 #[test]
-fn both_superblocks_damaged_is_said_with_the_reasons() -> TestResult {
-    let whole = fs::read(store(&[1])?.path)?;
-    for places in [[40, 70], [504, 511], [3, 504], [20, 24]] {
+fn two_damaged_superblocks_are_reported() -> TestResult {
+    let whole = fs::read(store(&[1])?)?;
+    for positions in [[40, 70], [504, 511], [3, 504], [20, 24]] {
         let mut bytes = whole.clone();
-        bytes[places[0]] ^= 1;
-        bytes[PAGE + places[1]] ^= 0x80;
-        let place = Place::with(&bytes)?;
-        assert_refused!(refused_untouched(&place), SuperblocksDamaged { .. });
+        bytes[positions[0]] ^= 1;
+        bytes[PAGE + positions[1]] ^= 0x80;
+        let file = ScratchFile::with(&bytes)?;
+        assert_refused!(refused_untouched(&file), SuperblocksDamaged { .. });
     }
     Ok(())
 }
 
 /// Returns a store whose last transaction is only in the log, as a crash leaves it.
-fn crashed_store() -> TestResult<Place> {
-    let (place, crashed) = (store(&[7; 100])?, Place::new()?);
-    let store = open(&place.path)?;
+fn crashed_store() -> TestResult<ScratchFile> {
+    let (file, crashed) = (store(&[7; 100])?, ScratchFile::new()?);
+    let store = open(&file)?;
     store.update(|tx| {
         let numbers = tx.root::<[u64]>("numbers")?;
         tx.at_mut(numbers).map(|numbers| numbers[99] = 8)
     })?;
-    fs::copy(&place.path, &crashed.path)?;
+    fs::copy(&file, &crashed)?;
     Ok(crashed)
 }
 
@@ -199,16 +181,16 @@ fn one_damaged_superblock_costs_nothing() -> TestResult {
     /// A byte of each field, and some unused bytes.
     const BYTES: [usize; 19] =
         [0, 16, 20, 24, 28, 32, 48, 64, 72, 80, 88, 96, 104, 112, 120, 128, 503, 504, 511];
-    for (place, last) in [(store(&[7; 100])?, 7), (crashed_store()?, 8)] {
+    for (file, last) in [(store(&[7; 100])?, 7), (crashed_store()?, 8)] {
         let mut expected = [7; 100];
         expected[99] = last;
-        let whole = fs::read(&place.path)?;
+        let whole = fs::read(&file)?;
         for byte in BYTES.into_iter().flat_map(|byte| [byte, PAGE + byte]) {
             let mut bytes = whole.clone();
             bytes[byte] ^= 4;
-            let damaged = Place::with(&bytes)?;
+            let damaged = ScratchFile::with(&bytes)?;
             for _ in 0..2 {
-                let store = open(&damaged.path).map_err(|error| format!("{byte}: {error}"))?;
+                let store = open(&damaged).map_err(|error| format!("{byte}: {error}"))?;
                 assert_eq!(numbers(&store)?, expected, "byte {byte}");
                 // Nothing else is wrong, and the next write repairs the superblock too.
                 let report = store.check()?;
@@ -225,26 +207,29 @@ fn one_damaged_superblock_costs_nothing() -> TestResult {
 #[test]
 fn another_version_or_byte_order_is_refused() -> TestResult {
     for version in [0u32, 2, u32::MAX] {
-        let place = store(&[1])?;
-        change_superblocks(&place, |block| block[16..20].copy_from_slice(&version.to_le_bytes()))?;
-        assert_refused!(refused_untouched(&place), UnknownVersion { found, known: 1, .. } if *found == version);
+        let file = store(&[1])?;
+        change_superblocks(&file, |block| block[16..20].copy_from_slice(&version.to_le_bytes()))?;
+        assert_refused!(refused_untouched(&file), UnknownVersion { found, known: 1, .. } if *found == version);
     }
     // A later version may store its checksum elsewhere.
-    let mut bytes = fs::read(store(&[1])?.path)?;
+    let mut bytes = fs::read(store(&[1])?)?;
     (bytes[16], bytes[PAGE + 16]) = (2, 2);
-    assert_refused!(refused_untouched(&Place::with(&bytes)?), UnknownVersion { found: 2, .. });
-    let place = store(&[1])?;
-    change_superblocks(&place, |block| block[20..24].reverse())?;
-    assert_refused!(refused_untouched(&place), ForeignByteOrder { .. });
+    assert_refused!(
+        refused_untouched(&ScratchFile::with(&bytes)?),
+        UnknownVersion { found: 2, .. }
+    );
+    let file = store(&[1])?;
+    change_superblocks(&file, |block| block[20..24].reverse())?;
+    assert_refused!(refused_untouched(&file), ForeignByteOrder { .. });
     Ok(())
 }
 
 /// Returns files that a crash can leave while a store is being created.
-fn half_made() -> TestResult<Vec<Vec<u8>>> {
+fn unfinished() -> TestResult<Vec<Vec<u8>>> {
     let new = {
-        let place = Place::new()?;
-        open_with(&place.path, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
-        fs::read(&place.path)?
+        let file = ScratchFile::new()?;
+        open_with(&file, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
+        fs::read(&file)?
     };
     let mark = 2 * PAGE..2 * PAGE + UNFINISHED.len();
     let mut marked = vec![0; HEAD + 100 * PAGE];
@@ -263,51 +248,50 @@ fn half_made() -> TestResult<Vec<Vec<u8>>> {
 }
 
 #[test]
-fn a_store_that_was_never_finished_is_said_to_be_half_made_or_made_anew() -> TestResult {
-    for bytes in half_made()? {
-        let place = Place::with(&bytes)?;
-        assert_refused!(refused_without_leave_to_create(&place), Unfinished { .. });
-        let error = refused_without_leave_to_create(&place).expect_err("it is refused");
-        assert!(error.to_string().contains("create(true)"), "what to do is said: {error}");
-        let inode = fs::metadata(&place.path)?.ino();
-        let store = open(&place.path)?;
+fn an_unfinished_store_is_reported_or_created_again() -> TestResult {
+    for bytes in unfinished()? {
+        let file = ScratchFile::with(&bytes)?;
+        assert_refused!(refused_without_permission_to_create(&file), Unfinished { .. });
+        expect_advice_to_create(&file);
+        let inode = fs::metadata(&file)?.ino();
+        let store = open(&file)?;
         store.update(|tx| tx.root_or_insert_with("one", || 1u64).map(drop))?;
         store.check()?.into_result()?;
         store.close()?;
-        assert_eq!(inode, fs::metadata(&place.path)?.ino());
-        open_with(&place.path, &OpenOptions::new().create(false))?.check()?.into_result()?;
+        assert_eq!(inode, fs::metadata(&file)?.ino());
+        open_with(&file, &OpenOptions::new().create(false))?.check()?.into_result()?;
     }
     Ok(())
 }
 
 /// The unfinished mark alone does not permit flagstone to discard a file.
 #[test]
-fn what_bears_the_mark_and_holds_more_than_was_being_made_is_left_alone() -> TestResult {
-    let used = fs::read(store(&[7; 100])?.path)?;
-    let place = 2 * PAGE..2 * PAGE + UNFINISHED.len();
+fn a_marked_file_with_other_content_is_left_alone() -> TestResult {
+    let used = fs::read(store(&[7; 100])?)?;
+    let mark = 2 * PAGE..2 * PAGE + UNFINISHED.len();
     let mut random = Random::new(3);
     // A store that was in use, and whose superblocks were both damaged later.
     let mut damaged = used.clone();
-    damaged[place.clone()].copy_from_slice(UNFINISHED);
+    damaged[mark.clone()].copy_from_slice(UNFINISHED);
     (damaged[504], damaged[PAGE + 504]) = (!damaged[504], !damaged[PAGE + 504]);
     let mut foreign = random.bytes(HEAD + PAGE);
-    foreign[place.clone()].copy_from_slice(UNFINISHED);
+    foreign[mark.clone()].copy_from_slice(UNFINISHED);
     let mut foreign_first_page = vec![0; HEAD + PAGE];
-    foreign_first_page[place.clone()].copy_from_slice(UNFINISHED);
+    foreign_first_page[mark.clone()].copy_from_slice(UNFINISHED);
     let mut foreign_behind = foreign_first_page.clone();
     foreign_first_page[100] = 1;
-    foreign_behind[place.end + 1] = 1;
-    let mut short = vec![0; place.end - 1];
-    short[place.start..].copy_from_slice(&UNFINISHED[1..]);
+    foreign_behind[mark.end + 1] = 1;
+    let mut short = vec![0; mark.end - 1];
+    short[mark.start..].copy_from_slice(&UNFINISHED[1..]);
     for bytes in [damaged, foreign, foreign_first_page, foreign_behind, short] {
-        refused_untouched(&Place::with(&bytes)?).expect_err("it is refused");
+        refused_untouched(&ScratchFile::with(&bytes)?).expect_err("it is refused");
     }
     // Usable superblocks are used: a crash just before the end of the creation left the mark.
     let mut marked = used;
-    marked[place.clone()].copy_from_slice(UNFINISHED);
-    let marked = Place::with(&marked)?;
-    assert_eq!(numbers(&open(&marked.path)?)?, [7; 100]);
-    assert!(!fs::read(&marked.path)?[place].starts_with(UNFINISHED), "the mark is taken away");
+    marked[mark.clone()].copy_from_slice(UNFINISHED);
+    let marked = ScratchFile::with(&marked)?;
+    assert_eq!(numbers(&open(&marked)?)?, [7; 100]);
+    assert!(!fs::read(&marked)?[mark].starts_with(UNFINISHED), "the mark is taken away");
     Ok(())
 }
 
@@ -317,8 +301,7 @@ fn an_empty_file_becomes_a_store_and_stays_the_same_file() -> TestResult {
     let ways: [Way; 3] = [
         |path| open(path),
         |path| OpenOptions::new().open_copy(path),
-        // SAFETY: only the test uses the file.
-        |path| unsafe { OpenOptions::new().open_shared(path) },
+        |path| open_shared(path, &OpenOptions::new()),
     ];
     for way in ways {
         let named = tempfile::NamedTempFile::new()?;
@@ -338,20 +321,20 @@ fn an_empty_file_becomes_a_store_and_stays_the_same_file() -> TestResult {
 /// Some of these numbers are possible. A store that opens with them must not end the process, and
 /// a file that is refused must not change.
 #[test]
-fn no_number_of_a_superblock_does_harm_whatever_its_checksum() -> TestResult {
-    let whole = fs::read(store(&[7; 100])?.path)?;
+fn no_number_in_a_superblock_does_harm() -> TestResult {
+    let whole = fs::read(store(&[7; 100])?)?;
     for field in (64..128).step_by(8) {
         for number in [u64::MAX, u64::MAX - 4095, 1 << 63, 1 << 62, 1 << 47, 4096, 8, 1, 0] {
-            let place = Place::with(&whole)?;
-            change_superblocks(&place, |block| forge::set_number(block, field, number))?;
-            let before = place.look()?;
-            match open(&place.path) {
+            let file = ScratchFile::with(&whole)?;
+            change_superblocks(&file, |block| forge::set_number(block, field, number))?;
+            let before = look(&file)?;
+            match open(&file) {
                 Ok(store) => {
                     let _ = numbers(&store);
                     let _ = store.update(|tx| tx.alloc(1u64).map(drop));
                     let _ = store.close();
                 }
-                Err(error) => assert!(place.look()? == before, "{field} {number:#x}: {error}"),
+                Err(error) => assert!(look(&file)? == before, "{field} {number:#x}: {error}"),
             }
         }
     }
@@ -363,78 +346,63 @@ fn is_io(error: &Error, expected: io::ErrorKind) -> bool {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_created_only_with_leave_and_a_folder() -> TestResult {
-    let place = Place::new()?;
-    let error = refusal(open_with(&place.path, &OpenOptions::new().create(false)));
+fn a_missing_file_is_created_only_with_permission_and_a_folder() -> TestResult {
+    let file = ScratchFile::new()?;
+    let error = refusal(open_with(&file, &OpenOptions::new().create(false)));
     assert!(matches!(error.kind(), ErrorKind::NoSuchFile { .. }), "{error}");
     assert!(error.to_string().contains("there is no such file"), "{error}");
-    let nowhere = place.folder.path().join("no/such/folder/file");
+    let nowhere = file.beside("no/such/folder/file");
     let error = refusal(open(&nowhere));
     assert!(is_io(&error, io::ErrorKind::NotFound), "{error}");
     assert!(error.to_string().contains("folder"), "{error}");
     assert!(std::error::Error::source(&error).is_none(), "its text is in the message: {error}");
     assert!(error.to_string().contains("No such file or directory"), "{error}");
-    symlink(&nowhere, place.folder.path().join("link"))?;
-    refusal(open(&place.folder.path().join("link")));
-    assert_eq!(fs::read_dir(place.folder.path())?.count(), 1, "nothing was made but the link");
-    fs::write(&place.path, "a file")?;
-    refusal(open(&place.path.join("below a file")));
-    assert_eq!(fs::read(&place.path)?, b"a file");
+    symlink(&nowhere, file.beside("link"))?;
+    refusal(open(&file.beside("link")));
+    assert_eq!(fs::read_dir(file.folder())?.count(), 1, "nothing was made but the link");
+    fs::write(&file, "a file")?;
+    refusal(open(&file.join("below a file")));
+    assert_eq!(fs::read(&file)?, b"a file");
     Ok(())
 }
 
 #[test]
-fn a_link_that_leads_nowhere_and_a_path_without_a_name_are_said_to_be_so() -> TestResult {
-    let place = Place::new()?;
-    symlink(place.folder.path().join("nowhere"), &place.path)?;
+fn a_dangling_symlink_and_an_empty_path_are_reported() -> TestResult {
+    let file = ScratchFile::new()?;
+    symlink(file.beside("nowhere"), &file)?;
     let says = |path: &Path, what: &str| {
         let error = refusal(open(path));
         assert!(error.to_string().contains(what), "{error}");
     };
-    says(&place.path, "a symbolic link whose target does not exist");
-    assert!(place.path.is_symlink() && !place.path.exists());
+    says(&file, "a symbolic link whose target does not exist");
+    assert!(file.is_symlink() && !file.exists());
     says(Path::new(""), "the path has no file name");
     Ok(())
 }
 
 #[test]
 fn a_name_may_be_as_long_as_the_file_system_allows() -> TestResult {
-    let place = Place::new()?;
-    open(&place.folder.path().join("n".repeat(255)))?.close()?;
-    refusal(open(&place.folder.path().join("n".repeat(256))));
-    assert_eq!(fs::read_dir(place.folder.path())?.count(), 1);
+    let file = ScratchFile::new()?;
+    open(&file.beside(&"n".repeat(255)))?.close()?;
+    refusal(open(&file.beside(&"n".repeat(256))));
+    assert_eq!(fs::read_dir(file.folder())?.count(), 1);
     Ok(())
 }
 
-/// Runs `act` as a user who is subject to permissions, on a separate thread, since on Linux each
-/// thread has its own user.
-fn as_nobody<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    let become_nobody = || {
-        if rustix::process::geteuid().is_root() {
-            rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534))?;
-        }
-        rustix::io::Result::Ok(())
-    };
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| become_nobody().map(|()| act()));
-        thread.join().expect("the thread").expect("to become another user")
-    })
-}
-
 #[test]
-fn without_permission_nothing_is_opened_or_made() -> TestResult {
-    let place = store(&[1])?;
-    fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o555))?;
+fn without_permission_nothing_is_opened_or_created() -> TestResult {
+    let file = store(&[1])?;
+    fs::set_permissions(file.folder(), fs::Permissions::from_mode(0o555))?;
     for mode in [0o444, 0o000] {
-        fs::set_permissions(&place.path, fs::Permissions::from_mode(mode))?;
-        let before = place.look()?;
-        let error = as_nobody(|| refusal(open(&place.path)));
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+        let before = look(&file)?;
+        let error = as_nobody(|| refusal(open(&file)));
         assert!(is_io(&error, io::ErrorKind::PermissionDenied), "{error}");
-        assert!(before == place.look()?);
+        assert!(before == look(&file)?);
     }
-    let new = place.folder.path().join("new");
+    let new = file.beside("new");
     let error = as_nobody(|| refusal(open(&new)));
     assert!(is_io(&error, io::ErrorKind::PermissionDenied), "{error}");
-    fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755))?;
+    fs::set_permissions(file.folder(), fs::Permissions::from_mode(0o755))?;
     Ok(())
 }

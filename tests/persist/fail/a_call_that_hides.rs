@@ -4,61 +4,43 @@
 
 use flagstone::persist::derived::part;
 
+/// Describes a struct with these fields, each as it is.
+macro_rules! describe {
+    ($type:ident $name:literal $($field:ident)*) => {
+        flagstone::__persist_struct! {
+            $type [] where [] named $name
+            fields [$(
+                (|__flagstone_value: &Self| &raw const __flagstone_value.$field)
+                    is part(|x: &Self| &raw const x.$field);
+            )*]
+            diagnosis {}
+        }
+    };
+}
+
 #[repr(C)]
 struct Padded {
     small: u8,
     large: u64,
 }
-flagstone::__persist_struct! {
-    Padded [] where [] named "Padded"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.small)
-            is part(|x: &Self| &raw const x.small);
-        (|__flagstone_value: &Self| &raw const __flagstone_value.large)
-            is part(|x: &Self| &raw const x.large);
-    ]
-    diagnosis {}
-}
+describe! { Padded "Padded" small large }
 
 #[repr(C)]
 struct PaddedBehind {
     large: u64,
     small: u8,
 }
-flagstone::__persist_struct! {
-    PaddedBehind [] where [] named "PaddedBehind"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.large)
-            is part(|x: &Self| &raw const x.large);
-        (|__flagstone_value: &Self| &raw const __flagstone_value.small)
-            is part(|x: &Self| &raw const x.small);
-    ]
-    diagnosis {}
-}
+describe! { PaddedBehind "PaddedBehind" large small }
 
 struct Taken {
     value: u64,
 }
-flagstone::__persist_struct! {
-    Taken [] where [] named "flagstone::Text"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
-            is part(|x: &Self| &raw const x.value);
-    ]
-    diagnosis {}
-}
+describe! { Taken "flagstone::Text" value }
 
 struct Lines {
     value: u64,
 }
-flagstone::__persist_struct! {
-    Lines [] where [] named "Lines size 8\n"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
-            is part(|x: &Self| &raw const x.value);
-    ]
-    diagnosis {}
-}
+describe! { Lines "Lines size 8\n" value }
 
 #[repr(u8)]
 enum u64le {
@@ -77,8 +59,6 @@ flagstone::__persist_enum! {
 }
 
 struct Nothing;
-flagstone::__persist_struct! {
-    Nothing [] where [] named "Nothing" fields [] diagnosis {}
-}
+describe! { Nothing "Nothing" }
 
 fn main() {}

@@ -5,69 +5,47 @@
 use flagstone::persist::Owned;
 use flagstone::persist::derived::part;
 
+/// Describes a struct by one field, whose type has the properties of `$part`.
+macro_rules! describe {
+    ($type:ident $field:ident is $part:expr) => {
+        flagstone::__persist_struct! {
+            $type [] where [] named "Type"
+            fields [(|__flagstone_value: &Self| &raw const __flagstone_value.$field) is $part;]
+            diagnosis {}
+        }
+    };
+}
+
 struct Half {
     flag: bool,
     hidden: &'static u8,
 }
-flagstone::__persist_struct! {
-    Half [] where [] named "Half"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.flag)
-            is part(|x: &Self| &raw const x.flag);
-    ]
-    diagnosis {}
-}
+describe! { Half flag is part(|x: &Self| &raw const x.flag) }
 
 struct Reference {
     value: &'static u64,
 }
-flagstone::__persist_struct! {
-    Reference [] where [] named "Reference"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
-            is part(|x: &Self| &raw const *x.value);
-    ]
-    diagnosis {}
-}
+describe! { Reference value is part(|x: &Self| &raw const *x.value) }
 
 struct Array {
     value: [bool; 8],
 }
-flagstone::__persist_struct! {
-    Array [] where [] named "Array"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
-            is part(|_: &Self| std::ptr::null::<[u8; 8]>());
-    ]
-    diagnosis {}
-}
+describe! { Array value is part(|_: &Self| std::ptr::null::<[u8; 8]>()) }
 
 /// Its bytes may be uninitialised.
 union Union {
     value: u64,
 }
-flagstone::__persist_struct! {
-    Union [] where [] named "Union"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
-            is part(|_: &Self| std::ptr::null::<u64>());
-    ]
-    diagnosis {}
-}
+describe! { Union value is part(|_: &Self| std::ptr::null::<u64>()) }
 
 struct Returns {
     value: bool,
 }
-flagstone::__persist_struct! {
-    Returns [] where [] named "Returns"
-    fields [
-        (|__flagstone_value: &Self| &raw const __flagstone_value.value)
-            is hostile::expand_in_turn!(
-                part(|x: &Self| &raw const x.value), part(|x: &Self| &raw const x.value),
-                return true
-            );
-    ]
-    diagnosis {}
+describe! {
+    Returns value is hostile::expand_in_turn!(
+        part(|x: &Self| &raw const x.value), part(|x: &Self| &raw const x.value),
+        return true
+    )
 }
 
 struct Owner {

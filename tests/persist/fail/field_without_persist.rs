@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use flagstone::persist;
+use flagstone::{Link, persist};
 
 type Count = usize;
 
@@ -23,6 +23,18 @@ struct Good<T> {
 #[persist]
 struct Parameter {
     good: Good<Plain>,
+}
+
+#[persist]
+struct Unbounded<T> {
+    value: T,
+    next: Link<Unbounded<T>>,
+}
+
+#[persist]
+struct Tail {
+    count: u64,
+    items: [u8],
 }
 
 fn main() {}

@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 #![allow(dead_code)]
 
+extern crate self as alloc;
 extern crate self as core;
 extern crate self as std;
-extern crate self as alloc;
 
 pub mod mem {
     #[macro_export]

@@ -52,6 +52,9 @@ fn main() {
     // Each mention of such a type may be another one; there is one mention.
     let before = tx.alloc(Before { x: 1, y: 2 }).unwrap();
     let after = tx.alloc(After { y: 3, x: 4 }).unwrap();
-    assert_eq!(tx.read(before.field(field!(hostile::expand_in_turn!(Before, After), x))).unwrap(), 1);
+    assert_eq!(
+        tx.read(before.field(field!(hostile::expand_in_turn!(Before, After), x))).unwrap(),
+        1
+    );
     assert_eq!(tx.read(after.field(field!(After, x))).unwrap(), 4);
 }

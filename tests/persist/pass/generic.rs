@@ -38,25 +38,12 @@ struct Id<T: Persist> {
 struct Marked<T: Persist>(PhantomData<T>, u32);
 
 fn main() {
-    let pair = Pair {
-        first: 1_u32,
-        second: 2_i32,
-    };
+    let pair = Pair { first: 1_u32, second: 2_i32 };
     assert!(pair.first == 1 && pair.second == 2);
-    let block = Block {
-        items: [1_u32; 4],
-        next: Link::null(),
-    };
+    let block = Block { items: [1_u32; 4], next: Link::null() };
     assert!(block.items == [1; 4] && block.next.is_null());
     assert_eq!(Matrix::<1, 1, false> { cells: [[1]] }.cells, [[1]]);
-    assert_eq!(
-        Id::<bool> {
-            number: 3,
-            of: PhantomData
-        }
-        .number,
-        3
-    );
+    assert_eq!(Id::<bool> { number: 3, of: PhantomData }.number, 3);
     assert_eq!(Marked::<bool>(PhantomData, 3).1, 3);
 
     assert_eq!(<Pair<u8>>::type_name(), "Pair<u8, u8>");

@@ -1,11 +1,14 @@
-//! A path distinguishes a type of the program from the refused one of the same name.
+//! A type of the program may have the name of a refused one: its path tells them apart. Only exact
+//! names are reserved, and only where descriptions use them.
 
 #![deny(warnings)]
 
-use flagstone::{Link, Persist, persist};
+use flagstone::{Persist, persist};
 
 mod my {
-    use super::{Link, Persist, persist};
+    use flagstone::Link;
+
+    use super::{Persist, persist};
 
     #[persist]
     pub struct Vec<T: Persist> {
@@ -25,16 +28,29 @@ struct Uses {
     maybe: my::Option<f32>,
 }
 
+#[persist]
+struct Link {
+    host: u64,
+}
+
+#[persist(name = "own::Phantom")]
+struct Phantom<T: Persist> {
+    value: T,
+}
+
+#[persist(name = "u16.le")]
+struct Number {
+    value: u64,
+}
+
 fn main() {
     let uses = Uses {
-        list: my::Vec {
-            items: Link::null(),
-        },
-        maybe: my::Option {
-            value: 0.0,
-            is_some: 0,
-        },
+        list: my::Vec { items: flagstone::Link::null() },
+        maybe: my::Option { value: 0.0, is_some: 0 },
     };
     assert!(uses.list.items.is_empty());
     assert!(uses.maybe.value == 0.0 && uses.maybe.is_some == 0);
+    assert_eq!(Link::type_name(), "Link");
+    assert_eq!(Phantom::<Number>::type_name(), "own::Phantom<u16.le>");
+    let _ = (Link { host: 0 }, Phantom { value: Number { value: 0 } });
 }

@@ -9,7 +9,7 @@ use flagstone::{Persist, persist};
 use hostile::{expand_in_turn, replace};
 
 #[persist]
-struct Turns {
+struct Changing {
     flag: expand_in_turn!([bool; 2], [u8; 2], &'static u16, u16),
     bytes: [bool; expand_in_turn!(6, 5, 4, 1)],
     count: expand_in_turn!(u64, &'static u64, i64, [u8; 8]),
@@ -37,14 +37,14 @@ struct Replaced {
 }
 
 fn main() {
-    assert_eq!(size_of::<Turns>(), 16);
+    assert_eq!(size_of::<Changing>(), 16);
     let mut bytes = [0xff; 16];
     bytes[..8].fill(1);
-    assert!(Turns::is_valid(&bytes));
+    assert!(Changing::is_valid(&bytes));
     for place in 0..8 {
         let mut bytes = bytes;
         bytes[place] = 2;
-        assert!(!Turns::is_valid(&bytes), "byte {place}");
+        assert!(!Changing::is_valid(&bytes), "byte {place}");
     }
     let valid = (0..=u16::MAX).filter(|value| Kind::is_valid(&value.to_ne_bytes()));
     assert_eq!(Vec::from_iter(valid), [7, 300]);

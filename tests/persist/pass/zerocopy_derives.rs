@@ -21,11 +21,7 @@ enum Kind {
 }
 
 fn main() {
-    let header = Header {
-        link: Link::null(),
-        count: 3,
-        kind: [1; 4],
-    };
+    let header = Header { link: Link::null(), count: 3, kind: [1; 4] };
     let read = Header::read_from_bytes(header.as_bytes()).unwrap();
     assert_eq!((read.link, read.count, read.kind), (header.link, 3, [1; 4]));
     assert_eq!(Kind::One.as_bytes(), [1]);

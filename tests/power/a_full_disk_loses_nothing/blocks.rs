@@ -12,6 +12,7 @@ use rustix::mount::{MountFlags, mount};
 use super::{Ballast, Entry, push, state};
 use testkit::power::Test;
 use testkit::power::scratch_fs::{Bench, Kind, Mounted, copy_sparse, mount_memory, probe};
+use testkit::scratch::{self, open_read_only};
 use testkit::{TestResult, child, open, open_with};
 
 /// The environment variable with a child's task and its store.
@@ -108,13 +109,7 @@ fn options() -> OpenOptions {
 }
 
 fn open_shared(path: &Path) -> Result<Store> {
-    // SAFETY: as in `common::open`.
-    unsafe { options().open_shared(path) }
-}
-
-fn open_to_read(path: &Path) -> Result<Store> {
-    // SAFETY: as in `common::open`.
-    unsafe { OpenOptions::new().open_read_only(path) }
+    scratch::open_shared(path, &options())
 }
 
 fn push_next(tx: &mut WriteTx<'_>) -> Result<()> {
@@ -417,7 +412,7 @@ fn try_all_ways(path: &Path) -> TestResult {
             expect_no_space(failed)
         }
     };
-    note("to read", open_to_read(path).and_then(|store| look(&store)))?;
+    note("to read", open_read_only(path).and_then(|store| look(&store)))?;
     note("shared", open_shared(path).and_then(|store| look_and_change(&store)))?;
     note("alone", open(path).and_then(|store| look_and_change(&store)))?;
     note("alone, deferred", open_with(path, &options()).and_then(|store| look_and_change(&store)))?;
@@ -504,7 +499,7 @@ fn fill_with_holes(bench: &Bench, folder: &Path) -> TestResult {
     assert!(worked < 4, "the disk was not full");
     // The full disk has done no harm.
     ballast.remove()?;
-    assert_eq!(try_in_a_child(&sparse)?, 4, "with room, each way to open it works");
+    assert_eq!(try_in_a_child(&sparse)?, 4, "with space, each way to open it works");
     std::fs::remove_file(&sparse)?;
     // If there is space for the holes at the opening, none is needed later.
     let sparse = leave_sparse(bench, folder)?;

@@ -25,8 +25,8 @@ pub fn expand_in_turn(arguments: TokenStream) -> TokenStream {
         }
     }
     let mut expansions = EXPANSIONS.lock().expect("no expansion panics");
-    let turn = expansions.get_or_insert_default().entry(key).or_default();
-    let choice = choices.swap_remove((*turn).min(choices.len() - 1));
-    *turn += 1;
+    let count = expansions.get_or_insert_default().entry(key).or_default();
+    let choice = choices.swap_remove((*count).min(choices.len() - 1));
+    *count += 1;
     choice
 }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A folder for the store and for temporary files, and the command that runs in it.
-struct Bench {
+struct Scratch {
     folder: TempDir,
 }
 
-impl Bench {
+impl Scratch {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("temporary")).expect("a folder in it");
@@ -62,49 +62,49 @@ fn figure(text: &str, word: &str) -> u64 {
 }
 
 #[test]
-fn sound_structures_are_run_and_nothing_is_left() {
-    let bench = Bench::new();
-    let (code, text) = bench.run(&["--seconds", "3"]);
+fn sound_structures_pass_and_nothing_is_left() {
+    let scratch = Scratch::new();
+    let (code, text) = scratch.run(&["--seconds", "3"]);
     assert_eq!(code, Some(0));
     assert!(text.contains("no violation"));
     for what in ["runs", "transactions", "power cuts", "SIGKILLs", "images checked", "reopenings"] {
         assert!(figure(&text, what) > 0, "{what}");
     }
-    bench.expect_clean();
+    scratch.expect_clean();
 }
 
 #[test]
 fn a_mutation_is_found_and_the_seed_repeats_it() {
-    let bench = Bench::new();
+    let scratch = Scratch::new();
     let mutation =
         ["--kills", "power", "--mutation", "acknowledge-before-flush", "--structure", "list"];
-    let (code, first) = bench.run(&[&mutation[..], &["--seed", "1"]].concat());
+    let (code, first) = scratch.run(&[&mutation[..], &["--seed", "1"]].concat());
     assert_eq!(code, Some(1));
     assert!(first.contains("Lost: ") && first.contains("POWER CUT"));
     let seed = figure(&first, " repeats it").to_string();
-    let (code, again) = bench.run(&[&mutation[..], &["--seed", &seed]].concat());
+    let (code, again) = scratch.run(&[&mutation[..], &["--seed", &seed]].concat());
     assert_eq!(code, Some(1));
     let history = |text: &str| text.split_once('\n').map(|(_, history)| history.to_string());
     assert_eq!(history(&again), history(&first));
-    bench.expect_clean();
+    scratch.expect_clean();
 }
 
 #[test]
-fn a_file_that_is_there_is_refused_and_left_alone() {
-    let bench = Bench::new();
-    std::fs::write(bench.store(), "mine").unwrap();
-    let (code, text) = bench.run(&["--kills", "kill"]);
+fn an_existing_file_is_refused_and_left_alone() {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.store(), "mine").unwrap();
+    let (code, text) = scratch.run(&["--kills", "kill"]);
     assert_eq!(code, Some(2));
     assert!(text.contains("give a path at which there is nothing"));
-    assert_eq!(std::fs::read(bench.store()).unwrap(), b"mine");
+    assert_eq!(std::fs::read(scratch.store()).unwrap(), b"mine");
 }
 
 #[test]
-fn what_cannot_be_done_is_told() {
-    let bench = Bench::new();
-    let (code, text) = bench.run(&["--structure", "no such"]);
+fn invalid_arguments_are_reported() {
+    let scratch = Scratch::new();
+    let (code, text) = scratch.run(&["--structure", "no such"]);
     assert!(code == Some(2) && text.contains("possible values: list, "));
-    let nowhere = bench.folder.path().join("nowhere").join("torture.flag");
+    let nowhere = scratch.folder.path().join("nowhere").join("torture.flag");
     let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
     let (code, text) =
         told(&command.arg("torture").arg(nowhere).arg("--kills=kill").output().unwrap());
@@ -112,28 +112,28 @@ fn what_cannot_be_done_is_told() {
 }
 
 #[test]
-fn what_shows_nothing_is_no_success() {
-    let bench = Bench::new();
+fn a_run_that_shows_nothing_is_no_success() {
+    let scratch = Scratch::new();
     let mutation = ["--kills", "power", "--mutation", "barrier-not-awaited", "--seconds", "1"];
-    let (code, text) = bench.run(&mutation);
+    let (code, text) = scratch.run(&mutation);
     assert!(code == Some(2) && text.contains("BarrierNotAwaited was not found"));
-    let (code, text) = bench.run(&["--seconds", "0"]);
+    let (code, text) = scratch.run(&["--seconds", "0"]);
     assert!(code == Some(2) && text.contains("no run came to its end"));
-    bench.expect_clean();
+    scratch.expect_clean();
 }
 
 #[test]
-fn each_structure_meets_both_kinds_of_kills() {
-    let bench = Bench::new();
+fn each_structure_gets_both_kinds_of_kills() {
+    let scratch = Scratch::new();
     for structures in [["list", "vec"], ["vec", "list"]] {
         let [first, second] = structures.map(|name| ["--structure", name]);
         let mutation = ["--mutation", "acknowledge-before-flush", "--seed", "1"];
-        let (code, text) = bench.run(&[&mutation[..], &first, &second].concat());
+        let (code, text) = scratch.run(&[&mutation[..], &first, &second].concat());
         // The first power cuts are those of the second round.
         assert!(code == Some(1) && text.contains("in `list`"), "{text}");
         assert!(text.contains("seed 2 repeats it"), "{text}");
     }
-    bench.expect_clean();
+    scratch.expect_clean();
 }
 
 /// Returns the processes whose command line names the store.
@@ -151,17 +151,18 @@ fn with_store(store: &Path) -> Vec<rustix::process::Pid> {
 #[test]
 fn no_child_outlives_its_parent() {
     for millis in [200, 300, 400, 500, 600] {
-        let bench = Bench::new();
-        let mut command = bench.command(&["--seconds", "100", "--kills", "kill"]);
+        let scratch = Scratch::new();
+        let mut command = scratch.command(&["--seconds", "100", "--kills", "kill"]);
         let mut parent = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(millis));
         parent.kill().unwrap();
         parent.wait().unwrap();
         let begun = Instant::now();
-        while !with_store(&bench.store()).is_empty() && begun.elapsed() < Duration::from_secs(20) {
+        while !with_store(&scratch.store()).is_empty() && begun.elapsed() < Duration::from_secs(20)
+        {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let left = with_store(&bench.store());
+        let left = with_store(&scratch.store());
         for child in &left {
             let _ = rustix::process::kill_process(*child, rustix::process::Signal::KILL);
         }
@@ -170,12 +171,12 @@ fn no_child_outlives_its_parent() {
 }
 
 #[test]
-fn ctrl_c_ends_it_in_order() {
-    let bench = Bench::new();
-    let mut command = bench.command(&["--seconds", "100", "--kills", "kill"]);
+fn ctrl_c_ends_it_cleanly() {
+    let scratch = Scratch::new();
+    let mut command = scratch.command(&["--seconds", "100", "--kills", "kill"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let begun = Instant::now();
-    while !bench.store().exists() {
+    while !scratch.store().exists() {
         assert!(begun.elapsed() < Duration::from_secs(60), "it comes to its store");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -184,5 +185,5 @@ fn ctrl_c_ends_it_in_order() {
     let (code, text) = told(&child.wait_with_output().expect("its end"));
     assert_eq!(code, Some(0));
     assert!(text.contains("no violation") && begun.elapsed() < Duration::from_secs(60));
-    bench.expect_clean();
+    scratch.expect_clean();
 }

@@ -1,3 +1,5 @@
+//! Enums that are not plain integers of a fixed width.
+
 use flagstone::persist;
 
 #[persist]
@@ -17,5 +19,15 @@ enum OfC {
 enum Aligned {
     A,
 }
+
+#[persist]
+enum Value {
+    None,
+    Number(i64),
+    Text { bytes: [u8; 8] },
+}
+
+#[persist]
+enum Never {}
 
 fn main() {}

@@ -4,58 +4,45 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flagstone::{Durability, Link, OpenOptions, Report, Result, Store};
+use flagstone::{Durability, Link, OpenOptions, Report};
+use testkit::scratch::{ScratchFile, check_file};
 use testkit::{TestResult, assert_refused, forge, open, open_with};
 
 const PAGE: usize = 4096;
 const HEAP: usize = 4 * PAGE;
 
-fn check(path: &Path) -> Result<Report> {
-    // SAFETY: the path is in the test's own folder, and no store has the file open to change it.
-    unsafe { Store::check_file(path) }
+/// Returns the report of a file; checks that its bytes and times have not changed.
+fn checked(file: &ScratchFile) -> TestResult<Report> {
+    let look = || -> TestResult<_> {
+        let found = fs::metadata(file)?;
+        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+        Ok((fs::read(file)?, times, found.ino()))
+    };
+    let before = look()?;
+    let report = check_file(file)?;
+    assert!(before == look()?, "it was changed");
+    Ok(report)
 }
 
-/// A folder with a file.
-struct Place {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
+/// Returns the report of a file with this content.
+fn report_of(bytes: &[u8]) -> TestResult<Report> {
+    checked(&ScratchFile::with(bytes)?)
 }
 
-impl Place {
-    fn with(bytes: &[u8]) -> TestResult<Self> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("store");
-        fs::write(&path, bytes)?;
-        Ok(Self { _folder: folder, path })
-    }
-
-    /// Returns the report, and checks that bytes and times have not changed.
-    fn checked(&self) -> TestResult<Report> {
-        let look = || -> TestResult<_> {
-            let found = fs::metadata(&self.path)?;
-            let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
-            Ok((fs::read(&self.path)?, times, found.ino()))
-        };
-        let before = look()?;
-        let report = check(&self.path)?;
-        assert!(before == look()?, "it was changed");
-        Ok(report)
-    }
+/// Returns its findings.
+fn findings_of(bytes: &[u8]) -> TestResult<Vec<String>> {
+    Ok(shown(&report_of(bytes)?))
 }
 
 /// Returns the bytes of a store that was closed, and of one that was killed after `numbers`
 /// commits, of which the last is not durable.
 fn files(numbers: u64) -> TestResult<[Vec<u8>; 2]> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let options = OpenOptions::new().log_bytes(64 * 1024);
     let store = open_with(&path, &options)?;
-    store.update(|tx| {
-        let table = tx.alloc([0u64; 400])?;
-        tx.set_root("table", table)
-    })?;
+    store.update(|tx| tx.root_or_insert_with("table", || [0u64; 400]).map(drop))?;
     store.close()?;
     let closed = fs::read(&path)?;
     let store = open_with(&path, &options)?;
@@ -78,12 +65,12 @@ fn shown(report: &Report) -> Vec<String> {
 #[test]
 fn a_sound_file_has_no_findings_whether_it_was_closed_or_not() -> TestResult {
     for bytes in files(5)? {
-        let place = Place::with(&bytes)?;
-        let report = place.checked()?;
+        let file = ScratchFile::with(&bytes)?;
+        let report = checked(&file)?;
         assert!(report.is_clean() && report.torn_end.is_none(), "{:?}", shown(&report));
         assert!(report.pages > 16 && report.unreachable.allocations == 0);
         // The store still opens, with the contents of the log.
-        open(&place.path)?.check()?.into_result()?;
+        open(&file)?.check()?.into_result()?;
     }
     Ok(())
 }
@@ -91,24 +78,24 @@ fn a_sound_file_has_no_findings_whether_it_was_closed_or_not() -> TestResult {
 #[test]
 fn a_file_that_may_only_be_read_is_checked() -> TestResult {
     let [_, killed] = files(2)?;
-    let place = Place::with(&killed)?;
-    fs::set_permissions(&place.path, fs::Permissions::from_mode(0o400))?;
-    assert!(place.checked()?.is_clean());
+    let file = ScratchFile::with(&killed)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o400))?;
+    assert!(checked(&file)?.is_clean());
     Ok(())
 }
 
 #[test]
-fn an_open_store_is_not_checked_behind_its_back() -> TestResult {
+fn an_open_store_is_not_checked() -> TestResult {
     let [closed, _] = files(1)?;
-    let place = Place::with(&closed)?;
-    let store = open(&place.path)?;
-    assert_refused!(check(&place.path), Locked { .. });
+    let file = ScratchFile::with(&closed)?;
+    let store = open(&file)?;
+    assert_refused!(check_file(&file), Locked { .. });
     drop(store);
-    let _ = check(&place.path)?;
-    assert_refused!(check(Path::new("/nowhere/at/all")), NoSuchFile { .. });
-    assert_refused!(check(Path::new("/dev/null")), NotAFile { .. });
-    let foreign = Place::with(&[7; 50_000])?;
-    assert_refused!(check(&foreign.path), NotAStore { .. });
+    let _ = check_file(&file)?;
+    assert_refused!(check_file(Path::new("/nowhere/at/all")), NoSuchFile { .. });
+    assert_refused!(check_file(Path::new("/dev/null")), NotAFile { .. });
+    let foreign = ScratchFile::with(&[7; 50_000])?;
+    assert_refused!(check_file(&foreign), NotAStore { .. });
     Ok(())
 }
 
@@ -119,16 +106,15 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
         for bytes in &files {
             let mut bytes = bytes.clone();
             bytes[slot + 70] ^= 1;
-            let report = Place::with(&bytes)?.checked()?;
-            let found = shown(&report);
+            let file = ScratchFile::with(&bytes)?;
+            let found = shown(&checked(&file)?);
             assert!(found.len() == 1 && found[0].contains("superblock"), "{found:?}");
             assert!(found[0].contains(&format!("file offset {what}: ")), "{found:?}");
             assert!(found[0].contains("the next change writes this one anew"), "{found:?}");
-            let place = Place::with(&bytes)?;
-            let store = open(&place.path)?;
+            let store = open(&file)?;
             let _ = store.update(|tx| tx.alloc(1u64))?;
             store.close()?;
-            assert!(place.checked()?.is_clean(), "it was written anew");
+            assert!(checked(&file)?.is_clean(), "it was written anew");
         }
     }
     // Each superblock is valid on its own.
@@ -138,7 +124,7 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
         forge::superblock(&mut bytes[slot..slot + PAGE], |block| {
             forge::set_number(block, field, number ^ 0x1000);
         });
-        Ok(shown(&Place::with(&bytes)?.checked()?))
+        findings_of(&bytes)
     };
     let older = if forge::newest(&files[0]) == 0 { PAGE } else { 0 };
     for (field, what) in
@@ -156,19 +142,19 @@ fn bytes_that_must_be_zero_are_zero() -> TestResult {
     for at in [512, PAGE - 1, PAGE + 512, 3 * PAGE, HEAP - 1] {
         let mut bytes = closed.clone();
         bytes[at] = 9;
-        let found = shown(&Place::with(&bytes)?.checked()?);
+        let found = findings_of(&bytes)?;
         let expected = format!("file offset {at:#x}: expected zeros, found 0x09");
         assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:?}");
     }
     // Remains of processes that shared the store are not damage.
     let mut bytes = closed;
     bytes[2 * PAGE..3 * PAGE].fill(9);
-    assert!(Place::with(&bytes)?.checked()?.is_clean());
+    assert!(report_of(&bytes)?.is_clean());
     Ok(())
 }
 
 #[test]
-fn damage_of_the_log_is_found_where_a_later_record_attests_it() -> TestResult {
+fn damage_of_the_log_is_found_where_a_later_record_proves_it_durable() -> TestResult {
     let [_, killed] = files(5)?;
     let records = forge::records(&killed);
     let commits: Vec<_> = records.iter().filter(|record| killed[record.start + 3] == 1).collect();
@@ -176,21 +162,21 @@ fn damage_of_the_log_is_found_where_a_later_record_attests_it() -> TestResult {
     for commit in &commits[..4] {
         let mut bytes = killed.clone();
         bytes[commit.end - 3] ^= 64;
-        let place = Place::with(&bytes)?;
-        let report = place.checked()?;
+        let file = ScratchFile::with(&bytes)?;
+        let report = checked(&file)?;
         let found = shown(&report);
         assert!(found.len() == 1 && found[0].contains("the log is damaged"), "{found:?}");
         assert_eq!(report.findings[0].file_offset, commit.start as u64);
         assert!(report.torn_end.is_none());
         // The heap in the state before the damage was checked too.
         assert!(report.pages > 16);
-        assert_refused!(open(&place.path), LogDamaged { .. });
+        assert_refused!(open(&file), LogDamaged { .. });
     }
     // No later record proves the last one durable.
     for at in [commits[4].start, commits[4].start + 9, commits[4].start + 26, commits[4].end - 1] {
         let mut bytes = killed.clone();
         bytes[at] ^= 1;
-        let report = Place::with(&bytes)?.checked()?;
+        let report = report_of(&bytes)?;
         assert!(report.is_clean(), "{:?}", shown(&report));
         let end = report.torn_end.expect("a note");
         assert_eq!(end.file_offset, commits[4].start as u64);
@@ -200,19 +186,17 @@ fn damage_of_the_log_is_found_where_a_later_record_attests_it() -> TestResult {
 }
 
 #[test]
-fn what_keeps_a_store_from_opening_is_a_finding() -> TestResult {
+fn damage_that_prevents_opening_is_a_finding() -> TestResult {
     let [closed, _] = files(1)?;
     let mut both = closed.clone();
     (both[100], both[PAGE + 100]) = (both[100] ^ 1, both[PAGE + 100] ^ 1);
-    let found = shown(&Place::with(&both)?.checked()?);
+    let found = findings_of(&both)?;
     assert!(found.len() == 3 && found[2].contains("cannot be looked at"), "{found:?}");
     assert!(found[..2].iter().all(|found| found.contains("neither can be used")), "{found:?}");
-    let cut = Place::with(&closed[..closed.len() - 1])?;
-    let found = shown(&cut.checked()?);
-    assert!(found.len() == 1 && found[0].contains("truncated"), "{found:?}");
-    let short = Place::with(&closed[..HEAP - 1])?;
-    let found = shown(&short.checked()?);
-    assert!(found.len() == 1 && found[0].contains("too few"), "{found:?}");
+    for (len, what) in [(closed.len() - 1, "truncated"), (HEAP - 1, "too few")] {
+        let found = findings_of(&closed[..len])?;
+        assert!(found.len() == 1 && found[0].contains(what), "{found:?}");
+    }
     Ok(())
 }
 
@@ -230,29 +214,29 @@ mod tool {
     }
 
     #[test]
-    fn ends_with_0_for_sound_1_for_findings_and_2_where_it_could_not_look() -> TestResult {
+    fn the_exit_code_is_0_if_sound_1_for_findings_and_2_for_errors() -> TestResult {
         let [closed, killed] = files(4)?;
-        let sound = Place::with(&killed)?;
-        let (code, out, error) = run(&[&sound.path])?;
+        let sound = ScratchFile::with(&killed)?;
+        let (code, out, error) = run(&[&sound])?;
         assert_eq!((code, &*error), (Some(0), ""), "{out}");
         assert!(out.contains(" 0 findings") && out.lines().count() == 1, "{out}");
 
         let mut torn = killed.clone();
         let last = forge::records(&torn).pop().expect("a record");
         torn[last.start + 40] ^= 1;
-        let (code, out, _) = run(&[&Place::with(&torn)?.path])?;
+        let (code, out, _) = run(&[&ScratchFile::with(&torn)?])?;
         assert!(code == Some(0) && out.starts_with("note: file offset 0x"), "{out}");
 
         let mut damaged = closed.clone();
         (damaged[HEAP + 3000], damaged[2 * PAGE]) = (1, 1);
-        let (code, out, _) = run(&[&Place::with(&damaged)?.path])?;
+        let (code, out, _) = run(&[&ScratchFile::with(&damaged)?])?;
         assert_eq!(code, Some(1));
         assert!(out.contains("heap offset 0x") && out.contains("expected zeros"), "{out}");
 
         let (code, out, error) = run(&[Path::new("/nowhere")])?;
         assert!(code == Some(2) && out.is_empty() && error.contains("no such file"), "{error}");
-        let store = open(&sound.path)?;
-        let (code, _, error) = run(&[&sound.path])?;
+        let store = open(&sound)?;
+        let (code, _, error) = run(&[&sound])?;
         assert!(code == Some(2) && error.contains("open already"), "{error}");
         drop(store);
         assert_eq!(run(&[])?.0, Some(2));
@@ -260,23 +244,22 @@ mod tool {
     }
 
     #[test]
-    fn ends_with_1_for_findings_that_nobody_reads() -> TestResult {
+    fn the_exit_code_is_1_for_findings_that_nobody_reads() -> TestResult {
         let [mut damaged, _] = files(4)?;
         damaged[HEAP + 3000] = 1;
         let (reader, writer) = std::io::pipe()?;
         drop(reader);
         let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
-        let place = Place::with(&damaged)?;
-        let status = command.arg("check").arg(&place.path).stdout(writer).status()?;
+        let file = ScratchFile::with(&damaged)?;
+        let status = command.arg("check").arg(&file).stdout(writer).status()?;
         assert_eq!(status.code(), Some(1));
         Ok(())
     }
 
     #[test]
-    fn shows_what_is_lost_when_asked_to() -> TestResult {
-        let place = Place::with(&[])?;
-        fs::remove_file(&place.path)?;
-        let store = open(&place.path)?;
+    fn verbose_output_lists_what_is_lost() -> TestResult {
+        let file = ScratchFile::new()?;
+        let store = open(&file)?;
         let mut tx = store.write()?;
         let gone = tx.alloc(7u64)?;
         let table = tx.alloc_slice([gone; 2])?;
@@ -285,10 +268,10 @@ mod tool {
         let _ = tx.alloc(8u128)?;
         tx.commit()?;
         store.close()?;
-        let (code, out, _) = run(&[&place.path])?;
+        let (code, out, _) = run(&[&file])?;
         assert!(code == Some(0) && out.contains("1 unreachable allocations of 16 bytes"), "{out}");
         assert!(out.contains("2 dangling links") && out.lines().count() == 1, "{out}");
-        let (code, out, _) = run(&[Path::new("-v"), &place.path])?;
+        let (code, out, _) = run(&[Path::new("-v"), &file])?;
         assert!(
             code == Some(0) && out.contains("u128 of 16 bytes, which no root reaches"),
             "{out}"

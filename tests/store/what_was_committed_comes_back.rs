@@ -1,17 +1,57 @@
-//! Maps with text keys hold a real word list, and still hold it after reopening.
+//! Promise: what was committed is there in the next run: objects with the links between them, and
+//! maps with the words of a real list.
 
 use std::collections::{BTreeMap as StdMap, BTreeSet as StdSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use flagstone::collections::{BTreeMap, BTreeSet, HashMap};
-use flagstone::{Durability, Store, Text, persist};
+use flagstone::{Durability, Link, Store, Text, persist};
+use testkit::scratch::ScratchFile;
+use testkit::{TestResult, open};
 
 /// Debian's word list, from `wamerican` and similar packages.
 const WORD_LIST: &str = "/usr/share/dict/words";
 
 /// The maximum amount of text to read if there is no word list.
 const MAX_BYTES: usize = 8 << 20;
+
+#[persist]
+struct Node {
+    value: i64,
+    next: Link<Node>,
+}
+
+fn values(store: &Store) -> flagstone::Result<Vec<i64>> {
+    let tx = store.read()?;
+    let mut at = tx.root::<Node>("head")?;
+    let mut values = Vec::new();
+    while let Some(node) = tx.get(at)? {
+        values.push(node.value);
+        at = node.next;
+    }
+    Ok(values)
+}
+
+#[test]
+fn a_linked_list_comes_back() -> TestResult {
+    let path = ScratchFile::new()?;
+    let expected: Vec<i64> = (0..1000).rev().collect();
+    let store = open(&path)?;
+    for value in 0..1000 {
+        store.update(|tx| {
+            let next = tx.root("head")?;
+            let node = tx.alloc(Node { value, next })?;
+            tx.set_root("head", node)
+        })?;
+    }
+    assert_eq!(values(&store)?, expected);
+    store.close()?;
+    let store = open(&path)?;
+    assert_eq!(values(&store)?, expected);
+    store.check()?.into_result()?;
+    Ok(())
+}
 
 #[persist]
 #[derive(Default)]
@@ -53,18 +93,15 @@ fn a_word_list_comes_back() {
     println!("{} words of {}", expected.len(), source.display());
     assert!(expected.len() > 1000, "{} has too few words", source.display());
 
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("words");
-    // SAFETY: only this test uses the file.
-    let store = unsafe { Store::open(&path) }.unwrap();
+    let path = ScratchFile::new().unwrap();
+    let store = open(&path).unwrap();
     let lines: Vec<_> = list.lines().enumerate().collect();
     for part in lines.chunks(10_000) {
         add(&store, part).unwrap();
     }
     store.close().unwrap();
 
-    // SAFETY: as above.
-    let store = unsafe { Store::open(&path) }.unwrap();
+    let store = open(&path).unwrap();
     let tx = store.read().unwrap();
     let words = tx.at(tx.root::<Words>("words").unwrap()).unwrap();
     assert_eq!(words.hashed.len(), expected.len() as u64);

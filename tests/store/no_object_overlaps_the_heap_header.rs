@@ -21,8 +21,7 @@ fn sample(folder: &tempfile::TempDir) -> TestResult<Vec<u8>> {
     let path = folder.path().join("sample");
     let store = open_with(&path, &options())?;
     store.update(|tx| {
-        let visits = tx.alloc(0u64)?;
-        tx.set_root("visits", visits)?;
+        let _ = tx.root_or_insert_with("visits", || 0u64)?;
         let blob = tx.alloc_slice_copy(&[1u8; PAGE])?;
         tx.set_root("blob", blob)
     })?;
@@ -54,7 +53,7 @@ fn claim_the_header(bytes: &mut [u8], type_number: u32) {
 }
 
 #[test]
-fn not_even_if_its_page_is_described_as_one() -> TestResult {
+fn its_page_described_as_an_object_is_refused() -> TestResult {
     let folder = tempfile::tempdir()?;
     let mut bytes = sample(&folder)?;
     let roots = HEAP + forge::number32(&bytes, HEAP + ROOTS) as usize * PAGE;
@@ -82,7 +81,7 @@ fn not_even_if_its_page_is_described_as_one() -> TestResult {
 }
 
 #[test]
-fn nor_the_directory_of_roots() -> TestResult {
+fn its_page_described_as_the_root_directory_is_refused() -> TestResult {
     let folder = tempfile::tempdir()?;
     let mut bytes = sample(&folder)?;
     forge::set_number(&mut bytes, HEAP + ROOTS, 1 << 32);

@@ -12,7 +12,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Barrier;
 
 use flagstone::{ErrorKind, OpenOptions, Result, Store};
-use testkit::{TestResult, assert_refused, child, open, open_with, refusal};
+use testkit::scratch::{ScratchFile, open_read_only, open_shared};
+use testkit::{TestResult, assert_refused, child, open, open_with, refusal, test_of, this_test};
+
+use crate::as_nobody;
 
 const CHILD: &str = "FLAGSTONE_MAKES_A_STORE";
 
@@ -24,24 +27,17 @@ fn open_by(way: &str, path: &Path) -> Result<Store> {
     match way {
         "open" => open_with(path, &options),
         "open_copy" => options.open_copy(path),
-        // SAFETY: the path is in the test's own folder.
-        "open_read_only" => unsafe { options.open_read_only(path) },
-        // SAFETY: as above.
-        _ => unsafe { options.open_shared(path) },
+        "open_read_only" => open_read_only(path),
+        _ => open_shared(path, &options),
     }
 }
 
-/// Returns the other files of a folder, apart from this one and those that a child of this test
-/// creates with it.
-fn others(folder: &Path, path: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// Returns the other files of the folder, apart from those that a child of this test creates.
+fn others(path: &ScratchFile) -> std::io::Result<Vec<PathBuf>> {
     let known = ["", "calls", "unclean"].map(|extension| path.with_extension(extension));
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?.path();
-        if !known.contains(&entry) {
-            found.push(entry);
-        }
-    }
+    let entries = fs::read_dir(path.folder())?.map(|entry| Ok(entry?.path()));
+    let mut found = entries.collect::<std::io::Result<Vec<_>>>()?;
+    found.retain(|entry| !known.contains(entry));
     Ok(found)
 }
 
@@ -59,12 +55,11 @@ fn won(way: &str, opened: &Result<Store>) -> bool {
 }
 
 #[test]
-fn of_many_threads_that_make_it_at_once_each_finds_it_there() -> TestResult {
+fn threads_that_create_a_store_at_once_find_one() -> TestResult {
     const THREADS: usize = 8;
     for round in 0..60 {
         let way = WAYS[round % WAYS.len()];
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("store");
+        let path = ScratchFile::new()?;
         if round % 2 == 1 {
             fs::write(&path, "")?;
         }
@@ -85,15 +80,14 @@ fn of_many_threads_that_make_it_at_once_each_finds_it_there() -> TestResult {
         });
         let expected = if way == "open_shared" { THREADS } else { 1 };
         assert_eq!(count, expected, "{way}: so many have it");
-        assert!(others(folder.path(), &path)?.is_empty(), "something is left");
+        assert!(others(&path)?.is_empty(), "something is left");
         open(&path)?.check()?.into_result()?;
     }
     Ok(())
 }
 
 #[test]
-fn of_many_processes_that_make_it_at_once_each_finds_it_there() -> TestResult {
-    const NAME: &str = "of_many_processes_that_make_it_at_once_each_finds_it_there";
+fn processes_that_create_a_store_at_once_find_one() -> TestResult {
     if let Some(path) = std::env::var_os(CHILD) {
         let way = std::env::var("FLAGSTONE_WAY")?;
         println!("\nready");
@@ -106,11 +100,10 @@ fn of_many_processes_that_make_it_at_once_each_finds_it_there() -> TestResult {
     }
     for round in 0..15 {
         let way = WAYS[round % WAYS.len()];
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("store");
+        let path = ScratchFile::new()?;
         let mut children = Vec::new();
         for _ in 0..4 {
-            let mut command = child(&testkit::test_path!(NAME), CHILD, &path);
+            let mut command = child(&this_test!(), CHILD, &path);
             command.env("FLAGSTONE_WAY", way).stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn()?;
             let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -133,19 +126,19 @@ fn of_many_processes_that_make_it_at_once_each_finds_it_there() -> TestResult {
             child.wait()?;
         }
         assert_eq!(count, if way == "open_shared" { 4 } else { 1 }, "{way}");
-        assert!(others(folder.path(), &path)?.is_empty(), "something is left");
+        assert!(others(&path)?.is_empty(), "something is left");
     }
     Ok(())
 }
 
 /// Runs a child of this test that creates a store, under `strace`, which interferes with its
 /// calls.
-fn meddled(path: &Path, way: &str, calls: &[&str]) -> TestResult<Option<Output>> {
-    meddled_with(path, way, calls, &[])
+fn injected(path: &Path, way: &str, calls: &[&str]) -> TestResult<Option<Output>> {
+    injected_with(path, way, calls, &[])
 }
 
 /// Does the same with more arguments to `strace`.
-fn meddled_with(
+fn injected_with(
     path: &Path,
     way: &str,
     calls: &[&str],
@@ -155,7 +148,8 @@ fn meddled_with(
         println!("SKIP[strace]: {error}");
         return Ok(None);
     }
-    let child = child(&testkit::test_path!("a_child_makes_a_store"), CHILD, path);
+    let creator = test_of(std::any::type_name_of_val(&a_child_creates_a_store));
+    let child = child(&creator, CHILD, path);
     // A child that repeats a call for ever must fail, and not hang.
     let mut strace = Command::new("timeout");
     strace
@@ -172,10 +166,9 @@ fn meddled_with(
 
 /// Creates a store, writes to it, and reports the result, for the tests below.
 #[test]
-fn a_child_makes_a_store() -> TestResult {
+fn a_child_creates_a_store() -> TestResult {
     let Some(path) = std::env::var_os(CHILD) else { return Ok(()) };
     let path = Path::new(&path);
-    println!("\nhere");
     let work = || -> Result<()> {
         let store = open_by(&std::env::var("FLAGSTONE_WAY").unwrap_or_default(), path)?;
         for number in 0..20u64 {
@@ -207,9 +200,20 @@ fn told(output: &Output) -> String {
     lines.next_back().unwrap_or("nothing").to_string()
 }
 
+/// Creates a store in this way while `strace` interferes with the calls, if there is an `strace`;
+/// expects that nothing else is left.
+fn created_under(way: &str, calls: &[&str]) -> TestResult<Option<ScratchFile>> {
+    let path = ScratchFile::new()?;
+    let Some(output) = injected(&path, way, calls)? else { return Ok(None) };
+    assert_eq!(told(&output), "made", "{way}, {calls:?}: {output:?}");
+    assert!(others(&path)?.is_empty(), "{way}, {calls:?}: something is left");
+    open_with(&path, &OpenOptions::new().create(false))?.check()?.into_result()?;
+    Ok(Some(path))
+}
+
 /// Calls of the whole life of a store, beginning with the first ones in `open`.
 #[test]
-fn a_call_that_a_signal_interrupts_is_made_again() -> TestResult {
+fn a_call_that_a_signal_interrupts_is_repeated() -> TestResult {
     const CALLS: [&str; 15] = [
         "fallocate",
         "ftruncate",
@@ -236,11 +240,8 @@ fn a_call_that_a_signal_interrupts_is_made_again() -> TestResult {
                 "statx" => "3..100+3",
                 _ => "1..100+2",
             };
-            let folder = tempfile::tempdir()?;
-            let path = folder.path().join("store");
-            let calls = [format!("{call}:error=EINTR:when={when}")];
-            let Some(output) = meddled(&path, way, &[&calls[0]])? else { return Ok(()) };
-            assert_eq!(told(&output), "made", "{way}, {call}: {output:?}");
+            let inject = format!("{call}:error=EINTR:when={when}");
+            let Some(path) = created_under(way, &[&inject])? else { return Ok(()) };
             is_made |= fs::read_to_string(path.with_extension("calls"))?.contains("(INJECTED)");
         }
         assert!(is_made, "{call}: none was interrupted");
@@ -250,15 +251,12 @@ fn a_call_that_a_signal_interrupts_is_made_again() -> TestResult {
 
 /// The system cannot sync folders, or not this one.
 #[test]
-fn a_folder_that_cannot_be_synced_holds_stores() -> TestResult {
+fn a_store_can_be_created_in_a_folder_that_cannot_be_synced() -> TestResult {
     for error in ["EINVAL", "EOPNOTSUPP", "EACCES"] {
         for way in WAYS {
-            let folder = tempfile::tempdir()?;
-            let path = folder.path().join("store");
             // The first call is for the file.
             let call = format!("fsync:error={error}:when=2+");
-            let Some(output) = meddled(&path, way, &[&call])? else { return Ok(()) };
-            assert_eq!(told(&output), "made", "{way}, {error}: {output:?}");
+            created_under(way, &[&call])?;
         }
     }
     Ok(())
@@ -266,10 +264,9 @@ fn a_folder_that_cannot_be_synced_holds_stores() -> TestResult {
 
 /// An error of the system is reported as such, with the file's path, and not as damage.
 #[test]
-fn a_call_that_fails_while_a_store_is_opened_is_no_damage_of_it() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    let (closed, unclean) = (folder.path().join("closed"), folder.path().join("unclean"));
+fn a_call_that_fails_at_opening_is_not_reported_as_damage() -> TestResult {
+    let path = ScratchFile::new()?;
+    let (closed, unclean) = (path.beside("closed"), path.beside("unclean"));
     let store = open(&closed)?;
     store.update(|tx| tx.alloc_slice_copy(&[7u64; 9000]).map(drop))?;
     fs::copy(&closed, &unclean)?;
@@ -282,7 +279,7 @@ fn a_call_that_fails_while_a_store_is_opened_is_no_damage_of_it() -> TestResult 
                 fs::copy(&unclean, &path)?;
                 let inject = format!("{call}:error={error}:when={when}+");
                 let at = ["-P".as_ref(), path.as_os_str()];
-                let Some(output) = meddled_with(&path, way, &[&inject], &at)? else {
+                let Some(output) = injected_with(&path, way, &[&inject], &at)? else {
                     return Ok(());
                 };
                 let told = told(&output);
@@ -301,46 +298,37 @@ fn a_call_that_fails_while_a_store_is_opened_is_no_damage_of_it() -> TestResult 
 }
 
 #[test]
-fn a_folder_whose_sync_fails_is_told_once_and_the_store_is_there() -> TestResult {
+fn a_failing_sync_of_the_folder_is_reported_once() -> TestResult {
     for (way, when) in [("open", "2"), ("open_shared", "2"), ("open", "1")] {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("store");
+        let path = ScratchFile::new()?;
         let call = format!("fsync:error=EIO:when={when}");
-        let Some(output) = meddled(&path, way, &[&call])? else { return Ok(()) };
+        let Some(output) = injected(&path, way, &[&call])? else { return Ok(()) };
         let told = told(&output);
         assert!(told.contains("the store is made"), "{told}");
         assert!(told.contains("power cut") && told.contains("open it again"), "{told}");
         open_with(&path, &OpenOptions::new().create(false))?.check()?.into_result()?;
-        assert!(others(folder.path(), &path)?.is_empty());
+        assert!(others(&path)?.is_empty());
     }
     Ok(())
 }
 
 #[test]
-fn a_folder_that_may_be_written_and_not_read_holds_stores() -> TestResult {
+fn a_store_can_be_created_in_a_folder_that_cannot_be_read() -> TestResult {
     let folder = tempfile::tempdir()?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o333))?;
     let path = folder.path().join("store");
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            if rustix::process::geteuid().is_root() {
-                rustix::thread::set_thread_uid(rustix::thread::Uid::from_raw(65534))
-                    .expect("to become another user");
-            }
-            open(&path)?.close()?;
-            open(&path)?.close()
-        });
-        thread.join().expect("the thread")
+    as_nobody(|| {
+        open(&path)?.close()?;
+        open(&path)?.close()
     })?;
     Ok(())
 }
 
 #[test]
-fn without_descriptors_nothing_is_made_and_nothing_is_left() -> TestResult {
-    const NAME: &str = "without_descriptors_nothing_is_made_and_nothing_is_left";
+fn without_descriptors_nothing_is_created() -> TestResult {
     if let Some(folder) = std::env::var_os(CHILD) {
         let folder = Path::new(&folder);
-        let mut most = 0;
+        let mut too_few = 0;
         let mut taken = Vec::new();
         while let Ok(file) = fs::File::open("/dev/null") {
             taken.push(file);
@@ -355,24 +343,22 @@ fn without_descriptors_nothing_is_made_and_nothing_is_left() -> TestResult {
                 Ok(_) => break,
                 Err(error) => {
                     assert!(error.to_string().contains("Too many open files"), "{error}");
-                    most = free;
+                    too_few = free;
                 }
             }
             drop(opened);
             let is_there = path.exists();
             taken.pop();
-            let mut more = taken.split_off(taken.len().saturating_sub(10));
             if is_there {
-                more.truncate(0);
+                taken.truncate(taken.len().saturating_sub(10));
                 open(&path)?.check()?.into_result()?;
             }
-            taken.append(&mut more);
             if taken.is_empty() {
                 return Err("it needs all descriptors".into());
             }
         }
-        println!("{most} descriptors were too few");
-        assert!(most >= 1);
+        println!("{too_few} descriptors were too few");
+        assert!(too_few >= 1);
         let left = fs::read_dir(folder)?.flatten().map(|entry| entry.file_name());
         let left: Vec<_> =
             left.filter(|name| !name.to_string_lossy().starts_with("store")).collect();
@@ -380,7 +366,7 @@ fn without_descriptors_nothing_is_made_and_nothing_is_left() -> TestResult {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    let child = child(&testkit::test_path!(NAME), CHILD, folder.path());
+    let child = child(&this_test!(), CHILD, folder.path());
     let mut limited = Command::new("sh");
     let run = "ulimit -n 64; exec \"$0\" \"$@\"";
     limited.args(["-c", run]).arg(child.get_program()).args(child.get_args());
@@ -391,20 +377,19 @@ fn without_descriptors_nothing_is_made_and_nothing_is_left() -> TestResult {
 
 /// Kills the child at each of the calls that create a store.
 #[test]
-fn a_process_killed_while_it_makes_a_store_leaves_nothing_behind() -> TestResult {
-    let (mut killed, mut half_made) = (0, 0);
+fn a_process_killed_while_it_creates_a_store_leaves_nothing_behind() -> TestResult {
+    let (mut killed, mut unfinished) = (0, 0);
     for is_empty_file in [false, true] {
         for call in ["pwrite64", "fallocate", "fdatasync", "linkat", "fsync", "flock"] {
             for when in [1, 2, 3, 20] {
-                let folder = tempfile::tempdir()?;
-                let path = folder.path().join("store");
+                let path = ScratchFile::new()?;
                 if is_empty_file {
                     fs::write(&path, "")?;
                 }
                 let call = format!("{call}:signal=KILL:when={when}");
-                let Some(output) = meddled(&path, "open", &[&call])? else { return Ok(()) };
+                let Some(output) = injected(&path, "open", &[&call])? else { return Ok(()) };
                 killed += u32::from(output.status.signal() == Some(9));
-                assert!(others(folder.path(), &path)?.is_empty(), "{call}: something is left");
+                assert!(others(&path)?.is_empty(), "{call}: something is left");
                 let inode = fs::metadata(&path).ok().map(|found| found.ino());
                 if let Err(error) = open_with(&path, &OpenOptions::new().create(false)) {
                     let is_known = matches!(
@@ -414,7 +399,7 @@ fn a_process_killed_while_it_makes_a_store_leaves_nothing_behind() -> TestResult
                             | ErrorKind::Unfinished { .. }
                     );
                     assert!(is_known, "{call}: {error}");
-                    half_made += u32::from(matches!(error.kind(), ErrorKind::Unfinished { .. }));
+                    unfinished += u32::from(matches!(error.kind(), ErrorKind::Unfinished { .. }));
                 }
                 open(&path)?.check()?.into_result()?;
                 let now = Some(fs::metadata(&path)?.ino());
@@ -422,26 +407,25 @@ fn a_process_killed_while_it_makes_a_store_leaves_nothing_behind() -> TestResult
             }
         }
     }
-    println!("{killed} were killed, {half_made} left a half-made file");
-    assert!(killed > 20 && half_made > 3, "{killed} {half_made}");
+    println!("{killed} were killed, {unfinished} left an unfinished file");
+    assert!(killed > 20 && unfinished > 3, "{killed} {unfinished}");
     Ok(())
 }
 
 /// Where files must have names, the next process that creates a store cleans up.
 #[test]
-fn drafts_that_nobody_holds_are_removed_by_the_next_creation() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let draft = |number: u64| folder.path().join(format!(".flagstone.{number:016x}.new"));
+fn abandoned_drafts_are_removed_by_the_next_creation() -> TestResult {
+    let path = ScratchFile::new()?;
+    let draft = |number: u64| path.beside(&format!(".flagstone.{number:016x}.new"));
     // A file without a name cannot be given one here, so the store uses a named draft, in which
-    // it is killed: while the draft is empty, half-made, and whole.
+    // it is killed: while the draft is empty, unfinished, and whole.
     let kills = ["fallocate:signal=KILL:when=2", "fdatasync:signal=KILL:when=3"];
     for kill in kills.into_iter().chain(["renameat2:signal=KILL:when=1"]) {
-        let path = folder.path().join("store");
-        let Some(output) = meddled(&path, "open", &["linkat:error=EPERM", kill])? else {
+        let Some(output) = injected(&path, "open", &["linkat:error=EPERM", kill])? else {
             return Ok(());
         };
         // The drafts of the others are gone.
-        assert_eq!(others(folder.path(), &path)?.len(), 1, "{kill}: {output:?}");
+        assert_eq!(others(&path)?.len(), 1, "{kill}: {output:?}");
         assert!(!path.exists());
     }
     fs::write(draft(1), "")?;
@@ -450,17 +434,17 @@ fn drafts_that_nobody_holds_are_removed_by_the_next_creation() -> TestResult {
     let held = fs::File::create(draft(4))?;
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive)?;
     // A store in use, which merely has the name of a draft.
-    let used = open(&folder.path().join("used"))?;
+    let used = open(&path.beside("used"))?;
     used.update(|tx| tx.root_or_insert_with("one", || 1u64).map(drop))?;
     used.close()?;
     fs::write(draft(1), "")?;
-    fs::rename(folder.path().join("used"), draft(5))?;
+    fs::rename(path.beside("used"), draft(5))?;
     let innocent = [".flagstone.12.new", ".flagstone.0123456789ABCDEF.new", "flagstone.new"];
-    innocent.iter().try_for_each(|name| fs::write(folder.path().join(name), ""))?;
+    innocent.iter().try_for_each(|name| fs::write(path.beside(name), ""))?;
     fs::create_dir(draft(6))?;
     std::os::unix::fs::symlink(draft(4), draft(7))?;
-    open(&folder.path().join("last"))?.close()?;
-    let mut left: Vec<_> = fs::read_dir(folder.path())?
+    open(&path.beside("last"))?.close()?;
+    let mut left: Vec<_> = fs::read_dir(path.folder())?
         .map(|entry| entry.map(|entry| entry.file_name().into_string().expect("a name")))
         .collect::<std::io::Result<_>>()?;
     left.retain(|name| !name.starts_with("store") && name != "last");
@@ -475,7 +459,7 @@ fn drafts_that_nobody_holds_are_removed_by_the_next_creation() -> TestResult {
 }
 
 #[test]
-fn without_unnamed_files_and_links_stores_are_made_all_the_same() -> TestResult {
+fn stores_are_created_without_unnamed_files_and_links() -> TestResult {
     let calls: [&[&str]; 4] = [
         &["linkat:error=ENOENT:when=1"],
         &["linkat:error=ENOENT:when=1..2"],
@@ -484,12 +468,7 @@ fn without_unnamed_files_and_links_stores_are_made_all_the_same() -> TestResult 
     ];
     for way in WAYS {
         for calls in calls {
-            let folder = tempfile::tempdir()?;
-            let path = folder.path().join("store");
-            let Some(output) = meddled(&path, way, calls)? else { return Ok(()) };
-            assert_eq!(told(&output), "made", "{way}, {calls:?}: {output:?}");
-            assert!(others(folder.path(), &path)?.is_empty(), "{calls:?}: something is left");
-            open_with(&path, &OpenOptions::new().create(false))?.check()?.into_result()?;
+            created_under(way, calls)?;
         }
     }
     Ok(())
@@ -497,15 +476,14 @@ fn without_unnamed_files_and_links_stores_are_made_all_the_same() -> TestResult 
 
 /// Another program swaps one store for the other, again and again.
 #[test]
-fn a_file_that_is_replaced_while_it_is_opened_is_never_open_under_two_locks() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+fn a_file_that_is_replaced_while_it_is_opened_is_open_once() -> TestResult {
+    let path = ScratchFile::new()?;
     open(&path)?.close()?;
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let ordering = std::sync::atomic::Ordering::SeqCst;
     std::thread::scope(|scope| -> TestResult {
         scope.spawn(|| {
-            let copy = folder.path().join("copy");
+            let copy = path.beside("copy");
             while !is_over.load(ordering) {
                 fs::copy(&path, &copy).and_then(|_| fs::rename(&copy, &path)).expect("to replace");
                 std::thread::sleep(std::time::Duration::from_micros(300));

@@ -2,56 +2,46 @@
 //! have one name, the second to be used is refused, wherever it occurs. A type name in a file is
 //! compared with its whole description.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flagstone::collections::{BTreeMap, BTreeSet, Deque, HashMap, HashSet, Vec as List};
 use flagstone::{
     Error, ErrorKind, Link, OpenOptions, Pair, Persist, Result, Store, Text, WriteTx, persist,
 };
+use testkit::scratch::{ScratchFile, open_shared};
 use testkit::{TestResult, assert_refused, forge, open, open_with, refusal};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Two modules of one program that each have an `Item`.
-mod a {
-    #[flagstone::persist]
-    #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub struct Item {
-        pub x: u32,
-        pub y: u32,
-    }
+/// Modules of one program that each have an `Item`.
+macro_rules! item {
+    ($module:ident, $first:ident, $second:ident) => {
+        mod $module {
+            #[flagstone::persist]
+            #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd, Ord)]
+            pub struct Item {
+                pub $first: u32,
+                pub $second: u32,
+            }
+        }
+    };
 }
-
-mod b {
-    #[flagstone::persist]
-    #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub struct Item {
-        pub low: u32,
-        pub high: u32,
-    }
-}
-
-/// And one whose layout happens to equal that of `a`.
-mod twin {
-    #[flagstone::persist]
-    #[derive(Clone, Copy, Default, Debug, PartialEq, Eq, PartialOrd, Ord)]
-    pub struct Item {
-        pub x: u32,
-        pub y: u32,
-    }
-}
+item!(a, x, y);
+item!(b, low, high);
+item!(twin, x, y);
+item!(swapped, y, x);
 
 /// Every byte is a valid `u8`, but not a valid `bool`.
-mod bytes {
-    #[flagstone::persist(name = "Flag")]
-    #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-    pub struct Flag(pub u8);
+macro_rules! flag {
+    ($module:ident, $type:ty) => {
+        mod $module {
+            #[flagstone::persist(name = "Flag")]
+            #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+            pub struct Flag(pub $type);
+        }
+    };
 }
-
-mod bools {
-    #[flagstone::persist(name = "Flag")]
-    #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-    pub struct Flag(pub bool);
-}
+flag!(bytes, u8);
+flag!(bools, bool);
 
 #[persist]
 #[derive(Clone, Copy, Default)]
@@ -173,17 +163,9 @@ fn expect_told_apart<A: Any, B: Any>(name: &str) -> TestResult {
 }
 
 #[test]
-fn two_types_of_one_name_are_told_apart_wherever_they_stand() -> TestResult {
-    expect_told_apart::<a::Item, b::Item>("Item")
-}
-
-#[test]
-fn so_are_two_of_one_layout() -> TestResult {
-    expect_told_apart::<twin::Item, a::Item>("Item")
-}
-
-#[test]
-fn so_are_a_number_and_a_bool() -> TestResult {
+fn two_types_of_one_name_are_told_apart_wherever_they_are_used() -> TestResult {
+    expect_told_apart::<a::Item, b::Item>("Item")?;
+    expect_told_apart::<twin::Item, a::Item>("Item")?;
     expect_told_apart::<bytes::Flag, bools::Flag>("Flag")
 }
 
@@ -198,9 +180,9 @@ fn two_types_of_one_name_within_one_value_are_refused_and_leave_nothing() -> Tes
         "type name Item is that of two types in this program, and a store, which knows types by \
          their names, would take one for the other; give one of them a name of its own with \
          #[persist(name = \"…\")]\n\
-         used first: store::a_type_has_its_name_alone::a::Item\n\
+         used first: store::a_name_stands_for_one_type::a::Item\n\
          struct Item size 8 align 4\n0 x: u32\n4 y: u32\n\
-         used now: store::a_type_has_its_name_alone::b::Item\n\
+         used now: store::a_name_stands_for_one_type::b::Item\n\
          struct Item size 8 align 4\n0 low: u32\n4 high: u32\n"
     );
     taken(&refusal(tx.root::<Two>("none")), "Item");
@@ -240,7 +222,7 @@ fn constants_of_two_types_that_print_the_same_are_told_apart() -> TestResult {
 }
 
 #[test]
-fn types_that_share_a_path_are_told_apart_too() -> TestResult {
+fn types_that_share_a_path_are_told_apart() -> TestResult {
     let store = Store::in_memory()?;
     {
         #[persist]
@@ -260,8 +242,7 @@ fn types_that_share_a_path_are_told_apart_too() -> TestResult {
 /// in another store, or when the store is opened again.
 #[test]
 fn a_name_is_held_as_long_as_the_store_is_open() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
     let mut tx = store.write()?;
     let savepoint = tx.savepoint()?;
@@ -282,7 +263,7 @@ fn a_name_is_held_as_long_as_the_store_is_open() -> TestResult {
 }
 
 #[test]
-fn threads_agree_on_who_has_a_name() -> TestResult {
+fn threads_agree_on_which_type_holds_a_name() -> TestResult {
     for _ in 0..50 {
         let store = Store::in_memory()?;
         let is_first = |answer: Result<()>| match answer {
@@ -308,105 +289,73 @@ fn threads_agree_on_who_has_a_name() -> TestResult {
     Ok(())
 }
 
-/// The programs of the report: the second swapped two numbers of one of its two `Item`s. The
-/// types of later programs are created here by name.
-mod program {
-    pub mod one {
-        #[flagstone::persist(name = "Both")]
-        #[derive(Clone, Copy, Default)]
-        pub struct Both {
-            pub a: super::super::a::Item,
-            pub b: super::super::b::Item,
-        }
-
-        #[flagstone::persist(name = "Both")]
-        #[derive(Clone, Copy, Default)]
-        pub struct Named {
-            pub a: super::super::a::Item,
-            pub b: ItemOfB,
-        }
-
-        #[flagstone::persist(name = "b::Item")]
-        #[derive(Clone, Copy, Default)]
-        pub struct ItemOfB {
-            pub low: u32,
-            pub high: u32,
-        }
+/// Two versions of a program: the second has swapped two numbers of its `b::Item`.
+mod one {
+    #[flagstone::persist(name = "b::Item")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Item {
+        pub low: u32,
+        pub high: u32,
     }
+}
 
-    pub mod two {
-        #[flagstone::persist(name = "Both")]
-        #[derive(Clone, Copy, Default)]
-        pub struct Named {
-            pub a: super::super::a::Item,
-            pub b: ItemOfB,
-        }
-
-        #[flagstone::persist(name = "b::Item")]
-        #[derive(Clone, Copy, Default)]
-        pub struct ItemOfB {
-            pub high: u32,
-            pub low: u32,
-        }
+mod two {
+    #[flagstone::persist(name = "b::Item")]
+    #[derive(Clone, Copy, Default)]
+    pub struct Item {
+        pub high: u32,
+        pub low: u32,
     }
 }
 
 #[test]
 fn no_later_program_reads_two_numbers_swapped() -> TestResult {
-    use program::{one, two};
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
     let mut tx = store.write()?;
-    taken(&refusal(tx.alloc(one::Both::default())), "Item");
+    taken(&refusal(tx.alloc(Both::<a::Item, b::Item>::default())), "Item");
     tx.commit()?;
-    let b = one::ItemOfB { low: 1, high: 2 };
-    store.update(|tx| {
-        let link = tx.alloc(one::Named { a: a::Item { x: 3, y: 4 }, b })?;
-        tx.set_root("both", link)
-    })?;
+    let both = Both { a: a::Item { x: 3, y: 4 }, b: one::Item { low: 1, high: 2 } };
+    store.update(|tx| tx.root_or_insert_with("both", || both).map(drop))?;
     store.close()?;
     let store = open_with(&path, &OpenOptions::new().verify(true))?;
-    assert_refused!(store.read()?.root::<two::Named>("both"), TypeChanged { .. });
+    assert_refused!(store.read()?.root::<Both<a::Item, two::Item>>("both"), TypeChanged { .. });
     let tx = store.read()?;
-    assert_refused!(tx.root::<two::ItemOfB>("none"), TypeChanged { .. });
+    assert_refused!(tx.root::<two::Item>("none"), TypeChanged { .. });
     drop(tx);
     store.close()?;
     let store = open(&path)?;
     let tx = store.read()?;
-    assert_eq!(tx.at(tx.root::<one::Named>("both")?)?.b.high, 2);
+    assert_eq!(tx.at(tx.root::<Both<a::Item, one::Item>>("both")?)?.b.high, 2);
     Ok(())
 }
 
-/// Returns a closed store with an `Item` of `a`, changed by `forge`.
-fn forged(folder: &Path, forge: impl FnOnce(&mut [u8])) -> TestResult<PathBuf> {
-    let path = folder.join("store");
+/// Returns a closed store in which `text` replaces the description that begins with `begin`, and
+/// the checksum of `summed`, if given, the one in its entry.
+fn forged(begin: &str, text: &str, summed: Option<&str>) -> TestResult<ScratchFile> {
+    let path = ScratchFile::new()?;
     let store = open(&path)?;
     store.update(|tx| {
-        let link = tx.alloc(a::Item { x: 1, y: 2 })?;
-        tx.set_root("item", link)?;
-        let link = tx.alloc(program::one::ItemOfB { low: 3, high: 4 })?;
-        tx.set_root("b", link)?;
+        let _ = tx.root_or_insert_with("item", || a::Item { x: 1, y: 2 })?;
+        let _ = tx.root_or_insert_with("b", || one::Item { low: 3, high: 4 })?;
         tx.set_root("leads", Link::<Leads<a::Item>>::null())
     })?;
     store.close()?;
     let mut bytes = std::fs::read(&path)?;
-    forge(&mut bytes);
+    forge::describe_as(&mut bytes, begin, text, summed.map(|text| xxh3_64(text.as_bytes())));
     std::fs::write(&path, bytes)?;
     Ok(path)
 }
 
+#[track_caller]
+fn expect_corrupt(answer: Result<()>, texts: &[&str]) {
+    let error = refusal(answer);
+    assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
+    assert!(texts.iter().any(|text| error.to_string().contains(text)), "{error}");
+}
+
 const ITEM: &str = "struct Item size 8 align 4\n0 x: u32\n4 y: u32\n";
 const SWAPPED: &str = "struct Item size 8 align 4\n0 y: u32\n4 x: u32\n";
-
-mod swapped {
-    #[flagstone::persist]
-    #[derive(Clone, Copy, Default)]
-    pub struct Item {
-        pub y: u32,
-        pub x: u32,
-    }
-}
 
 /// Returns the result of each way to use the types, each in a store that was just opened.
 fn answers(path: &Path) -> TestResult<Vec<Result<()>>> {
@@ -428,24 +377,15 @@ fn answers(path: &Path) -> TestResult<Vec<Result<()>>> {
 }
 
 #[test]
-fn a_description_is_compared_as_a_whole_and_not_by_its_sum() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = forged(folder.path(), |bytes| {
-        forge::describe_as(bytes, "struct Item ", SWAPPED, None);
-    })?;
-    for (way, answer) in answers(&path)?.into_iter().enumerate() {
-        let error = refusal(answer);
-        assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "way {way}: {error}");
-        assert!(error.to_string().contains("description of Item"), "way {way}: {error}");
+fn a_description_is_compared_as_a_whole_and_not_by_its_checksum() -> TestResult {
+    let path = forged("struct Item ", SWAPPED, None)?;
+    for answer in answers(&path)? {
+        expect_corrupt(answer, &["description of Item"]);
     }
     assert!(!open(&path)?.check()?.is_clean());
     // With a checksum that matches its description, it is another type.
-    std::fs::remove_file(&path)?;
-    let path = forged(folder.path(), |bytes| {
-        forge::describe_as(bytes, "struct Item ", SWAPPED, Some(xxh3_64(SWAPPED.as_bytes())));
-    })?;
-    let answers = answers(&path)?;
-    for (way, answer) in answers.into_iter().enumerate() {
+    let path = forged("struct Item ", SWAPPED, Some(SWAPPED))?;
+    for (way, answer) in answers(&path)?.into_iter().enumerate() {
         let is_changed =
             matches!(&answer, Err(error) if matches!(error.kind(), ErrorKind::TypeChanged { .. }));
         assert_eq!(is_changed, way < 5, "way {way}: {answer:?}");
@@ -455,35 +395,25 @@ fn a_description_is_compared_as_a_whole_and_not_by_its_sum() -> TestResult {
 
 /// Type `b::Item` has the checksum of a type that is not in the store.
 #[test]
-fn a_sum_alone_makes_no_type_known() -> TestResult {
-    let folder = tempfile::tempdir()?;
+fn a_checksum_alone_does_not_identify_a_type() -> TestResult {
     let wrapper = "struct Wrapper<bool> size 1 align 1\n0 inside: bool\n";
     let b = "struct b::Item size 8 align 4\n0 low: u32\n4 high: u32\n";
-    let path = forged(folder.path(), |bytes| {
-        forge::describe_as(bytes, "struct b::Item ", b, Some(xxh3_64(wrapper.as_bytes())));
-    })?;
+    let path = forged("struct b::Item ", b, Some(wrapper))?;
     let store = open(&path)?;
     let link = store.update(|tx| tx.alloc(Wrapper { inside: true }))?;
     assert!(store.read()?.read(link)?.inside);
     assert_eq!(store.check()?.unreachable.listed[0].type_name, "Wrapper<bool>");
-    assert_refused!(store.read()?.root::<program::one::ItemOfB>("b"), Corrupt { .. });
+    assert_refused!(store.read()?.root::<one::Item>("b"), Corrupt { .. });
     Ok(())
 }
 
 #[test]
 fn two_descriptions_of_one_name_are_damage() -> TestResult {
-    let folder = tempfile::tempdir()?;
     // As long as the description that it replaces.
     let again = "struct Item size 8 align 4\n0 other: u32\n4 thing: u32\n";
-    let b = "struct b::Item size 8 align 4\n0 low: u32\n4 high: u32\n";
-    assert_eq!(again.len(), b.len());
-    let path = forged(folder.path(), |bytes| {
-        forge::describe_as(bytes, "struct b::Item ", again, Some(xxh3_64(again.as_bytes())));
-    })?;
-    for (way, answer) in answers(&path)?.into_iter().enumerate() {
-        let error = refusal(answer);
-        assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "way {way}: {error}");
-        assert!(error.to_string().contains("one description of Item"), "way {way}: {error}");
+    let path = forged("struct b::Item ", again, Some(again))?;
+    for answer in answers(&path)? {
+        expect_corrupt(answer, &["one description of Item"]);
     }
     let store = open(&path)?;
     let findings = store.check()?.findings;
@@ -493,26 +423,19 @@ fn two_descriptions_of_one_name_are_damage() -> TestResult {
     Ok(())
 }
 
-/// A type is registered, but a type behind it is not, so the store cannot interpret its bytes.
+/// The store cannot interpret the bytes of a type if one behind it is not registered.
 #[test]
 fn a_type_is_not_known_without_those_behind_it() -> TestResult {
-    let folder = tempfile::tempdir()?;
     let other = ITEM.replace("Item", "Xtem");
-    let path = forged(folder.path(), |bytes| {
-        forge::describe_as(bytes, "struct Item ", &other, Some(xxh3_64(other.as_bytes())));
-    })?;
-    let leads = |answer: Result<()>| {
-        let error = refusal(answer);
-        assert!(matches!(error.kind(), ErrorKind::Corrupt { .. }), "{error}");
-        assert!(
-            error.to_string().contains("Wrapper<Item>")
-                || error.to_string().contains("Leads<Item>"),
-            "{error}"
-        );
-    };
-    leads(open(&path)?.read()?.root::<Leads<a::Item>>("leads").map(drop));
-    leads(open(&path)?.update(|tx| tx.alloc(Leads::<a::Item>::default()).map(drop)));
-    leads(open(&path)?.update(|tx| tx.set_root("leads", Link::<Leads<a::Item>>::null())));
+    let path = forged("struct Item ", &other, Some(&other))?;
+    let ways: [fn(&Store) -> Result<()>; 3] = [
+        |store| store.read()?.root::<Leads<a::Item>>("leads").map(drop),
+        |store| store.update(|tx| tx.alloc(Leads::<a::Item>::default()).map(drop)),
+        |store| store.update(|tx| tx.set_root("leads", Link::<Leads<a::Item>>::null())),
+    ];
+    for way in ways {
+        expect_corrupt(way(&open(&path)?), &["Wrapper<Item>", "Leads<Item>"]);
+    }
     Ok(())
 }
 
@@ -520,20 +443,15 @@ fn a_type_is_not_known_without_those_behind_it() -> TestResult {
 /// names, and neither writes a type that contradicts the file.
 #[test]
 fn a_shared_store_has_one_type_of_a_name() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
-    // SAFETY: the path is in the test's own folder.
-    let share = || unsafe { OpenOptions::new().open_shared(&path) };
+    let path = ScratchFile::new()?;
+    let share = || open_shared(&path, &OpenOptions::new());
     let store = share()?;
     assert!(store.read()?.root::<a::Item>("item")?.is_null());
-    store.update(|tx| tx.alloc(program::one::ItemOfB::default()).map(drop))?;
+    store.update(|tx| tx.alloc(one::Item::default()).map(drop))?;
     taken(&refusal(store.update(|tx| tx.alloc(b::Item::default()))), "Item");
     store.close()?;
     let store = share()?;
-    assert_refused!(
-        store.update(|tx| tx.alloc(program::two::ItemOfB::default())),
-        TypeChanged { .. }
-    );
+    assert_refused!(store.update(|tx| tx.alloc(two::Item::default())), TypeChanged { .. });
     store.update(|tx| tx.alloc(b::Item::default()).map(drop))?;
     store.check()?.into_result()?;
     Ok(())
@@ -549,8 +467,7 @@ fn a_store_of_many_types_is_opened_and_used() -> TestResult {
         ($($digit:literal)*) => {[$(add::<{ $digit }>, add::<{ $digit + 16 }>, add::<{ $digit + 32 }>, add::<{ $digit + 48 }>),*]};
     }
     let ways: [Way; 64] = all!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("store");
+    let path = ScratchFile::new()?;
     for _ in 0..2 {
         let store = open(&path)?;
         store.update(|tx| ways.iter().try_for_each(|way| way(tx)))?;

@@ -1,6 +1,0 @@
-use flagstone::persist;
-
-#[persist]
-enum Never {}
-
-fn main() {}
