@@ -144,15 +144,15 @@ fn one_call_of_a_real_file_fails() -> TestResult {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    for (call, error, most) in CALLS {
+    for (call, error, max_calls) in CALLS {
         let mut told = 0;
-        for when in 1..=*most {
+        for when in 1..=*max_calls {
             let alone = fail(folder.path(), call, error, &format!("{when}"))?;
             let and_all_after = fail(folder.path(), call, error, &format!("{when}+"))?;
             told += u32::from(alone) + u32::from(and_all_after);
         }
-        println!("{call} {error}: {told} of {} were told to the caller", 2 * most);
-        assert!(told >= *most, "{call} {error}: failures are kept quiet");
+        println!("{call} {error}: {told} of {} were told to the caller", 2 * max_calls);
+        assert!(told >= *max_calls, "{call} {error}: failures are kept quiet");
     }
     Ok(())
 }

@@ -59,17 +59,11 @@ const SHORT: &[(&str, [u32; 2], Short)] = &[
         run.die()?;
         number(run, Durability::Durable, 2)
     }),
-    ("an allocation", [0, 1], |run| {
-        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 20, 1))
-    }),
-    ("growth", [0, 0], |run| {
-        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 1500, 1))
-    }),
+    ("an allocation", [0, 1], |run| array(run, 2, 20)),
+    ("growth", [0, 0], |run| array(run, 2, 1500)),
     ("an end that is freed, and used again", [0, 0], an_end_used_again),
     ("the file is cut, and grows again", [0, 0], cut_and_grow),
-    ("a transaction larger than the log", [0, 0], |run| {
-        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 9000, 1))
-    }),
+    ("a transaction larger than the log", [0, 0], |run| array(run, 2, 9000)),
     ("savepoints", [0, 1], savepoints),
     ("a reader that is held", [0, 0], |run| run.hold()),
 ];
@@ -78,13 +72,17 @@ fn number(run: &mut Run<'_>, durability: Durability, number: u64) -> Result<()> 
     run.commit(durability, |tx, model| set_number(tx, model, 0, number))
 }
 
+fn array(run: &mut Run<'_>, index: usize, len: u32) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, index, len, 1))
+}
+
 fn an_end_used_again(run: &mut Run<'_>) -> Result<()> {
-    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, LONG_ARRAY, 1))?;
+    array(run, 1, LONG_ARRAY)?;
     (0..3).try_for_each(|_| run.checkpoint())?;
     run.begin_here()?;
     run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 1))?;
     run.checkpoint()?;
-    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 1500, 1))
+    array(run, 2, 1500)
 }
 
 fn savepoints(run: &mut Run<'_>) -> Result<()> {
@@ -115,13 +113,13 @@ fn recorded(fixture: &Fixture, history: Short) -> Result<Recording<u64>> {
 #[test]
 fn every_image_of_short_histories() {
     let fixture = Fixture::small();
-    let most = if is_long() { 1 << 16 } else { 1 << 10 };
+    let max_images = if is_long() { 1 << 16 } else { 1 << 10 };
     let mut images = 0;
     for (name, [depth, depth_if_long], history) in SHORT {
         let recording = recorded(&fixture, *history).expect(name);
         let mut cuts = Cuts::new(&fixture, seed(1));
         let depth = if is_long() { *depth_if_long } else { *depth };
-        let looked = cuts.look_at_all(&recording, most, depth);
+        let looked = cuts.look_at_all(&recording, max_images, depth);
         let looked = looked.unwrap_or_else(|violation| panic!("{name}: {violation}"));
         let Looked { whole, sampled } = looked;
         println!("{name}: {} images; times: {whole} whole, {sampled} by chance", cuts.images());

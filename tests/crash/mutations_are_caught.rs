@@ -396,8 +396,8 @@ fn complaint(attempt: Attempt, mutation: ActiveMutation, seed: u64) -> Option<St
 
 /// Makes attempts until one finds the mutation; returns its number, and the finding. The same
 /// attempts must find nothing without the mutation.
-fn catch(mutation: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String), String> {
-    for seed in 1..=most {
+fn catch(mutation: Mutation, attempt: Attempt, max_runs: u64) -> Result<(u64, String), String> {
+    for seed in 1..=max_runs {
         if let Some(complaint) = complaint(attempt, None, seed) {
             return Err(format!("{mutation:?}: run {seed} complains without it: {complaint}"));
         }
@@ -405,7 +405,7 @@ fn catch(mutation: Mutation, attempt: Attempt, most: u64) -> Result<(u64, String
             return Ok((seed, complaint));
         }
     }
-    Err(format!("{mutation:?}: none of {most} runs has noticed"))
+    Err(format!("{mutation:?}: none of {max_runs} runs has noticed"))
 }
 
 #[test]
@@ -415,7 +415,7 @@ fn each_mutation_is_caught_and_the_sound_protocol_passes() {
     std::panic::set_hook(Box::new(|_| ()));
     let caught: Vec<_> = CAUGHT_BY
         .iter()
-        .map(|(mutation, attempt, most)| (mutation, catch(*mutation, *attempt, *most)))
+        .map(|(mutation, attempt, max_runs)| (mutation, catch(*mutation, *attempt, *max_runs)))
         .collect();
     std::panic::set_hook(hook);
     for (mutation, outcome) in &caught {

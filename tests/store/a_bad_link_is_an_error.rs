@@ -294,6 +294,7 @@ fn an_interior_link_can_be_followed_but_neither_freed_nor_made_a_root() -> TestR
         }
         let past = Link::<[Node]>::from_parts(large.offset() + 16, 1000);
         assert_refused!(tx.get_mut(past), LinkNotLive { .. });
+        assert!(tx.roots()?.is_empty());
     }
     Ok(())
 }

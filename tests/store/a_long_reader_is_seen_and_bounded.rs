@@ -169,9 +169,9 @@ fn released_snapshots_return_their_memory() -> TestResult {
         while !held.is_empty() {
             let next = if is_shuffled { held.len() * 7 / 11 } else { held.len() - 1 };
             drop(held.swap_remove(next));
-            let most = before + 2 * (held.len() + held.len() / 3 + 6);
+            let limit = before + 2 * (held.len() + held.len() / 3 + 6);
             if held.len() % 25 == 0 {
-                assert!(maps() <= most, "{} mappings, {} held", maps(), held.len());
+                assert!(maps() <= limit, "{} mappings, {} held", maps(), held.len());
             }
         }
         assert!(maps() <= before + 6, "{} mappings, {before} before", maps());

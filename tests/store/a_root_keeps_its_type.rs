@@ -211,18 +211,6 @@ fn a_slice_is_not_a_single_object() -> TestResult {
 }
 
 #[test]
-fn a_root_is_one_whole_allocation() -> TestResult {
-    let store = Store::in_memory()?;
-    let mut tx = store.write()?;
-    let array = tx.alloc_slice([1u64; 100])?;
-    let inside = array.index(3).expect("an element");
-    assert_refused!(tx.set_root("inside", inside), LinkNotWhole { .. });
-    assert_refused!(tx.set_root("half", array.prefix(50).expect("half")), LinkNotWhole { .. });
-    assert!(tx.roots()?.is_empty());
-    Ok(())
-}
-
-#[test]
 fn the_same_layouts_are_accepted_again() -> TestResult {
     let path = ScratchFile::new()?;
     make_road(&path)?;
