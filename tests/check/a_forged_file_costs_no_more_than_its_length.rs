@@ -303,7 +303,7 @@ fn forged_directories_cost_no_more_than_valid_ones() -> TestResult {
             forge::set_number(bytes, HEAP + ROOTS + 8, (150 << 20) / 32);
         })?;
         assert_refused!(list(&store), Corrupt { .. });
-        assert_refused!(store.update(|tx| tx.alloc(1u64)), Corrupt { .. });
+        assert_refused!(store.update(|tx| tx.root_or_insert_with("none", || 1u64)), Corrupt { .. });
         drop(store);
         for len in [100 << 20, 1 << 20] {
             let mut entry = [1; 16];
@@ -313,7 +313,7 @@ fn forged_directories_cost_no_more_than_valid_ones() -> TestResult {
             })?;
             let _ = list(&store);
             let _ = store.read()?.root::<u64>("none");
-            let _ = store.update(|tx| tx.alloc(1u64));
+            let _ = store.update(|tx| tx.root_or_insert_with("none", || 1u64));
             assert!(!store.check()?.is_clean());
         }
         Ok(())
