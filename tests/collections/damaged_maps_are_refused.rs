@@ -123,7 +123,7 @@ fn no_word_of_an_ordered_map_can_crash_it() -> TestResult {
             let _ = map.range(tx, 1000..2000).map(|iter| iter.filter(Result::is_ok).count());
             map.iter(tx).map(|mut iter| {
                 while iter.next().is_some_and(|x| x.is_ok()) && iter.next_back().is_some() {}
-            })?
+            })?;
         };
         (0..300).try_for_each(|i| map.insert(tx, &(i * 10 + 1), VALUE).map(|_| ()))?;
         (0..2).try_for_each(|i| map.remove(tx, &(i * 1000)).map(|_| ()))?;

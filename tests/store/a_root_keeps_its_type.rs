@@ -124,7 +124,7 @@ fn make_road(path: &Path) -> Result<()> {
     let lamps = tx.alloc_slice([first::Lamp::default(); 3])?;
     let _ = tx.root_or_insert_with("road", || first::Road { lamps })?;
     tx.set_root("lamps", lamps)?;
-    let _ = tx.root_or_insert_with("lamp", || first::Lamp::default())?;
+    let _ = tx.root_or_insert_with("lamp", first::Lamp::default)?;
     tx.commit()?;
     store.close()
 }
@@ -261,7 +261,7 @@ fn a_layout_that_another_process_stored_is_refused() -> TestResult {
     let [one, other] = [machine.start(), machine.start()];
     let (store, others) = (machine.open(&one, &options)?, machine.open(&other, &options)?);
     assert!(store.read()?.root::<later::LampThatBreaks>("lamp")?.is_null());
-    others.update(|tx| tx.root_or_insert_with("lamp", || first::Lamp::default()).map(drop))?;
+    others.update(|tx| tx.root_or_insert_with("lamp", first::Lamp::default).map(drop))?;
     let tx = store.read()?;
     assert_refused!(tx.root::<later::LampThatBreaks>("lamp"), TypeChanged { .. });
     Ok(())

@@ -82,11 +82,11 @@ fn element<K: Kind>(random: &mut Random, tx: &mut WriteTx<'_>) -> Outcome<(K::St
     Ok((K::store(tx, &model)?, model))
 }
 
+/// Elements as they lie in the store, and the model's.
+type Elements<K> = (Vec<<K as Kind>::Stored>, Vec<<K as Kind>::Model>);
+
 /// Draws some elements.
-fn elements<K: Kind>(
-    random: &mut Random,
-    tx: &mut WriteTx<'_>,
-) -> Outcome<(Vec<K::Stored>, Vec<K::Model>)> {
+fn elements<K: Kind>(random: &mut Random, tx: &mut WriteTx<'_>) -> Outcome<Elements<K>> {
     (0..random.below(20)).map(|_| element::<K>(random, tx)).collect()
 }
 
