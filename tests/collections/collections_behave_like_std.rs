@@ -32,8 +32,7 @@ fn a_vector_of_vectors() {
 }
 
 #[test]
-fn a_vector_of_pairs_and_arrays() {
-    run::<VecOf<OfPair>>();
+fn a_vector_of_arrays() {
     run::<VecOf<[u8; 5]>>();
 }
 
@@ -48,11 +47,6 @@ fn a_deque_of_texts() {
 }
 
 #[test]
-fn a_deque_of_vectors() {
-    run::<DequeOf<OfVec<OfBytes>>>();
-}
-
-#[test]
 fn a_text() {
     run::<OfText>();
 }
@@ -64,11 +58,9 @@ fn bytes() {
 
 #[test]
 fn hash_maps() {
-    run::<HashMapOf<i32, OfText>>();
     run::<HashMapOf<[u8; 5], bool>>();
     run::<HashMapOf<Place, OfVec<u64>>>();
     run::<HashMapOf<OfText, OfBytes>>();
-    run::<HashMapOf<OfBytes, u64>>();
     run::<HashMapOf<OfPair, OfText>>();
 }
 
@@ -79,11 +71,9 @@ fn hash_maps_of_collections() {
 
 #[test]
 fn maps_in_order() {
-    run::<BTreeMapOf<i32, OfText>>();
     run::<BTreeMapOf<[u8; 5], Aligned>>();
     run::<BTreeMapOf<Place, OfVec<u64>>>();
     run::<BTreeMapOf<OfText, OfBytes>>();
-    run::<BTreeMapOf<OfBytes, Colour>>();
     run::<BTreeMapOf<OfPair, OfText>>();
 }
 
@@ -101,13 +91,11 @@ fn maps_in_order_of_collections() {
 fn hash_sets() {
     run::<HashSetOf<u64>>();
     run::<HashSetOf<OfText>>();
-    run::<HashSetOf<OfPair>>();
 }
 
 #[test]
 fn sets_in_order() {
     run::<BTreeSetOf<u64>>();
-    run::<BTreeSetOf<OfText>>();
     run::<BTreeSetOf<OfPair>>();
 }
 

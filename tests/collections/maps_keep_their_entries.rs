@@ -54,6 +54,29 @@ fn tiny_maps_stay_tiny() -> TestResult {
     Ok(())
 }
 
+/// Shards split on the way up, and are drained in another order on the way down.
+#[test]
+fn a_hash_map_grows_to_many_entries_and_shrinks_back() -> TestResult {
+    const COUNT: u64 = 16_000;
+    leaves_nothing(|tx| {
+        let map = tx.alloc(HashMap::<u64, u64>::new())?;
+        tx.set_root("map", map)?;
+        for key in 0..COUNT {
+            assert_eq!(map.insert(tx, &key, !key)?, None);
+        }
+        for number in 0..COUNT {
+            let key = number * 7919 % COUNT;
+            assert_eq!(map.remove(tx, &key)?, Some(!key));
+            if number.is_multiple_of(1000) {
+                let left: Result<StdSet<u64>> = tx.at(map)?.keys(tx)?.map(Result::copied).collect();
+                let expected = number + 1..COUNT;
+                assert_eq!(left?, expected.map(|number| number * 7919 % COUNT).collect());
+            }
+        }
+        Ok(assert!(tx.at(map)?.is_empty()))
+    })
+}
+
 /// As FORMAT.md says.
 const _: () = assert!(size_of::<HashMap<u64, u64>>() == 32 && size_of::<HashSet<u64>>() == 32);
 

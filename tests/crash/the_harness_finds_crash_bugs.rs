@@ -229,7 +229,8 @@ fn keep_an_address(tx: &mut WriteTx<'_>, account: Link<Account>, number: u64) ->
 
 #[test]
 fn an_address_does_not_outlive_the_process() {
-    for kills in [Kills::PowerCuts, Kills::Sigkill] {
+    // A child runs the test up to its own run, which so has to be the first.
+    for kills in [Kills::Sigkill, Kills::PowerCuts] {
         let run = Harness::new().kills(kills).run(|| Keeps(keep_an_address));
         expect_violation(run, (ViolationKind::Refused, 2, "is not where it was"));
     }
@@ -364,8 +365,8 @@ impl Subject for ChoosesThrice {
 
 #[test]
 fn a_panic_of_the_model_is_a_finding_with_the_steps_before_it() {
-    // Of the parent, and of a child.
-    for kills in [Kills::PowerCuts, Kills::Sigkill] {
+    // Of a child, whose run has to be the test's first, and of this program.
+    for kills in [Kills::Sigkill, Kills::PowerCuts] {
         let failure = expect_failure(Harness::new().kills(kills).run(|| ChoosesThrice));
         assert_eq!(failure.violation().kind, ViolationKind::Panicked);
         let steps = failure.history().iter().filter(|line| line.contains("Add(")).count();

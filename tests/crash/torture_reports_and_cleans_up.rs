@@ -95,7 +95,7 @@ fn an_existing_file_is_refused_and_left_alone() {
     std::fs::write(scratch.store(), "mine").unwrap();
     let (code, text) = scratch.run(&["--kills", "kill"]);
     assert_eq!(code, Some(2));
-    assert!(text.contains("give a path at which there is nothing"));
+    assert!(text.contains("give a path that does not exist"));
     assert_eq!(std::fs::read(scratch.store()).unwrap(), b"mine");
 }
 
@@ -108,7 +108,7 @@ fn invalid_arguments_are_reported() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_flagstone"));
     let (code, text) =
         told(&command.arg("torture").arg(nowhere).arg("--kills=kill").output().unwrap());
-    assert!(code == Some(2) && text.contains("in a folder that can be written to"));
+    assert!(code == Some(2) && text.contains("in a folder that you may write to"));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn a_run_that_shows_nothing_is_no_success() {
     let (code, text) = scratch.run(&mutation);
     assert!(code == Some(2) && text.contains("BarrierNotAwaited was not found"));
     let (code, text) = scratch.run(&["--seconds", "0"]);
-    assert!(code == Some(2) && text.contains("no run came to its end"));
+    assert!(code == Some(2) && text.contains("no run ended in this time"));
     scratch.expect_clean();
 }
 

@@ -99,6 +99,7 @@ macro_rules! plain {
         }
     )*};
 }
+#[cfg(feature = "sim")]
 pub(crate) use plain;
 
 /// A struct as a key, for which some bytes are invalid.
