@@ -68,7 +68,8 @@ fn a_hash_map_grows_to_many_entries_and_shrinks_back() -> TestResult {
             let key = number * 7919 % COUNT;
             assert_eq!(map.remove(tx, &key)?, Some(!key));
             if number.is_multiple_of(1000) {
-                let left: Result<StdSet<u64>> = tx.at(map)?.keys(tx)?.map(Result::copied).collect();
+                let left: Result<StdSet<u64>> =
+                    tx.at(map)?.keys(tx)?.map(|key| key.copied()).collect();
                 let expected = number + 1..COUNT;
                 assert_eq!(left?, expected.map(|number| number * 7919 % COUNT).collect());
             }
