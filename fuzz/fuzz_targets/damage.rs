@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    shelf: u8,
+    fixture: u8,
     sample: u8,
     options: u8,
     repair: u8,
@@ -26,12 +26,12 @@ struct Input {
 fuzz_target!(|bytes: &[u8]| {
     let Some((input, chance)) = read::<Input>(bytes) else { return };
     with_ground(|ground| {
-        let shelf = ground.shelf(input.shelf.into());
-        let sample = ground.sample(input.shelf.into(), input.sample.into());
+        let fixture = ground.fixture(input.fixture.into());
+        let sample = ground.sample(input.fixture.into(), input.sample.into());
         let repair = Repair::from_bits(input.repair);
         let file = damaged(sample, &input.edits, repair);
         let believed = if repair.is_none() { &sample.states[..] } else { &[] };
         let disk = MemoryDisk::of(file);
-        use_file(shelf, &disk, input.options, input.program.as_flattened(), believed, chance);
+        use_file(fixture, &disk, input.options, input.program.as_flattened(), believed, chance);
     });
 });

@@ -27,14 +27,14 @@ enum Log {
     Raw { at: u16, bytes: Vec<u8> },
 }
 
-/// A shelf of one small collection: each run copies the store.
-const SHELF: usize = 12;
+/// A fixture of one small collection: each run copies the store.
+const FIXTURE: usize = 12;
 
 fn file(ground: &Ground, log: &Log) -> Vec<u8> {
     match log {
-        Log::Forged(log) => with_log(ground.closed(SHELF), log),
+        Log::Forged(log) => with_log(ground.closed(FIXTURE), log),
         Log::Raw { at, bytes } => {
-            let sample = ground.logged(SHELF);
+            let sample = ground.logged(FIXTURE);
             let mut file = sample.bytes.clone();
             let at = sample.log.start + usize::from(*at) % sample.log.len();
             let len = bytes.len().min(sample.log.end - at);
@@ -48,6 +48,6 @@ fuzz_target!(|bytes: &[u8]| {
     let Some((input, chance)) = read::<Input>(bytes) else { return };
     with_ground(|ground| {
         let disk = MemoryDisk::of(file(ground, &input.log));
-        recover(ground.shelf(SHELF), &disk, input.options, chance);
+        recover(ground.fixture(FIXTURE), &disk, input.options, chance);
     });
 });

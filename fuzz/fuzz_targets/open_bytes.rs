@@ -2,7 +2,7 @@
 //! gives values or errors: no undefined behaviour, panic, hang, or allocation without
 //! bounds.
 //!
-//! Input: a byte of flags (of which the highest four name a shelf), one of options, and the
+//! Input: a byte of flags (of which the highest four name a fixture), one of options, and the
 //! file: as it is, or in the short form of `flagstone_fuzz::sparse_file`. A file in the short
 //! form can have its checksums made right, so that what lies behind them is reached; a
 //! program of calls precedes it.
@@ -36,7 +36,7 @@ fuzz_target!(|input: &[u8]| {
         }
     };
     with_ground(|ground| {
-        let shelf = ground.shelf((flags >> 4).into());
-        use_file(shelf, &MemoryDisk::of(file), *bits, program, &[], chance);
+        let fixture = ground.fixture((flags >> 4).into());
+        use_file(fixture, &MemoryDisk::of(file), *bits, program, &[], chance);
     });
 });

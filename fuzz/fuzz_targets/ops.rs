@@ -2,7 +2,7 @@
 //! transaction is all or nothing; and whatever a power cut or a failing disk leaves opens
 //! as exactly one committed state, none older than the last durable one.
 //!
-//! Input: a byte that names a shelf, one of options, and a program (`flagstone_fuzz::program`).
+//! Input: a byte that names a fixture, one of options, and a program (`flagstone_fuzz::program`).
 
 #![no_main]
 

@@ -3,7 +3,7 @@
 //! calls takes nothing with it that was committed; and what a power cut leaves opens as one
 //! committed state, none older than the last durable one.
 //!
-//! Input: a byte that names a shelf, one of options, and a program (`flagstone_fuzz::program`),
+//! Input: a byte that names a fixture, one of options, and a program (`flagstone_fuzz::program`),
 //! in which a failing disk is a process that is killed.
 
 #![no_main]

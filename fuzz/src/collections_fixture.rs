@@ -1,4 +1,4 @@
-//! The collections that stores of the targets hold: a shelf is one of them, or a few.
+//! The collections that stores of the targets hold: a fixture is one of them, or a few.
 
 use testkit::model::kinds::{Colour, OfBytes, OfHashMap, OfPair, OfText, OfVec, Place};
 use testkit::model::roots::{Root, Roots, root};
@@ -9,14 +9,14 @@ use crate::byte_runs::OfByteRuns;
 
 /// Shelves there are. Most have one collection: a run takes as long as its store is
 /// large, and what collections have to do with each other, two show as well as all.
-pub const SHELVES: usize = SINGLES + 2;
+pub const FIXTURES: usize = SINGLES + 2;
 
 /// Shelves with one collection.
 const SINGLES: usize = 14;
 
 /// Returns one of the shelves.
-pub fn shelf(number: usize) -> Roots {
-    Roots(match number % SHELVES {
+pub fn fixture(number: usize) -> Roots {
+    Roots(match number % FIXTURES {
         SINGLES => vec![collection(8), collection(9)],
         number if number > SINGLES => vec![collection(1), collection(4), collection(11)],
         number => vec![collection(number)],

@@ -19,7 +19,7 @@ const UNCHECKED: u64 = 8;
 
 /// One run of a program.
 struct Run<'a, S> {
-    shelf: &'a Roots,
+    fixture: &'a Roots,
     options: OpenOptions,
     steps: S,
     history: History,
@@ -30,7 +30,7 @@ struct Run<'a, S> {
 
 /// Runs a program over the store that `bytes` are the file of, which holds `state`.
 pub fn run(
-    shelf: &Roots,
+    fixture: &Roots,
     bits: u8,
     bytes: Vec<u8>,
     state: State,
@@ -45,7 +45,7 @@ pub fn run(
     let steps = steps(program, STEPS);
     let cuts_left = if chance.one_in(16) { MANY_CUTS } else { CUTS };
     let is_checked = chance.one_in(UNCHECKED);
-    let mut run = Run { shelf, options, steps, history, disk, cuts_left, is_checked };
+    let mut run = Run { fixture, options, steps, history, disk, cuts_left, is_checked };
     while let Some(end) = run.transaction(&store) {
         store = run.after(store, end);
     }
@@ -56,7 +56,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
     /// Runs one transaction; `None` behind the last step.
     fn transaction(&mut self, store: &Store) -> Option<End> {
         let first = self.steps.next()?;
-        let done = self.history.transact(self.shelf, store, first, &mut self.steps);
+        let done = self.history.transact(self.fixture, store, first, &mut self.steps);
         Some(done.expect("a transaction does what its model does, on a sound disk"))
     }
 
@@ -91,9 +91,9 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
     }
 
     fn compare(&self, store: &Store) {
-        let found = self.shelf.contents(store).expect("it can be read");
+        let found = self.fixture.contents(store).expect("it can be read");
         assert!(
-            self.shelf.are_same(&found, self.history.last()),
+            self.fixture.are_same(&found, self.history.last()),
             "it holds what was committed last"
         );
     }
@@ -132,8 +132,8 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
     /// Opens a disk; which of the states is there, none older than the durable one.
     fn expect_committed(&self, disk: &SimDisk) -> (Store, usize) {
         let store = disk.open(&self.options).expect("what a cut leaves opens");
-        let found = self.shelf.contents(&store).expect("it can be read");
-        let index = self.history.find(self.shelf, &found, usize::MAX);
+        let found = self.fixture.contents(&store).expect("it can be read");
+        let index = self.history.find(self.fixture, &found, usize::MAX);
         self.check(&store);
         (store, index.expect("a state that was committed since the last durable one"))
     }
@@ -164,7 +164,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         let failed = self.until_failure(&store);
         let mut random = Random(calls);
         // Reads go on from memory; what was not acknowledged may be there.
-        self.shelf.contents(&store).expect("it can still be read");
+        self.fixture.contents(&store).expect("it can still be read");
         let bytes = self.disk.crash(&mut random);
         drop(store);
         let _ = failed;
@@ -177,11 +177,11 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         for step in self.steps.by_ref() {
             match step {
                 Step::Change { place, number } => {
-                    let outcome = self.shelf.change(&mut state, place, number, &mut tx);
+                    let outcome = self.fixture.change(&mut state, place, number, &mut tx);
                     // An error may be the disk's; a mismatch is found elsewhere.
                     let Ok(()) = outcome else { return Ok(()) };
                 }
-                Step::Clear { place } => self.shelf.clear(&mut state, place, &mut tx)?,
+                Step::Clear { place } => self.fixture.clear(&mut state, place, &mut tx)?,
                 Step::End(End::Fail { .. }) => return Ok(()),
                 Step::End(end) => {
                     let is_durable = matches!(end, End::Commit(Durability::Durable));
@@ -212,7 +212,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         let _ = self.transaction(store);
         store.checkpoint().expect("a checkpoint");
         self.history.all_is_durable();
-        let found = self.shelf.readable(&held);
-        assert!(self.shelf.are_same(&found, &before), "a snapshot that was held has changed");
+        let found = self.fixture.readable(&held);
+        assert!(self.fixture.are_same(&found, &before), "a snapshot that was held has changed");
     }
 }

@@ -121,7 +121,7 @@ pub fn mutated(options: OpenOptions) -> OpenOptions {
 /// opens it again. Errors are as good as answers. But if `check` finds nothing in a file
 /// whose checksums were not forged, it must hold one of `believed`, and stay clean.
 pub fn use_file(
-    shelf: &Roots,
+    fixture: &Roots,
     disk: &MemoryDisk,
     bits: u8,
     program: &[u8],
@@ -138,8 +138,8 @@ pub fn use_file(
     let is_clean = is_checked && store.check().is_ok_and(|report| report.is_clean());
     let is_believed = is_clean && !believed.is_empty();
     if is_believed {
-        let found = shelf.contents(&store).expect("a clean store can be read");
-        let is_committed = believed.iter().any(|state| shelf.are_same(state, &found));
+        let found = fixture.contents(&store).expect("a clean store can be read");
+        let is_committed = believed.iter().any(|state| fixture.are_same(state, &found));
         assert!(is_committed, "clean, but never committed");
     }
     if chance.one_in(4) {
@@ -147,11 +147,11 @@ pub fn use_file(
         let _ = store.read().and_then(|tx| tx.roots());
     }
     let mut steps = steps(program, 64);
-    while let Some(end) = transact(shelf, &store, &mut steps) {
+    while let Some(end) = transact(fixture, &store, &mut steps) {
         match end {
             End::Checkpoint => drop(store.checkpoint()),
             End::Sync => drop(store.sync()),
-            End::Hold => drop(hold(shelf, &store, &mut steps)),
+            End::Hold => drop(hold(fixture, &store, &mut steps)),
             End::Check if is_checked => drop(store.check()),
             End::Reopen => {
                 let _ = store.close();
@@ -170,13 +170,13 @@ pub fn use_file(
         return;
     }
     if let Ok(store) = disk.open(options) {
-        let _ = store.read().map(|tx| shelf.readable(&tx));
+        let _ = store.read().map(|tx| fixture.readable(&tx));
     }
 }
 
 /// Opens what a disk holds. What recovery has made of it must open again, as it is there
 /// when the process is killed; and few runs do all the rest.
-pub fn recover(shelf: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance) {
+pub fn recover(fixture: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance) {
     let options = options(bits).verify(chance.one_in(64));
     let Ok(store) = disk.open(&options) else { return };
     if !chance.one_in(16) {
@@ -187,34 +187,35 @@ pub fn recover(shelf: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance) {
     if chance.one_in(8) {
         let _ = store.check();
     }
-    let _ = store.read().map(|tx| shelf.readable(&tx));
+    let _ = store.read().map(|tx| fixture.readable(&tx));
     if chance.one_in(4) {
         for number in 0..3 {
-            let _ = store.update(|tx| shelf.change_any(0, number, tx));
+            let _ = store.update(|tx| fixture.change_any(0, number, tx));
         }
         let _ = store.checkpoint();
         let _ = store.close();
-        let _ = disk.open(&options).map(|store| store.read().map(|tx| shelf.readable(&tx)).is_ok());
+        let _ =
+            disk.open(&options).map(|store| store.read().map(|tx| fixture.readable(&tx)).is_ok());
     }
 }
 
 /// Runs one transaction; `None` behind the last step.
 fn transact(
-    shelf: &Roots,
+    fixture: &Roots,
     store: &Store,
     steps: &mut impl Iterator<Item = Step<End>>,
 ) -> Option<End> {
     let mut step = steps.next()?;
-    let mut state = shelf.empty();
+    let mut state = fixture.empty();
     let Ok(mut tx) = store.write() else { return Some(End::Rollback) };
     let mut savepoints = Vec::new();
     let end = loop {
         match step {
             Step::Change { place, number } => {
-                let _ = shelf.change_any(place, number, &mut tx);
+                let _ = fixture.change_any(place, number, &mut tx);
             }
-            Step::Clear { place } => drop(shelf.clear(&mut state, place, &mut tx)),
-            Step::Discard { place } => drop(shelf.discard(&mut state, place, &mut tx)),
+            Step::Clear { place } => drop(fixture.clear(&mut state, place, &mut tx)),
+            Step::Discard { place } => drop(fixture.discard(&mut state, place, &mut tx)),
             Step::Savepoint => savepoints.extend(tx.savepoint()),
             Step::RollBackTo(index) if !savepoints.is_empty() => {
                 savepoints.truncate(index % savepoints.len() + 1);
@@ -237,12 +238,12 @@ fn transact(
 }
 
 /// Holds a snapshot while a transaction and a checkpoint run: it must not change.
-fn hold(shelf: &Roots, store: &Store, steps: &mut impl Iterator<Item = Step<End>>) -> Result<()> {
+fn hold(fixture: &Roots, store: &Store, steps: &mut impl Iterator<Item = Step<End>>) -> Result<()> {
     let held = store.read()?;
-    let before = shelf.readable(&held);
-    let _ = transact(shelf, store, steps);
+    let before = fixture.readable(&held);
+    let _ = transact(fixture, store, steps);
     let _ = store.checkpoint();
-    let is_same = shelf.are_same(&before, &shelf.readable(&held));
+    let is_same = fixture.are_same(&before, &fixture.readable(&held));
     assert!(is_same, "a snapshot that was held has changed");
     Ok(())
 }

@@ -7,7 +7,7 @@ use flagstone::{Durability, Result, Store};
 use testkit::forge;
 use testkit::model::roots::{Roots, State};
 
-use crate::collections_fixture::{SHELVES, shelf};
+use crate::collections_fixture::{FIXTURES, fixture};
 use crate::program::options;
 use crate::sampling::Chance;
 
@@ -38,9 +38,9 @@ enum Left {
 /// What targets begin with, each part made when it is first needed.
 #[derive(Default)]
 pub struct Ground {
-    shelves: [OnceCell<Roots>; SHELVES],
-    empty: [OnceCell<(Vec<u8>, State)>; SHELVES],
-    samples: [[OnceCell<Sample>; KINDS]; SHELVES],
+    shelves: [OnceCell<Roots>; FIXTURES],
+    empty: [OnceCell<(Vec<u8>, State)>; FIXTURES],
+    samples: [[OnceCell<Sample>; KINDS]; FIXTURES],
 }
 
 /// Kinds of samples.
@@ -48,30 +48,30 @@ const KINDS: usize = 4;
 
 impl Ground {
     /// One of the shelves.
-    pub fn shelf(&self, number: usize) -> &Roots {
-        self.shelves[number % SHELVES].get_or_init(|| shelf(number))
+    pub fn fixture(&self, number: usize) -> &Roots {
+        self.shelves[number % FIXTURES].get_or_init(|| fixture(number))
     }
 
-    /// A new store with the roots of a shelf.
-    pub fn empty(&self, shelf: usize) -> &(Vec<u8>, State) {
-        self.empty[shelf % SHELVES].get_or_init(|| empty(self.shelf(shelf)))
+    /// A new store with the roots of a fixture.
+    pub fn empty(&self, fixture: usize) -> &(Vec<u8>, State) {
+        self.empty[fixture % FIXTURES].get_or_init(|| empty(self.fixture(fixture)))
     }
 
-    /// A store of a shelf that was closed.
-    pub fn closed(&self, shelf: usize) -> &Sample {
-        self.sample(shelf, 0)
+    /// A store of a fixture that was closed.
+    pub fn closed(&self, fixture: usize) -> &Sample {
+        self.sample(fixture, 0)
     }
 
-    /// A store of a shelf that has records in its log.
-    pub fn logged(&self, shelf: usize) -> &Sample {
-        self.sample(shelf, 1)
+    /// A store of a fixture that has records in its log.
+    pub fn logged(&self, fixture: usize) -> &Sample {
+        self.sample(fixture, 1)
     }
 
-    /// A store of a shelf that was left in one of the ways.
-    pub fn sample(&self, shelf: usize, kind: usize) -> &Sample {
+    /// A store of a fixture that was left in one of the ways.
+    pub fn sample(&self, fixture: usize, kind: usize) -> &Sample {
         let left = [Left::Closed, Left::Logged, Left::Spilled, Left::HalfWritten][kind % KINDS];
-        let place = &self.samples[shelf % SHELVES][kind % KINDS];
-        place.get_or_init(|| sample(self.shelf(shelf), left))
+        let place = &self.samples[fixture % FIXTURES][kind % KINDS];
+        place.get_or_init(|| sample(self.fixture(fixture), left))
     }
 }
 
@@ -84,54 +84,54 @@ pub fn with_ground(work: impl FnOnce(&Ground)) {
     GROUND.with(work);
 }
 
-/// A run over a shelf: options, the file of an empty store, its state, and a program.
+/// A run over a fixture: options, the file of an empty store, its state, and a program.
 type Run = fn(&Roots, u8, Vec<u8>, State, &[u8], Chance);
 
-/// Runs what an input says: a byte that names a shelf, one of options, and a program.
+/// Runs what an input says: a byte that names a fixture, one of options, and a program.
 pub fn with_program(input: &[u8], run: Run) {
-    let [shelf, options, program @ ..] = input else { return };
+    let [fixture, options, program @ ..] = input else { return };
     with_ground(|ground| {
-        let (bytes, state) = ground.empty((*shelf).into());
-        let shelf = ground.shelf((*shelf).into());
-        run(shelf, *options, bytes.clone(), state.clone(), program, Chance::of(input));
+        let (bytes, state) = ground.empty((*fixture).into());
+        let fixture = ground.fixture((*fixture).into());
+        run(fixture, *options, bytes.clone(), state.clone(), program, Chance::of(input));
     });
 }
 
 /// A new store with all roots, closed: its file and what it holds.
-fn empty(shelf: &Roots) -> (Vec<u8>, State) {
+fn empty(fixture: &Roots) -> (Vec<u8>, State) {
     let (store, disk) = SimDisk::create(&options(0)).expect("a store");
-    store.update(|tx| shelf.create(tx)).expect("roots");
+    store.update(|tx| fixture.create(tx)).expect("roots");
     store.close().expect("it is closed");
-    (disk.crash(&mut Random(0)), shelf.empty())
+    (disk.crash(&mut Random(0)), fixture.empty())
 }
 
 /// A small store that was left so.
-fn sample(shelf: &Roots, left: Left) -> Sample {
-    let changes = changes(shelf).expect("changes of new collections");
+fn sample(fixture: &Roots, left: Left) -> Sample {
+    let changes = changes(fixture).expect("changes of new collections");
     match left {
-        Left::Closed => attempt(shelf, &changes, left, u64::MAX),
-        Left::Logged => attempt(shelf, &changes, left, 0),
+        Left::Closed => attempt(fixture, &changes, left, u64::MAX),
+        Left::Logged => attempt(fixture, &changes, left, 0),
         // Where a spill's record is on the disk, and a checkpoint half done, is tried out.
         // A checkpoint of a few pages may have no half.
         Left::Spilled | Left::HalfWritten => (4..200)
-            .find_map(|calls| attempt(shelf, &changes, left, calls))
-            .or_else(|| attempt(shelf, &changes, Left::Logged, 0)),
+            .find_map(|calls| attempt(fixture, &changes, left, calls))
+            .or_else(|| attempt(fixture, &changes, Left::Logged, 0)),
     }
-    .or_else(|| attempt(shelf, &changes, Left::Closed, u64::MAX))
+    .or_else(|| attempt(fixture, &changes, Left::Closed, u64::MAX))
     .expect("a store can be closed")
 }
 
 /// A store whose disk fails `calls` calls after it was filled; `None` if that does not
 /// leave what was asked for.
-fn attempt(shelf: &Roots, changes: &[Changes], left: Left, calls: u64) -> Option<Sample> {
+fn attempt(fixture: &Roots, changes: &[Changes], left: Left, calls: u64) -> Option<Sample> {
     let (store, disk) = SimDisk::create(&options(0)).expect("a store");
-    let mut states = vec![shelf.empty()];
-    store.update(|tx| shelf.create(tx)).expect("roots");
+    let mut states = vec![fixture.empty()];
+    store.update(|tx| fixture.create(tx)).expect("roots");
     for (round, changes) in changes.iter().enumerate() {
         if round == ROUNDS / 2 {
             store.checkpoint().expect("a checkpoint");
         }
-        states.push(fill(shelf, &store, &states[states.len() - 1], changes).expect("a commit"));
+        states.push(fill(fixture, &store, &states[states.len() - 1], changes).expect("a commit"));
     }
     disk.fail_after(calls);
     match left {
@@ -170,10 +170,10 @@ const ROUNDS: usize = 4;
 
 /// For each transaction a few changes that add something to each collection, but not much:
 /// a sample is copied for each input.
-fn changes(shelf: &Roots) -> Result<Vec<Changes>> {
+fn changes(fixture: &Roots) -> Result<Vec<Changes>> {
     let mut changes = vec![Changes::new(); ROUNDS + 1];
-    for place in 0..shelf.count() {
-        for (i, number) in small_changes(shelf, place, 2 * ROUNDS)?.into_iter().enumerate() {
+    for place in 0..fixture.count() {
+        for (i, number) in small_changes(fixture, place, 2 * ROUNDS)?.into_iter().enumerate() {
             changes[i / 2].push((place, number));
         }
     }
@@ -181,15 +181,15 @@ fn changes(shelf: &Roots) -> Result<Vec<Changes>> {
     Ok(changes)
 }
 
-fn small_changes(shelf: &Roots, place: usize, count: usize) -> Result<Vec<u64>> {
+fn small_changes(fixture: &Roots, place: usize, count: usize) -> Result<Vec<u64>> {
     let (store, _) = SimDisk::create(&options(0))?;
-    store.update(|tx| shelf.create(tx))?;
-    let mut state = shelf.empty();
+    store.update(|tx| fixture.create(tx))?;
+    let mut state = fixture.empty();
     let mut live = store.stats()?.live_bytes;
     let mut small = Vec::new();
     for number in 0..2000 {
         let mut tx = store.write()?;
-        shelf.change(&mut state, place, number, &mut tx).expect("a change");
+        fixture.change(&mut state, place, number, &mut tx).expect("a change");
         tx.commit()?;
         let before = std::mem::replace(&mut live, store.stats()?.live_bytes);
         if (before + 1..before + 1500).contains(&live) {
@@ -206,11 +206,11 @@ fn small_changes(shelf: &Roots, place: usize, count: usize) -> Result<Vec<u64>> 
     Ok(small)
 }
 
-fn fill(shelf: &Roots, store: &Store, before: &State, changes: &Changes) -> Result<State> {
+fn fill(fixture: &Roots, store: &Store, before: &State, changes: &Changes) -> Result<State> {
     let mut state = before.clone();
     let mut tx = store.write()?;
     for (place, number) in changes {
-        shelf.change(&mut state, *place, *number, &mut tx).expect("a change");
+        fixture.change(&mut state, *place, *number, &mut tx).expect("a change");
     }
     tx.set_durability(Durability::Durable);
     tx.commit()?;

@@ -30,7 +30,7 @@ struct Killed;
 
 /// One run of a program.
 struct Run<'a, S> {
-    shelf: &'a Roots,
+    fixture: &'a Roots,
     options: OpenOptions,
     steps: S,
     machine: SimMachine,
@@ -43,7 +43,7 @@ struct Run<'a, S> {
 
 /// Runs a program over the store that `bytes` are the file of, which holds `state`.
 pub fn run(
-    shelf: &Roots,
+    fixture: &Roots,
     bits: u8,
     bytes: Vec<u8>,
     state: State,
@@ -51,7 +51,7 @@ pub fn run(
     mut chance: Chance,
 ) {
     let mut run = Run {
-        shelf,
+        fixture,
         // Nothing is to be salvaged here.
         options: mutated(options(bits & !2)),
         steps: steps(program, STEPS),
@@ -105,7 +105,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
     /// Runs one transaction.
     fn transaction(&mut self, who: usize, first: Step<End>) -> Result<End, Killed> {
         let Member { process, store } = &self.members[who];
-        let done = self.history.transact(self.shelf, store, first, &mut self.steps);
+        let done = self.history.transact(self.fixture, store, first, &mut self.steps);
         Self::answer(process, done)
     }
 
@@ -165,18 +165,18 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         if Self::answer(process, store.write().map(drop)).is_err() {
             return self.bury(0);
         }
-        let Ok(found) = Self::answer(process, self.shelf.contents(store)) else {
+        let Ok(found) = Self::answer(process, self.fixture.contents(store)) else {
             return self.bury(0);
         };
         // The last one may have been about to be committed by the process that died.
-        let index = self.history.find(self.shelf, &found, 2);
+        let index = self.history.find(self.fixture, &found, 2);
         self.history.go_back_to(index.expect("a process that is killed loses nothing"));
     }
 
     fn compare(&self, who: usize) {
         let Member { process, store } = &self.members[who];
-        let Ok(found) = Self::answer(process, self.shelf.contents(store)) else { return };
-        let is_same = self.shelf.are_same(&found, self.history.last());
+        let Ok(found) = Self::answer(process, self.fixture.contents(store)) else { return };
+        let is_same = self.fixture.are_same(&found, self.history.last());
         assert!(is_same, "each process sees what was committed last");
     }
 
@@ -192,8 +192,8 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
 
     /// What a cut leaves holds a state that was committed, none older than the durable one.
     fn expect_committed(&self, store: &Store) -> usize {
-        let found = self.shelf.contents(store).expect("it can be read");
-        let index = self.history.find(self.shelf, &found, usize::MAX);
+        let found = self.fixture.contents(store).expect("it can be read");
+        let index = self.history.find(self.fixture, &found, usize::MAX);
         index.expect("a state that was committed since the last durable one")
     }
 
@@ -236,8 +236,8 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
             if self.change_and_checkpoint(0).is_err() {
                 self.bury(0);
             }
-            let found = self.shelf.readable(&held);
-            let is_same = holder.process.is_dead() || self.shelf.are_same(&found, &before);
+            let found = self.fixture.readable(&held);
+            let is_same = holder.process.is_dead() || self.fixture.are_same(&found, &before);
             assert!(is_same, "a snapshot that was held has changed");
         }
         if holder.process.is_dead() {

@@ -44,7 +44,7 @@ impl Core {
         let hold = self.join_write_lock()?;
         let made = self.run_checkpoint(&mut lock(&self.checkpointer));
         drop(hold);
-        self.report_old_readers();
+        self.report_long_readers();
         made
     }
 
@@ -59,7 +59,7 @@ impl Core {
             Err(TryLockError::WouldBlock) => return Ok(()),
         };
         drop(hold);
-        self.report_old_readers();
+        self.report_long_readers();
         made
     }
 

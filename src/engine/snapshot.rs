@@ -52,7 +52,7 @@ impl Core {
     /// panic or write. If a checkpoint ran under the writer's lock, the first call after it
     /// reports, in the commit that ran it.
     #[inline]
-    pub(crate) fn report_old_readers(&self) {
+    pub(crate) fn report_long_readers(&self) {
         if self.readers_unreported.load(Acquire) {
             self.report_readers_now();
         }

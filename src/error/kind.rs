@@ -34,7 +34,7 @@ pub enum ErrorKind {
     },
 
     /// A process that shares the store is alive but makes no progress, and blocks this one.
-    #[error("{path}: process {process} has kept this one waiting for {waited:?}, for its turn to write or an answer to a checkpoint; if it is stopped, continue it or end it (nothing is lost), and try again", path = .path.display())]
+    #[error("{path}: process {process} has kept this one waiting for {waited:?}, for the write lock or an acknowledgement of a checkpoint; if it is stopped, continue it or end it (nothing is lost), and try again", path = .path.display())]
     ProcessUnresponsive {
         /// The store's file.
         path: PathBuf,

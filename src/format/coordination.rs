@@ -31,13 +31,13 @@ pub(crate) struct CoordinationPage {
     /// Not 0 if a write of any process failed.
     pub(crate) poisoned: AtomicU32,
     /// Counts the holders of the write lock: the last one knows the log's end.
-    pub(crate) turns: AtomicU64,
+    pub(crate) write_lock_seq: AtomicU64,
     /// Readers see everything before this log position.
     pub(crate) visible: AtomicU64,
     /// The log before this position may be overwritten.
     pub(crate) start: AtomicU64,
     /// A checkpoint is about to write pages that changed before this position.
-    pub(crate) floor: AtomicU64,
+    pub(crate) barrier_position: AtomicU64,
     /// Counts the requested barriers.
     pub(crate) barrier_seq: AtomicU64,
     /// The end of the log, as the last holder of the write lock left it.
@@ -84,7 +84,7 @@ pub(crate) struct Slot {
     /// Whether it waits for the write lock.
     pub(crate) wants_write_lock: AtomicU32,
     /// The position of the last barrier that it acknowledged: it needs no log before that.
-    pub(crate) floor: AtomicU64,
+    pub(crate) acked_position: AtomicU64,
     /// The last barrier that it acknowledged.
     pub(crate) barrier_acked: AtomicU64,
     /// The longest heap of its images.
@@ -96,7 +96,7 @@ const _: () = {
     assert!(align_of::<CoordinationPage>() == 8);
     assert!(size_of::<Slot>() == 32);
     assert!(size_of::<LogEndWords>() == 88);
-    assert!(std::mem::offset_of!(CoordinationPage, turns) == 40);
+    assert!(std::mem::offset_of!(CoordinationPage, write_lock_seq) == 40);
     assert!(std::mem::offset_of!(CoordinationPage, end) == 80);
     assert!(std::mem::offset_of!(CoordinationPage, slots) == 168);
 };
@@ -106,7 +106,13 @@ impl CoordinationPage {
     pub(crate) fn reset(&self) {
         self.lock_holder.store(0, Relaxed);
         self.poisoned.store(0, Relaxed);
-        for word in [&self.turns, &self.visible, &self.start, &self.floor, &self.barrier_seq] {
+        for word in [
+            &self.write_lock_seq,
+            &self.visible,
+            &self.start,
+            &self.barrier_position,
+            &self.barrier_seq,
+        ] {
             word.store(0, Relaxed);
         }
         for event in
@@ -123,7 +129,7 @@ impl Slot {
     /// Clears the slot for a process, which has acknowledged nothing yet.
     pub(crate) fn reset(&self, process: u32) {
         self.wants_write_lock.store(0, Relaxed);
-        self.floor.store(0, Relaxed);
+        self.acked_position.store(0, Relaxed);
         self.barrier_acked.store(0, Relaxed);
         self.heap_bytes.store(0, Relaxed);
         self.process.store(process, SeqCst);

@@ -57,7 +57,7 @@ impl<'store> WriteTx<'store> {
     pub fn commit_later(self) -> Result<PendingCommit<'store>> {
         let store = self.store;
         let pending = self.append_and_release(Durability::Durable)?;
-        store.core.report_old_readers();
+        store.core.report_long_readers();
         Ok(pending)
     }
 
@@ -100,7 +100,7 @@ impl PendingCommit<'_> {
     /// [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
-        self.store.core.report_old_readers();
+        self.store.core.report_long_readers();
         if self.committed.checkpoint_due {
             self.store.start_due_checkpoint();
         }

@@ -10,20 +10,20 @@ use flagstone_fuzz::sparse_file::shorten;
 use testkit::Random;
 
 /// Shelves that have a seed, each one's file left in another way.
-const SHELVES: [(u8, usize); 4] = [(1, 0), (5, 1), (2, 2), (12, 3)];
+const FIXTURES: [(u8, usize); 4] = [(1, 0), (5, 1), (2, 2), (12, 3)];
 
 fn main() -> std::io::Result<()> {
     let ground = Ground::default();
-    for shelf in 0..flagstone_fuzz::collections_fixture::SHELVES {
-        let sizes = [0, 1, 2, 3].map(|kind| ground.sample(shelf, kind).bytes.len());
-        println!("shelf {shelf}: {sizes:?} bytes");
+    for fixture in 0..flagstone_fuzz::collections_fixture::FIXTURES {
+        let sizes = [0, 1, 2, 3].map(|kind| ground.sample(fixture, kind).bytes.len());
+        println!("fixture {fixture}: {sizes:?} bytes");
     }
-    for (shelf, kind) in SHELVES {
-        let file = &ground.sample(shelf.into(), kind).bytes;
+    for (fixture, kind) in FIXTURES {
+        let file = &ground.sample(fixture.into(), kind).bytes;
         // Short, with all checksums repaired.
-        let program = Random::new(shelf.into()).bytes(24);
-        let seed = [&[0b1111 | shelf << 4, 0][..], &program, &shorten(file)].concat();
-        put("open_bytes", &format!("shelf-{shelf}-kind-{kind}"), &seed)?;
+        let program = Random::new(fixture.into()).bytes(24);
+        let seed = [&[0b1111 | fixture << 4, 0][..], &program, &shorten(file)].concat();
+        put("open_bytes", &format!("fixture-{fixture}-kind-{kind}"), &seed)?;
     }
     for target in ["damage", "log", "ops", "share"] {
         for (number, len) in [40, 80, 160, 320, 640, 1280].into_iter().enumerate() {

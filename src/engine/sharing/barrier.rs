@@ -31,7 +31,7 @@ impl Core {
         pool.forget_before(position);
         let own = sharing.own();
         own.heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
-        own.floor.fetch_max(position, SeqCst);
+        own.acked_position.fetch_max(position, SeqCst);
     }
 
     fn wait_for_acks(&self, sharing: &Sharing, barrier: u64) -> Result<()> {
@@ -73,7 +73,7 @@ impl Core {
                 page.barrier_event.wait_after(epoch, CALL_INTERVAL);
                 continue;
             }
-            match self.ack_barrier(sharing, page.floor.load(SeqCst)) {
+            match self.ack_barrier(sharing, page.barrier_position.load(SeqCst)) {
                 Ok(()) => {
                     sharing.own().barrier_acked.fetch_max(barrier, SeqCst);
                     page.ack_event.notify();
@@ -92,31 +92,31 @@ impl Core {
         }
     }
 
-    /// Prepares this process for a barrier. Afterwards it needs neither the log before `floor` nor
-    /// the pages in the file that a record before `floor` changes (P3).
-    fn ack_barrier(&self, sharing: &Sharing, floor: u64) -> Result<()> {
+    /// Prepares this process for a barrier. Afterwards it needs neither the log before `barrier` nor
+    /// the pages in the file that a record before `barrier` changes (P3).
+    fn ack_barrier(&self, sharing: &Sharing, barrier: u64) -> Result<()> {
         let page = sharing.page();
         let mut writer = lock(&self.writer);
         // This process may hold the write lock by now, and has then acknowledged for itself.
-        if sharing.own().floor.load(SeqCst) >= floor {
+        if sharing.own().acked_position.load(SeqCst) >= barrier {
             return Ok(());
         }
-        self.bring_workspace_to(sharing, &mut writer, floor)?;
-        lock(&self.checkpointer).drop_image_before(floor);
+        self.bring_workspace_to(sharing, &mut writer, barrier)?;
+        lock(&self.checkpointer).drop_image_before(barrier);
         let source = self.log_source();
-        let changed = self.pages_changed(page.start.load(SeqCst), floor)?;
+        let changed = self.pages_changed(page.start.load(SeqCst), barrier)?;
         let mut pool = lock(&self.pool);
         let visible = page.visible.load(SeqCst);
         self.rebase_if_needed(&mut pool, visible)?;
-        pool.prepare_checkpoint(&source, visible, floor, &changed)?
+        pool.prepare_checkpoint(&source, visible, barrier, &changed)?
             .map_err(self.io_error("keep pages for readers"))?;
         // The program's code must not run on this thread; its next commit reports the readers.
         self.readers_unreported.store(true, Release);
-        pool.forget_before(floor);
+        pool.forget_before(barrier);
         sharing.own().heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
         // This process may meanwhile have acknowledged another position while it held the write
         // lock.
-        sharing.own().floor.fetch_max(floor, SeqCst);
+        sharing.own().acked_position.fetch_max(barrier, SeqCst);
         Ok(())
     }
 }
@@ -126,7 +126,7 @@ impl Core {
 /// acknowledged.
 fn announce_barrier(sharing: &Sharing, position: u64) -> u64 {
     let page = sharing.page();
-    page.floor.store(position, SeqCst);
+    page.barrier_position.store(position, SeqCst);
     let barrier = page.barrier_seq.fetch_add(1, SeqCst) + 1;
     sharing.own().barrier_acked.fetch_max(barrier, SeqCst);
     page.barrier_event.notify();

@@ -85,7 +85,7 @@ impl Sharing {
 
     /// Counts the first hold, after opening as the first process.
     pub(super) fn count_first_hold(&self) {
-        self.page().turns.store(1, SeqCst);
+        self.page().write_lock_seq.store(1, SeqCst);
         self.lock_hold().last = 1;
     }
 }

@@ -84,7 +84,7 @@ impl Core {
         let own = sharing.slot as u32 + 1;
         let has_died =
             page.lock_holder.swap(own, SeqCst) != 0 && !self.mutation(Mutation::DeathNotNoticed);
-        let is_last = page.turns.load(SeqCst) == last;
+        let is_last = page.write_lock_seq.load(SeqCst) == last;
         self.expect_connected(sharing)?;
         match has_died {
             true => self.take_over(sharing),
@@ -94,9 +94,9 @@ impl Core {
     }
 
     fn wait_for_lock(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
-        let failed = |error| self.io_error("lock the file for a turn to write")(error);
+        let failed = |error| self.io_error("take the write lock of the file")(error);
         let page = sharing.page();
-        if page.turns.load(SeqCst) == last {
+        if page.write_lock_seq.load(SeqCst) == last {
             sharing.yield_to_others().map_err(failed)?;
         }
         sharing.own().wants_write_lock.store(1, SeqCst);
@@ -135,10 +135,10 @@ impl Core {
             sharing.page().lock_holder.store(0, SeqCst);
         }
         self.publish_end(sharing);
-        let turns = sharing.page().turns.fetch_add(1, SeqCst) + 1;
+        let seq = sharing.page().write_lock_seq.fetch_add(1, SeqCst) + 1;
         sharing.page().lock_holder.store(0, SeqCst);
         unlock_write(sharing);
-        turns
+        seq
     }
 }
 
@@ -154,10 +154,12 @@ impl Sharing {
     /// and is alive.
     fn yield_to_others(&self) -> std::io::Result<()> {
         let page = self.page();
-        let turns = page.turns.load(SeqCst);
+        let seq = page.write_lock_seq.load(SeqCst);
         for (slot, other) in self.others() {
             let begun = Instant::now();
-            while other.wants_write_lock.load(SeqCst) != 0 && page.turns.load(SeqCst) == turns {
+            while other.wants_write_lock.load(SeqCst) != 0
+                && page.write_lock_seq.load(SeqCst) == seq
+            {
                 if page.lock_holder.load(SeqCst) != 0 {
                     return Ok(());
                 }
