@@ -77,22 +77,15 @@ pub fn reseal(bytes: &mut [u8], records: &[Range<usize>]) {
 /// Replaces all records with one commit of these entries, at the newest superblock's position.
 /// Its header claims the length `len_bytes` and a heap of `heap_bytes`.
 pub fn only_record(bytes: &mut [u8], entries: &[u64], len_bytes: u32, heap_bytes: u64) {
-    let [log, log_bytes, base, position] =
-        [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
-    let at = (log + (position - base) % log_bytes) as usize;
-    let head = u64::from(len_bytes) << 32 | 1 << 24 | u64::from_le_bytes(*b"flr\0\0\0\0\0");
-    set_number(bytes, at, head);
-    set_number(bytes, at + 8, position);
-    set_number(bytes, at + 40, heap_bytes);
-    let body = at + RECORD_HEADER;
-    (0..).zip(entries).for_each(|(i, entry)| set_number(bytes, body + 8 * i, *entry));
-    let record = at..body + 8 * entries.len();
+    let record = log_of(bytes, &[(1, entries.to_vec())], heap_bytes).remove(0);
+    let record = record.start..record.start + RECORD_HEADER + 8 * entries.len();
+    bytes[record.start + 4..][..4].copy_from_slice(&len_bytes.to_le_bytes());
     reseal(bytes, std::slice::from_ref(&record));
 }
 
 /// Replaces all records with records of these kinds and bodies, at the newest superblock's
-/// position, over a heap of `heap_bytes`.
-pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) {
+/// position, over a heap of `heap_bytes`. Returns where each lies.
+pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) -> Vec<Range<usize>> {
     let [log, log_bytes, base, mut position] =
         [80, 88, 96, 104].map(|field| number(bytes, newest(bytes) + field));
     let mut ranges = Vec::new();
@@ -113,6 +106,7 @@ pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) {
         position += len as u64;
     }
     reseal(bytes, &ranges);
+    ranges
 }
 
 /// Extends the heap to `pages` pages, in a file that was closed.
@@ -135,25 +129,48 @@ pub fn system_array(bytes: &mut Vec<u8>, field: usize, entry: &[u64], len: u32) 
     set_number(bytes, 4 * PAGE + field + 8, u64::from(len));
 }
 
-/// Changes a page of the heap, in a file that was closed, and recomputes its checksum.
-pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
+/// Returns where the checksum of a page of the heap lies, if the file has it.
+fn sum_place(bytes: &[u8], page: usize) -> Option<usize> {
     let heap = 4 * PAGE;
-    let word = |at: usize| number32(bytes, heap + at) as usize;
-    let chunk = word(word(656) * PAGE + page / 512 * 4);
-    let sum_at = heap + (chunk + 8) * PAGE + 8 * (page % 512);
-    let kind = bytes[heap + chunk * PAGE + 64 * (page % 512)];
-    let content = &mut bytes[heap + page * PAGE..][..PAGE];
-    change(content);
-    // Free pages, log pages and pages of checksums have no checksum.
-    if [0, 5, 6].contains(&kind) {
-        return;
-    }
-    let line = |(index, line): (usize, &[u8])| match line.iter().all(|byte| *byte == 0) {
+    let word = |at: usize| bytes.get(at..at + 4).map(|_| number32(bytes, at) as usize);
+    let (segment, index) = (page / 512, page % 512);
+    let directory = word(heap + 656 + 4 * (segment / 1024))?;
+    let chunk = word(heap + directory * PAGE + 4 * (segment % 1024))?;
+    let place = heap + (chunk + 8) * PAGE + 8 * index;
+    (chunk != 0 && place + 8 <= bytes.len()).then_some(place)
+}
+
+/// Returns the checksum of a page of the heap with this content.
+pub fn page_sum(page: usize, content: &[u8]) -> u64 {
+    let line_sum = |(index, line): (usize, &[u8])| match line == [0; 64] {
         true => 0,
         false => xxh3_64_with_seed(line, (64 * page + index) as u64),
     };
-    let sum = content.chunks(64).enumerate().map(line).fold(0, u64::wrapping_add);
-    set_number(bytes, sum_at, sum);
+    content.chunks(64).enumerate().map(line_sum).fold(0, u64::wrapping_add)
+}
+
+/// Recomputes the checksum of a page. Pages without a checksum have 0 in its place, and keep it.
+pub fn reseal_page(bytes: &mut [u8], page: usize) {
+    let Some(place) = sum_place(bytes, page).filter(|place| number(bytes, *place) != 0) else {
+        return;
+    };
+    if let Some(content) = bytes.get((4 + page) * PAGE..(5 + page) * PAGE) {
+        let sum = page_sum(page, content);
+        set_number(bytes, place, sum);
+    }
+}
+
+/// Changes a page of the heap, in a file that was closed, and recomputes its checksum.
+pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
+    let place = sum_place(bytes, page).expect("a page of the heap");
+    let content = &mut bytes[(4 + page) * PAGE..][..PAGE];
+    change(content);
+    let sum = page_sum(page, content);
+    // Free pages, log pages and pages of checksums have no checksum.
+    let kind = bytes[place - 8 * PAGE + (64 - 8) * (page % 512)];
+    if ![0, 5, 6].contains(&kind) {
+        set_number(bytes, place, sum);
+    }
 }
 
 /// Returns the position of a type's registry entry, and the range of its description, in a file
