@@ -1,7 +1,7 @@
 //! Locks and atomics of the protocol.
 //!
 //! **Owns** the choice between the standard library's types and those of a checker that explores
-//! schedules (`tests/every_schedule_keeps_the_promises.rs`), which `--cfg shuttle` selects. Locks
+//! schedules (`tests/schedules`), which `--cfg shuttle` selects. Locks
 //! that are held for a few steps, and never while waiting for another, always come from the
 //! standard library.
 

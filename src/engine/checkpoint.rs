@@ -16,14 +16,14 @@ use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::state::{Checkpointer, lock};
+use super::state::Checkpointer;
 use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
-use crate::sync::sleep;
+use crate::sync::{lock, sleep};
 
 /// Pages per positioned write.
 const PAGES_PER_WRITE: u64 = 64;

@@ -9,14 +9,14 @@
 //! A record that is longer than the log takes a way of its own (`spill`).
 
 use super::core::Core;
-use super::state::{LogState, Writer, lock};
+use super::state::{LogState, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::format::record::KIND_COMMIT;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::Append;
 use crate::mutation::Mutation;
-use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
+use crate::sync::{MutexGuard, lock};
 use crate::workspace::Workspace;
 
 /// An appended record.

@@ -12,7 +12,7 @@ use super::flush_leader::FlushLeader;
 use super::poison::Poison;
 use super::settings::Settings;
 use super::sharing::state::Sharing;
-use super::state::{Checkpointer, EndOfLog, LogState, Writer, lock};
+use super::state::{Checkpointer, EndOfLog, LogState, Writer};
 use crate::disk::{Disk, FileSize};
 use crate::error::{Error, ErrorKind, Result, io_error};
 use crate::format::coordination::Event;
@@ -20,8 +20,8 @@ use crate::image::Pool;
 use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire};
+use crate::sync::{Mutex, lock};
 
 /// An open store below its allocator.
 pub(crate) struct Core {

@@ -6,9 +6,9 @@
 
 use super::core::Core;
 use super::sharing::state::Sharing;
-use super::state::lock;
 use crate::error::Result;
 use crate::mutation::Mutation;
+use crate::sync::lock;
 
 impl Core {
     /// Returns the length of the file.

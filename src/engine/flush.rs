@@ -2,10 +2,11 @@
 
 use super::core::Core;
 use super::flush_leader::FlushGuard;
-use super::state::{EndOfLog, LogState, lock};
+use super::state::{EndOfLog, LogState};
 use crate::error::Result;
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+use crate::sync::lock;
 
 impl Core {
     /// Returns when everything before `position` is durable. The thread that becomes the flush

@@ -3,9 +3,7 @@
 //! One sync runs at a time (E3). A mutex alone would wake the waiting commits one after another,
 //! and each would find itself flushed already. Here the end of a sync wakes all of them at once.
 
-use crate::sync::{Condvar, Mutex};
-
-use super::state::lock;
+use crate::sync::{Condvar, Mutex, lock};
 
 /// A lock that one thread holds while it flushes.
 #[derive(Default)]

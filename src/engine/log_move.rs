@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use super::core::Core;
 use super::format_store::zero_log;
-use super::state::{LogState, Writer, lock};
+use super::state::{LogState, Writer};
 use crate::error::Result;
 use crate::format::heap::{CHUNK_PAGES, PAGES_PER_SEGMENT};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::{Ring, Tail};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::lock;
 
 /// The log is moved after it has wrapped around this many times.
 const LAPS_BEFORE_MOVE: u64 = 4;

@@ -11,7 +11,7 @@
 //! heap, empties the log, and cuts the file to the heap's length.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::core::Core;
 use super::format_store::clear_mark;
@@ -19,7 +19,7 @@ use super::poison::Poison;
 use super::recovery::{OnDamage, Recovered, open_log};
 use super::replay_horizon::ReplayHorizon;
 use super::settings::{Access, Settings};
-use super::state::{Checkpointer, EndOfLog, LogState, Writer, lock};
+use super::state::{Checkpointer, EndOfLog, LogState, Writer};
 use super::superblocks::{Newest, choose};
 use crate::disk::{Disk, FileSize};
 use crate::error::{Result, io_error};
@@ -29,7 +29,7 @@ use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
 use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock, unpoisoned};
 use crate::workspace::Workspace;
 
 /// The state of a store as found on opening.
@@ -86,8 +86,8 @@ impl Core {
         let mut core =
             Self::from_state(State { source, newest, image, end }, growth, path, settings);
         // The first process has done what a first transaction does.
-        core.writer.get_mut().unwrap_or_else(PoisonError::into_inner).has_begun = true;
-        core.checkpointer.get_mut().unwrap_or_else(PoisonError::into_inner).begun = true;
+        unpoisoned(core.writer.get_mut()).has_begun = true;
+        unpoisoned(core.checkpointer.get_mut()).begun = true;
         Ok(core)
     }
 

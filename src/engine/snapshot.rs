@@ -9,11 +9,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::state::lock;
 use crate::error::Result;
 use crate::format::coordination::Event;
 use crate::image::{Image, PoolStats, ReaderReport};
 use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::lock;
 
 impl Core {
     /// Takes a snapshot at the visible position and records the caller's caller as its holder.

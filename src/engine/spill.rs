@@ -9,11 +9,11 @@ use zerocopy::little_endian::U64;
 
 use super::commit::Committed;
 use super::core::Core;
-use super::state::lock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{HEADER_BYTES, KIND_SPILL, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
 use crate::mutation::Mutation;
+use crate::sync::lock;
 
 impl Core {
     /// Performs steps 1 to 3, all before the writer's lock is released.

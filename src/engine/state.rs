@@ -3,13 +3,12 @@
 //! **Owns** these types, and the lookups that need nothing but one of them. **Must not know** the
 //! steps of the protocol, which lock and change them.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::replay_horizon::ReplayHorizon;
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image};
 use crate::log::{Ring, Tail};
-use crate::sync::{Mutex, MutexGuard};
 use crate::workspace::Workspace;
 
 /// State that the writer's lock guards.
@@ -90,10 +89,4 @@ pub(super) struct EndOfLog {
     pub(super) position: u64,
     pub(super) prev_checksum: u64,
     pub(super) heap_bytes: u64,
-}
-
-/// Locks `mutex` even if a holder panicked. Such a holder leaves nothing half-done: transactions
-/// roll back when they are dropped, and the protocol's own state changes in single steps.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ use zerocopy::little_endian::{U32, U64};
 
 use super::core::Core;
 use super::sharing::state::POLL_INTERVAL;
-use super::state::{Checkpointer, EndOfLog, lock};
+use super::state::{Checkpointer, EndOfLog};
 use crate::disk::Disk;
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::superblock::{
@@ -19,6 +19,7 @@ use crate::format::superblock::{
 use crate::format::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::Ring;
 use crate::mutation::{ActiveMutation, Mutation};
+use crate::sync::lock;
 
 /// The newest superblock.
 pub(super) struct Newest {
@@ -209,7 +210,7 @@ pub(crate) fn expect_store(disk: &dyn Disk, path: &Path, mutation: ActiveMutatio
 
 fn settled_len_bytes(disk: &dyn Disk, path: &Path, wanted_bytes: u64) -> Result<u64> {
     let length = disk.settled_len_bytes(wanted_bytes);
-    length.map_err(|error| io_error("look at the file's length", path)(error))
+    length.map_err(io_error("look at the file's length", path))
 }
 
 /// Returns the newest usable superblock and the slot to write first.
@@ -262,7 +263,7 @@ pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
     }
     let len = file_bytes.min(HEAP_START_BYTES);
     let mut head = vec![0; len as usize];
-    disk.read_at(0, &mut head).map_err(|source| io_error("read the superblocks", path)(source))?;
+    disk.read_at(0, &mut head).map_err(io_error("read the superblocks", path))?;
     if len == HEAP_START_BYTES {
         return Ok(head);
     }

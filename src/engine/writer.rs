@@ -5,9 +5,9 @@
 
 use super::core::Core;
 use super::settings::Access;
-use super::state::{Writer, lock};
+use super::state::Writer;
 use crate::error::{ErrorKind, Result};
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, lock};
 use crate::workspace::Workspace;
 
 impl Core {

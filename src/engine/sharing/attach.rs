@@ -13,10 +13,10 @@ use super::state::{POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::{Coordination, Disk, FileSize, Lock};
 use crate::engine::core::Core;
 use crate::engine::settings::Settings;
-use crate::engine::state::lock;
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::coordination::SLOTS;
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
+use crate::sync::lock;
 
 impl Core {
     /// Takes the attach lock and opens the store. [`finish_attach`](Self::finish_attach) must

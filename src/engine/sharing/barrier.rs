@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::state::{POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::Lock;
 use crate::engine::core::Core;
-use crate::engine::state::lock;
 use crate::error::Result;
 use crate::mutation::Mutation;
+use crate::sync::lock;
 
 /// Longest sleep of the thread that acknowledges barriers.
 const CALL_INTERVAL: Duration = Duration::from_millis(100);

@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::state::Sharing;
 use crate::engine::core::Core;
 use crate::engine::replay_horizon::ReplayHorizon;
-use crate::engine::state::{EndOfLog, LogState, Writer, lock};
+use crate::engine::state::{EndOfLog, LogState, Writer};
 use crate::error::Result;
 use crate::image::{Checkpointed, PageSet, open_image};
 use crate::sync::atomic::Ordering::Release;
+use crate::sync::lock;
 
 impl Core {
     /// Publishes the log's end for the next holder.

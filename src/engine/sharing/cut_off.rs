@@ -25,9 +25,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
 use crate::engine::core::Core;
-use crate::engine::state::lock;
 use crate::error::{Error, Result};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, lock};
 
 impl Core {
     /// Returns an error if the page is no longer shared: then nothing read from it or stored to it

@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::state::Sharing;
 use crate::engine::core::Core;
-use crate::engine::state::lock;
 use crate::error::Result;
 use crate::image::{Checkpointed, Image, Pool};
+use crate::sync::lock;
 
 impl Core {
     /// Takes a snapshot at the position that all processes may see.

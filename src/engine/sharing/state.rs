@@ -5,11 +5,12 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, fence};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::disk::Coordination;
 use crate::format::coordination::{CoordinationPage, Slot};
+use crate::sync::unpoisoned;
 
 /// How long a process waits for another one that is alive but does not move.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ impl Sharing {
     }
 
     pub(super) fn lock_hold(&self) -> MutexGuard<'_, HoldState> {
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.hold.lock())
     }
 
     /// Waits until the hold changes, or for `at_most`.
@@ -63,7 +64,7 @@ impl Sharing {
         at_most: Duration,
     ) -> MutexGuard<'a, HoldState> {
         let woken = self.hold_changed.wait_timeout(hold, at_most);
-        woken.unwrap_or_else(PoisonError::into_inner).0
+        unpoisoned(woken).0
     }
 
     /// Returns whether the log from `position` on had not been overwritten until now, and what was

@@ -16,12 +16,13 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::state::Sharing;
 use crate::engine::core::Core;
 use crate::engine::replay_horizon::ReplayHorizon;
-use crate::engine::state::{Checkpointer, EndOfLog, LogState, lock};
+use crate::engine::state::{Checkpointer, EndOfLog, LogState};
 use crate::engine::superblocks::Newest;
 use crate::error::{ErrorKind, Result};
 use crate::format::record::KIND_SKIP;
 use crate::format::superblock::Superblock;
 use crate::log::scan;
+use crate::sync::lock;
 
 impl Core {
     /// Performs steps 1 to 4, with the write lock held.

@@ -10,9 +10,9 @@ use super::hold::Joined;
 use super::state::{HoldState, POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::Lock;
 use crate::engine::core::Core;
-use crate::engine::state::lock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutation::Mutation;
+use crate::sync::lock;
 
 /// After this long no further transaction joins the hold: other processes want to write too.
 const MAX_WRITE_LOCK_HOLD: Duration = Duration::from_millis(2);
