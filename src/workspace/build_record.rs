@@ -48,10 +48,12 @@ impl Workspace {
         record.clear();
         record.resize(HEADER_BYTES as usize, 0);
         self.keep_first_saved();
+        // Only the three steps that follow change sums, so all lines saved from here on are sums.
+        let first_of_sums = self.saved.len();
         self.compose_lines(&mut record)?;
         self.sum_fresh_pages()?;
         self.clear_sums_of_released()?;
-        self.compose_sums(&mut record)?;
+        self.compose_sums(&mut record, first_of_sums)?;
         let bulk = self.build_fresh(&mut record, in_place_from_bytes)?;
         let is_empty = record.len() == HEADER_BYTES as usize;
         Ok((!is_empty).then_some(RecordBody { record, bulk }))
@@ -129,10 +131,9 @@ impl Workspace {
         Ok(())
     }
 
-    fn compose_sums(&mut self, record: &mut Vec<u8>) -> Result<()> {
-        for saved in &self.saved {
-            let page = saved.line / LINES_PER_PAGE;
-            if !self.dirty.is_fresh(page) && self.page_state(page)? == PageState::Sums {
+    fn compose_sums(&mut self, record: &mut Vec<u8>, first_of_sums: usize) -> Result<()> {
+        for saved in &self.saved[first_of_sums..] {
+            if !self.dirty.is_fresh(saved.line / LINES_PER_PAGE) {
                 push_line(record, saved.line, &saved.bytes, self.image.line(saved.line)?);
             }
         }
