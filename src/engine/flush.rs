@@ -5,7 +5,7 @@ use super::flush_leader::FlushGuard;
 use super::state::{EndOfLog, LogState};
 use crate::error::Result;
 use crate::mutation::Mutation;
-use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::lock;
 
 impl Core {
@@ -75,7 +75,9 @@ impl Core {
                 return;
             }
         }
-        let before = self.visible.swap(visible, AcqRel);
+        // The log's lock lets one thread at a time change it.
+        let before = self.visible.load(Relaxed);
+        self.visible.store(visible, Release);
         if before < visible {
             self.commit_event().notify();
         }
