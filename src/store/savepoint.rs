@@ -1,5 +1,7 @@
 //! Savepoints: partial rollback of a write transaction.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use crate::error::{ErrorKind, Result};
 use crate::workspace::LevelId;
 
@@ -9,8 +11,15 @@ use super::write::WriteTx;
 #[must_use = "a savepoint does nothing by itself: pass it to `rollback_to`"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Savepoint {
+    /// That of its transaction.
     serial: u64,
     level: LevelId,
+}
+
+/// Returns a number that no other transaction of this process has.
+fn next_serial() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
 }
 
 impl WriteTx<'_> {
@@ -22,7 +31,8 @@ impl WriteTx<'_> {
     /// None at present.
     pub fn savepoint(&mut self) -> Result<Savepoint> {
         let level = self.workspace().savepoint();
-        Ok(Savepoint { serial: self.serial, level })
+        let serial = *self.serial.get_or_insert_with(next_serial);
+        Ok(Savepoint { serial, level })
     }
 
     /// Rolls back all changes since `savepoint`; the transaction goes on. Later savepoints become
@@ -32,7 +42,7 @@ impl WriteTx<'_> {
     ///
     /// The savepoint belongs to another transaction, or has become invalid.
     pub fn rollback_to(&mut self, savepoint: Savepoint) -> Result<()> {
-        if savepoint.serial != self.serial {
+        if Some(savepoint.serial) != self.serial {
             return Err(ErrorKind::SavepointGone.into());
         }
         let core = &self.store.core;

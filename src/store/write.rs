@@ -1,7 +1,6 @@
 //! The write transaction.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::alloc::{self, Request};
 use crate::catalog::TypeNumbers;
@@ -32,8 +31,8 @@ pub struct WriteTx<'store> {
     pub(super) store: &'store Store,
     pub(super) writer: WriterGuard<'store>,
     pub(super) durability: Durability,
-    /// Tells transactions apart: a savepoint is valid in its own only.
-    pub(super) serial: u64,
+    /// Tells transactions that have savepoints apart: a savepoint is valid in its own only.
+    pub(super) serial: Option<u64>,
     pub(super) validated: ValidatedCache,
     /// Scratch list of the pieces that a value owns; empty between calls.
     pub(super) owned: Owned,
@@ -49,11 +48,6 @@ pub(super) struct WriterGuard<'store> {
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
     _passed: Passed<'store>,
     _write_lock: WriteLock<'store>,
-}
-
-fn next_serial() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Relaxed)
 }
 
 impl Store {
@@ -94,7 +88,7 @@ impl Store {
             store: self,
             writer,
             durability: self.durability,
-            serial: next_serial(),
+            serial: None,
             validated: ValidatedCache::default(),
             owned: Owned::default(),
             is_over: false,
