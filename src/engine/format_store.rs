@@ -33,11 +33,11 @@ const MARK_END: u64 = COORDINATION_BYTES + UNFINISHED.len() as u64;
 /// is part of one page, which means nothing in a store that no process has open.
 pub(crate) fn create_in_place(
     disk: &dyn Disk,
-    is_half_made: bool,
+    is_unfinished: bool,
     log_bytes: u64,
     random: [u64; 4],
 ) -> io::Result<()> {
-    if is_half_made {
+    if is_unfinished {
         disk.truncate(0)?;
     }
     disk.write_at(COORDINATION_BYTES, &UNFINISHED)?;

@@ -14,7 +14,7 @@ use super::state::{Checkpointer, EndOfLog};
 use crate::disk::Disk;
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::superblock::{
-    FLAG_CLEAN, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_half_made,
+    FLAG_CLEAN, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_unfinished,
 };
 use crate::format::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::Ring;
@@ -267,7 +267,7 @@ pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
     if len == HEAP_START_BYTES {
         return Ok(head);
     }
-    if is_half_made(&head) {
+    if is_unfinished(&head) {
         return Err(ErrorKind::Unfinished { path: path_buf() }.into());
     }
     let begins_with_magic =
@@ -281,7 +281,7 @@ pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
 
 fn no_superblock(path: &Path, head: &[u8], first: &Unusable, second: &Unusable) -> ErrorKind {
     let path_buf = path.to_path_buf();
-    if is_half_made(head) {
+    if is_unfinished(head) {
         return ErrorKind::Unfinished { path: path_buf };
     }
     if (first, second) == (&Unusable::Magic, &Unusable::Magic) {

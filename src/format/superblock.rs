@@ -69,7 +69,7 @@ const _: () = {
 
 /// Returns whether a file that begins with `head` has only ever been an unfinished store: it bears
 /// the mark, and its superblocks are at most torn ones of a new store.
-pub(crate) fn is_half_made(head: &[u8]) -> bool {
+pub(crate) fn is_unfinished(head: &[u8]) -> bool {
     let begin = COORDINATION_BYTES as usize;
     let Some(behind) = head.get(begin..).and_then(|page| page.strip_prefix(&UNFINISHED)) else {
         return false;
