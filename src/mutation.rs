@@ -143,25 +143,25 @@ impl Mutation {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ActiveMutation {
     #[cfg(any(test, feature = "sim"))]
-    fault: Option<Mutation>,
+    mutation: Option<Mutation>,
 }
 
 impl ActiveMutation {
     /// Returns an active mutation.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn one(fault: Mutation) -> Self {
-        Self { fault: Some(fault) }
+    pub(crate) fn one(mutation: Mutation) -> Self {
+        Self { mutation: Some(mutation) }
     }
 
     /// Returns whether the store has this mutation.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn has(self, fault: Mutation) -> bool {
-        self.fault == Some(fault)
+    pub(crate) fn has(self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
     }
 
     /// Returns `false`: no store has a mutation.
     #[cfg(not(any(test, feature = "sim")))]
-    pub(crate) const fn has(self, _fault: Mutation) -> bool {
+    pub(crate) const fn has(self, _mutation: Mutation) -> bool {
         false
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn all_are_listed_in_order() {
-        let numbers = Mutation::ALL.iter().map(|fault| *fault as usize);
+        let numbers = Mutation::ALL.iter().map(|mutation| *mutation as usize);
         assert!(numbers.eq(0..Mutation::ALL.len()));
         assert_eq!(Mutation::ALL.last(), Some(&Mutation::WriteLockReleasedBeforeEnd));
     }

@@ -185,8 +185,8 @@ impl Harness {
     /// let failure = harness.run(|| List).unwrap_err();
     /// assert_eq!(failure.violation().kind, ViolationKind::Lost);
     /// ```
-    pub fn mutation(mut self, fault: Mutation) -> Self {
-        self.options = self.options.mutation(fault);
+    pub fn mutation(mut self, mutation: Mutation) -> Self {
+        self.options = self.options.mutation(mutation);
         self
     }
 

@@ -413,8 +413,8 @@ impl OpenOptions {
     /// # Ok(()) }
     /// ```
     #[cfg(any(test, feature = "sim"))]
-    pub fn mutation(mut self, fault: crate::mutation::Mutation) -> Self {
-        self.mutation = ActiveMutation::one(fault);
+    pub fn mutation(mut self, mutation: crate::mutation::Mutation) -> Self {
+        self.mutation = ActiveMutation::one(mutation);
         self
     }
 

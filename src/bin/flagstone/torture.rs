@@ -112,9 +112,9 @@ pub fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         return Err(Failure::Harness(why.into()));
     }
     let took = begun.elapsed().as_secs_f64();
-    if let Some(fault) = arguments.mutation {
+    if let Some(mutation) = arguments.mutation {
         return Err(Failure::Harness(format!(
-            "{all}\nthe mutation {fault:?} was not found in {took:.1} s; some faults show \
+            "{all}\nthe mutation {mutation:?} was not found in {took:.1} s; some mutations show \
              only in power cuts (--kills power), and those of processes that share a store in \
              none of these runs"
         )));
@@ -160,12 +160,12 @@ fn harness(arguments: &Arguments, structure: &Structure, seed: u64) -> Harness {
         .kills(arguments.kills.into())
         .file(&arguments.store)
         .child_arguments(child);
-    arguments.mutation.map_or(harness.clone(), |fault| harness.mutation(fault))
+    arguments.mutation.map_or(harness.clone(), |mutation| harness.mutation(mutation))
 }
 
 /// Formats the option as a user would type it.
-fn mutation_argument(fault: Mutation) -> OsString {
-    let name = fault.to_possible_value().map(|value| value.get_name().to_string());
+fn mutation_argument(mutation: Mutation) -> OsString {
+    let name = mutation.to_possible_value().map(|value| value.get_name().to_string());
     format!("--mutation={}", name.unwrap_or_default()).into()
 }
 
