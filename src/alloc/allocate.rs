@@ -15,17 +15,9 @@ use super::{pages, slabs};
 /// Allocates and returns the offset; the bytes keep their old contents. Constant time, except for
 /// zeroing pages that are taken into use.
 pub(crate) fn allocate(workspace: &mut Workspace, request: &Request) -> Result<u64> {
-    match request.place()? {
-        Place::Object { slot_bytes } => {
-            let list = objects_list(workspace, request.type_number)?;
-            slabs::allocate(workspace, &slab_of(request, slot_bytes, 0, list))
-        }
-        Place::Array { class } => {
-            let list = arrays_list(workspace, request.type_number, class)?;
-            let slot_bytes = u64::from(ARRAY_CLASSES[class]);
-            slabs::allocate(workspace, &slab_of(request, slot_bytes, SLAB_ARRAYS, list))
-        }
-        Place::Run { pages } => {
+    match home_of(workspace, request)? {
+        Home::Slabs(slabs) => slabs::allocate(workspace, &slabs),
+        Home::Run { pages } => {
             let mut head = PageDescriptor::of(PageKind::Run);
             head.flags = if request.count.is_none() { RUN_OBJECT } else { 0 };
             head.owner.set(request.type_number);
@@ -40,18 +32,32 @@ pub(crate) fn free(workspace: &mut Workspace, offset: u64, request: &Request) ->
     if let Err(found) = expect_whole(workspace, offset, request) {
         return Err(ErrorKind::corrupt("allocation to free", offset, "a live one", found));
     }
-    match request.place()? {
-        Place::Object { slot_bytes } => {
-            let list = objects_list(workspace, request.type_number)?;
-            slabs::free(workspace, offset, &slab_of(request, slot_bytes, 0, list))
-        }
-        Place::Array { class } => {
-            let list = arrays_list(workspace, request.type_number, class)?;
-            let slot_bytes = u64::from(ARRAY_CLASSES[class]);
-            slabs::free(workspace, offset, &slab_of(request, slot_bytes, SLAB_ARRAYS, list))
-        }
-        Place::Run { pages } => pages::free_run(workspace, offset / PAGE_BYTES, pages),
+    match home_of(workspace, request)? {
+        Home::Slabs(slabs) => slabs::free(workspace, offset, &slabs),
+        Home::Run { pages } => pages::free_run(workspace, offset / PAGE_BYTES, pages),
     }
+}
+
+/// Where an allocation lies.
+enum Home {
+    /// In a slot of one of the slabs with these properties.
+    Slabs(Slab),
+    /// In a run of its own.
+    Run { pages: u64 },
+}
+
+#[inline]
+fn home_of(image: &Image, request: &Request) -> Result<Home> {
+    let type_number = request.type_number;
+    let (slot_bytes, flags, list) = match request.place()? {
+        Place::Object { slot_bytes } => (slot_bytes, 0, objects_list(image, type_number)?),
+        Place::Array { class } => {
+            let list = arrays_list(image, type_number, class)?;
+            (u64::from(ARRAY_CLASSES[class]), SLAB_ARRAYS, list)
+        }
+        Place::Run { pages } => return Ok(Home::Run { pages }),
+    };
+    Ok(Home::Slabs(Slab { type_number, slot_bytes, flags, list }))
 }
 
 /// Checks that exactly one allocation, made for such a request, begins at `offset`; describes the
@@ -110,9 +116,4 @@ fn objects_list(image: &Image, type_number: u32) -> Result<u64> {
 fn arrays_list(image: &Image, type_number: u32, class: usize) -> Result<u64> {
     let entry = type_entry_offset(image, type_number)?;
     Ok(entry + std::mem::offset_of!(TypeEntry, arrays) as u64 + 4 * class as u64)
-}
-
-/// Returns the properties of the slabs that such an allocation lies in.
-fn slab_of(request: &Request, slot_bytes: u64, flags: u8, list: u64) -> Slab {
-    Slab { type_number: request.type_number, slot_bytes, flags, list }
 }
