@@ -39,40 +39,19 @@ pub(super) enum Opened<T> {
 
 /// Opens the store's file at `path` and locks it. Returns `None` if there is no file.
 pub(crate) fn open_file(path: &Path) -> Result<Option<FileDisk>> {
-    retry_while_replaced(path, || {
-        let heap =
-            match open_locked(path, &read_and_write(), OPENING_TO_WRITE, LockedFile::exclusive)? {
-                Opened::Locked(heap) => heap,
-                Opened::Nothing => return Ok(Opened::Nothing),
-                Opened::Replaced => return Ok(Opened::Replaced),
-            };
-        let Some(log) = open_again("open the file a second time", &heap, path)? else {
-            return Ok(Opened::Replaced);
-        };
-        Ok(Opened::Locked(FileDisk::of(heap, log, path)))
+    open_to_write(path, LockedFile::exclusive, |heap| {
+        let log = open_again("open the file a second time", &heap, path)?;
+        Ok(log.map(|log| FileDisk::of(heap, log, path)))
     })
 }
 
 /// Opens the store's file at `path` for several processes, and once more for
 /// [`open_coordination`](super::open_coordination). Returns `None` if there is no file.
 pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
-    let opened = retry_while_replaced(path, || {
-        let heap = match open_locked(
-            path,
-            &read_and_write(),
-            OPENING_TO_WRITE,
-            LockedFile::for_sharing,
-        )? {
-            Opened::Locked(heap) => heap,
-            Opened::Nothing => return Ok(Opened::Nothing),
-            Opened::Replaced => return Ok(Opened::Replaced),
-        };
+    let opened = open_to_write(path, LockedFile::for_sharing, |heap| {
         let log = open_again("open the file a second time", &heap, path)?;
         let coordination = open_again("open the file a third time", &heap, path)?;
-        let (Some(log), Some(coordination)) = (log, coordination) else {
-            return Ok(Opened::Replaced);
-        };
-        Ok(Opened::Locked((FileDisk::of(heap, log, path), coordination)))
+        Ok(log.map(|log| FileDisk::of(heap, log, path)).zip(coordination))
     })?;
     let Some((disk, coordination)) = opened else { return Ok(None) };
     let file_system =
@@ -85,7 +64,23 @@ pub(crate) fn open_shared(path: &Path) -> Result<Option<(FileDisk, File)>> {
     Ok(Some((disk, coordination)))
 }
 
-const OPENING_TO_WRITE: &str = "open the file for reading and writing";
+/// Opens the file at `path` to read and write it, and locks it. `open_more` opens it again; its
+/// answer is `None` if the path names another file by then.
+fn open_to_write<T>(
+    path: &Path,
+    lock: fn(File, &Path) -> Result<LockedFile>,
+    open_more: impl Fn(LockedFile) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    retry_while_replaced(path, || {
+        let action = "open the file for reading and writing";
+        let heap = match open_locked(path, &read_and_write(), action, lock)? {
+            Opened::Locked(heap) => heap,
+            Opened::Nothing => return Ok(Opened::Nothing),
+            Opened::Replaced => return Ok(Opened::Replaced),
+        };
+        Ok(open_more(heap)?.map_or(Opened::Replaced, Opened::Locked))
+    })
+}
 
 /// Opens a file until the locked file is the one that the path names.
 pub(super) fn retry_while_replaced<T>(
