@@ -71,6 +71,14 @@ crate::persist::persist_own!(
     owner Self::own
 );
 
+// As FORMAT.md says.
+const _: () = {
+    assert!(size_of::<BTreeMap<u64, u64>>() == 24);
+    assert!(std::mem::offset_of!(BTreeMap<u64, u64>, root) == 0);
+    assert!(std::mem::offset_of!(BTreeMap<u64, u64>, len) == 8);
+    assert!(std::mem::offset_of!(BTreeMap<u64, u64>, height) == 16);
+};
+
 impl<K: Persist, V: Persist> Default for BTreeMap<K, V> {
     fn default() -> Self {
         Self::new()

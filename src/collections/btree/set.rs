@@ -59,6 +59,14 @@ crate::persist::persist_own!(
     owner Self::own
 );
 
+// As FORMAT.md says.
+const _: () = {
+    assert!(size_of::<BTreeSet<u64>>() == 24);
+    assert!(std::mem::offset_of!(BTreeSet<u64>, root) == 0);
+    assert!(std::mem::offset_of!(BTreeSet<u64>, len) == 8);
+    assert!(std::mem::offset_of!(BTreeSet<u64>, height) == 16);
+};
+
 impl<K: Persist> Default for BTreeSet<K> {
     fn default() -> Self {
         Self::new()
