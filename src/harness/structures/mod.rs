@@ -26,13 +26,14 @@ use super::failure::{Failure, Summary};
 use super::run::Harness;
 use super::subject::Subject;
 
-pub use arrays::Arrays;
-pub use list::List;
-pub use maps::{HashMaps, OrderedMaps};
-pub use nested::Nested;
-pub use sequences::{Deques, Vectors};
-pub use sets::Sets;
-pub use strings::Strings;
+// The steps have names here, since subjects of users may wrap these and hand their steps on.
+pub use arrays::{Arrays, Step as ArrayStep};
+pub use list::{List, Step as ListStep};
+pub use maps::{HashMaps, HashStep, OrderedMaps, OrderedStep};
+pub use nested::{BookModel, Nested, Step as NestedStep};
+pub use sequences::{DequeStep, Deques, VecStep, Vectors};
+pub use sets::{Sets, Step as SetStep};
+pub use strings::{Step as StringStep, Strings};
 
 /// A structure with its name.
 #[derive(Clone, Copy, Debug)]
