@@ -11,92 +11,35 @@ use testkit::model::kinds::{
 use testkit::model::sequences::{DequeOf, VecOf};
 use testkit::model::tables::{BTreeMapOf, BTreeSetOf, HashMapOf, HashSetOf};
 
-#[test]
-fn a_vector_of_numbers() {
-    run::<VecOf<u64>>();
+/// Tests, each with the subjects that it runs.
+macro_rules! behave_like_std {
+    ($($test:ident: $($subject:ty),+;)*) => {$(
+        #[test]
+        fn $test() {
+            $(run::<$subject>();)+
+        }
+    )*};
 }
 
-#[test]
-fn a_vector_of_texts() {
-    run::<VecOf<OfText>>();
-}
-
-#[test]
-fn a_vector_of_what_is_tested_when_it_is_read() {
-    run::<VecOf<Colour>>();
-}
-
-#[test]
-fn a_vector_of_vectors() {
-    run::<VecOf<OfVec<OfText>>>();
-}
-
-#[test]
-fn a_vector_of_arrays() {
-    run::<VecOf<[u8; 5]>>();
-}
-
-#[test]
-fn a_deque_of_numbers() {
-    run::<DequeOf<i32>>();
-}
-
-#[test]
-fn a_deque_of_texts() {
-    run::<DequeOf<OfText>>();
-}
-
-#[test]
-fn a_text() {
-    run::<OfText>();
-}
-
-#[test]
-fn bytes() {
-    run::<OfBytes>();
-}
-
-#[test]
-fn hash_maps() {
-    run::<HashMapOf<[u8; 5], bool>>();
-    run::<HashMapOf<Place, OfVec<u64>>>();
-    run::<HashMapOf<OfText, OfBytes>>();
-    run::<HashMapOf<OfPair, OfText>>();
-}
-
-#[test]
-fn hash_maps_of_collections() {
-    run::<HashMapOf<u64, OfHashMap<OfText, OfText>>>();
-}
-
-#[test]
-fn maps_in_order() {
-    run::<BTreeMapOf<[u8; 5], Aligned>>();
-    run::<BTreeMapOf<Place, OfVec<u64>>>();
-    run::<BTreeMapOf<OfText, OfBytes>>();
-    run::<BTreeMapOf<OfPair, OfText>>();
-}
-
-#[test]
-fn maps_in_order_of_long_keys_and_large_values() {
-    run::<BTreeMapOf<Long, Large>>();
-}
-
-#[test]
-fn maps_in_order_of_collections() {
-    run::<BTreeMapOf<u64, OfHashMap<OfText, u64>>>();
-}
-
-#[test]
-fn hash_sets() {
-    run::<HashSetOf<u64>>();
-    run::<HashSetOf<OfText>>();
-}
-
-#[test]
-fn sets_in_order() {
-    run::<BTreeSetOf<u64>>();
-    run::<BTreeSetOf<OfPair>>();
+behave_like_std! {
+    a_vector_of_numbers: VecOf<u64>;
+    a_vector_of_texts: VecOf<OfText>;
+    a_vector_of_what_is_tested_when_it_is_read: VecOf<Colour>;
+    a_vector_of_vectors: VecOf<OfVec<OfText>>;
+    a_vector_of_arrays: VecOf<[u8; 5]>;
+    a_deque_of_numbers: DequeOf<i32>;
+    a_deque_of_texts: DequeOf<OfText>;
+    a_text: OfText;
+    bytes: OfBytes;
+    hash_maps: HashMapOf<[u8; 5], bool>, HashMapOf<Place, OfVec<u64>>,
+        HashMapOf<OfText, OfBytes>, HashMapOf<OfPair, OfText>;
+    hash_maps_of_collections: HashMapOf<u64, OfHashMap<OfText, OfText>>;
+    maps_in_order: BTreeMapOf<[u8; 5], Aligned>, BTreeMapOf<Place, OfVec<u64>>,
+        BTreeMapOf<OfText, OfBytes>, BTreeMapOf<OfPair, OfText>;
+    maps_in_order_of_long_keys_and_large_values: BTreeMapOf<Long, Large>;
+    maps_in_order_of_collections: BTreeMapOf<u64, OfHashMap<OfText, u64>>;
+    hash_sets: HashSetOf<u64>, HashSetOf<OfText>;
+    sets_in_order: BTreeSetOf<u64>, BTreeSetOf<OfPair>;
 }
 
 /// Runs keys of a kind, compared with each other.
