@@ -2,10 +2,17 @@
 //! FORMAT.md gives the positions.
 
 use std::ops::Range;
+use std::path::Path;
 
+use flagstone::Store;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-const PAGE: usize = 4096;
+use crate::TestResult;
+
+/// Length of a page.
+pub const PAGE: usize = 4096;
+/// The start of the heap in the file.
+pub const HEAP: usize = 4 * PAGE;
 /// Bytes of a record before its body.
 pub const RECORD_HEADER: usize = 48;
 
@@ -21,6 +28,16 @@ pub fn number32(bytes: &[u8], at: usize) -> u32 {
 
 pub fn set_number(bytes: &mut [u8], at: usize, number: u64) {
     bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+}
+
+pub fn set_number32(bytes: &mut [u8], at: usize, number: u32) {
+    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+}
+
+/// Closes a store, and returns the content of its file.
+pub fn closed(store: Store, path: &Path) -> TestResult<Vec<u8>> {
+    store.close()?;
+    Ok(std::fs::read(path)?)
 }
 
 /// Changes both superblocks.
@@ -79,7 +96,7 @@ pub fn reseal(bytes: &mut [u8], records: &[Range<usize>]) {
 pub fn only_record(bytes: &mut [u8], entries: &[u64], len_bytes: u32, heap_bytes: u64) {
     let record = log_of(bytes, &[(1, entries.to_vec())], heap_bytes).remove(0);
     let record = record.start..record.start + RECORD_HEADER + 8 * entries.len();
-    bytes[record.start + 4..][..4].copy_from_slice(&len_bytes.to_le_bytes());
+    set_number32(bytes, record.start + 4, len_bytes);
     reseal(bytes, std::slice::from_ref(&record));
 }
 
@@ -98,7 +115,7 @@ pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) -> 
         let record = &mut bytes[at..at + len];
         record.fill(0);
         record[..4].copy_from_slice(&[b'f', b'l', b'r', *kind]);
-        record[4..8].copy_from_slice(&(len as u32).to_le_bytes());
+        set_number32(record, 4, len as u32);
         set_number(record, 8, position);
         set_number(record, 40, heap_bytes);
         (0..).zip(body).for_each(|(i, word)| set_number(record, RECORD_HEADER + 8 * i, *word));
@@ -112,7 +129,7 @@ pub fn log_of(bytes: &mut [u8], records: &[(u8, Vec<u64>)], heap_bytes: u64) -> 
 /// Extends the heap to `pages` pages, in a file that was closed.
 pub fn lengthen_heap(bytes: &mut [u8], pages: u32) {
     superblocks(bytes, |block| set_number(block, 120, u64::from(pages) * PAGE as u64));
-    bytes[4 * PAGE..4 * PAGE + 4].copy_from_slice(&pages.to_le_bytes());
+    set_number32(bytes, HEAP, pages);
 }
 
 /// Appends an array of `len` times `entry` to the heap, and makes `field` of the heap header name
@@ -125,19 +142,24 @@ pub fn system_array(bytes: &mut Vec<u8>, field: usize, entry: &[u64], len: u32) 
     }
     bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
     let pages = bytes.len() / PAGE - 4 - page;
-    set_number(bytes, 4 * PAGE + field, (pages as u64) << 32 | page as u64);
-    set_number(bytes, 4 * PAGE + field + 8, u64::from(len));
+    set_number(bytes, HEAP + field, (pages as u64) << 32 | page as u64);
+    set_number(bytes, HEAP + field + 8, u64::from(len));
 }
 
-/// Returns where the checksum of a page of the heap lies, if the file has it.
-fn sum_place(bytes: &[u8], page: usize) -> Option<usize> {
-    let heap = 4 * PAGE;
+/// Returns where the descriptor of a page of the heap lies, if the file has it.
+pub fn descriptor(bytes: &[u8], page: usize) -> Option<usize> {
     let word = |at: usize| bytes.get(at..at + 4).map(|_| number32(bytes, at) as usize);
     let (segment, index) = (page / 512, page % 512);
-    let directory = word(heap + 656 + 4 * (segment / 1024))?;
-    let chunk = word(heap + directory * PAGE + 4 * (segment % 1024))?;
-    let place = heap + (chunk + 8) * PAGE + 8 * index;
-    (chunk != 0 && place + 8 <= bytes.len()).then_some(place)
+    let directory = word(HEAP + 656 + 4 * (segment / 1024))?;
+    let chunk = word(HEAP + directory * PAGE + 4 * (segment % 1024))?;
+    let place = HEAP + chunk * PAGE + 64 * index;
+    (chunk != 0 && place + 64 <= bytes.len()).then_some(place)
+}
+
+/// Returns where the checksum of a page with this descriptor lies: behind the descriptors of its
+/// segment.
+fn sum_place(descriptor: usize, page: usize) -> usize {
+    descriptor + 8 * PAGE - (64 - 8) * (page % 512)
 }
 
 /// Returns the checksum of a page of the heap with this content.
@@ -151,9 +173,9 @@ pub fn page_sum(page: usize, content: &[u8]) -> u64 {
 
 /// Recomputes the checksum of a page. Pages without a checksum have 0 in its place, and keep it.
 pub fn reseal_page(bytes: &mut [u8], page: usize) {
-    let Some(place) = sum_place(bytes, page).filter(|place| number(bytes, *place) != 0) else {
-        return;
-    };
+    let place = descriptor(bytes, page).map(|descriptor| sum_place(descriptor, page));
+    let has_sum = |place: &usize| place + 8 <= bytes.len() && number(bytes, *place) != 0;
+    let Some(place) = place.filter(has_sum) else { return };
     if let Some(content) = bytes.get((4 + page) * PAGE..(5 + page) * PAGE) {
         let sum = page_sum(page, content);
         set_number(bytes, place, sum);
@@ -162,25 +184,23 @@ pub fn reseal_page(bytes: &mut [u8], page: usize) {
 
 /// Changes a page of the heap, in a file that was closed, and recomputes its checksum.
 pub fn page(bytes: &mut [u8], page: usize, change: impl FnOnce(&mut [u8])) {
-    let place = sum_place(bytes, page).expect("a page of the heap");
-    let content = &mut bytes[(4 + page) * PAGE..][..PAGE];
+    let descriptor = descriptor(bytes, page).expect("a page of the heap");
+    let content = &mut bytes[HEAP + page * PAGE..][..PAGE];
     change(content);
     let sum = page_sum(page, content);
     // Free pages, log pages and pages of checksums have no checksum.
-    let kind = bytes[place - 8 * PAGE + (64 - 8) * (page % 512)];
-    if ![0, 5, 6].contains(&kind) {
-        set_number(bytes, place, sum);
+    if ![0, 5, 6].contains(&bytes[descriptor]) {
+        set_number(bytes, sum_place(descriptor, page), sum);
     }
 }
 
 /// Returns the position of a type's registry entry, and the range of its description, in a file
 /// that was closed. `begin` is the start of the description.
 pub fn type_entry(bytes: &[u8], begin: &str) -> (usize, Range<usize>) {
-    let heap = 4 * PAGE;
-    let registry = heap + number32(bytes, heap + 8) as usize * PAGE;
-    let types = number32(bytes, heap + 16) as usize;
+    let registry = HEAP + number32(bytes, HEAP + 8) as usize * PAGE;
+    let types = number32(bytes, HEAP + 16) as usize;
     let text = |entry: usize| {
-        let start = heap + number(bytes, entry + 8) as usize;
+        let start = HEAP + number(bytes, entry + 8) as usize;
         start..start + number32(bytes, entry + 16) as usize
     };
     let entries = (1..types).map(|number| registry + 128 * number);
@@ -194,10 +214,9 @@ pub fn type_entry(bytes: &[u8], begin: &str) -> (usize, Range<usize>) {
 pub fn describe_as(bytes: &mut [u8], begin: &str, text: &str, identity: Option<u64>) {
     let (entry, old) = type_entry(bytes, begin);
     assert_eq!(old.len(), text.len(), "the same length");
-    let heap = 4 * PAGE;
-    page(bytes, (old.start - heap) / PAGE, |page| {
+    page(bytes, (old.start - HEAP) / PAGE, |page| {
         page[old.start % PAGE..][..text.len()].copy_from_slice(text.as_bytes());
     });
     let Some(identity) = identity else { return };
-    page(bytes, (entry - heap) / PAGE, |page| set_number(page, entry % PAGE, identity));
+    page(bytes, (entry - HEAP) / PAGE, |page| set_number(page, entry % PAGE, identity));
 }

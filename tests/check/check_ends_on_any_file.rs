@@ -8,11 +8,9 @@ use std::time::{Duration, Instant};
 use flagstone::collections::{HashMap, Vec as StoreVec};
 use flagstone::{Link, OpenOptions, Report, Result, WriteTx, field, persist};
 use testkit::bounded::write_sparse;
+use testkit::forge::{self, HEAP, PAGE};
 use testkit::scratch::{ScratchFile, check_file};
-use testkit::{TestResult, forge, open_with};
-
-const PAGE: usize = 4096;
-const HEAP: usize = 4 * PAGE;
+use testkit::{TestResult, open_with};
 
 /// Longer than any of these takes, even on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -46,8 +44,7 @@ fn closed(
         let node = tx.root_or_insert_with("node", Node::default)?;
         fill(tx, node)
     })?;
-    store.close()?;
-    Ok(fs::read(path)?)
+    forge::closed(store, path)
 }
 
 #[test]
@@ -94,11 +91,9 @@ fn vectors_that_overlap_are_not_all_visited() -> TestResult {
     })?;
     let size = size_of::<Node>();
     let pages = forge::number32(&bytes, HEAP) as usize;
-    let word = |bytes: &[u8], at: usize| forge::number32(bytes, HEAP + at) as usize;
-    let chunk = word(&bytes, word(&bytes, 656) * PAGE) * PAGE;
     let mut lengthened = 0;
     for page in 0..pages.min(512) {
-        let descriptor = HEAP + chunk + 64 * page;
+        let descriptor = forge::descriptor(&bytes, page).expect("a page of the heap");
         let is_run =
             bytes[descriptor] == 2 && forge::number(&bytes, descriptor + 24) == 100 * size as u64;
         if !is_run {
@@ -106,7 +101,7 @@ fn vectors_that_overlap_are_not_all_visited() -> TestResult {
         }
         let elements = (pages - page) * PAGE / size;
         let run_pages = (elements * size).div_ceil(PAGE);
-        bytes[descriptor + 12..descriptor + 16].copy_from_slice(&(run_pages as u32).to_le_bytes());
+        forge::set_number32(&mut bytes, descriptor + 12, run_pages as u32);
         forge::set_number(&mut bytes, descriptor + 24, (elements * size) as u64);
         // The vector that names it.
         let offset = (page * PAGE) as u64;
@@ -128,7 +123,7 @@ fn vectors_that_overlap_are_not_all_visited() -> TestResult {
 fn with_heap(closed: &[u8], pages: u32, segments: u32) -> Vec<u8> {
     let mut bytes = closed.to_vec();
     forge::lengthen_heap(&mut bytes, pages);
-    bytes[HEAP + 4..HEAP + 8].copy_from_slice(&segments.to_le_bytes());
+    forge::set_number32(&mut bytes, HEAP + 4, segments);
     bytes
 }
 

@@ -3,8 +3,9 @@
 
 use flagstone::persist::{Schema, Shape};
 use flagstone::{Dangling, Link, Report, Result, Store, Unreachable, WriteTx, persist};
+use testkit::forge::{self, HEAP, PAGE};
 use testkit::scratch::ScratchFile;
-use testkit::{TestResult, forge, open};
+use testkit::{TestResult, open};
 
 #[persist]
 #[derive(Clone, Copy)]
@@ -303,7 +304,6 @@ fn overlapping_ranges_take_no_more_time_than_their_bytes() -> TestResult {
 
 #[test]
 fn overlapping_allocations_are_reported_and_not_visited() -> TestResult {
-    const PAGE: usize = 4096;
     const RUNS: usize = 50;
     let path = ScratchFile::new()?;
     let store = open(&path)?;
@@ -316,15 +316,14 @@ fn overlapping_allocations_are_reported_and_not_visited() -> TestResult {
         let links = tx.alloc_slice(links)?;
         tx.set_root("links", links)
     })?;
-    store.close()?;
-    let mut bytes = std::fs::read(&path)?;
+    let mut bytes = forge::closed(store, &path)?;
     let run_of = |pages: usize, at: &usize| {
         let line = &bytes[*at..*at + 64];
         line[..2] == [2, 1]
             && line[12..16] == (pages as u32).to_le_bytes()
             && forge::number(line, 24) == (pages * PAGE) as u64
     };
-    let places = || (4 * PAGE..bytes.len()).step_by(64);
+    let places = || (HEAP..bytes.len()).step_by(64);
     let long = places().find(|at| run_of(RUNS, at)).ok_or("no long run")?;
     let long = bytes[long..long + 64].to_vec();
     let short: Vec<usize> = places().filter(|at| run_of(1, at)).collect();

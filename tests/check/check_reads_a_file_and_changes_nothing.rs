@@ -7,11 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use flagstone::{Durability, Link, OpenOptions, Report};
+use testkit::forge::{self, HEAP, PAGE};
 use testkit::scratch::{ScratchFile, check_file};
-use testkit::{TestResult, assert_refused, forge, open, open_with};
-
-const PAGE: usize = 4096;
-const HEAP: usize = 4 * PAGE;
+use testkit::{TestResult, assert_refused, open, open_with};
 
 /// Returns the report of a file; checks that its bytes and times have not changed.
 fn checked(file: &ScratchFile) -> TestResult<Report> {
@@ -43,8 +41,7 @@ fn files(numbers: u64) -> TestResult<[Vec<u8>; 2]> {
     let options = OpenOptions::new().log_bytes(64 * 1024);
     let store = open_with(&path, &options)?;
     store.update(|tx| tx.root_or_insert_with("table", || [0u64; 400]).map(drop))?;
-    store.close()?;
-    let closed = fs::read(&path)?;
+    let closed = forge::closed(store, &path)?;
     let store = open_with(&path, &options)?;
     for number in 1..=numbers {
         let mut tx = store.write()?;

@@ -16,14 +16,12 @@ use flagstone::{
     Checkpoints, Durability, Link, LinkChecks, OpenOptions, Result, Store, WriteTx, persist,
 };
 use testkit::bounded::{CHILD, TIMEOUT, limit_memory};
+use testkit::forge::{self, HEAP, PAGE};
 use testkit::scratch::ScratchFile;
-use testkit::{
-    Random, TestResult, assert_refused, child, forge, is_long, open_with, seed, this_test,
-};
+use testkit::{Random, TestResult, assert_refused, child, is_long, open_with, seed, this_test};
 
-const PAGE: usize = 4096;
 /// The heap header in the file, including the first directory pages.
-const HEADER: Range<usize> = 4 * PAGE..4 * PAGE + 800;
+const HEADER: Range<usize> = HEAP..HEAP + 800;
 /// The pages that hold descriptors.
 const DESCRIPTIONS: Range<usize> = 5 * PAGE..15 * PAGE;
 /// The log of the samples; registry, roots and objects follow it.
@@ -94,8 +92,7 @@ fn sample(folder: &Path, is_closed: bool) -> TestResult<Vec<u8>> {
     let store = open_with(&path, &options())?;
     (0..NODES).try_for_each(|value| store.update(|tx| push(tx, value)))?;
     let crashed = std::fs::read(&path)?;
-    store.close()?;
-    let closed = std::fs::read(&path)?;
+    let closed = forge::closed(store, &path)?;
     std::fs::remove_file(&path)?;
     Ok(if is_closed { closed } else { crashed })
 }
@@ -215,10 +212,7 @@ fn damage(bytes: &mut [u8], range: Range<usize>, random: &mut Random) {
         match random.below(5) {
             0 | 1 => bytes[at] ^= 1 << random.below(8),
             2 => bytes[at] = random.next() as u8,
-            3 => {
-                let number = random.below(600) as u32;
-                bytes[at / 4 * 4..][..4].copy_from_slice(&number.to_le_bytes());
-            }
+            3 => forge::set_number32(bytes, at / 4 * 4, random.below(600) as u32),
             _ => forge::set_number(bytes, at / 8 * 8, random.pick(&NUMBERS)),
         }
     }
@@ -410,16 +404,13 @@ fn a_run_with_a_forged_length_frees_nothing_of_others() -> TestResult {
         }
         Ok(())
     })?;
-    store.close()?;
-    let mut bytes = std::fs::read(&path)?;
-    let word = |bytes: &[u8], at: usize| forge::number32(bytes, HEADER.start + at) as usize;
-    let root = HEADER.start + word(&bytes, 24) * PAGE;
+    let mut bytes = forge::closed(store, &path)?;
+    let root = HEAP + forge::number32(&bytes, HEAP + 24) as usize * PAGE;
     let first = forge::number(&bytes, root + 16) as usize / PAGE;
-    let chunk = word(&bytes, word(&bytes, 656) * PAGE) * PAGE;
-    let descriptor = HEADER.start + chunk + 64 * first;
+    let descriptor = forge::descriptor(&bytes, first).expect("a page of the heap");
     for pages in [4u32, 1 << 20] {
         let len_bytes = u64::from(pages) * PAGE as u64;
-        bytes[descriptor + 12..descriptor + 16].copy_from_slice(&pages.to_le_bytes());
+        forge::set_number32(&mut bytes, descriptor + 12, pages);
         forge::set_number(&mut bytes, descriptor + 24, len_bytes);
         forge::set_number(&mut bytes, root + 24, len_bytes);
         std::fs::write(&path, &bytes)?;
@@ -441,8 +432,7 @@ fn a_run_with_a_forged_length_frees_nothing_of_others() -> TestResult {
 fn a_record_that_leaves_no_space_for_a_header_is_not_replayed() -> TestResult {
     const HEADER_BYTES: u64 = forge::RECORD_HEADER as u64;
     let path = ScratchFile::new()?;
-    open_with(&path, &options())?.close()?;
-    let mut closed = std::fs::read(&path)?;
+    let mut closed = forge::closed(open_with(&path, &options())?, &path)?;
     forge::superblocks(&mut closed, |block| block[28] = 0);
     let newest = forge::newest(&closed);
     let [position, heap_bytes] = [104, 120].map(|field| forge::number(&closed, newest + field));

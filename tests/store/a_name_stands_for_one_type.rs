@@ -340,8 +340,7 @@ fn forged(begin: &str, text: &str, summed: Option<&str>) -> TestResult<ScratchFi
         let _ = tx.root_or_insert_with("b", || one::Item { low: 3, high: 4 })?;
         tx.set_root("leads", Link::<Leads<a::Item>>::null())
     })?;
-    store.close()?;
-    let mut bytes = std::fs::read(&path)?;
+    let mut bytes = forge::closed(store, &path)?;
     forge::describe_as(&mut bytes, begin, text, summed.map(|text| xxh3_64(text.as_bytes())));
     std::fs::write(&path, bytes)?;
     Ok(path)

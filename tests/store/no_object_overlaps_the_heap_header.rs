@@ -3,11 +3,9 @@
 //! program references to bytes that change.
 
 use flagstone::{Link, OpenOptions, Store};
-use testkit::{TestResult, assert_refused, forge, open_with};
+use testkit::forge::{self, HEAP, PAGE};
+use testkit::{TestResult, assert_refused, open_with};
 
-const PAGE: usize = 4096;
-/// The start of the heap in the file.
-const HEAP: usize = 4 * PAGE;
 /// Fields of the heap header.
 const ROOTS: usize = 24;
 const LOG: usize = 40;
@@ -25,8 +23,7 @@ fn sample(folder: &tempfile::TempDir) -> TestResult<Vec<u8>> {
         let blob = tx.alloc_slice_copy(&[1u8; PAGE])?;
         tx.set_root("blob", blob)
     })?;
-    store.close()?;
-    Ok(std::fs::read(&path)?)
+    forge::closed(store, &path)
 }
 
 fn options() -> OpenOptions {
@@ -39,16 +36,12 @@ fn open(folder: &tempfile::TempDir, bytes: &[u8]) -> TestResult<Store> {
     Ok(open_with(&path, &options())?)
 }
 
-fn set_number32(bytes: &mut [u8], at: usize, number: u32) {
-    bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
-}
-
 /// Describes page 0 as a run of this type.
 fn claim_the_header(bytes: &mut [u8], type_number: u32) {
     let descriptor = HEAP + PAGE;
     bytes[descriptor] = 2;
-    set_number32(bytes, descriptor + 4, type_number);
-    set_number32(bytes, descriptor + 12, 1);
+    forge::set_number32(bytes, descriptor + 4, type_number);
+    forge::set_number32(bytes, descriptor + 12, 1);
     forge::set_number(bytes, descriptor + 24, PAGE as u64);
 }
 
@@ -98,8 +91,7 @@ fn its_page_described_as_the_root_directory_is_refused() -> TestResult {
     let link = tx.alloc(1u64)?;
     assert!(tx.set_root("zzz", link).is_err());
     tx.commit()?;
-    store.close()?;
-    let after = std::fs::read(folder.path().join("forged"))?;
+    let after = forge::closed(store, &folder.path().join("forged"))?;
     assert_eq!(after[HEAP + LOG..][..16], log);
     Ok(())
 }

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use flagstone::{Error, ErrorKind, OpenOptions, Result, Store};
 use rustix::fs::{CWD, Mode, mkfifoat};
+use testkit::forge::{self, PAGE};
 use testkit::scratch::{ScratchFile, open_read_only, open_shared};
-use testkit::{Random, TestResult, assert_refused, forge, open, open_with, refusal};
+use testkit::{Random, TestResult, assert_refused, open, open_with, refusal};
 
 use crate::as_nobody;
 
-const PAGE: usize = 4096;
 /// Superblocks, coordination page, and a page of zeros, which every store has.
-const HEAD: usize = 4 * PAGE;
+const HEAD: usize = forge::HEAP;
 /// The first bytes of both superblocks.
 const MAGIC: &[u8] = b"flagstone heap\r\n";
 /// The first bytes of the coordination page while the file is being created.
@@ -208,7 +208,7 @@ fn one_damaged_superblock_costs_nothing() -> TestResult {
 fn another_version_or_byte_order_is_refused() -> TestResult {
     for version in [0u32, 2, u32::MAX] {
         let file = store(&[1])?;
-        change_superblocks(&file, |block| block[16..20].copy_from_slice(&version.to_le_bytes()))?;
+        change_superblocks(&file, |block| forge::set_number32(block, 16, version))?;
         assert_refused!(refused_untouched(&file), UnknownVersion { found, known: 1, .. } if *found == version);
     }
     // A later version may store its checksum elsewhere.
@@ -226,11 +226,8 @@ fn another_version_or_byte_order_is_refused() -> TestResult {
 
 /// Returns files that a crash can leave while a store is being created.
 fn unfinished() -> TestResult<Vec<Vec<u8>>> {
-    let new = {
-        let file = ScratchFile::new()?;
-        open_with(&file, &OpenOptions::new().log_bytes(64 * 1024))?.close()?;
-        fs::read(&file)?
-    };
+    let file = ScratchFile::new()?;
+    let new = forge::closed(open_with(&file, &OpenOptions::new().log_bytes(64 * 1024))?, &file)?;
     let mark = 2 * PAGE..2 * PAGE + UNFINISHED.len();
     let mut marked = vec![0; HEAD + 100 * PAGE];
     marked[mark.clone()].copy_from_slice(UNFINISHED);

@@ -2,12 +2,9 @@
 
 use std::ops::Range;
 
-use crate::forge;
+use crate::forge::{self, HEAP, PAGE};
 
 use super::ground;
-
-const PAGE: usize = 4096;
-const HEAP: usize = 4 * PAGE;
 
 /// A region of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +63,9 @@ impl Regions {
         // Only a write makes the store update its file.
         store.update(|_| Ok::<_, flagstone::Error>(()))?;
         store.checkpoint()?;
-        let heap = disk.to_bytes().split_off(HEAP);
-        let pages = (0..bytes.len().div_ceil(PAGE).saturating_sub(4)).map(|page| kind(&heap, page));
+        let replayed = disk.to_bytes();
+        let pages = 0..bytes.len().div_ceil(PAGE).saturating_sub(4);
+        let pages = pages.map(|page| kind(&replayed, page));
         Ok(Self { records, pages: pages.collect() })
     }
 
@@ -84,24 +82,18 @@ impl Regions {
 }
 
 /// Returns the region of a heap page, by its descriptor.
-fn kind(heap: &[u8], page: usize) -> Region {
-    let word = |at: usize| heap.get(at..at + 4).map_or(0, |word| forge::number32(word, 0) as usize);
-    if page >= word(0) {
+fn kind(bytes: &[u8], page: usize) -> Region {
+    if page >= forge::number32(bytes, HEAP) as usize {
         return Region::Behind;
     }
-    let chunk = word(word(656) * PAGE + page / 512 * 4);
-    let descriptor = chunk * PAGE + 64 * (page % 512);
-    let owner = match heap[descriptor] {
-        3 => {
-            let first = word(descriptor + 4);
-            word(word(word(656) * PAGE + first / 512 * 4) * PAGE + 64 * (first % 512) + 4)
-        }
-        _ => word(descriptor + 4),
-    };
-    match heap[descriptor] {
+    let descriptor = |page| forge::descriptor(bytes, page).expect("a page of a sound heap");
+    let word = |page| forge::number32(bytes, descriptor(page) + 4) as usize;
+    match bytes[descriptor(page)] {
         0 => Region::FreePages,
         5 => Region::RestOfLog,
-        1..=3 if owner != 0 => Region::Objects,
+        1 | 2 if word(page) != 0 => Region::Objects,
+        // It names the first page of its run, which names the owner.
+        3 if word(word(page)) != 0 => Region::Objects,
         _ => Region::Metadata,
     }
 }
