@@ -24,7 +24,7 @@ pub mod sweep;
 pub mod thread_run;
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Output};
 
 use flagstone::{OpenOptions, Store};
 
@@ -104,6 +104,25 @@ pub fn child(test: &str, key: &str, value: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program's path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(key, value);
     command
+}
+
+/// Checks that a child of [`child`] ran its test: a name that no test has would pass as well.
+#[track_caller]
+pub fn expect_one_passed(output: &Output) {
+    let [told, complaint] =
+        [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    let has_passed = output.status.success() && told.contains(" 1 passed;");
+    assert!(has_passed, "{}: {told}{complaint}", output.status);
+}
+
+/// A child process, which is killed when this is dropped.
+pub struct KilledOnDrop(pub Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The result of a test.

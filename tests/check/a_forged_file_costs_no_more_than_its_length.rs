@@ -7,34 +7,27 @@ use std::path::Path;
 use flagstone::collections::{BTreeMap, HashMap, Vec as List};
 use flagstone::{Link, OpenOptions, Store, Text, WriteTx, persist};
 use testkit::bounded::{within, write_sparse};
+use testkit::forge::{self, HEAP, PAGE};
 use testkit::scratch::{ScratchFile, check_file};
-use testkit::{TestResult, assert_refused, forge, open_with, this_test};
+use testkit::{TestResult, assert_refused, open, open_with, this_test};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-const PAGE: usize = 4096;
-/// The start of the heap in the file.
-const HEAP: usize = 4 * PAGE;
 /// A field of the heap header: the type registry.
 const REGISTRY: usize = 8;
 /// Address space of a case: the files' contents are mapped more than once.
 const MAX_BYTES: u64 = 8 << 30;
 
-/// Returns a store that was closed, or that looks as if it was not, with a log of `log_bytes`.
-fn sample(folder: &Path, log_bytes: u64, is_closed: bool) -> TestResult<Vec<u8>> {
-    let path = folder.join("sample");
-    let store = open_with(&path, &OpenOptions::new().log_bytes(log_bytes))?;
+/// Makes a store with a log of `log_bytes`, in the place of any other file. Returns its content:
+/// closed, or as if it was not.
+fn sample(path: &Path, log_bytes: u64, is_closed: bool) -> TestResult<Vec<u8>> {
+    let _ = std::fs::remove_file(path);
+    let store = open_with(path, &OpenOptions::new().log_bytes(log_bytes))?;
     store.update(|tx| tx.alloc(1u64).map(drop))?;
-    store.close()?;
-    let mut bytes = std::fs::read(&path)?;
-    std::fs::remove_file(&path)?;
+    let mut bytes = forge::closed(store, path)?;
     if !is_closed {
         forge::superblocks(&mut bytes, |block| block[28] = 0);
     }
     Ok(bytes)
-}
-
-fn open(path: &Path) -> flagstone::Result<Store> {
-    open_with(path, &OpenOptions::new())
 }
 
 /// The record of a large transaction names entries elsewhere in the file. In a forged log, every
@@ -42,19 +35,18 @@ fn open(path: &Path) -> flagstone::Result<Store> {
 #[test]
 fn entries_outside_of_the_log_are_read_once() -> TestResult {
     const LEN: u64 = 256 << 20;
-    within(&this_test!(), MAX_BYTES, |folder| {
-        let mut bytes = sample(folder, 64 * 1024, false)?;
+    within(&this_test!(), MAX_BYTES, |path| {
+        let mut bytes = sample(path, 64 * 1024, false)?;
         let newest = forge::newest(&bytes);
         let [epoch, heap_bytes] = [72, 120].map(|field| forge::number(&bytes, newest + field));
         let sum = xxh3_64_with_seed(&vec![0; LEN as usize], epoch);
         let records = vec![(3, vec![heap_bytes, LEN, sum]); 800];
         forge::log_of(&mut bytes, &records, heap_bytes);
-        let path = folder.join("store");
-        write_sparse(&path, &bytes, HEAP as u64 + heap_bytes + LEN)?;
-        let report = check_file(&path)?;
+        write_sparse(path, &bytes, HEAP as u64 + heap_bytes + LEN)?;
+        let report = check_file(path)?;
         // A log that a program wrote has at most one.
         assert!(report.torn_end.is_some());
-        let store = open(&path)?;
+        let store = open(path)?;
         assert!(store.check()?.is_clean());
         Ok(())
     })
@@ -64,8 +56,8 @@ fn entries_outside_of_the_log_are_read_once() -> TestResult {
 #[test]
 fn pages_that_a_log_names_again_are_not_visited_again() -> TestResult {
     const PAGES: u64 = 1 << 18;
-    within(&this_test!(), MAX_BYTES, |folder| {
-        let sample = sample(folder, 64 << 20, false)?;
+    within(&this_test!(), MAX_BYTES, |path| {
+        let sample = sample(path, 64 << 20, false)?;
         let first = u64::from(forge::number32(&sample, HEAP));
         let count = PAGES - first;
         let [zero, bulk] = [1, 2].map(|op| [first << 8, (count << 8) | op]);
@@ -83,10 +75,9 @@ fn pages_that_a_log_names_again_are_not_visited_again() -> TestResult {
             body.extend(round.as_flattened().repeat(900_000));
             let mut bytes = sample.clone();
             forge::log_of(&mut bytes, &[(1, body)], PAGES * PAGE as u64);
-            let path = folder.join("store");
-            write_sparse(&path, &bytes, HEAP as u64 + PAGES * PAGE as u64)?;
+            write_sparse(path, &bytes, HEAP as u64 + PAGES * PAGE as u64)?;
             // The heap header does not have that length.
-            assert_refused!(open(&path), Corrupt { .. });
+            assert_refused!(open(path), Corrupt { .. });
         }
         Ok(())
     })
@@ -96,8 +87,8 @@ fn pages_that_a_log_names_again_are_not_visited_again() -> TestResult {
 #[test]
 fn types_are_compared_by_the_starts_of_their_descriptions() -> TestResult {
     const TYPES: u32 = 60_000;
-    within(&this_test!(), MAX_BYTES, |folder| {
-        let mut bytes = sample(folder, 64 * 1024, true)?;
+    within(&this_test!(), MAX_BYTES, |path| {
+        let mut bytes = sample(path, 64 * 1024, true)?;
         bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
         let text = (bytes.len() - HEAP) as u64;
         bytes.resize(bytes.len() + (1 << 20), b'x');
@@ -107,9 +98,8 @@ fn types_are_compared_by_the_starts_of_their_descriptions() -> TestResult {
         forge::system_array(&mut bytes, REGISTRY, &entry, TYPES);
         let pages = (bytes.len() - HEAP) / PAGE;
         forge::lengthen_heap(&mut bytes, pages as u32);
-        let path = folder.join("store");
-        std::fs::write(&path, &bytes)?;
-        let store = open(&path)?;
+        std::fs::write(path, &bytes)?;
+        let store = open(path)?;
         assert!(store.read()?.root::<u64>("none")?.is_null());
         assert!(store.update(|tx| tx.alloc(1u64)).is_err());
         Ok(())
@@ -121,8 +111,7 @@ const KEY_LEN: usize = 77;
 
 /// Closes a store, and makes `long` the text of each of at least `keys` keys in its file.
 fn name_in_all_keys(store: Store, path: &Path, keys: u64, long: Link<[u8]>) -> TestResult {
-    store.close()?;
-    let mut bytes = std::fs::read(path)?;
+    let mut bytes = forge::closed(store, path)?;
     let is_key = |at| forge::number(&bytes, at + 8) == KEY_LEN as u64 && bytes[at + 23] == 255;
     let places = (HEAP..bytes.len() - 24).step_by(8);
     let found: Vec<usize> = places.filter(|at| is_key(*at)).collect();
@@ -139,9 +128,8 @@ fn name_in_all_keys(store: Store, path: &Path, keys: u64, long: Link<[u8]>) -> T
 fn a_text_that_many_keys_share_is_not_hashed_for_each() -> TestResult {
     const LEN: usize = 64 << 20;
     const KEYS: u64 = 4000;
-    within(&this_test!(), MAX_BYTES, |folder| {
-        let path = folder.join("store");
-        let store = open(&path)?;
+    within(&this_test!(), MAX_BYTES, |path| {
+        let store = open(path)?;
         let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
             let long = tx.alloc_slice_copy(&vec![3u8; LEN])?;
             let map = tx.root_or_insert_with("map", HashMap::<Text, u64>::new)?;
@@ -150,9 +138,9 @@ fn a_text_that_many_keys_share_is_not_hashed_for_each() -> TestResult {
             }
             Ok(long)
         })?;
-        name_in_all_keys(store, &path, KEYS, long)?;
-        assert!(!check_file(&path)?.is_clean());
-        let store = open(&path)?;
+        name_in_all_keys(store, path, KEYS, long)?;
+        assert!(!check_file(path)?.is_clean());
+        let store = open(path)?;
         let more = store.update(|tx| -> flagstone::Result<()> {
             let map = tx.root::<HashMap<Text, u64>>("map")?;
             (0..KEYS).try_for_each(|number| map.insert(tx, &format!("{number}"), 0).map(drop))
@@ -168,9 +156,8 @@ fn a_text_that_many_keys_share_is_not_hashed_for_each_shard() -> TestResult {
     const LEN: usize = 1 << 20;
     const KEYS: u64 = 200;
     type Large = HashMap<Text, [u64; 640]>;
-    within(&this_test!(), MAX_BYTES, |folder| {
-        let path = folder.join("store");
-        let store = open(&path)?;
+    within(&this_test!(), MAX_BYTES, |path| {
+        let store = open(path)?;
         let long: Link<[u8]> = store.update(|tx| -> flagstone::Result<_> {
             // Makes the heap as long as the keys of one shard claim to need.
             let _ = tx.alloc_slice_copy(&vec![0u64; 4 * LEN])?;
@@ -181,8 +168,8 @@ fn a_text_that_many_keys_share_is_not_hashed_for_each_shard() -> TestResult {
             }
             Ok(long)
         })?;
-        name_in_all_keys(store, &path, KEYS, long)?;
-        let store = open(&path)?;
+        name_in_all_keys(store, path, KEYS, long)?;
+        let store = open(path)?;
         let change = |change: fn(Link<Large>, &mut WriteTx<'_>) -> flagstone::Result<()>| {
             store.update(|tx| tx.root("map").and_then(|map| change(map, tx)))
         };
@@ -200,7 +187,7 @@ fn describe(bytes: &mut [u8], begin: &str, link: Link<[u8]>, text: impl FnOnce(&
     let start = HEAP + link.offset() as usize;
     bytes[start..start + text.len()].copy_from_slice(text.as_bytes());
     forge::set_number(bytes, entry + 8, link.offset());
-    bytes[entry + 16..entry + 20].copy_from_slice(&(text.len() as u32).to_le_bytes());
+    forge::set_number32(bytes, entry + 16, text.len() as u32);
 }
 
 /// Allocates space for a description of any length.
@@ -213,16 +200,14 @@ fn space(tx: &mut WriteTx<'_>) -> flagstone::Result<Link<[u8]>> {
 /// A node has as many values as keys, whatever its description says.
 #[test]
 fn a_leaf_has_no_more_values_than_keys() -> TestResult {
-    within(&this_test!(), MAX_BYTES, |folder| {
-        let path = folder.join("store");
-        let store = open(&path)?;
+    within(&this_test!(), MAX_BYTES, |path| {
+        let store = open(path)?;
         let space = store.update(|tx| {
             let map = tx.root_or_insert_with("map", BTreeMap::<u64, bool>::new)?;
             map.insert(tx, &1, true)?;
             space(tx)
         })?;
-        store.close()?;
-        let mut bytes = std::fs::read(&path)?;
+        let mut bytes = forge::closed(store, path)?;
         describe(&mut bytes, "struct flagstone::BTreeLeaf<", space, |text| {
             let line = |line: &str| match line.starts_with("24 keys") {
                 true => "24 keys: [[u8; 0]; 4294967295]\n".to_string(),
@@ -236,8 +221,8 @@ fn a_leaf_has_no_more_values_than_keys() -> TestResult {
         };
         let leaf = (HEAP..bytes.len() - 2048).step_by(64).find(is_leaf).expect("the leaf");
         bytes[leaf + 4..leaf + 8].fill(0xff);
-        std::fs::write(&path, &bytes)?;
-        assert!(!check_file(&path)?.is_clean());
+        std::fs::write(path, &bytes)?;
+        assert!(!check_file(path)?.is_clean());
         Ok(())
     })
 }
@@ -246,23 +231,21 @@ fn a_leaf_has_no_more_values_than_keys() -> TestResult {
 #[test]
 fn long_names_of_parts_are_read_only_for_listed_findings() -> TestResult {
     const FLAGS: usize = 8192;
-    within(&this_test!(), MAX_BYTES, |folder| {
-        let path = folder.join("store");
-        let store = open(&path)?;
+    within(&this_test!(), MAX_BYTES, |path| {
+        let store = open(path)?;
         let (flags, space) = store.update(|tx| {
             let flags = tx.root_or_insert_with("flags", || [false; FLAGS])?;
             Ok::<_, flagstone::Error>((flags, space(tx)?))
         })?;
-        store.close()?;
-        let mut bytes = std::fs::read(&path)?;
+        let mut bytes = forge::closed(store, path)?;
         describe(&mut bytes, "primitive [bool", space, |_| {
             let nested = |name: String, _| format!("[{name}; {}1]", "0".repeat(8300));
             let name = (0..124).fold("bool".to_string(), nested);
             format!("primitive [{name}; {FLAGS}] size {FLAGS} align 1\n")
         });
         bytes[HEAP + flags.offset() as usize..][..FLAGS].fill(2);
-        std::fs::write(&path, &bytes)?;
-        assert!(check_file(&path)?.findings.len() > 1000);
+        std::fs::write(path, &bytes)?;
+        assert!(check_file(path)?.findings.len() > 1000);
         Ok(())
     })
 }
@@ -271,15 +254,14 @@ const HEAP_BYTES: u64 = 200 << 20;
 
 /// Opens a closed store with a heap of `HEAP_BYTES` bytes, mostly holes; `change` gets the offset at
 /// which the holes begin.
-fn open_with_holes(folder: &Path, change: impl FnOnce(&mut Vec<u8>, u64)) -> TestResult<Store> {
-    let path = folder.join("store");
-    let mut bytes = sample(folder, 64 * 1024, true)?;
+fn open_with_holes(path: &Path, change: impl FnOnce(&mut Vec<u8>, u64)) -> TestResult<Store> {
+    let mut bytes = sample(path, 64 * 1024, true)?;
     // Past all arrays that `change` adds.
     let holes = bytes.len() as u64 + (16 << 20);
     change(&mut bytes, holes);
     forge::lengthen_heap(&mut bytes, (HEAP_BYTES / PAGE as u64) as u32);
-    write_sparse(&path, &bytes, HEAP_BYTES + HEAP as u64)?;
-    Ok(open(&path)?)
+    write_sparse(path, &bytes, HEAP_BYTES + HEAP as u64)?;
+    Ok(open(path)?)
 }
 
 /// One text, however long, can be shared by many names and types.
@@ -288,17 +270,17 @@ fn forged_directories_cost_no_more_than_valid_ones() -> TestResult {
     const ROOTS: usize = 24;
     const MANY: u32 = 60_000;
     let list = |store: &Store| store.read().and_then(|tx| tx.roots());
-    within(&this_test!(), 2 << 30, |folder| {
+    within(&this_test!(), 2 << 30, |path| {
         for len in [100 << 20, 4096] {
             let root = |at| [at, 1 << 32 | len, 0, u64::MAX];
-            let store = open_with_holes(folder, |bytes, holes| {
+            let store = open_with_holes(path, |bytes, holes| {
                 forge::system_array(bytes, ROOTS, &root(holes), MANY);
             })?;
             assert_refused!(list(&store), Corrupt { .. });
             assert!(!store.check()?.is_clean());
         }
         // As many as fit into the heap, all of them in a hole.
-        let store = open_with_holes(folder, |bytes, holes| {
+        let store = open_with_holes(path, |bytes, holes| {
             forge::set_number(bytes, HEAP + ROOTS, (1 << 32) | (holes / PAGE as u64));
             forge::set_number(bytes, HEAP + ROOTS + 8, (150 << 20) / 32);
         })?;
@@ -307,7 +289,7 @@ fn forged_directories_cost_no_more_than_valid_ones() -> TestResult {
         drop(store);
         for len in [100 << 20, 1 << 20] {
             let mut entry = [1; 16];
-            let store = open_with_holes(folder, |bytes, holes| {
+            let store = open_with_holes(path, |bytes, holes| {
                 entry[1..3].copy_from_slice(&[holes, len]);
                 forge::system_array(bytes, REGISTRY, &entry, MANY);
             })?;
@@ -322,8 +304,8 @@ fn forged_directories_cost_no_more_than_valid_ones() -> TestResult {
 
 #[test]
 fn a_heap_of_holes_has_few_findings() -> TestResult {
-    let folder = tempfile::tempdir()?;
-    let store = open_with_holes(folder.path(), |_, _| ())?;
+    let path = ScratchFile::new()?;
+    let store = open_with_holes(&path, |_, _| ())?;
     let report = store.check()?;
     assert!(report.pages > 40_000 && (1..1000).contains(&report.findings.len()));
     Ok(())
@@ -340,9 +322,8 @@ enum Only {
 fn a_length_over_zeros_takes_no_memory() -> TestResult {
     const LEN: u64 = 1 << 24;
     // The file is mapped; a note for each byte would take twenty times as much.
-    within(&this_test!(), 512 << 20, |folder| {
-        let path = folder.join("store");
-        let store = open(&path)?;
+    within(&this_test!(), 512 << 20, |path| {
+        let store = open(path)?;
         store.update(|tx| {
             let list = tx.root_or_insert_with("list", List::<Only>::new)?;
             list.reserve_exact(tx, LEN)?;
@@ -350,7 +331,7 @@ fn a_length_over_zeros_takes_no_memory() -> TestResult {
             tx.put(Link::from_parts(list.offset() + 8, 1), LEN)
         })?;
         store.close()?;
-        assert!(check_file(&path)?.findings.len() > 1000);
+        assert!(check_file(path)?.findings.len() > 1000);
         Ok(())
     })
 }
@@ -359,10 +340,9 @@ fn a_length_over_zeros_takes_no_memory() -> TestResult {
 fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
     const LOG: u64 = 1 << 30;
     // Log and heap are mapped, a gigabyte each; a quarter is left for everything else.
-    within(&this_test!(), LOG * 9 / 4, |folder| {
-        let path = folder.join("store");
+    within(&this_test!(), LOG * 9 / 4, |path| {
         for claimed in [LOG - (1 << 20), LOG / 2 - 2 * PAGE as u64] {
-            let mut bytes = sample(folder, 64 * 1024, false)?;
+            let mut bytes = sample(path, 64 * 1024, false)?;
             let start = forge::number(&bytes, forge::newest(&bytes) + 80);
             forge::superblocks(&mut bytes, |block| {
                 forge::set_number(block, 88, LOG);
@@ -370,9 +350,9 @@ fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
                 forge::set_number(block, 120, LOG + start - HEAP as u64);
             });
             forge::only_record(&mut bytes, &[], claimed as u32, 0);
-            write_sparse(&path, &bytes, LOG + start)?;
+            write_sparse(path, &bytes, LOG + start)?;
             // Just short enough to be accepted, but there is no memory for it.
-            assert_refused!(open(&path), Corrupt { .. } | Io { .. });
+            assert_refused!(open(path), Corrupt { .. } | Io { .. });
         }
         Ok(())
     })
@@ -382,8 +362,8 @@ fn a_record_is_no_longer_than_its_log_allows() -> TestResult {
 #[test]
 fn a_forged_count_of_segments_is_reported_once() -> TestResult {
     let path = ScratchFile::new()?;
-    let mut bytes = sample(path.folder(), 64 * 1024, true)?;
-    forge::page(&mut bytes, 0, |page| page[4..8].copy_from_slice(&(1u32 << 19).to_le_bytes()));
+    let mut bytes = sample(&path, 64 * 1024, true)?;
+    forge::page(&mut bytes, 0, |page| forge::set_number32(page, 4, 1 << 19));
     std::fs::write(&path, bytes)?;
     let findings = check_file(&path)?.findings;
     assert!((1..10).contains(&findings.len()), "{} findings", findings.len());

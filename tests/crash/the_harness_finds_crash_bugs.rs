@@ -11,7 +11,7 @@ use flagstone::harness::{
 use flagstone::sim::Mutation;
 use flagstone::{Image, Link, ReadTx, WriteTx, persist};
 use testkit::scratch::ScratchFile;
-use testkit::this_test;
+use testkit::{expect_one_passed, this_test};
 
 /// The data of all subjects here: a sum, and the number of additions.
 #[persist]
@@ -334,8 +334,7 @@ fn a_seed_that_is_no_number_is_refused() {
         return expect_not_run(Harness::new().run(|| Keeps(sound)), "FLAGSTONE_SEED is \"1o\"");
     }
     let mut again = testkit::child(&this_test!(), "FLAGSTONE_SEED", Path::new("1o"));
-    let output = again.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
+    expect_one_passed(&again.output().unwrap());
 }
 
 /// Has no step to choose after the third.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flagstone::{Durability, OpenOptions, Store};
 use testkit::scratch::{ScratchFile, open_shared};
-use testkit::{TestResult, assert_refused, this_test};
+use testkit::{TestResult, assert_refused, expect_one_passed, this_test};
 
 const CHILD: &str = "FLAGSTONE_FORKS";
 
@@ -33,8 +33,7 @@ fn in_a_program_of_its_own(test: &str, body: impl FnOnce(&Path) -> TestResult) -
         return body(Path::new(&path));
     }
     let path = ScratchFile::new()?;
-    let output = testkit::child(test, CHILD, &path).output()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    expect_one_passed(&testkit::child(test, CHILD, &path).output()?);
     Ok(())
 }
 
