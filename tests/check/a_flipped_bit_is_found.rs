@@ -6,14 +6,13 @@
 //! The long mode flips every bit, except in unused space, where it flips every 61st. The short
 //! mode flips a sample: `FLAGSTONE_FLIPS` bits in all, or a small number.
 
-use std::fs;
-
-use testkit::sweep::children::{serve, served, sweep};
+use testkit::forge::{self, HEAP, PAGE};
+use testkit::sweep::children::sweep;
 use testkit::sweep::ground::{self, Ground};
-use testkit::sweep::judge::{Verdict, judge, tell};
+use testkit::sweep::judge::Verdict;
 use testkit::sweep::regions::{NAMES, Region, Regions};
 use testkit::sweep::table::Table;
-use testkit::{TestResult, forge, is_long, seed, this_test};
+use testkit::{TestResult, is_long, seed, this_test};
 
 /// Returns the number of bits to flip in the short mode.
 fn sample_size() -> usize {
@@ -23,9 +22,6 @@ fn sample_size() -> usize {
 
 /// In free space, the long mode flips one bit of this many. Odd, for the reason given below.
 const OF_FREE: u64 = 61;
-
-const PAGE: usize = 4096;
-const HEAP: usize = 4 * PAGE;
 
 /// Damages a bit.
 type Flip = fn(&mut [u8], usize, u8);
@@ -42,10 +38,10 @@ fn flip_in(
     is_chosen: impl Fn(usize) -> bool,
     flip: Flip,
 ) -> TestResult<Table> {
-    let bits = ground.bytes.len() as u64 * 8;
+    let bits = 0..ground.bytes.len() as u64 * 8;
     let regions = Regions::of(&ground.bytes)?;
     let row_of = |bit: u64| regions.at((bit / 8) as usize) as usize;
-    let chosen: Vec<u64> = (0..bits).filter(|bit| is_chosen(row_of(*bit))).collect();
+    let chosen: Vec<u64> = bits.filter(|bit| is_chosen(row_of(*bit))).collect();
     // Odd, so every bit position of a byte occurs.
     let stride = if is_long() { 1 } else { (chosen.len() / sample_size()) | 1 };
     let is_tried =
@@ -54,30 +50,11 @@ fn flip_in(
     let cases: Vec<u64> = chosen.into_iter().skip(first).step_by(stride).filter(is_tried).collect();
     let bit = |case: u64| cases[case as usize];
     let row = |case: u64| row_of(bit(case));
-    let count = cases.len() as u64;
-    if let Some(folder) = served() {
-        // The children damage the same file as their parent.
-        let mut ground = ground.clone();
-        ground.bytes = fs::read(folder.with_file_name("file"))?;
-        let mut bytes = ground.bytes.clone();
-        serve(&folder, |case| {
-            let (at, mask) = ((bit(case) / 8) as usize, 1 << (bit(case) % 8));
-            flip(&mut bytes, at, mask);
-            let verdict = judge(&ground, &bytes);
-            bytes.copy_from_slice(&ground.bytes);
-            tell(verdict, format_args!("bit {} of byte {at:#x}", bit(case) % 8));
-            (row(case), verdict)
-        });
-        std::process::exit(0);
-    }
-    let folder = tempfile::tempdir()?;
-    fs::write(folder.path().join("file"), &ground.bytes)?;
-    println!("FLAGSTONE_SEED={} {count} of {bits} bits", seed(1));
-    let table = sweep(test, folder.path(), count, row);
-    println!("{}", table.show(&NAMES));
-    assert_eq!(table.total(), count);
-    assert_eq!(table.crashes(), 0);
-    Ok(table)
+    sweep(test, ground, &NAMES, cases.len() as u64, row, |case, bytes, _| {
+        let (at, shift) = ((bit(case) / 8) as usize, bit(case) % 8);
+        flip(bytes, at, 1 << shift);
+        format!("bit {shift} of byte {at:#x}")
+    })
 }
 
 fn flip(bytes: &mut [u8], at: usize, mask: u8) {

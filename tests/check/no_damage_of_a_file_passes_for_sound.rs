@@ -3,15 +3,13 @@
 //! without findings reads as it was written. Only the last records of the log can be lost without
 //! a trace, with the sectors that contain them.
 
-use std::fs;
-
-use testkit::sweep::children::{serve, served, sweep};
+use testkit::forge::PAGE;
+use testkit::sweep::children::sweep;
 use testkit::sweep::ground::{self, Ground};
-use testkit::sweep::judge::{Verdict, judge, tell};
+use testkit::sweep::judge::Verdict;
 use testkit::sweep::table::Table;
 use testkit::{Random, TestResult, is_long, seed, this_test};
 
-const PAGE: usize = 4096;
 const SECTOR: usize = 512;
 
 /// The number of numbers in the store, besides everything else.
@@ -78,32 +76,14 @@ fn restore(random: &mut Random, bytes: &mut [u8], older: &[u8], len: usize) {
 }
 
 fn damage_all(test: &str, ground: &Ground) -> TestResult<Table> {
-    let seed = seed(1);
+    let (seed, names) = (seed(1), KINDS.map(|(name, _)| name));
     let kind = |case: u64| (case % KINDS.len() as u64) as usize;
     let count = cases_of_a_kind() * KINDS.len() as u64;
-    if let Some(folder) = served() {
-        let mut ground = ground.clone();
-        ground.bytes = fs::read(folder.with_file_name("file"))?;
-        ground.older = fs::read(folder.with_file_name("older"))?;
-        serve(&folder, |case| {
-            let mut random = Random::new(seed.wrapping_add(case << 20));
-            let mut bytes = ground.bytes.clone();
-            KINDS[kind(case)].1(&mut random, &mut bytes, &ground.older);
-            let verdict = judge(&ground, &bytes);
-            tell(verdict, format_args!("case {case}, {}", KINDS[kind(case)].0));
-            (kind(case), verdict)
-        });
-        std::process::exit(0);
-    }
-    let folder = tempfile::tempdir()?;
-    fs::write(folder.path().join("file"), &ground.bytes)?;
-    fs::write(folder.path().join("older"), &ground.older)?;
-    println!("FLAGSTONE_SEED={seed} {count} cases, a file of {} bytes", ground.bytes.len());
-    let table = sweep(test, folder.path(), count, kind);
-    println!("{}", table.show(&KINDS.map(|(name, _)| name)));
-    assert_eq!(table.total(), count);
-    assert_eq!(table.crashes(), 0);
-    Ok(table)
+    sweep(test, ground, &names, count, kind, |case, bytes, older| {
+        let mut random = Random::new(seed.wrapping_add(case << 20));
+        KINDS[kind(case)].1(&mut random, bytes, older);
+        format!("case {case}, {}", names[kind(case)])
+    })
 }
 
 fn silent(table: &Table) -> u64 {

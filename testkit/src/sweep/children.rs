@@ -4,14 +4,15 @@
 use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::child;
+use crate::{TestResult, child, seed};
 
-use super::judge::Verdict;
+use super::ground::Ground;
+use super::judge::{Verdict, judge, tell};
 use super::table::Table;
 
 /// The environment variable that names the folder of a child's cases.
@@ -21,9 +22,44 @@ const BATCH: u64 = 20_000;
 /// Longer than any case takes, even on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs the cases of `0..count` in children of `test`, which calls [`serve`], and adds up their
-/// results. `row` returns the row in which a case is counted.
-pub fn sweep(test: &str, folder: &Path, count: u64, row: impl Fn(u64) -> usize + Sync) -> Table {
+/// Damages the file of `ground` in each of the ways `0..count`, in children of `test`, which makes
+/// this same call, and judges the effects. None may crash. `row` returns the row in which a case is
+/// counted, and `names` are those of the rows. `damage` changes a file, given an older copy of it,
+/// and says what it did.
+pub fn sweep(
+    test: &str,
+    ground: &Ground,
+    names: &[&str],
+    count: u64,
+    row: impl Fn(u64) -> usize + Sync,
+    damage: impl Fn(u64, &mut Vec<u8>, &[u8]) -> String,
+) -> TestResult<Table> {
+    if let Some(folder) = std::env::var_os(KEY).map(PathBuf::from) {
+        // The children damage the same file as their parent.
+        let read = |name| fs::read(folder.with_file_name(name));
+        let ground = Ground { bytes: read("file")?, older: read("older")?, ..ground.clone() };
+        serve(&folder, |case| {
+            let mut bytes = ground.bytes.clone();
+            let what = damage(case, &mut bytes, &ground.older);
+            let verdict = judge(&ground, &bytes);
+            tell(verdict, what);
+            (row(case), verdict)
+        });
+        std::process::exit(0);
+    }
+    let folder = tempfile::tempdir()?;
+    fs::write(folder.path().join("file"), &ground.bytes)?;
+    fs::write(folder.path().join("older"), &ground.older)?;
+    println!("FLAGSTONE_SEED={} {count} cases, {} bytes", seed(1), ground.bytes.len());
+    let table = in_children(test, folder.path(), count, row);
+    println!("{}", table.show(names));
+    assert_eq!(table.total(), count);
+    assert_eq!(table.crashes(), 0);
+    Ok(table)
+}
+
+/// Runs the cases in children, and adds up their results.
+fn in_children(test: &str, folder: &Path, count: u64, row: impl Fn(u64) -> usize + Sync) -> Table {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let batches = (0..count.div_ceil(BATCH)).rev().map(|n| n * BATCH..count.min((n + 1) * BATCH));
     let (batches, table) = (Mutex::new(Vec::from_iter(batches)), Mutex::new(Table::default()));
@@ -96,8 +132,8 @@ fn wait(process: &mut Child, folder: &Path) -> Verdict {
     }
 }
 
-/// Runs the cases and reports them, in a child. Returns whether this process is one.
-pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (usize, Verdict)) {
+/// Runs the cases and reports them, in a child.
+fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (usize, Verdict)) {
     let cases = fs::read_to_string(folder.join("cases")).expect("cases");
     let (start, end) = cases.split_once(' ').expect("two numbers");
     let number = |text: &str| text.parse::<u64>().expect("a number");
@@ -109,9 +145,4 @@ pub fn serve(folder: &Path, mut judge: impl FnMut(u64) -> (usize, Verdict)) {
         table.add(row, verdict, 1);
     }
     fs::write(folder.join("table"), table.to_text()).expect("to write");
-}
-
-/// Returns the folder of this child's cases; `None` in the parent.
-pub fn served() -> Option<std::path::PathBuf> {
-    std::env::var_os(KEY).map(Into::into)
 }
