@@ -225,61 +225,59 @@ fn numbers_after_a_cut(machine: &mut Cached) -> TestResult<Option<Vec<u64>>> {
     Ok(numbers)
 }
 
+/// A test of what one store does on a machine whose disk fails.
+fn test(kind: Kind, what: &str, run: fn(&mut Cached<'_>) -> TestResult) -> Test {
+    let run = move || {
+        let bench = Bench::new()?;
+        run(&mut Cached::new(kind, Keep::Nothing, &bench))
+    };
+    let name = format!("{}, {what}", kind.name());
+    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+}
+
 /// Pages whose first write fails, and which are written again while the file system stays
 /// mounted: by recovery, or by a commit that allocates them again. ext4 must be made to drop them
 /// in between, or a power cut leaves only zeros of them.
-fn writes_new_pages_again(kind: Kind) -> Test {
+fn write_new_pages_again(machine: &mut Cached<'_>) -> TestResult {
     /// An array that goes through the log, and one that is written in place.
     const LENGTHS: [usize; 2] = [50_000, 200_000];
-    let run = move || {
-        let bench = Bench::new()?;
-        let mut machine = Cached::new(kind, Keep::Nothing, &bench);
-        for len in LENGTHS {
-            machine.format()?;
-            let path = machine.power_on()?.join("store");
-            let numbers: Vec<u64> = (0..).take(len).collect();
-            let store = open(&path, None)?;
-            // Allocates space for the array, which is not written yet.
-            store.update(|tx| tx.alloc_slice_copy(&numbers).and_then(|array| tx.free(array)))?;
-            let store = fail_to_write(&mut machine, &path, store, &numbers)?;
-            store.update(|tx| set_numbers(tx, &numbers))?;
-            store.close()?;
-            assert_eq!(numbers_after_a_cut(&mut machine)?, Some(numbers));
-        }
-        Ok(())
-    };
-    let name = format!("{}, the first write of a page fails", kind.name());
-    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+    for len in LENGTHS {
+        machine.format()?;
+        let path = machine.power_on()?.join("store");
+        let numbers: Vec<u64> = (0..).take(len).collect();
+        let store = open(&path, None)?;
+        // Allocates space for the array, which is not written yet.
+        store.update(|tx| tx.alloc_slice_copy(&numbers).and_then(|array| tx.free(array)))?;
+        let store = fail_to_write(machine, &path, store, &numbers)?;
+        store.update(|tx| set_numbers(tx, &numbers))?;
+        store.close()?;
+        assert_eq!(numbers_after_a_cut(machine)?, Some(numbers));
+    }
+    Ok(())
 }
 
 /// The same for pages before the end of the heap that were never written: a transaction allocated
 /// them, and freed them before its commit.
-fn writes_pages_that_were_given_up_again(kind: Kind) -> Test {
-    let run = move || {
-        let bench = Bench::new()?;
-        let mut machine = Cached::new(kind, Keep::Nothing, &bench);
-        machine.format()?;
-        let path = machine.power_on()?.join("store");
-        let store = open(&path, None)?;
-        // More than 2 MiB, since pages in memory may be parts of pages that large.
-        let base: Vec<u64> = (0..).take(300_000).collect();
-        store.update(|tx| {
-            let given_up = tx.alloc_slice_copy(&base)?;
-            let kept = tx.alloc_slice_copy(&base)?;
-            tx.set_root("base", kept)?;
-            tx.free(given_up)
-        })?;
-        store.close()?;
-        let store = open(&path, None)?;
-        let numbers: Vec<u64> = (1..).take(200_000).collect();
-        let store = fail_to_write(&mut machine, &path, store, &numbers)?;
-        let is_there = !store.read()?.root::<[u64]>("numbers")?.is_null();
-        store.close()?;
-        assert_eq!(numbers_after_a_cut(&mut machine)?, is_there.then_some(numbers));
-        Ok(())
-    };
-    let name = format!("{}, the first write of a page that was given up fails", kind.name());
-    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+fn write_pages_that_were_given_up_again(machine: &mut Cached<'_>) -> TestResult {
+    machine.format()?;
+    let path = machine.power_on()?.join("store");
+    let store = open(&path, None)?;
+    // More than 2 MiB, since pages in memory may be parts of pages that large.
+    let base: Vec<u64> = (0..).take(300_000).collect();
+    store.update(|tx| {
+        let given_up = tx.alloc_slice_copy(&base)?;
+        let kept = tx.alloc_slice_copy(&base)?;
+        tx.set_root("base", kept)?;
+        tx.free(given_up)
+    })?;
+    store.close()?;
+    let store = open(&path, None)?;
+    let numbers: Vec<u64> = (1..).take(200_000).collect();
+    let store = fail_to_write(machine, &path, store, &numbers)?;
+    let is_there = !store.read()?.root::<[u64]>("numbers")?.is_null();
+    store.close()?;
+    assert_eq!(numbers_after_a_cut(machine)?, is_there.then_some(numbers));
+    Ok(())
 }
 
 fn set_numbers(tx: &mut WriteTx<'_>, numbers: &[u64]) -> flagstone::Result<()> {
@@ -292,28 +290,22 @@ fn set_numbers(tx: &mut WriteTx<'_>, numbers: &[u64]) -> flagstone::Result<()> {
 }
 
 /// A superblock that cannot be read is no reason to open an older state.
-fn refuses_what_it_cannot_read(kind: Kind) -> Test {
-    let run = move || {
-        let bench = Bench::new()?;
-        for slot in [0, 1] {
-            let mut machine = Cached::new(kind, Keep::Nothing, &bench);
-            machine.format()?;
-            let path = machine.power_on()?.join("store");
-            open(&path, None)?.close()?;
-            let superblock = slot * PAGE_BYTES..(slot + 1) * PAGE_BYTES;
-            let places = on_disk(&File::open(&path)?, superblock)?;
-            machine.clear_away()?;
-            places.into_iter().try_for_each(|place| machine.disk()?.fail_reads(place))?;
-            let path = machine.power_on()?.join("store");
-            assert_refused!(open(&path, None), Io { .. });
-            machine.disk()?.mend()?;
-            open(&path, None)?.close()?;
-            machine.clear_away()?;
-        }
-        Ok(())
-    };
-    let name = format!("{}, a superblock cannot be read", kind.name());
-    Test { name, probe: Box::new(move || probe_disk(kind)), run: Box::new(run) }
+fn refuse_what_cannot_be_read(machine: &mut Cached<'_>) -> TestResult {
+    for slot in [0, 1] {
+        machine.format()?;
+        let path = machine.power_on()?.join("store");
+        open(&path, None)?.close()?;
+        let superblock = slot * PAGE_BYTES..(slot + 1) * PAGE_BYTES;
+        let places = on_disk(&File::open(&path)?, superblock)?;
+        machine.clear_away()?;
+        places.into_iter().try_for_each(|place| machine.disk()?.fail_reads(place))?;
+        let path = machine.power_on()?.join("store");
+        assert_refused!(open(&path, None), Io { .. });
+        machine.disk()?.mend()?;
+        open(&path, None)?.close()?;
+        machine.clear_away()?;
+    }
+    Ok(())
 }
 
 pub fn tests() -> Vec<Test> {
@@ -325,9 +317,12 @@ pub fn tests() -> Vec<Test> {
     for kind in [Kind::Ext4, Kind::Xfs] {
         let faults = [Fault::Log, Fault::Heap, Fault::Superblocks];
         tests.extend(faults.map(|fault| poisons(kind, fault)));
-        tests.push(writes_new_pages_again(kind));
-        tests.push(writes_pages_that_were_given_up_again(kind));
-        tests.push(refuses_what_it_cannot_read(kind));
+        let given_up = "the first write of a page that was given up fails";
+        tests.extend([
+            test(kind, "the first write of a page fails", write_new_pages_again),
+            test(kind, given_up, write_pages_that_were_given_up_again),
+            test(kind, "a superblock cannot be read", refuse_what_cannot_be_read),
+        ]);
     }
     tests
 }

@@ -282,8 +282,7 @@ fn a_small_tmpfs() -> TestResult {
 
 fn a_small_disk(kind: Kind) -> TestResult {
     let bench = Bench::new()?;
-    let image = bench.make_image(kind)?;
-    let mounted = bench.mount_image(kind, &image)?;
+    let mounted = bench.mount_new(kind)?;
     fill_a_file_system(mounted.path())?;
     mounted.unmount()
 }
@@ -293,8 +292,7 @@ fn a_small_disk(kind: Kind) -> TestResult {
 /// reopening works once there is space again.
 fn a_full_disk_that_copies_on_write() -> TestResult {
     let bench = Bench::new()?;
-    let image = bench.make_image(Kind::Btrfs)?;
-    let mounted = bench.mount_image(Kind::Btrfs, &image)?;
+    let mounted = bench.mount_new(Kind::Btrfs)?;
     let (folder, path) = (mounted.path(), mounted.path().join("store"));
     let store = open(&path)?;
     store.update(|tx| {

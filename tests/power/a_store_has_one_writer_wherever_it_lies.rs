@@ -6,12 +6,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use flagstone::{ErrorKind, Link, OpenOptions, Result, Store};
 use testkit::power::Test;
 use testkit::power::scratch_fs::Bench;
-use testkit::power::served::{self, Manners, Served};
+use testkit::power::served::{Manners, Served};
 use testkit::scratch::open_shared;
 use testkit::{TestResult, assert_refused, open, open_with};
 
@@ -195,21 +195,9 @@ fn test(name: &str, manners: Manners, run: fn(&Served) -> TestResult) -> Test {
 }
 
 /// Acts as a process that one of these tests started.
-pub fn play() -> Option<ExitCode> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let parts = arguments.strip_prefix(&["--play".to_string()])?;
-    let played = match parts {
-        [part, way, path] if part == "opener" => play_opener(way, Path::new(path)),
-        // Another test's part is none of these.
-        parts => served::play(parts)?,
-    };
-    Some(match played {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    })
+pub fn play(arguments: &[String]) -> Option<TestResult> {
+    let [part, way, path] = arguments else { return None };
+    (part == "opener").then(|| play_opener(way, Path::new(path)))
 }
 
 pub fn tests() -> Vec<Test> {

@@ -11,26 +11,26 @@ mod a_store_has_one_writer_wherever_it_lies;
 
 use std::process::ExitCode;
 
+use testkit::power::{self, Play};
+
+/// The parts that this program can play.
+const PLAYS: &[Play] = &[
+    a_store_has_one_writer_wherever_it_lies::play,
+    power::served::play,
+    #[cfg(feature = "sim")]
+    power::cuts::processes::play,
+    #[cfg(feature = "sim")]
+    power::cuts::disk::play,
+];
+
 fn main() -> ExitCode {
-    match a_store_has_one_writer_wherever_it_lies::play() {
-        Some(played) => played,
-        None => run(),
+    let mut tests = a_full_disk_loses_nothing::tests();
+    tests.extend(a_store_has_one_writer_wherever_it_lies::tests());
+    #[cfg(feature = "sim")]
+    {
+        tests.extend(a_power_cut_on_ext4_and_xfs_loses_nothing::tests());
+        tests.extend(a_disk_that_forgets_its_cache_loses_nothing::tests());
+        tests.extend(a_disk_that_fails_poisons_the_store::tests());
     }
-}
-
-#[cfg(feature = "sim")]
-fn run() -> ExitCode {
-    let mut tests = a_full_disk_loses_nothing::tests();
-    tests.extend(a_store_has_one_writer_wherever_it_lies::tests());
-    tests.extend(a_power_cut_on_ext4_and_xfs_loses_nothing::tests());
-    tests.extend(a_disk_that_forgets_its_cache_loses_nothing::tests());
-    tests.extend(a_disk_that_fails_poisons_the_store::tests());
-    testkit::power::cuts::main(tests)
-}
-
-#[cfg(not(feature = "sim"))]
-fn run() -> ExitCode {
-    let mut tests = a_full_disk_loses_nothing::tests();
-    tests.extend(a_store_has_one_writer_wherever_it_lies::tests());
-    testkit::power::main(tests)
+    power::main(tests, PLAYS)
 }

@@ -5,13 +5,13 @@
 use std::fs::{File, OpenOptions as FileOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flagstone::collections::HashMap;
 use flagstone::{Durability, Image, Link, OpenOptions, Store, WriteTx, persist};
 use testkit::scratch::{ScratchFile, open_shared};
-use testkit::{Random, child, is_long, seed, test_of};
+use testkit::{KilledOnDrop, Random, child, is_long, seed, test_of};
 
 /// Processes that write.
 const WRITERS: usize = 4;
@@ -120,7 +120,11 @@ impl Notes {
     }
 
     fn set(&self, place: u64, value: u64) {
-        let at = self.writer as u64 * 64 + place * 8;
+        self.set_of(self.writer, place, value);
+    }
+
+    fn set_of(&self, writer: usize, place: u64, value: u64) {
+        let at = writer as u64 * 64 + place * 8;
         self.file.write_all_at(&value.to_le_bytes(), at).expect("a note");
     }
 
@@ -180,7 +184,7 @@ fn write_until_killed(path: &Path, writer: usize, seed: u64) -> flagstone::Resul
 
 struct Writers {
     path: PathBuf,
-    children: Vec<Child>,
+    children: Vec<KilledOnDrop>,
     notes: Notes,
 }
 
@@ -192,14 +196,15 @@ impl Writers {
     }
 
     fn kill(&mut self, writer: usize) {
-        self.children[writer].kill().expect("a kill");
-        let status = self.children[writer].wait().expect("its end");
+        let child = &mut self.children[writer].0;
+        child.kill().expect("a kill");
+        let status = child.wait().expect("its end");
         assert!(status.code().is_none(), "writer {writer} ended by itself: {status}");
     }
 
     fn expect_alive(&mut self) {
         for (writer, child) in self.children.iter_mut().enumerate() {
-            let ended = child.try_wait().expect("a child");
+            let ended = child.0.try_wait().expect("a child");
             assert!(ended.is_none(), "writer {writer} ended by itself: {ended:?}");
             let beat = self.notes.get(writer, BEAT);
             let still = now_ms().saturating_sub(beat.max(1));
@@ -213,20 +218,11 @@ impl Writers {
     }
 }
 
-impl Drop for Writers {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn begin(path: &Path, writer: usize, seed: u64) -> Child {
+fn begin(path: &Path, writer: usize, seed: u64) -> KilledOnDrop {
     let test = test_of(std::any::type_name_of_val(&one_of_four_is_killed_again_and_again));
     let mut command = child(&test, "FLAGSTONE_CHILD", path);
     command.env("FLAGSTONE_WRITER", format!("{writer} {seed}")).stdout(Stdio::null());
-    command.spawn().expect("a child")
+    KilledOnDrop(command.spawn().expect("a child"))
 }
 
 #[test]
@@ -279,11 +275,7 @@ fn one_of_four_is_killed_again_and_again() {
             report.unwrap_or_else(|error| panic!("{place}: {error}"));
         }
         for writer in victims {
-            writers
-                .notes
-                .file
-                .write_all_at(&[0; 8], writer as u64 * 64 + BEAT * 8)
-                .expect("a note");
+            writers.notes.set_of(writer, BEAT, 0);
             writers.children[writer] = begin(&writers.path, writer, random.next());
         }
     }

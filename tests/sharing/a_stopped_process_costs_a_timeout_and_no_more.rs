@@ -4,12 +4,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
 use flagstone::{Checkpoints, Durability, ErrorKind, Link, OpenOptions, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::scratch::{ScratchFile, open_shared};
-use testkit::{TestResult, assert_refused, this_test};
+use testkit::{KilledOnDrop, TestResult, assert_refused, this_test};
 
 const CHILD: &str = "FLAGSTONE_STOPPED";
 
@@ -19,7 +19,7 @@ fn open(path: &Path) -> flagstone::Result<Store> {
 }
 
 /// Another process that has the store open and is idle.
-struct Other(Child);
+struct Other(KilledOnDrop);
 
 impl Other {
     /// Starts the process. In the child, this never returns.
@@ -28,7 +28,7 @@ impl Other {
         let lines = BufReader::new(child.stdout.take().ok_or("its output")?).lines();
         for line in lines {
             if line?.contains("is open") {
-                return Ok(Self(child));
+                return Ok(Self(KilledOnDrop(child)));
             }
         }
         Err("the other process did not open the store".into())
@@ -44,15 +44,8 @@ impl Other {
     }
 
     fn send(&self, signal: Signal) -> TestResult {
-        let process = Pid::from_raw(self.0.id() as i32).ok_or("a process")?;
+        let process = Pid::from_raw(self.0.0.id() as i32).ok_or("a process")?;
         Ok(kill_process(process, signal)?)
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -87,7 +80,7 @@ fn a_large_commit_is_refused_before_it_is_logged() -> TestResult {
     let ErrorKind::ProcessUnresponsive { process, .. } = refused.kind() else {
         return Err(refused.into());
     };
-    assert_eq!(*process, other.0.id());
+    assert_eq!(*process, other.0.0.id());
     assert_eq!((first(&store)?, first(&second)?), (1, 1));
     other.send(Signal::CONT)?;
     set_large(&second, 3)?;

@@ -36,8 +36,24 @@ struct Counts {
 static COUNTS: Counts =
     Counts { ran: AtomicU64::new(0), skipped: AtomicU64::new(0), failed: AtomicU64::new(0) };
 
+/// A part that the program can play as a process that its tests start: `None` if the arguments
+/// name another part.
+pub type Play = fn(&[String]) -> Option<TestResult>;
+
 /// The main function of a test program of this kind.
-pub fn main(tests: Vec<Test>) -> ExitCode {
+pub fn main(tests: Vec<Test>, plays: &[Play]) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(part) = arguments.strip_prefix(&["--play".to_string()]) {
+        let played = plays.iter().find_map(|play| play(part));
+        let unknown = || Err(format!("unknown part: {part:?}").into());
+        return match played.unwrap_or_else(unknown) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     scratch_fs::hide_mounts();
     let trials = tests.into_iter().map(trial).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

@@ -167,6 +167,11 @@ impl Bench {
         Ok(image)
     }
 
+    /// Mounts a new file system.
+    pub fn mount_new(&self, kind: Kind) -> TestResult<Mounted> {
+        self.mount_image(kind, &self.make_image(kind)?)
+    }
+
     /// Mounts a file system in a file. The loop device goes away with the mount.
     pub fn mount_image(&self, kind: Kind, image: &Path) -> TestResult<Mounted> {
         let path = self.folder("mounted")?;
@@ -203,7 +208,5 @@ pub fn mount_memory(folder: &Path, size_bytes: u64) -> TestResult<Mounted> {
 
 /// Checks whether a file system of this kind can be made and mounted, by doing so.
 pub fn probe(kind: Kind) -> TestResult {
-    let bench = Bench::new()?;
-    let image = bench.make_image(kind)?;
-    bench.mount_image(kind, &image)?.unmount()
+    Bench::new()?.mount_new(kind)?.unmount()
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +19,8 @@ use fuser::{
     ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
-use crate::TestResult;
+use super::scratch_fs::Mounted;
+use crate::{KilledOnDrop, TestResult};
 
 /// The server's behaviour.
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,7 +90,7 @@ impl State {
     }
 }
 
-fn attributes(ino: u64, kind: FileType, perm: u16, size: u64) -> FileAttr {
+pub(super) fn attributes(ino: u64, kind: FileType, perm: u16, size: u64) -> FileAttr {
     FileAttr {
         ino: INodeNo(ino),
         size,
@@ -353,8 +354,9 @@ pub fn play(arguments: &[String]) -> Option<TestResult> {
 
 /// A served folder; dropping this unmounts it.
 pub struct Served {
-    child: Child,
-    path: PathBuf,
+    /// Declared first, so it is unmounted before its server ends.
+    mounted: Mounted,
+    _server: KilledOnDrop,
 }
 
 impl Served {
@@ -365,19 +367,11 @@ impl Served {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no pipe")?).read_line(&mut line)?;
-        let served = Self { child, path: folder.to_path_buf() };
+        let served = Self { mounted: Mounted::at(folder), _server: KilledOnDrop(child) };
         if line.trim() == "ready" { Ok(served) } else { Err("FUSE cannot be had".into()) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.path.join(name)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = rustix::mount::unmount(&self.path, rustix::mount::UnmountFlags::DETACH);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.mounted.path().join(name)
     }
 }

@@ -221,14 +221,9 @@ fn reflink(from: &Path, to: &Path) -> TestResult {
     if copied.success() { Ok(()) } else { Err("cp --reflink=always".into()) }
 }
 
-fn mount_new(bench: &Bench, kind: Kind) -> TestResult<Mounted> {
-    let image = bench.make_image(kind)?;
-    bench.mount_image(kind, &image)
-}
-
 fn a_copy_meanwhile(act: &str) -> TestResult {
     let bench = Bench::new()?;
-    let mounted = mount_new(&bench, Kind::Xfs)?;
+    let mounted = bench.mount_new(Kind::Xfs)?;
     let path = mounted.path().join("store");
     make(&path)?;
     let count = if act == "share" { 2 } else { 1 };
@@ -258,7 +253,7 @@ fn a_copy_meanwhile(act: &str) -> TestResult {
 
 fn a_copy_that_is_opened() -> TestResult {
     let bench = Bench::new()?;
-    let mounted = mount_new(&bench, Kind::Xfs)?;
+    let mounted = bench.mount_new(Kind::Xfs)?;
     let (path, copy) = (mounted.path().join("store"), mounted.path().join("copy"));
     make(&path)?;
     reflink(&path, &copy)?;
@@ -320,7 +315,7 @@ fn one_is_cut_off() -> TestResult {
 
 fn was_cut_off() -> TestResult<bool> {
     let bench = Bench::new()?;
-    let mounted = mount_new(&bench, Kind::Xfs)?;
+    let mounted = bench.mount_new(Kind::Xfs)?;
     let path = mounted.path().join("store");
     make(&path)?;
     let mut actor = Actor::start("read while cut off", &path)?;
@@ -375,7 +370,7 @@ fn overlay(below: &Path, at: &Path) -> TestResult<Mounted> {
 fn below_an_overlay(kind: Kind) -> TestResult {
     for act in ["commit", "mix", "share"] {
         let bench = Bench::new()?;
-        let mounted = mount_new(&bench, kind)?;
+        let mounted = bench.mount_new(kind)?;
         let below = mounted.path();
         std::fs::create_dir(below.join("lower"))?;
         make(&below.join("lower/store"))?;
@@ -466,7 +461,7 @@ fn leave_sparse(bench: &Bench, folder: &Path) -> TestResult<PathBuf> {
 
 fn holes_on(kind: Kind) -> TestResult {
     let bench = Bench::new()?;
-    let mounted = mount_new(&bench, kind)?;
+    let mounted = bench.mount_new(kind)?;
     fill_with_holes(&bench, mounted.path())?;
     mounted.unmount()
 }

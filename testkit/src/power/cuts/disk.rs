@@ -9,18 +9,19 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use fuser::{
-    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, INodeNo, LockOwner,
-    OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite, Request, WriteFlags,
+    Config, Errno, FileHandle, FileType, Filesystem, FopenFlags, INodeNo, LockOwner, OpenFlags,
+    ReplyAttr, ReplyData, ReplyEmpty, ReplyOpen, ReplyWrite, Request, WriteFlags,
 };
 
-use super::super::scratch_fs::copy_sparse;
-use crate::{Random, TestResult};
+use super::super::scratch_fs::{Mounted, copy_sparse};
+use super::super::served::attributes;
+use crate::{KilledOnDrop, Random, TestResult};
 
 const SECTOR_BYTES: usize = 512;
 /// A disk that lies skips one of this many flushes.
@@ -205,32 +206,13 @@ impl Server {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn attributes(&self) -> FileAttr {
-        FileAttr {
-            ino: INodeNo::ROOT,
-            size: self.len_bytes,
-            blocks: self.len_bytes / SECTOR_BYTES as u64,
-            atime: UNIX_EPOCH,
-            mtime: UNIX_EPOCH,
-            ctime: UNIX_EPOCH,
-            crtime: UNIX_EPOCH,
-            kind: FileType::RegularFile,
-            perm: 0o600,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        }
-    }
 }
 
 /// The mount point is a file, so the root is a file too: the disk.
 impl Filesystem for Server {
     fn getattr(&self, _: &Request, _: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&Duration::MAX, &self.attributes());
+        let file = FileType::RegularFile;
+        reply.attr(&Duration::MAX, &attributes(INodeNo::ROOT.0, file, 0o600, self.len_bytes));
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -309,10 +291,11 @@ pub fn play(arguments: &[String]) -> Option<TestResult> {
 
 /// The test's handle to the disk, which ends when the handle is dropped.
 pub struct Disk {
-    child: Child,
+    /// Declared first, so it is unmounted before its server ends.
+    mounted: Mounted,
+    _server: KilledOnDrop,
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
-    path: PathBuf,
 }
 
 impl Disk {
@@ -324,7 +307,8 @@ impl Disk {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let orders = child.stdin.take().ok_or("no pipe")?;
         let answers = BufReader::new(child.stdout.take().ok_or("no pipe")?);
-        let mut disk = Self { child, orders, answers, path: at.to_path_buf() };
+        let (mounted, server) = (Mounted::at(at), KilledOnDrop(child));
+        let mut disk = Self { mounted, _server: server, orders, answers };
         disk.expect("ready")?;
         Ok(disk)
     }
@@ -343,7 +327,7 @@ impl Disk {
 
     /// Returns the path of the file at which the disk is served.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.mounted.path()
     }
 
     pub fn power_on(&mut self) -> TestResult {
@@ -376,13 +360,5 @@ impl Disk {
     /// Ends all failures.
     pub fn mend(&mut self) -> TestResult {
         self.order("mend")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = rustix::mount::unmount(&self.path, rustix::mount::UnmountFlags::DETACH);
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

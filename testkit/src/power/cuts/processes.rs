@@ -4,14 +4,14 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use memmap2::MmapOptions;
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
 use super::writer::{MUTATIONS, write_until_killed, write_until_poisoned};
-use crate::{Random, TestResult};
+use crate::{KilledOnDrop, Random, TestResult};
 
 const PAGE_BYTES: u64 = 4096;
 
@@ -77,7 +77,7 @@ fn follow_the_test() -> TestResult {
 
 /// A running process; dropping it kills it.
 pub struct Process {
-    child: Child,
+    child: KilledOnDrop,
     complaints: PathBuf,
 }
 
@@ -87,12 +87,12 @@ impl Process {
         let program = std::env::current_exe()?;
         let stderr = File::create(&complaints)?;
         let child = Command::new(program).arg("--play").args(part).stderr(stderr).spawn()?;
-        Ok(Self { child, complaints })
+        Ok(Self { child: KilledOnDrop(child), complaints })
     }
 
     /// Returns how the process ended and what it wrote to standard error, if it has ended.
     pub fn has_ended(&mut self) -> TestResult<Option<String>> {
-        let Some(status) = self.child.try_wait()? else { return Ok(None) };
+        let Some(status) = self.child.0.try_wait()? else { return Ok(None) };
         Ok(Some(self.last_words(status)))
     }
 
@@ -103,8 +103,8 @@ impl Process {
 
     /// Waits until the process ends, which must be a success.
     pub fn expect_success(&mut self) -> TestResult {
-        wait_until(|| Ok(self.child.try_wait()?.is_some()))?;
-        let status = self.child.wait()?;
+        wait_until(|| Ok(self.child.0.try_wait()?.is_some()))?;
+        let status = self.child.0.wait()?;
         if status.success() { Ok(()) } else { Err(self.last_words(status).into()) }
     }
 
@@ -118,14 +118,7 @@ impl Process {
     }
 
     fn send(&self, signal: Signal) -> TestResult {
-        Ok(kill_process(Pid::from_child(&self.child), signal)?)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        Ok(kill_process(Pid::from_child(&self.child.0), signal)?)
     }
 }
 
