@@ -118,9 +118,9 @@ fn if_there<T>(is_there: bool, answer: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// What vectors and deques do alike.
+/// What vectors and deques do alike, though their methods for the end may have other names.
 macro_rules! sequence {
-    ($name:ident, $list:ident, $what:literal) => {
+    ($name:ident, $list:ident, $push_back:ident, $pop_back:ident, $what:literal) => {
         #[doc = $what]
         pub struct $name<K>(PhantomData<K>);
 
@@ -146,6 +146,15 @@ macro_rules! sequence {
                 let (link, len) = (*link, model.len());
                 let (a, b) = (place(random, len), place(random, len));
                 match op {
+                    Op::PushBack => {
+                        let (value, element) = element::<K>(random, tx)?;
+                        link.$push_back(tx, value)?;
+                        model.push_back(element);
+                    }
+                    Op::PopBack => {
+                        let taken = link.$pop_back(tx)?;
+                        expect_one::<K>(tx, taken, model.pop_back())?;
+                    }
                     Op::Insert => {
                         let (value, element) = element::<K>(random, tx)?;
                         link.insert(tx, a.min(len) as u64, value)?;
@@ -249,8 +258,8 @@ macro_rules! sequence {
     };
 }
 
-sequence!(VecOf, StoreVec, "A vector of a kind.");
-sequence!(DequeOf, Deque, "A deque of a kind.");
+sequence!(VecOf, StoreVec, push, pop, "A vector of a kind.");
+sequence!(DequeOf, Deque, push_back, pop_back, "A deque of a kind.");
 
 impl<K: Kind> VecOf<K> {
     fn apply_own(op: Op, trial: &mut Trial<'_, '_, Self>) -> Outcome {
@@ -258,19 +267,10 @@ impl<K: Kind> VecOf<K> {
         let (link, len) = (*link, model.len());
         let at = place(random, len);
         match op {
-            Op::PushBack => {
-                let (value, element) = element::<K>(random, tx)?;
-                link.push(tx, value)?;
-                model.push_back(element);
-            }
             Op::PushFront => {
                 let (value, element) = element::<K>(random, tx)?;
                 link.insert(tx, 0, value)?;
                 model.push_front(element);
-            }
-            Op::PopBack => {
-                let taken = link.pop(tx)?;
-                expect_one::<K>(tx, taken, model.pop_back())?;
             }
             Op::PopFront => {
                 let taken = if_there(len > 0, link.remove(tx, 0))?;
@@ -337,19 +337,10 @@ impl<K: Kind> DequeOf<K> {
         let (link, len) = (*link, model.len());
         let at = place(random, len);
         match op {
-            Op::PushBack => {
-                let (value, element) = element::<K>(random, tx)?;
-                link.push_back(tx, value)?;
-                model.push_back(element);
-            }
             Op::PushFront => {
                 let (value, element) = element::<K>(random, tx)?;
                 link.push_front(tx, value)?;
                 model.push_front(element);
-            }
-            Op::PopBack => {
-                let taken = link.pop_back(tx)?;
-                expect_one::<K>(tx, taken, model.pop_back())?;
             }
             Op::PopFront => {
                 let taken = link.pop_front(tx)?;
