@@ -1,6 +1,6 @@
-//! Promise: a store that was damaged in any way, and is then used in any way, gives values
-//! or errors; and where `check` finds nothing and no checksum was forged, it holds a state
-//! that was committed, and works.
+//! Promise: a store that was damaged in any way, and is then used in any way, gives values or
+//! errors. If `check` finds nothing and no checksum was forged, the store holds a committed state,
+//! and works.
 
 #![no_main]
 

@@ -1,9 +1,9 @@
-//! Promise: recovery from any log gives a store or an error: no undefined behaviour,
-//! panic, hang, or allocation without bounds; and what it gave can be opened again.
+//! Promise: recovery from any log gives a store or an error: no undefined behaviour, panic, hang or
+//! unbounded allocation. A store that it gave can be opened again.
 //!
-//! Input: records with right checksums and hostile entries, or bytes for the ring. Opening
-//! is nearly all that is done, and the store is as small as can be: what collections make of
-//! bytes that nobody has checked is what `damage` looks at.
+//! Input: records with valid checksums and hostile entries, or bytes for the ring. A run does
+//! little more than open a store of minimal size: `damage` tests what collections make of
+//! unchecked bytes.
 
 #![no_main]
 

@@ -1,11 +1,10 @@
-//! Promise: whatever the bytes of a file are, opening, checking, reading and changing it
-//! gives values or errors: no undefined behaviour, panic, hang, or allocation without
-//! bounds.
+//! Promise: whatever the bytes of a file are, opening, checking, reading and changing it gives
+//! values or errors: no undefined behaviour, panic, hang or unbounded allocation.
 //!
-//! Input: a byte of flags (of which the highest four name a fixture), one of options, and the
-//! file: as it is, or in the short form of `flagstone_fuzz::sparse_file`. A file in the short
-//! form can have its checksums made right, so that what lies behind them is reached; a
-//! program of calls precedes it.
+//! Input: a byte of flags, whose highest four bits choose a fixture; a byte of options; and the
+//! file, as it is or in the short form of `flagstone_fuzz::sparse_file`. A program of calls
+//! precedes the short form, and the checksums of such a file can be repaired, so the fuzzer
+//! reaches the code behind them.
 
 #![no_main]
 
@@ -19,7 +18,7 @@ use flagstone_fuzz::sampling::Chance;
 use flagstone_fuzz::sparse_file::expand;
 use libfuzzer_sys::fuzz_target;
 
-/// Bytes of the program before a file in the short form.
+/// Length of the program before a file in the short form.
 const PROGRAM_BYTES: usize = 24;
 
 fuzz_target!(|input: &[u8]| {

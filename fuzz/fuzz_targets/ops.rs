@@ -1,8 +1,9 @@
-//! Promise: every call does what its counterpart in the standard library does; a
-//! transaction is all or nothing; and whatever a power cut or a failing disk leaves opens
-//! as exactly one committed state, none older than the last durable one.
+//! Promise: every call does what its counterpart in the standard library does; a transaction is all
+//! or nothing; and whatever a power cut or a failing disk leaves opens as exactly one committed
+//! state, no older than the last durable one.
 //!
-//! Input: a byte that names a fixture, one of options, and a program (`flagstone_fuzz::program`).
+//! Input: a byte that chooses a fixture, a byte of options, and a program
+//! (`flagstone_fuzz::program`).
 
 #![no_main]
 

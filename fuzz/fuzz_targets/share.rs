@@ -1,10 +1,10 @@
-//! Promise: of processes that share a store each sees what was committed last, and every call
-//! does what its counterpart in the standard library does; one that is killed at any of its
-//! calls takes nothing with it that was committed; and what a power cut leaves opens as one
-//! committed state, none older than the last durable one.
+//! Promise: each process that shares a store sees the last commit, and every call does what its
+//! counterpart in the standard library does. A process that is killed at any of its calls loses
+//! nothing that was committed. Whatever a power cut leaves opens as one committed state, no older
+//! than the last durable one.
 //!
-//! Input: a byte that names a fixture, one of options, and a program (`flagstone_fuzz::program`),
-//! in which a failing disk is a process that is killed.
+//! Input: a byte that chooses a fixture, a byte of options, and a program
+//! (`flagstone_fuzz::program`), in which a failing disk stands for a killed process.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
-//! Memory for what is as large as a heap.
+//! Memory for blocks that are as large as a heap.
 //!
-//! Address sanitizer maps such blocks from the kernel and gives them back each time; the
-//! page faults took as long as all that a case does. Here they are used again. What a case
-//! must not touch is poisoned: freed blocks, and what lies behind a block.
+//! Address sanitizer maps such blocks from the kernel and returns them each time; the page faults
+//! took as long as the case itself. Here they are reused. Freed blocks and the bytes behind a block
+//! are poisoned, so a case that touches them is found.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
@@ -16,14 +16,14 @@ unsafe extern "C" {
     fn __asan_unpoison_memory_region(start: *const u8, bytes: usize);
 }
 
-/// Blocks from this size on are kept.
+/// Minimum size of a block that is kept.
 const LEAST_BYTES: usize = 64 * 1024;
-/// Larger ones are rare.
+/// Larger blocks are rare.
 const MAX_BYTES: usize = 2 << 20;
-/// Blocks are a multiple of this long, and aligned to a page.
+/// The length of a block is a multiple of this; blocks are aligned to a page.
 const STEP_BYTES: usize = 64 * 1024;
 const CLASSES: usize = MAX_BYTES / STEP_BYTES + 1;
-/// Freed blocks of each class that are kept.
+/// Maximum number of freed blocks that are kept of each class.
 const KEPT: usize = 12;
 
 /// Keeps a few freed blocks of each class.
@@ -32,12 +32,12 @@ pub struct Reuse {
 }
 
 impl Reuse {
-    /// Nothing is kept at first.
+    /// Returns an allocator that keeps nothing yet.
     pub const fn new() -> Self {
         Self { kept: [const { [const { AtomicPtr::new(null_mut()) }; KEPT] }; CLASSES] }
     }
 
-    /// The class of a block, with room behind it that stays poisoned.
+    /// Returns the class of a block, with space behind it that stays poisoned.
     fn class(layout: Layout) -> Option<usize> {
         let is_kept = (LEAST_BYTES..MAX_BYTES).contains(&layout.size()) && layout.align() <= 4096;
         is_kept.then(|| (layout.size() + 64).div_ceil(STEP_BYTES))

@@ -5,7 +5,7 @@ use testkit::model::{Outcome, Subject, TestCaseError, Trial};
 
 const SLOTS: usize = 4;
 
-/// Links to arrays, with nothing else to own them.
+/// Links to arrays that nothing else owns.
 #[persist]
 #[derive(Clone, Copy, Default)]
 pub struct ByteRuns {
@@ -18,8 +18,8 @@ pub struct OfByteRuns;
 impl Subject for OfByteRuns {
     type Stored = ByteRuns;
     type Model = [Option<(usize, u8)>; SLOTS];
-    /// The lengths of an array that is put into a slot, which frees the one that is there: in a
-    /// slab; a few pages; more than a record holds; written in place.
+    /// The lengths of the array that replaces the one in a slot: in a slab, a few pages, larger than
+    /// a record, written in place.
     type Op = (usize, usize);
 
     const OPS: &'static [(u64, Self::Op)] = &[
@@ -34,7 +34,7 @@ impl Subject for OfByteRuns {
         for (link, model) in stored.slots.iter().zip(&mut model) {
             let Some(bytes) = tx.get(*link)? else { continue };
             let byte = bytes.first().copied().unwrap_or(0);
-            // As slices: a byte for itself costs far more under a sanitizer.
+            // As slices: single bytes cost far more under a sanitizer.
             let is_same = bytes.len() < 2 || bytes[1..] == bytes[..bytes.len() - 1];
             if !is_same {
                 return Err(TestCaseError::fail("an array of one byte"));

@@ -1,4 +1,4 @@
-//! The collections that stores of the targets hold: a fixture is one of them, or a few.
+//! The collections in the targets' stores. A fixture is one of them, or a few.
 
 use testkit::model::kinds::{Colour, OfBytes, OfHashMap, OfPair, OfText, OfVec, Place};
 use testkit::model::roots::{Root, Roots, root};
@@ -7,14 +7,14 @@ use testkit::model::tables::{BTreeMapOf, BTreeSetOf, HashMapOf, HashSetOf};
 
 use crate::byte_runs::OfByteRuns;
 
-/// Shelves there are. Most have one collection: a run takes as long as its store is
-/// large, and what collections have to do with each other, two show as well as all.
+/// The number of fixtures. Most have one collection: a run on a large store takes long, and two
+/// collections show as well as all of them how they affect each other.
 pub const FIXTURES: usize = SINGLES + 2;
 
-/// Shelves with one collection.
+/// The number of fixtures with one collection.
 const SINGLES: usize = 14;
 
-/// Returns one of the shelves.
+/// Returns one of the fixtures.
 pub fn fixture(number: usize) -> Roots {
     Roots(match number % FIXTURES {
         SINGLES => vec![collection(8), collection(9)],
@@ -23,7 +23,7 @@ pub fn fixture(number: usize) -> Roots {
     })
 }
 
-/// Each of them has types that no other one has.
+/// Returns one of the collections. Each has types that no other one has.
 fn collection(number: usize) -> Box<dyn Root> {
     match number {
         0 => root::<OfByteRuns>("blobs"),

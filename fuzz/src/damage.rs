@@ -1,4 +1,4 @@
-//! Edits of a file: what damages it.
+//! Edits that damage a file.
 
 use std::collections::BTreeSet;
 
@@ -6,11 +6,9 @@ use arbitrary::Arbitrary;
 
 use crate::repair::Repair;
 use crate::samples::Sample;
-use testkit::forge;
+use testkit::forge::{self, HEAP, PAGE};
 
-const PAGE: usize = 4096;
-const HEAP: usize = 4 * PAGE;
-/// A file may be this long afterwards.
+/// Maximum length of a file that was lengthened.
 const MAX_BYTES: usize = 512 << 10;
 
 /// An edit.
@@ -28,12 +26,12 @@ pub enum Edit {
         at: Place,
         value: Value,
     },
-    /// Half of a word, as page numbers and lengths are.
+    /// Half a word, such as a page number or a length.
     Half {
         at: Place,
         value: u16,
     },
-    /// A word that stands elsewhere: a link to what another link owns.
+    /// Copies another word: a link to what another link owns.
     Copy {
         from: Place,
         to: Place,
@@ -62,23 +60,24 @@ pub enum Edit {
 pub enum Place {
     /// Some byte of the file.
     Any(u32),
-    /// A byte of one of the words that are not zero, outside of the log.
+    /// A byte of a word outside of the log that is not zero.
     Live(u16, u8),
     /// A byte of the log.
     Log(u16),
 }
 
-/// What a word becomes.
+/// The new value of a word.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Value {
     Any(u64),
     Small(u16),
-    /// A bit alone, or all bits up to it.
+    /// One bit.
     Power(u8),
+    /// All bits below one.
     Ones(u8),
-    /// More or less than it was.
+    /// More or less than the old value.
     Add(i8),
-    /// The offset in the heap of a word that is not zero.
+    /// The heap offset of a word that is not zero.
     Offset(u16),
 }
 
@@ -112,7 +111,7 @@ impl Value {
     }
 }
 
-/// Edits a sample's file; then makes checksums right, as `repair` says.
+/// Returns a sample's file after these edits, with its checksums repaired as `repair` says.
 pub fn damaged(sample: &Sample, edits: &[Edit], repair: Repair) -> Vec<u8> {
     let mut bytes = sample.bytes.clone();
     let mut pages = BTreeSet::new();
@@ -151,7 +150,7 @@ fn apply(edit: Edit, sample: &Sample, bytes: &mut Vec<u8>, pages: &mut BTreeSet<
         Edit::Half { at, value } => {
             let at = at.in_file(sample, len - 7) / 4 * 4;
             note(at);
-            bytes[at..at + 4].copy_from_slice(&u32::from(value).to_le_bytes());
+            forge::set_number32(bytes, at, value.into());
         }
         Edit::Copy { from, to } => {
             let (from, to) = (word_at(from), word_at(to));

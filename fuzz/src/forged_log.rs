@@ -1,22 +1,19 @@
-//! Records that a hostile author could write, with checksums that are right.
+//! Records that a hostile author could write, with valid checksums.
 
 use arbitrary::Arbitrary;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::samples::Sample;
-use testkit::forge;
-
-const PAGE: usize = 4096;
-const HEAP: usize = 4 * PAGE;
+use testkit::forge::{self, HEAP, PAGE};
 
 /// A log.
 #[derive(Arbitrary, Debug)]
 pub struct ForgedLog {
-    /// Where in the ring it begins, in blocks.
+    /// The block of the ring in which it begins.
     pub begin: u8,
-    /// What earlier laps left everywhere: bytes, repeated.
+    /// The bytes that earlier laps left, repeated all over the ring.
     pub before: [u8; 8],
-    /// More pages of the file than the sample has.
+    /// Pages that the file has more than the sample.
     pub more_pages: u8,
     pub records: Vec<Record>,
 }
@@ -35,7 +32,7 @@ pub struct Record {
 pub enum Kind {
     Commit,
     Skip(u16),
-    /// To the end of the block, as before a flush.
+    /// Up to the end of the block, as before a flush.
     SkipBlock,
     Spill {
         at: SpillPlace,
@@ -44,10 +41,10 @@ pub enum Kind {
     Other(u8),
 }
 
-/// Where a spill says that its entries lie.
+/// The position that a spill gives for its entries.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpillPlace {
-    /// Behind the sample's heap, where they are put.
+    /// Behind the sample's heap, where they are written.
     Behind(u8),
     Any(u64, u64),
 }
@@ -67,16 +64,16 @@ pub enum Durable {
     Any(u64),
 }
 
-/// What is wrong about a record.
+/// The flaw of a record.
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     None,
     Checksum,
     Chain,
     Position(i16),
-    /// Its length says more or less.
+    /// Its header gives another length.
     Length(i16),
-    /// It stands further on: what is before it is no record.
+    /// It lies further on, behind bytes that are no record.
     Gap(u8),
     Padding(u8),
 }
@@ -84,51 +81,40 @@ pub enum Flaw {
 /// An entry of a record's body.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Entry {
-    /// One of the sample's words becomes another.
+    /// Changes one of the sample's words.
     Word {
         word: u16,
         value: u64,
     },
-    /// One of the sample's words becomes another one's offset in the heap.
+    /// Makes one of the sample's words the heap offset of another one.
     Link {
         word: u16,
         to: u16,
     },
     Line {
-        line: Line,
+        line: Number<u16>,
         mask: u8,
         words: [u32; 2],
     },
     Zero {
-        page: Page,
-        count: Count,
+        page: Number<u8>,
+        count: Number<u8>,
     },
     Bulk {
-        page: Page,
-        count: Count,
+        page: Number<u8>,
+        count: Number<u8>,
     },
     Raw(u64),
 }
 
+/// A number of lines or pages: about as many as the sample has, or any.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Line {
-    Near(u16),
+pub enum Number<T> {
+    Near(T),
     Any(u64),
 }
 
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Page {
-    Near(u8),
-    Any(u64),
-}
-
-#[derive(Arbitrary, Clone, Copy, Debug)]
-pub enum Count {
-    Near(u8),
-    Any(u64),
-}
-
-/// What records are put into a file by.
+/// Writes records into a file.
 struct Writer<'a> {
     sample: &'a Sample,
     bytes: Vec<u8>,
@@ -137,11 +123,11 @@ struct Writer<'a> {
     position: u64,
     chain: u64,
     heap_bytes: u64,
-    /// Bytes of the ring that are left.
+    /// Bytes left in the ring.
     room: u64,
 }
 
-/// A sample with this log in the place of its own.
+/// Returns a sample's file with this log instead of its own.
 pub fn with_log(sample: &Sample, log: &ForgedLog) -> Vec<u8> {
     let mut bytes = sample.bytes.clone();
     bytes.resize(bytes.len().next_multiple_of(PAGE) + usize::from(log.more_pages % 8) * PAGE, 0);
@@ -157,7 +143,7 @@ pub fn with_log(sample: &Sample, log: &ForgedLog) -> Vec<u8> {
 }
 
 impl<'a> Writer<'a> {
-    /// Both superblocks, unclean, at a block of the ring.
+    /// Begins at a block of the ring, to which both superblocks point; they are not clean.
     fn new(sample: &'a Sample, mut bytes: Vec<u8>, begin: u8) -> Self {
         let blocks = sample.log.len() / PAGE;
         let at = (usize::from(begin) % blocks * PAGE) as u64;
@@ -195,7 +181,7 @@ impl<'a> Writer<'a> {
             Kind::SkipBlock => PAGE - at_in_block,
             _ => forge::RECORD_HEADER + body.len(),
         };
-        // A header fits behind each record.
+        // The space after a record holds at least a header.
         let rest = (PAGE - (at_in_block + len) % PAGE) % PAGE;
         if rest < forge::RECORD_HEADER {
             len += rest;
@@ -206,7 +192,7 @@ impl<'a> Writer<'a> {
         let in_ring = (self.position - self.base) % self.sample.log.len() as u64;
         let place = self.sample.log.start + in_ring as usize;
         if place + len.max(forge::RECORD_HEADER) > self.sample.log.end || len as u64 > self.room {
-            // To the ring's end, as an honest author would.
+            // Continues at the ring's start, as an honest author would.
             return self.step(self.sample.log.len() as u64 - in_ring);
         }
         self.write(record, kind, place, len, &body);
@@ -271,27 +257,23 @@ impl<'a> Writer<'a> {
             Entry::Word { word, value } => push_word(offset(word), value),
             Entry::Link { word, to } => push_word(offset(word), offset(to)),
             Entry::Line { line, mask, words } => {
-                let line = match line {
-                    Line::Near(line) => line.into(),
-                    Line::Any(line) => line,
-                };
-                push(line << 8 | u64::from(mask));
+                push(line.get() << 8 | u64::from(mask));
                 let count = mask.count_ones() as usize;
                 (0..count).for_each(|i| push(words[i % 2].into()));
             }
             Entry::Zero { page, count } => {
-                push(page.number() << 8);
-                push(count.number() << 8 | 1);
+                push(page.get() << 8);
+                push(count.get() << 8 | 1);
             }
             Entry::Bulk { page, count } => {
-                push(page.number() << 8);
-                push(count.number() << 8 | 2);
+                push(page.get() << 8);
+                push(count.get() << 8 | 2);
             }
             Entry::Raw(word) => push(word),
         }
     }
 
-    /// The body of a spill, whose entries are put behind the heap.
+    /// Returns the body of a spill, and writes its entries behind the heap.
     fn spill(&mut self, at: SpillPlace, is_right: bool, entries: &[u8]) -> Vec<u8> {
         let checksum = xxh3_64_with_seed(entries, self.epoch) ^ u64::from(!is_right);
         let (offset, len) = match at {
@@ -311,20 +293,11 @@ impl<'a> Writer<'a> {
     }
 }
 
-impl Page {
-    fn number(self) -> u64 {
+impl<T: Into<u64>> Number<T> {
+    fn get(self) -> u64 {
         match self {
-            Self::Near(page) => page.into(),
-            Self::Any(page) => page,
-        }
-    }
-}
-
-impl Count {
-    fn number(self) -> u64 {
-        match self {
-            Self::Near(count) => count.into(),
-            Self::Any(count) => count,
+            Self::Near(number) => number.into(),
+            Self::Any(number) => number,
         }
     }
 }

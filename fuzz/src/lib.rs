@@ -1,5 +1,5 @@
-//! What the fuzz targets share. The models of collections and the forging of files
-//! are the tests' own.
+//! Code that the fuzz targets share. The models of collections and the forging of files are in the
+//! testkit.
 
 pub mod byte_runs;
 pub mod collections_fixture;
@@ -13,7 +13,7 @@ pub mod sampling;
 pub mod sharing;
 pub mod sparse_file;
 
-// cargo-fuzz sets this; the generator of seeds runs without a sanitizer.
+// cargo-fuzz sets `fuzzing`; the generator of seeds runs without a sanitizer.
 #[cfg(fuzzing)]
 mod buffer_allocator;
 

@@ -1,5 +1,4 @@
-//! A program of calls over a sound store, beside its models, with power cuts and failing
-//! disks.
+//! Runs a program of calls on a sound store and on its models, with power cuts and failing disks.
 
 use flagstone::sim::{Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Store};
@@ -9,12 +8,13 @@ use testkit::model::roots::{Roots, State};
 use crate::program::{End, mutated, options, steps};
 use crate::sampling::Chance;
 
-/// Steps of one run.
+/// Maximum number of steps in a run.
 const STEPS: usize = 256;
-/// Cuts that one run looks at: they take longer than all the rest. Few runs look at many.
+/// Maximum number of cuts that a run examines: they take longer than all the rest. Few runs
+/// examine many.
 const CUTS: u32 = 1;
 const MANY_CUTS: u32 = 8;
-/// Runs of which one looks at all with `check`.
+/// One run of this many uses `check`.
 const UNCHECKED: u64 = 8;
 
 /// One run of a program.
@@ -28,7 +28,7 @@ struct Run<'a, S> {
     is_checked: bool,
 }
 
-/// Runs a program over the store that `bytes` are the file of, which holds `state`.
+/// Runs a program on the store in the file `bytes`, which holds `state`.
 pub fn run(
     fixture: &Roots,
     bits: u8,
@@ -37,7 +37,7 @@ pub fn run(
     program: &[u8],
     mut chance: Chance,
 ) {
-    // Nothing is to be salvaged here.
+    // Without salvage: there is nothing to salvage.
     let options = mutated(options(bits & !2));
     let disk = SimDisk::new(bytes);
     let mut store = disk.open(&options).expect("a sound store opens");
@@ -53,7 +53,7 @@ pub fn run(
 }
 
 impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
-    /// Runs one transaction; `None` behind the last step.
+    /// Runs one transaction. Returns `None` after the last step.
     fn transaction(&mut self, store: &Store) -> Option<End> {
         let first = self.steps.next()?;
         let done = self.history.transact(self.fixture, store, first, &mut self.steps);
@@ -116,7 +116,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         drop(self.expect_committed(&disk));
     }
 
-    /// Opens what a cut left, and cuts again while that opening is on its way.
+    /// Opens what a cut left, and cuts again during that opening.
     fn after_cuts(&self, mut bytes: Vec<u8>, random: &mut Random, depth: u64) -> SimDisk {
         for _ in 0..depth {
             let disk = SimDisk::new(bytes);
@@ -129,7 +129,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         SimDisk::new(bytes)
     }
 
-    /// Opens a disk; which of the states is there, none older than the durable one.
+    /// Opens a disk. Returns which of the states it holds: none older than the durable one.
     fn expect_committed(&self, disk: &SimDisk) -> (Store, usize) {
         let store = disk.open(&self.options).expect("what a cut leaves opens");
         let found = self.fixture.contents(&store).expect("it can be read");
@@ -152,18 +152,18 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
     fn go_on_with(&mut self, disk: SimDisk) -> Store {
         let (store, index) = self.expect_committed(&disk);
         self.disk = disk;
-        // Opening has made it durable.
+        // The opening has made it durable.
         self.history.go_back_to(index);
         self.history.all_is_durable();
         store
     }
 
-    /// Goes on until the disk fails, and then with what it holds.
+    /// Continues until the disk fails, and then with what the disk holds.
     fn fail(&mut self, store: Store, calls: u64) -> Store {
         self.disk.fail_after(calls);
         let failed = self.until_failure(&store);
         let mut random = Random(calls);
-        // Reads go on from memory; what was not acknowledged may be there.
+        // Reads continue from memory, and may show an unacknowledged commit.
         self.fixture.contents(&store).expect("it can still be read");
         let bytes = self.disk.crash(&mut random);
         drop(store);
@@ -178,7 +178,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
             match step {
                 Step::Change { place, number } => {
                     let outcome = self.fixture.change(&mut state, place, number, &mut tx);
-                    // An error may be the disk's; a mismatch is found elsewhere.
+                    // The error may be the disk's. Other runs find a mismatch.
                     let Ok(()) = outcome else { return Ok(()) };
                 }
                 Step::Clear { place } => self.fixture.clear(&mut state, place, &mut tx)?,
@@ -205,7 +205,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         Ok(())
     }
 
-    /// A snapshot stays as it is while a transaction and a checkpoint run.
+    /// Checks that a snapshot does not change while a transaction and a checkpoint run.
     fn hold(&mut self, store: &Store) {
         let held = store.read().expect("a snapshot");
         let before = self.history.last().clone();

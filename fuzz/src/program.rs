@@ -1,5 +1,5 @@
-//! A program of calls, read from bytes: four of them a step, so that inputs can be cut
-//! and joined anywhere. And a run of such a program over a store that may be damaged.
+//! A program of calls, read from bytes, and a run of it on a store that may be damaged. Each step
+//! takes four bytes, so the fuzzer can cut and join inputs anywhere.
 
 use std::sync::LazyLock;
 
@@ -10,10 +10,10 @@ use testkit::model::roots::{Roots, State};
 
 use crate::sampling::Chance;
 
-/// Bytes of a step.
+/// Length of a step in bytes.
 pub const STEP_BYTES: usize = 4;
 
-/// How a transaction ends, and what comes after it.
+/// The end of a transaction, and what follows it.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     Commit(Durability),
@@ -21,19 +21,19 @@ pub enum End {
     Checkpoint,
     Sync,
     Reopen,
-    /// Looks at what a power cut would leave, and goes on without one.
+    /// Examines what a power cut would leave, and continues without one.
     LookAtCut {
         seed: u64,
     },
-    /// Goes on with what a power cut leaves.
+    /// Continues with what a power cut leaves.
     Cut {
         seed: u64,
     },
-    /// From so many calls on, the disk fails.
+    /// The disk fails after this many calls.
     Fail {
         calls: u64,
     },
-    /// A snapshot that is held while the next transaction and a checkpoint run.
+    /// Pins a snapshot while the next transaction and a checkpoint run.
     Hold,
     Check,
 }
@@ -74,19 +74,19 @@ fn step(bytes: &[u8; STEP_BYTES]) -> Step<End> {
     }
 }
 
-/// The steps that `bytes` stand for, at most `most`.
+/// Returns the steps that `bytes` stand for, at most `most`.
 pub fn steps(bytes: &[u8], most: usize) -> impl Iterator<Item = Step<End>> {
     let (steps, _) = bytes.as_chunks::<STEP_BYTES>();
     steps.iter().take(most).map(step)
 }
 
-/// A bit of a run's options: opened, and no more, so that recovery is tried far more often.
+/// A bit of a run's options: the store is only opened, so recovery is tried far more often.
 const ONLY_OPENED: u8 = 32;
-/// Runs of which one looks at all with `check`, which takes longer than all the rest.
+/// One run of this many uses `check`, which takes longer than all the rest.
 const UNCHECKED: u64 = 16;
 
-/// The options of all runs, varied by bits. The log is as short as can be. To begin a
-/// thread takes as long as dozens of transactions, so few runs do.
+/// Returns the options of a run, varied by bits. The log has the minimum length. Starting a thread
+/// takes as long as dozens of transactions, so few runs do.
 pub fn options(bits: u8) -> OpenOptions {
     let tests = if bits & 1 == 0 { LinkChecks::Bounds } else { LinkChecks::Live };
     let has_thread = bits & 0b1101_0000 == 0b1101_0000;
@@ -101,25 +101,28 @@ pub fn options(bits: u8) -> OpenOptions {
         .memory_budget_bytes(if bits & 8 == 0 { 256 << 20 } else { 0 })
 }
 
-/// A mutation of the protocol, if `FLAGSTONE_FUZZ_MUTATION` names one: to see that it is found.
+/// Adds the mutation that `FLAGSTONE_FUZZ_MUTATION` names, to see that it is found.
 pub fn mutated(options: OpenOptions) -> OpenOptions {
     static MUTATION: LazyLock<Option<Mutation>> = LazyLock::new(|| {
         let name = std::env::var("FLAGSTONE_FUZZ_MUTATION").ok()?;
-        let faults = [
+        let mutations = [
             Mutation::AcknowledgeBeforeFlush,
             Mutation::SuperblockBeforeHeap,
             Mutation::DeathNotNoticed,
             Mutation::BarrierNotAwaited,
         ];
-        let found = faults.into_iter().find(|fault| format!("{fault:?}") == name);
-        Some(found.unwrap_or_else(|| panic!("no fault is called {name}; there are {faults:?}")))
+        let found = mutations.into_iter().find(|mutation| format!("{mutation:?}") == name);
+        Some(
+            found
+                .unwrap_or_else(|| panic!("no mutation is called {name}; there are {mutations:?}")),
+        )
     });
-    MUTATION.map_or(options.clone(), |fault| options.mutation(fault))
+    MUTATION.map_or(options.clone(), |mutation| options.mutation(mutation))
 }
 
-/// Opens what a disk holds, checks it, reads everything, runs a program, closes it, and
-/// opens it again. Errors are as good as answers. But if `check` finds nothing in a file
-/// whose checksums were not forged, it must hold one of `believed`, and stay clean.
+/// Opens the store on a disk, checks it, reads everything, runs a program, closes the store and
+/// opens it again. Errors are as good as answers. But if `check` finds nothing in a file whose
+/// checksums were not forged, the store must hold one of the states `believed`, and stay clean.
 pub fn use_file(
     fixture: &Roots,
     disk: &MemoryDisk,
@@ -128,7 +131,7 @@ pub fn use_file(
     believed: &[State],
     mut chance: Chance,
 ) {
-    // Verifying is a `check` as well.
+    // Verification is a `check` too.
     let options = &options(bits).verify(chance.one_in(4 * UNCHECKED));
     let Ok(mut store) = disk.open(options) else { return };
     if bits & ONLY_OPENED != 0 {
@@ -174,8 +177,8 @@ pub fn use_file(
     }
 }
 
-/// Opens what a disk holds. What recovery has made of it must open again, as it is there
-/// when the process is killed; and few runs do all the rest.
+/// Opens the store on a disk. The result of recovery must open again, since a process may be killed
+/// after it. Few runs do more.
 pub fn recover(fixture: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance) {
     let options = options(bits).verify(chance.one_in(64));
     let Ok(store) = disk.open(&options) else { return };
@@ -199,7 +202,7 @@ pub fn recover(fixture: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance)
     }
 }
 
-/// Runs one transaction; `None` behind the last step.
+/// Runs one transaction. Returns `None` after the last step.
 fn transact(
     fixture: &Roots,
     store: &Store,
@@ -237,7 +240,7 @@ fn transact(
     Some(end)
 }
 
-/// Holds a snapshot while a transaction and a checkpoint run: it must not change.
+/// Checks that a snapshot does not change while a transaction and a checkpoint run.
 fn hold(fixture: &Roots, store: &Store, steps: &mut impl Iterator<Item = Step<End>>) -> Result<()> {
     let held = store.read()?;
     let before = fixture.readable(&held);

@@ -1,14 +1,12 @@
-//! Makes the checksums of a file right for what it says, whatever that is: else damage
-//! would be found by the first checksum that is looked at, and nothing behind it
-//! would be reached. FORMAT.md says where everything lies.
+//! Makes the checksums of a file match its content, whatever that is. Otherwise the first checksum
+//! would reveal the damage, and the fuzzer would reach no code behind it. FORMAT.md gives the
+//! positions.
 
 use std::collections::BTreeSet;
 
-use testkit::forge;
+use testkit::forge::{self, PAGE};
 
-const PAGE: usize = 4096;
-
-/// What is made right.
+/// The checksums to repair.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Repair {
     pub superblocks: bool,
@@ -17,17 +15,17 @@ pub struct Repair {
 }
 
 impl Repair {
-    /// One bit for each kind.
+    /// Reads one bit for each kind.
     pub fn from_bits(bits: u8) -> Self {
         Self { superblocks: bits & 1 != 0, records: bits & 2 != 0, sums: bits & 4 != 0 }
     }
 
-    /// Whether nothing was made right: then checksums tell damage.
+    /// Returns whether nothing is repaired, so checksums reveal damage.
     pub fn is_none(self) -> bool {
         !(self.superblocks || self.records || self.sums)
     }
 
-    /// Repairs a file of which `pages` of the heap were changed.
+    /// Repairs a file in which these pages of the heap were changed.
     pub fn run(self, bytes: &mut [u8], pages: &BTreeSet<usize>) {
         if self.sums {
             pages.iter().for_each(|page| forge::reseal_page(bytes, *page));

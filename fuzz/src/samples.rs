@@ -1,4 +1,4 @@
-//! Stores with everything in them, to be damaged.
+//! Stores to be damaged.
 
 use std::cell::OnceCell;
 
@@ -14,60 +14,60 @@ use crate::sampling::Chance;
 /// A store's file, and the states that it may hold.
 pub struct Sample {
     pub bytes: Vec<u8>,
-    /// All that were committed.
+    /// All committed states.
     pub states: Vec<State>,
-    /// Where a word that is not zero lies, outside of the log.
+    /// The offsets of words outside of the log that are not zero.
     pub words: Vec<u32>,
-    /// Where the log lies.
+    /// The log in the file.
     pub log: std::ops::Range<usize>,
 }
 
-/// How a sample was left.
+/// The way in which a sample was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Left {
-    /// Closed in order.
+    /// Closed cleanly.
     Closed,
     /// As a power cut leaves it, with records in the log.
     Logged,
-    /// With a record whose entries lie behind the heap.
+    /// With a record whose entries are behind the heap.
     Spilled,
-    /// In the middle of a checkpoint: pages of both ages.
+    /// In the middle of a checkpoint: some pages are older than others.
     HalfWritten,
 }
 
-/// What targets begin with, each part made when it is first needed.
+/// The stores that targets begin with. Each is made when it is first needed.
 #[derive(Default)]
 pub struct Ground {
-    shelves: [OnceCell<Roots>; FIXTURES],
+    fixtures: [OnceCell<Roots>; FIXTURES],
     empty: [OnceCell<(Vec<u8>, State)>; FIXTURES],
     samples: [[OnceCell<Sample>; KINDS]; FIXTURES],
 }
 
-/// Kinds of samples.
+/// The number of kinds of samples.
 const KINDS: usize = 4;
 
 impl Ground {
-    /// One of the shelves.
+    /// Returns one of the fixtures.
     pub fn fixture(&self, number: usize) -> &Roots {
-        self.shelves[number % FIXTURES].get_or_init(|| fixture(number))
+        self.fixtures[number % FIXTURES].get_or_init(|| fixture(number))
     }
 
-    /// A new store with the roots of a fixture.
+    /// Returns a new store with the roots of a fixture.
     pub fn empty(&self, fixture: usize) -> &(Vec<u8>, State) {
         self.empty[fixture % FIXTURES].get_or_init(|| empty(self.fixture(fixture)))
     }
 
-    /// A store of a fixture that was closed.
+    /// Returns a closed store of a fixture.
     pub fn closed(&self, fixture: usize) -> &Sample {
         self.sample(fixture, 0)
     }
 
-    /// A store of a fixture that has records in its log.
+    /// Returns a store of a fixture with records in its log.
     pub fn logged(&self, fixture: usize) -> &Sample {
         self.sample(fixture, 1)
     }
 
-    /// A store of a fixture that was left in one of the ways.
+    /// Returns a store of a fixture that was left in one of the ways.
     pub fn sample(&self, fixture: usize, kind: usize) -> &Sample {
         let left = [Left::Closed, Left::Logged, Left::Spilled, Left::HalfWritten][kind % KINDS];
         let place = &self.samples[fixture % FIXTURES][kind % KINDS];
@@ -79,15 +79,15 @@ thread_local! {
     static GROUND: Ground = Ground::default();
 }
 
-/// Lends the ground of this thread.
+/// Calls `work` with this thread's stores.
 pub fn with_ground(work: impl FnOnce(&Ground)) {
     GROUND.with(work);
 }
 
-/// A run over a fixture: options, the file of an empty store, its state, and a program.
+/// A run on a fixture: options, the file of an empty store, its state, and a program.
 type Run = fn(&Roots, u8, Vec<u8>, State, &[u8], Chance);
 
-/// Runs what an input says: a byte that names a fixture, one of options, and a program.
+/// Runs an input: a byte that chooses a fixture, a byte of options, and a program.
 pub fn with_program(input: &[u8], run: Run) {
     let [fixture, options, program @ ..] = input else { return };
     with_ground(|ground| {
@@ -97,7 +97,7 @@ pub fn with_program(input: &[u8], run: Run) {
     });
 }
 
-/// A new store with all roots, closed: its file and what it holds.
+/// Returns the file and the state of a new store with all roots, closed.
 fn empty(fixture: &Roots) -> (Vec<u8>, State) {
     let (store, disk) = SimDisk::create(&options(0)).expect("a store");
     store.update(|tx| fixture.create(tx)).expect("roots");
@@ -105,14 +105,14 @@ fn empty(fixture: &Roots) -> (Vec<u8>, State) {
     (disk.crash(&mut Random(0)), fixture.empty())
 }
 
-/// A small store that was left so.
+/// Returns a small store that was left in this way.
 fn sample(fixture: &Roots, left: Left) -> Sample {
     let changes = changes(fixture).expect("changes of new collections");
     match left {
         Left::Closed => attempt(fixture, &changes, left, u64::MAX),
         Left::Logged => attempt(fixture, &changes, left, 0),
-        // Where a spill's record is on the disk, and a checkpoint half done, is tried out.
-        // A checkpoint of a few pages may have no half.
+        // Trial and error finds the call after which a spill's record is on the disk, or a
+        // checkpoint is half done. A checkpoint of a few pages may have no half.
         Left::Spilled | Left::HalfWritten => (4..200)
             .find_map(|calls| attempt(fixture, &changes, left, calls))
             .or_else(|| attempt(fixture, &changes, Left::Logged, 0)),
@@ -121,8 +121,8 @@ fn sample(fixture: &Roots, left: Left) -> Sample {
     .expect("a store can be closed")
 }
 
-/// A store whose disk fails `calls` calls after it was filled; `None` if that does not
-/// leave what was asked for.
+/// Returns a store whose disk fails `calls` calls after the store was filled, or `None` if that
+/// does not leave it in the requested way.
 fn attempt(fixture: &Roots, changes: &[Changes], left: Left, calls: u64) -> Option<Sample> {
     let (store, disk) = SimDisk::create(&options(0)).expect("a store");
     let mut states = vec![fixture.empty()];
@@ -153,23 +153,23 @@ fn attempt(fixture: &Roots, changes: &[Changes], left: Left, calls: u64) -> Opti
     is_as_wanted.then(|| Sample::of(bytes, states))
 }
 
-/// What a cut leaves of which some sectors were written and others not: unlike those of
-/// which all were, or none, it does not come twice.
+/// Returns what a cut leaves after some sectors were written and others not. Unlike an image with
+/// all of them or none, it occurs only once.
 fn mixed_crash(disk: &SimDisk) -> Option<Vec<u8>> {
     let images: Vec<_> = (0..12).map(|seed| disk.crash(&mut Random(seed))).collect();
     let comes_once = |image: &&Vec<u8>| images.iter().filter(|other| other == image).count() == 1;
     images.iter().find(comes_once).cloned()
 }
 
-/// Changes of one transaction: of which collection, and which.
+/// The changes of a transaction: for each the collection, and the number of the change.
 type Changes = Vec<(usize, u64)>;
 
-/// Transactions that fill a sample; and a small one, after which no log is so full that a
-/// checkpoint has emptied it.
+/// The number of transactions that fill a sample. A small one follows, so no log is left empty by a
+/// checkpoint.
 const ROUNDS: usize = 4;
 
-/// For each transaction a few changes that add something to each collection, but not much:
-/// a sample is copied for each input.
+/// Returns for each transaction a few changes that add something to each collection, but not much:
+/// each input copies a sample.
 fn changes(fixture: &Roots) -> Result<Vec<Changes>> {
     let mut changes = vec![Changes::new(); ROUNDS + 1];
     for place in 0..fixture.count() {
@@ -200,7 +200,7 @@ fn small_changes(fixture: &Roots, place: usize, count: usize) -> Result<Vec<u64>
         }
     }
     if small.is_empty() {
-        // It knows no small one.
+        // It has no small changes.
         small.extend(0..count as u64);
     }
     Ok(small)
@@ -218,10 +218,9 @@ fn fill(fixture: &Roots, store: &Store, before: &State, changes: &Changes) -> Re
 }
 
 impl Sample {
-    /// A file that may hold one of `states`.
+    /// Returns the sample of a file that may hold one of `states`.
     pub fn of(bytes: Vec<u8>, states: Vec<State>) -> Self {
-        let newest =
-            if forge::number(&bytes, 4096 + 64) > forge::number(&bytes, 64) { 4096 } else { 0 };
+        let newest = forge::newest(&bytes);
         let [start, len] = [80, 88].map(|field| forge::number(&bytes, newest + field) as usize);
         let log = start..start + len;
         let is_live = |at: &u32| {

@@ -1,5 +1,5 @@
-//! A program of calls by processes that share a store, beside its models: they come, leave
-//! and are killed at any of their calls, and the power is cut.
+//! Runs a program of calls by processes that share a store, and on its models. Processes attach,
+//! detach and are killed at any of their calls, and the power is cut.
 
 use std::fmt::Debug;
 
@@ -11,13 +11,13 @@ use testkit::model::roots::{Roots, State};
 use crate::program::{End, mutated, options, steps};
 use crate::sampling::Chance;
 
-/// Steps of one run.
+/// Maximum number of steps in a run.
 const STEPS: usize = 256;
-/// Processes at one time.
+/// Maximum number of processes at a time.
 const MOST: usize = 3;
-/// Power cuts that one run looks at.
+/// Maximum number of power cuts that a run examines.
 const CUTS: u32 = 2;
-/// Runs of which one looks at all with `check`.
+/// One run of this many uses `check`.
 const UNCHECKED: u64 = 8;
 
 struct Member {
@@ -25,7 +25,7 @@ struct Member {
     store: Store,
 }
 
-/// The process was killed in the middle.
+/// The process was killed in the middle of an operation.
 struct Killed;
 
 /// One run of a program.
@@ -35,13 +35,13 @@ struct Run<'a, S> {
     steps: S,
     machine: SimMachine,
     members: Vec<Member>,
-    /// Its last state may never have been: that of a process that was killed.
+    /// Its last state may be that of a killed process, and may never have been committed.
     history: History,
     cuts_left: u32,
     is_checked: bool,
 }
 
-/// Runs a program over the store that `bytes` are the file of, which holds `state`.
+/// Runs a program on the store in the file `bytes`, which holds `state`.
 pub fn run(
     fixture: &Roots,
     bits: u8,
@@ -52,7 +52,7 @@ pub fn run(
 ) {
     let mut run = Run {
         fixture,
-        // Nothing is to be salvaged here.
+        // Without salvage: there is nothing to salvage.
         options: mutated(options(bits & !2)),
         steps: steps(program, STEPS),
         machine: SimMachine::new(SimDisk::new(bytes)),
@@ -73,7 +73,7 @@ pub fn run(
 }
 
 impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
-    /// Which process does what begins with this step.
+    /// Returns the process that does what begins with this step.
     fn who(&self, step: Step<End>) -> usize {
         let number = match step {
             Step::Change { place, number } => place / 16 + number as usize,
@@ -91,9 +91,9 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         self.members.push(Member { process, store });
     }
 
-    /// The answer of a call, which a process that is alive always has. One that was killed at
-    /// the call's last step has one too, which nobody heard; and what it reads is not what
-    /// the others have.
+    /// Returns the answer of a call, which succeeds in a living process. A process that was killed
+    /// at the call's last step has an answer too, but nobody received it, and what it reads is
+    /// not what the others have.
     fn answer<T, E: Debug>(process: &SimProcess, answer: Result<T, E>) -> Result<T, Killed> {
         match answer {
             _ if process.is_dead() => Err(Killed),
@@ -134,7 +134,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         }
     }
 
-    /// A process leaves in order, and as many come as there is room for.
+    /// Detaches a process cleanly, and attaches others up to the maximum.
     fn change_places(&mut self, who: usize) {
         let Member { process, store } = self.members.swap_remove(who);
         if Self::answer(&process, store.close()).is_err() {
@@ -148,27 +148,27 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         }
     }
 
-    /// A process was killed, and another one goes on.
+    /// Removes a killed process; another one continues.
     fn bury(&mut self, who: usize) {
         drop(self.members.swap_remove(who));
         self.go_on_after_death();
     }
 
     fn go_on_after_death(&mut self) {
-        // One that is to be killed later might be it now.
+        // Others that were to be killed may be dead by now.
         self.members.retain(|member| !member.process.is_dead());
         if self.members.is_empty() {
             self.join();
         }
         let Member { process, store } = &self.members[0];
-        // A transaction, in which the death is found.
+        // Begins a transaction, which detects the death.
         if Self::answer(process, store.write().map(drop)).is_err() {
             return self.bury(0);
         }
         let Ok(found) = Self::answer(process, self.fixture.contents(store)) else {
             return self.bury(0);
         };
-        // The last one may have been about to be committed by the process that died.
+        // The process that died may have been about to commit the last state.
         let index = self.history.find(self.fixture, &found, 2);
         self.history.go_back_to(index.expect("a process that is killed loses nothing"));
     }
@@ -190,7 +190,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         }
     }
 
-    /// What a cut leaves holds a state that was committed, none older than the durable one.
+    /// Returns which committed state a cut has left: none older than the durable one.
     fn expect_committed(&self, store: &Store) -> usize {
         let found = self.fixture.contents(store).expect("it can be read");
         let index = self.history.find(self.fixture, &found, usize::MAX);
@@ -208,7 +208,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         disk.fail_after(0);
     }
 
-    /// The power goes, and comes back.
+    /// Cuts the power, and continues with what is left.
     fn cut(&mut self, seed: u64) {
         if self.cuts_left == 0 {
             return;
@@ -219,13 +219,13 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         self.machine = SimMachine::new(disk);
         self.join();
         let index = self.expect_committed(&self.members[0].store);
-        // Opening has made it durable.
+        // The opening has made it durable.
         self.history.go_back_to(index);
         self.history.all_is_durable();
         self.join();
     }
 
-    /// A snapshot stays as it is while another process changes the store.
+    /// Checks that a snapshot does not change while another process changes the store.
     fn hold(&mut self, who: usize) {
         let holder = self.members.swap_remove(who);
         if self.members.is_empty() {
@@ -255,7 +255,7 @@ impl<S: Iterator<Item = Step<End>>> Run<'_, S> {
         self.durable_by(who, done)
     }
 
-    /// What this process has made durable is so, even if it was killed right after.
+    /// Notes what this process has made durable, even if it was killed right after.
     fn durable_by(&mut self, who: usize, done: flagstone::Result<()>) -> Result<(), Killed> {
         if done.is_ok() {
             self.history.all_is_durable();

@@ -1,13 +1,13 @@
-//! Files as short inputs: any bytes can be written so, and those of a small store, which
-//! are zero for the most part, in a few hundred.
+//! The short form of a file. It can express any bytes, and a small store, which is mostly zeros,
+//! in a few hundred of them.
 
-/// A file may be this long.
+/// Maximum length of a file.
 const MAX_BYTES: usize = 256 << 10;
-/// Words that one token holds at most.
+/// Maximum number of words in one token.
 const MAX_WORDS: usize = 128;
 
-/// The file that an input stands for: a byte `n` below 128 and `n + 1` words; or a byte
-/// from 128 on, a second one, and as many zero words as both say.
+/// Returns the file that an input stands for. A token is a byte `n` below 128 and `n + 1` words, or
+/// a byte of 128 and more and a second byte, which give a number of zero words.
 pub fn expand(mut input: &[u8]) -> Vec<u8> {
     let mut file = Vec::new();
     while let [token, rest @ ..] = input {

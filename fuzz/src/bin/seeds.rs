@@ -1,7 +1,7 @@
 //! Writes the seed corpus: `cargo run --manifest-path fuzz/Cargo.toml --bin seeds`.
 //!
-//! What `Arbitrary` reads from bytes has no inverse, so those targets begin with bytes from
-//! a generator; they are long enough for all parts of an input.
+//! Nothing turns an input back into the bytes that `Arbitrary` reads it from. So targets of that
+//! kind begin with random bytes, enough for all parts of an input.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use flagstone_fuzz::samples::Ground;
 use flagstone_fuzz::sparse_file::shorten;
 use testkit::Random;
 
-/// Shelves that have a seed, each one's file left in another way.
+/// Fixtures that get a seed, each with the kind of its sample.
 const FIXTURES: [(u8, usize); 4] = [(1, 0), (5, 1), (2, 2), (12, 3)];
 
 fn main() -> std::io::Result<()> {
@@ -20,7 +20,7 @@ fn main() -> std::io::Result<()> {
     }
     for (fixture, kind) in FIXTURES {
         let file = &ground.sample(fixture.into(), kind).bytes;
-        // Short, with all checksums repaired.
+        // In the short form, with all checksums repaired.
         let program = Random::new(fixture.into()).bytes(24);
         let seed = [&[0b1111 | fixture << 4, 0][..], &program, &shorten(file)].concat();
         put("open_bytes", &format!("fixture-{fixture}-kind-{kind}"), &seed)?;
