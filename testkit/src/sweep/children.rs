@@ -38,8 +38,9 @@ pub fn sweep(
         // The children damage the same file as their parent.
         let read = |name| fs::read(folder.with_file_name(name));
         let ground = Ground { bytes: read("file")?, older: read("older")?, ..ground.clone() };
+        let mut bytes = Vec::new();
         serve(&folder, |case| {
-            let mut bytes = ground.bytes.clone();
+            bytes.clone_from(&ground.bytes);
             let what = damage(case, &mut bytes, &ground.older);
             let verdict = judge(&ground, &bytes);
             tell(verdict, what);
