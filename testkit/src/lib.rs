@@ -27,6 +27,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output};
 
 use flagstone::{OpenOptions, Store};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// Random numbers from a seed.
 #[derive(Clone)]
@@ -117,6 +118,24 @@ pub fn expect_one_passed(output: &Output) {
 
 /// A child process, which is killed when this is dropped.
 pub struct KilledOnDrop(pub Child);
+
+impl KilledOnDrop {
+    /// Stops the process, and returns once all of its threads have stopped: until then they may
+    /// still answer other processes.
+    pub fn pause(&self) -> TestResult {
+        let process = Pid::from_child(&self.0);
+        kill_process(process, Signal::STOP)?;
+        match waitpid(Some(process), WaitOptions::UNTRACED)? {
+            Some((_, status)) if status.stopped() => Ok(()),
+            status => Err(format!("a process that should have stopped: {status:?}").into()),
+        }
+    }
+
+    /// Continues the process.
+    pub fn resume(&self) -> TestResult {
+        Ok(kill_process(Pid::from_child(&self.0), Signal::CONT)?)
+    }
+}
 
 impl Drop for KilledOnDrop {
     fn drop(&mut self) {

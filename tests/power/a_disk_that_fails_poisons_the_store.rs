@@ -147,7 +147,7 @@ fn fail_once(
     // The position of the log must not change meanwhile.
     sufferer.pause()?;
     fail(machine, fault, &store)?;
-    sufferer.go_on()?;
+    sufferer.resume()?;
     sufferer.expect_success()?;
     life.hold_to(life.told()?);
     let goes_on = matches!(fault, Fault::Log | Fault::Heap | Fault::Superblocks);

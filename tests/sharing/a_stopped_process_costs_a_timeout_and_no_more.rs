@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::Stdio;
 
 use flagstone::{Checkpoints, Durability, ErrorKind, Link, OpenOptions, Store};
-use rustix::process::{Pid, Signal, kill_process};
 use testkit::scratch::{ScratchFile, open_shared};
 use testkit::{KilledOnDrop, TestResult, assert_refused, this_test};
 
@@ -42,11 +41,6 @@ impl Other {
             std::thread::park();
         }
     }
-
-    fn send(&self, signal: Signal) -> TestResult {
-        let process = Pid::from_raw(self.0.0.id() as i32).ok_or("a process")?;
-        Ok(kill_process(process, signal)?)
-    }
 }
 
 /// Replaces the array with one that is larger than half of the log.
@@ -75,14 +69,14 @@ fn a_large_commit_is_refused_before_it_is_logged() -> TestResult {
     let (store, second) = (open(&path)?, open(&path)?);
     let other = Other::begin(&this_test!(), &path)?;
     set_large(&store, 1)?;
-    other.send(Signal::STOP)?;
+    other.0.pause()?;
     let refused = testkit::refusal(set_large(&store, 2));
     let ErrorKind::ProcessUnresponsive { process, .. } = refused.kind() else {
         return Err(refused.into());
     };
     assert_eq!(*process, other.0.0.id());
     assert_eq!((first(&store)?, first(&second)?), (1, 1));
-    other.send(Signal::CONT)?;
+    other.0.resume()?;
     set_large(&second, 3)?;
     assert_eq!(first(&store)?, 3);
     assert!(store.check()?.is_clean());
@@ -118,9 +112,9 @@ fn a_failed_checkpoint_leaves_nothing_behind() -> TestResult {
     }
     held.drain(..2);
     (0..3).try_for_each(|_| add(1000))?;
-    other.send(Signal::STOP)?;
+    other.0.pause()?;
     assert_refused!(asking.checkpoint(), ProcessUnresponsive { .. });
-    other.send(Signal::CONT)?;
+    other.0.resume()?;
     held.push(asking.read()?);
     store.checkpoint()?;
     // Overwrites the log that the idle images would need.

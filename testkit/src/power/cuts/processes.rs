@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use memmap2::MmapOptions;
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::writer::{MUTATIONS, write_until_killed, write_until_poisoned};
 use crate::{KilledOnDrop, Random, TestResult};
@@ -110,15 +110,11 @@ impl Process {
 
     /// Stops the process for a while.
     pub fn pause(&self) -> TestResult {
-        self.send(Signal::STOP)
+        self.child.pause()
     }
 
-    pub fn go_on(&self) -> TestResult {
-        self.send(Signal::CONT)
-    }
-
-    fn send(&self, signal: Signal) -> TestResult {
-        Ok(kill_process(Pid::from_child(&self.child.0), signal)?)
+    pub fn resume(&self) -> TestResult {
+        self.child.resume()
     }
 }
 
