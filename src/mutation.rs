@@ -80,6 +80,14 @@ pub enum Mutation {
     EpochKept,
     /// Recovery does not write the accepted records again.
     RecordsNotRewritten,
+    /// Recovery writes pages in rounds before it writes the accepted records again.
+    RoundBeforeRewrite,
+    /// Recovery writes pages in rounds before a superblock says how far replay must get.
+    RoundBeforeReach,
+    /// Recovery does not sync the pages that it wrote in rounds.
+    RoundNotSynced,
+    /// A log that ends before the superblock's reach is accepted.
+    ReachIgnored,
     /// Recovery writes both superblocks before the heap's pages.
     RecoveredSuperblockBeforeHeap,
     /// Recovery writes the older superblock first.
@@ -101,7 +109,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -130,6 +138,10 @@ impl Mutation {
         Self::CleanFlagKept,
         Self::EpochKept,
         Self::RecordsNotRewritten,
+        Self::RoundBeforeRewrite,
+        Self::RoundBeforeReach,
+        Self::RoundNotSynced,
+        Self::ReachIgnored,
         Self::RecoveredSuperblockBeforeHeap,
         Self::OlderSuperblockFirst,
         Self::GoodSuperblockFirst,

@@ -151,6 +151,7 @@ impl<'a> Writer<'a> {
         forge::superblocks(&mut bytes, |block| {
             block[28] = 0;
             forge::set_number(block, 104, position);
+            forge::set_number(block, 128, position);
             forge::set_number(block, 112, 0);
             forge::set_number(block, 72, 0x1234);
         });

@@ -32,14 +32,20 @@ pub(crate) fn check(disk: Arc<dyn Disk>, path: &Path) -> Result<Report> {
         return Ok(report);
     }
     let (tests, mutation) = (LinkChecks::Bounds, ActiveMutation::default());
-    let read = |on_damage| Recovered::read(Arc::clone(&disk), path, tests, on_damage, mutation);
+    let read = |on_damage| -> Result<Recovered> {
+        let mut found = Recovered::find(Arc::clone(&disk), path, tests, on_damage, mutation)?;
+        found.replay()?;
+        Ok(found)
+    };
     let recovered = match read(OnDamage::Refuse) {
         Ok(recovered) => {
             report.torn_end = torn_end(recovered.log_end());
             Ok(recovered)
         }
         Err(error) => {
-            let ErrorKind::LogDamaged { position, offset, proven_durable, .. } = error.kind()
+            let ErrorKind::LogDamaged {
+                position, offset, proven_durable, can_salvage: true, ..
+            } = error.kind()
             else {
                 return damage(report, error);
             };

@@ -70,7 +70,7 @@ fn compare(report: &mut Report, first: &Superblock, second: &Superblock) {
     let states =
         [newer, older].map(|block| (block.position, block.prev_checksum, block.heap_bytes));
     expect(old != new || states[0] == states[1], "they name two states at one position");
-    let logs = [newer, older].map(|block| (block.epoch, block.log_offset, block.log_bytes));
+    let logs = [newer, older].map(|b| (b.epoch, b.log_offset, b.log_bytes, b.reach));
     let is_same = states[0] == states[1] && logs[0] == logs[1];
     expect(!newer.is_clean() || is_same, "the store was closed, and they name two states");
 }

@@ -187,12 +187,12 @@ impl Core {
     pub(super) fn pages_changed(&self, from: u64, to: u64) -> Result<PageSet> {
         let mut pages = PageSet::default();
         let file_pages = self.file_bytes()? / PAGE_BYTES;
-        self.log_source().each_record(from, to, |header, body| {
-            for entry in Entries::new(body).flatten() {
+        self.log_source().each_piece(from, to, |piece| {
+            for entry in Entries::new(piece.entries).flatten() {
                 let (page, count) = changed_by(entry);
                 // The set allocates memory up to the largest page, a number that the log supplies.
                 if count > file_pages || page > file_pages {
-                    let at = header.position.get();
+                    let at = piece.header.position.get();
                     return Err(ErrorKind::corrupt("log record", at, "pages of the file", page));
                 }
                 pages.insert_range(page, count);

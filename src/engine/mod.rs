@@ -19,7 +19,7 @@
 //!
 //! `core` holds what all steps share, `state` what each lock guards. Each step is an `impl Core` in
 //! the file of its subject, where one function names its parts in order: `append_commit`,
-//! `flush_all`, `run_checkpoint`, `Recovered::read`, `persist_recovered_state`, `move_log`,
+//! `flush_all`, `run_checkpoint`, `Recovered::find`, `persist_recovered_state`, `move_log`,
 //! `take_over`.
 //!
 //! # Lock order
@@ -39,6 +39,7 @@ mod open;
 mod poison;
 mod recovery;
 mod replay_horizon;
+mod rounds;
 mod settings;
 mod sharing;
 mod snapshot;

@@ -1,11 +1,9 @@
 //! Opening, with recovery after a crash, and the clean close.
 //!
-//! 1. Choose the newest valid superblock (`superblocks`).
-//! 2. Apply the records from its position to an image, in private memory (`recovery`).
-//! 3. If the store was not closed cleanly: write those records again and sync, because after a
-//!    failed flush the page cache may show bytes that the disk does not have. Then write the pages
-//!    that they changed, then both superblocks with a new epoch, so that no dropped record can
-//!    reappear.
+//! 1. Choose the newest valid superblock, find the log's end, and survey its records (`recovery`).
+//! 2. Apply them to an image, in private memory, unless that would take too much of it.
+//! 3. If the store was not closed cleanly, make that state durable; apply the records meanwhile, if
+//!    that is still to be done (`rounds`).
 //!
 //! A store that was closed cleanly stays untouched until the first write. A close completes the
 //! heap, empties the log, and cuts the file to the heap's length.
@@ -23,9 +21,8 @@ use super::state::{Checkpointer, EndOfLog, LogState, Writer};
 use super::superblocks::{Newest, choose};
 use crate::disk::{Disk, FileSize};
 use crate::error::{Result, io_error};
-use crate::format::PAGE_BYTES;
 use crate::format::coordination::Event;
-use crate::image::{Checkpointed, Image, PageSet, Pool, open_image};
+use crate::image::{Checkpointed, Image, Pool, open_image};
 use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
@@ -44,7 +41,7 @@ impl Core {
     /// Opens the store on `disk`; `path` is for messages.
     pub(crate) fn open(disk: Arc<dyn Disk>, path: &Path, settings: Settings) -> Result<Self> {
         let on_damage = if settings.salvage { OnDamage::GoOn } else { OnDamage::Refuse };
-        let recovered = Recovered::read(
+        let recovered = Recovered::find(
             Arc::clone(&disk),
             path,
             settings.link_checks,
@@ -52,15 +49,43 @@ impl Core {
             settings.mutation,
         )?;
         let growth = FileSize::new(disk, path);
-        let growth = growth.map_err(io_error("look at the file's length", path))?;
+        let growth = Arc::new(growth.map_err(io_error("look at the file's length", path))?);
+        match settings.access {
+            Access::Read => Self::open_to_read(recovered, growth, path, settings),
+            Access::Write => Self::open_to_write(recovered, growth, path, settings),
+        }
+    }
+
+    fn open_to_read(
+        mut recovered: Recovered,
+        growth: Arc<FileSize>,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Self> {
+        recovered.replay_within(path, settings.memory_budget_bytes)?;
+        let Recovered { source, newest, image, end, .. } = recovered;
+        // No transaction begins, so the writer's image stays without records, which take memory.
+        let from = Checkpointed::of(&newest.block);
+        let unused = open_image(&*source.disk, from, settings.image_traits(&newest.block))?;
+        let state = State { source, newest, image: unused, end };
+        let core = Self::from_state(state, growth, path, settings);
+        lock(&core.pool).begin_with(image);
+        Ok(core)
+    }
+
+    fn open_to_write(
+        mut recovered: Recovered,
+        growth: Arc<FileSize>,
+        path: &Path,
+        settings: Settings,
+    ) -> Result<Self> {
+        if recovered.pages.len() <= settings.round_pages {
+            recovered.replay()?;
+        }
         let Recovered { source, newest, image, pages, end, .. } = recovered;
         // If a power cut has left one superblock, persist the state to write the other again.
         let is_at_rest = newest.block.is_clean() && newest.both_valid;
-        let state = State { source, newest, image, end };
-        let core = Self::from_state(state, Arc::new(growth), path, settings);
-        if core.settings.access == Access::Read {
-            return Ok(core);
-        }
+        let core = Self::from_state(State { source, newest, image, end }, growth, path, settings);
         clear_mark(&*core.disk).map_err(core.io_error("end the store's creation"))?;
         if !is_at_rest {
             core.persist_recovered_state(&pages, end)?;
@@ -94,7 +119,7 @@ impl Core {
     fn from_state(state: State, growth: Arc<FileSize>, path: &Path, settings: Settings) -> Self {
         let State { source, newest, image, end } = state;
         let (LogSource { ring, disk }, Newest { slot, block, .. }) = (source, newest);
-        let longest = block.heap_bytes.get().max(image.heap_bytes());
+        let longest = block.heap_bytes.get().max(image.heap_bytes()).max(end.heap_bytes);
         let from = Checkpointed::of(&block);
         let max_record_bytes = ring.max_record_bytes().into();
         let ends = ReplayHorizon::new(longest);
@@ -122,37 +147,6 @@ impl Core {
             replayed_bytes: end.position - from.position,
             max_record_bytes,
         }
-    }
-
-    /// Performs step 3.
-    fn persist_recovered_state(&self, pages: &PageSet, end: EndOfLog) -> Result<()> {
-        let writer = self.lock_writer();
-        let mut checkpointer = lock(&self.checkpointer);
-        let from = checkpointer.last.position.get();
-        self.unless(Mutation::RecordsNotRewritten, || self.rewrite_records(from, end.position))?;
-        self.in_order(
-            Mutation::RecoveredSuperblockBeforeHeap,
-            || self.write_pages(&writer.workspace, pages),
-            || self.begin_epoch_at(&mut checkpointer, end),
-        )?;
-        self.free_log(&checkpointer, end.position)
-    }
-
-    /// Writes the accepted records again, block by block, and syncs.
-    pub(super) fn rewrite_records(&self, from: u64, to: u64) -> Result<()> {
-        let ring = self.log_source().ring;
-        let mut block = vec![0; PAGE_BYTES as usize];
-        let mut at = from / PAGE_BYTES * PAGE_BYTES;
-        let rewrite = |at: u64, block: &mut [u8]| {
-            ring.load(at, block)?;
-            self.disk.write_at(ring.file_offset(at), block)
-        };
-        while at < to {
-            let rewritten = rewrite(at, &mut block);
-            rewritten.map_err(self.poisoned_by("write recovered records"))?;
-            at += PAGE_BYTES;
-        }
-        self.sync_heap("sync recovered records")
     }
 
     /// Brings the file to rest. Writes nothing if nothing changed since the store was opened.

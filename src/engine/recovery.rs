@@ -1,9 +1,12 @@
 //! Reads the last state of a store from its file, without changing a byte of it.
 //!
 //! 1. Choose the newest valid superblock (`superblocks`).
-//! 2. Apply the records from its position to an image, in private memory.
+//! 2. Find the log's end from its position on, and survey the records: all can be applied, and the
+//!    log gets to the superblock's reach.
+//! 3. Apply the records to an image, in private memory.
 //!
-//! Opening continues from here (`open`); read-only inspection uses the same code.
+//! Opening continues from here (`open`), and applies more records than memory is to hold by itself
+//! (`rounds`); read-only inspection uses the same code.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +14,15 @@ use std::sync::Arc;
 use super::state::EndOfLog;
 use super::superblocks::{Newest, choose};
 use crate::disk::Disk;
-use crate::error::{ErrorKind, Result, io_error};
+use crate::error::{Error, ErrorKind, Result, io_error};
 use crate::format::heap::{PageKind, RegionRef};
 use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
-use crate::image::{Checkpointed, Image, ImageTraits, LinkChecks, PageSet, open_image};
+use crate::image::{
+    Checkpointed, Image, ImageTraits, LinkChecks, PageSet, Survey, Touched, open_image,
+};
 use crate::log::{LogSource, RecoveredLog, Ring, scan};
-use crate::mutation::ActiveMutation;
+use crate::mutation::{ActiveMutation, Mutation};
 
 /// Policy for a damaged log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +32,13 @@ pub(crate) enum OnDamage {
     GoOn,
 }
 
-/// The last state of a store.
+/// The last state of a store: an image, and the records that lead from it to that state.
 pub(crate) struct Recovered {
     pub(super) source: LogSource,
     pub(super) newest: Newest,
+    /// At the superblock's position until the records are applied.
     pub(crate) image: Image,
-    /// Pages that the log's records changed.
+    /// The pages that may become private when they are.
     pub(super) pages: PageSet,
     pub(super) end: EndOfLog,
     found: RecoveredLog,
@@ -49,8 +55,8 @@ pub(crate) struct LogEnd {
 }
 
 impl Recovered {
-    /// Reads the state on `disk`; `path` is for messages.
-    pub(crate) fn read(
+    /// Performs steps 1 and 2 for the store on `disk`; `path` is for messages.
+    pub(crate) fn find(
         disk: Arc<dyn Disk>,
         path: &Path,
         link_checks: LinkChecks,
@@ -62,29 +68,49 @@ impl Recovered {
         fill_holes_of_log(&*disk, path, &newest.block)?;
         let source = open_log(disk, path, &newest.block, mutation)?;
         let traits = ImageTraits { link_checks, hash_key: newest.block.hash_key };
-        let recovered = replay(source, newest, traits)?;
-        recovered.refuse_damaged_log(path, on_damage)?;
-        recovered.finish_replay()
+        let (mut recovered, survey) = survey(source, newest, traits)?;
+        recovered.refuse_damaged_log(path, on_damage, mutation)?;
+        expect_log_region(survey.log_regions(), &recovered.newest.block)?;
+        recovered.pages = survey.finish(recovered.end.heap_bytes)?;
+        Ok(recovered)
     }
 
-    /// Refuses a log of which a later record proves that it lost durable ones.
-    fn refuse_damaged_log(&self, path: &Path, on_damage: OnDamage) -> Result<()> {
-        match self.found.proven_durable {
-            Some(proven_durable) if on_damage == OnDamage::Refuse => {
-                let path = path.to_path_buf();
-                let LogEnd { position, offset, .. } = self.log_end();
-                Err(ErrorKind::LogDamaged { path, position, offset, proven_durable }.into())
-            }
-            _ => Ok(()),
-        }
+    /// Performs step 3, whatever memory it takes.
+    pub(crate) fn replay(&mut self) -> Result<()> {
+        self.replay_with(&mut PageSet::default())
     }
 
-    /// Finishes the replay after the last record; from here on the heap's header is trusted.
-    fn finish_replay(mut self) -> Result<Self> {
-        self.image.finish_replay(self.end.heap_bytes)?;
-        expect_log_is_hole(&self.image, &self.newest.block)?;
-        self.image.set_position(self.end.position);
-        Ok(self)
+    /// Performs step 3 in at most `budget_bytes` of private memory.
+    pub(super) fn replay_within(&mut self, path: &Path, budget_bytes: u64) -> Result<()> {
+        let needed_bytes = self.pages.len() * PAGE_BYTES;
+        self.replay_with(&mut WithinBudget { path, needed_bytes, budget_bytes })
+    }
+
+    fn replay_with(&mut self, touched: &mut impl Touched) -> Result<()> {
+        self.image.set_random_from(0);
+        self.image.will_need(self.pages.iter());
+        replay(&mut self.image, &self.source, &self.newest.block, self.end.position, touched)
+    }
+
+    /// Refuses a log of which the superblock's reach, or a later record, proves that it lost durable
+    /// records. Without those up to the reach, pages of the heap stay newer than the log's end, and
+    /// no policy makes a state of them.
+    fn refuse_damaged_log(
+        &self,
+        path: &Path,
+        on_damage: OnDamage,
+        mutation: ActiveMutation,
+    ) -> Result<()> {
+        let reach = self.newest.block.reach.get();
+        let can_salvage = self.found.end >= reach || mutation.has(Mutation::ReachIgnored);
+        let proven_durable = match self.found.proven_durable {
+            _ if !can_salvage => reach,
+            Some(proven_durable) if on_damage == OnDamage::Refuse => proven_durable,
+            _ => return Ok(()),
+        };
+        let path = path.to_path_buf();
+        let LogEnd { position, offset, .. } = self.log_end();
+        Err(ErrorKind::LogDamaged { path, position, offset, proven_durable, can_salvage }.into())
     }
 
     pub(crate) fn log_end(&self) -> LogEnd {
@@ -121,43 +147,89 @@ pub(super) fn open_log(
     Ok(LogSource { ring: Arc::new(ring), disk })
 }
 
-/// Performs step 2.
-fn replay(source: LogSource, newest: Newest, traits: ImageTraits) -> Result<Recovered> {
-    let (disk, block) = (&*source.disk, &newest.block);
+/// Performs the survey of step 2.
+fn survey(
+    source: LogSource,
+    newest: Newest,
+    traits: ImageTraits,
+) -> Result<(Recovered, Survey)> {
+    let block = &newest.block;
     let from = Checkpointed::of(block);
-    let mut image = open_image(disk, from, traits)?;
-    let mut pages = PageSet::default();
+    let image = open_image(&*source.disk, from, traits)?;
+    let mut survey = Survey::of(&image)?;
     let mut heap_bytes = from.heap_bytes;
     let mut found = RecoveredLog::none(from.position, block.prev_checksum.get());
     if !block.is_clean() {
-        found =
-            scan(&source, block.epoch.get(), found.end, found.prev_checksum, |header, body| {
-                heap_bytes = image.apply(disk, header, body, &mut pages)?.unwrap_or(heap_bytes);
-                Ok(())
-            })?;
+        found = scan(&source, block.epoch.get(), found.end, found.prev_checksum, |piece| {
+            heap_bytes = piece.header.heap_bytes.get();
+            survey.add(piece)
+        })?;
     }
     let end = EndOfLog { position: found.end, prev_checksum: found.prev_checksum, heap_bytes };
-    Ok(Recovered { source, newest, image, pages, end, found })
+    let pages = PageSet::default();
+    Ok((Recovered { source, newest, image, pages, end, found }, survey))
 }
 
-/// Checks that the heap's header names the log. The log changes under every image, so each image
-/// must know it as a region that no reference may touch.
-fn expect_log_is_hole(image: &Image, block: &Superblock) -> Result<()> {
-    let page = (block.log_offset.get() - HEAP_START_BYTES) / PAGE_BYTES;
-    let pages = block.log_bytes.get() / PAGE_BYTES;
-    let named = image.header()?.log;
-    let is_log = |region: &RegionRef| {
-        (u64::from(region.page.get()), u64::from(region.pages.get())) == (page, pages)
-    };
+/// Applies the records up to `end` to an image of the state that `block` names. From here on the
+/// heap's header is trusted.
+pub(super) fn replay(
+    image: &mut Image,
+    source: &LogSource,
+    block: &Superblock,
+    end: u64,
+    touched: &mut impl Touched,
+) -> Result<()> {
+    image.advance(source, end, touched)?;
+    image.set_random_from(u64::MAX);
+    let regions = image.header()?.log;
+    expect_log_region(regions, block)?;
     // A region that is hidden as a log must be one.
     let is_log_page = |page| image.page_kind(page).is_ok_and(|kind| kind == PageKind::Log);
-    let is_hole = |region: &RegionRef| {
+    let is_log = |region: &RegionRef| {
         let (first, pages) = (u64::from(region.page.get()), u64::from(region.pages.get()));
         pages == 0 || is_log_page(first) && is_log_page(first + pages - 1)
     };
-    if named.iter().any(is_log) && named.iter().all(is_hole) {
-        return Ok(());
-    }
+    if regions.iter().all(is_log) { Ok(()) } else { Err(other_regions(regions, block)) }
+}
+
+/// Checks that one of the regions that the heap's header names is the log. The log changes under
+/// every image, so each image must know it as a region that no reference may touch.
+fn expect_log_region(regions: [RegionRef; 2], block: &Superblock) -> Result<()> {
+    let is_log = |region: &RegionRef| {
+        (u64::from(region.page.get()), u64::from(region.pages.get())) == log_pages(block)
+    };
+    if regions.iter().any(is_log) { Ok(()) } else { Err(other_regions(regions, block)) }
+}
+
+/// Returns the first page of the log in the heap, and their number.
+fn log_pages(block: &Superblock) -> (u64, u64) {
+    let page = (block.log_offset.get() - HEAP_START_BYTES) / PAGE_BYTES;
+    (page, block.log_bytes.get() / PAGE_BYTES)
+}
+
+#[cold]
+fn other_regions(regions: [RegionRef; 2], block: &Superblock) -> Error {
+    let (page, pages) = log_pages(block);
     let expected = format!("the log at page {page}, {pages} pages");
-    Err(ErrorKind::corrupt("log regions in the heap's header", 0, expected, format!("{named:?}")))
+    ErrorKind::corrupt("log regions in the heap's header", 0, expected, format!("{regions:?}"))
+}
+
+/// Refuses to replay in more memory than the budget.
+struct WithinBudget<'a> {
+    path: &'a Path,
+    needed_bytes: u64,
+    budget_bytes: u64,
+}
+
+impl Touched for WithinBudget<'_> {
+    fn note(&mut self, _first: u64, _count: u64) {}
+
+    fn limit_memory(&mut self, image: &mut Image) -> Result<()> {
+        if image.private_bytes() <= self.budget_bytes {
+            return Ok(());
+        }
+        let Self { path, needed_bytes, budget_bytes } = *self;
+        let path = path.to_path_buf();
+        Err(ErrorKind::ReplayNeedsMemory { path, needed_bytes, budget_bytes }.into())
+    }
 }

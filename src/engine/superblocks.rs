@@ -2,7 +2,7 @@
 //!
 //! **Owns** the two slots before the heap (E2). A write goes to one slot and is synced before the
 //! next write, so the other slot holds a complete state meanwhile. **Must not know** when a step of
-//! the protocol moves them: `checkpoint`, `open`, `log_move` and `sharing::takeover` do.
+//! the protocol moves them: `checkpoint`, `rounds`, `log_move` and `sharing::takeover` do.
 
 use std::path::Path;
 
@@ -101,6 +101,15 @@ impl Core {
         Ok(())
     }
 
+    /// Says in a superblock that replay must get to `reach`, before the heap in the file holds what
+    /// records up to there say. If one superblock is damaged, this makes it valid.
+    pub(super) fn raise_reach(&self, checkpointer: &mut Checkpointer, reach: u64) -> Result<()> {
+        if checkpointer.last.reach.get() >= reach {
+            return Ok(());
+        }
+        self.rewrite_superblock(checkpointer, |block| block.reach = U64::new(reach))
+    }
+
     /// Makes both superblocks name the state at `end`, the older one first.
     pub(super) fn advance_superblocks(
         &self,
@@ -172,11 +181,13 @@ impl Core {
     }
 }
 
-/// Makes a superblock name the state at `end`.
+/// Makes a superblock name the state at `end`. The log gets at least to its reach, so replay from
+/// here does too.
 fn point_to(block: &mut Superblock, end: EndOfLog) {
     block.position = U64::new(end.position);
     block.prev_checksum = U64::new(end.prev_checksum);
     block.heap_bytes = U64::new(end.heap_bytes);
+    block.reach = U64::new(block.reach.get().max(end.position));
 }
 
 /// Checks that the file is long enough for what `block` names. Reads the length after the

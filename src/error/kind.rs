@@ -202,8 +202,8 @@ pub enum ErrorKind {
         found_bytes: u64,
     },
 
-    /// A record in the middle of the log is damaged, although it was durable.
-    #[error("{path}: the log is damaged at position {position} (file offset {offset}), though a later record attests that it was durable up to {proven_durable}; opening would drop committed transactions: restore a backup, or open with `salvage(true)` to go on from the state before the damage", path = .path.display())]
+    /// A record of the log is damaged, although it was durable.
+    #[error("{path}: the log is damaged at position {position} (file offset {offset}), though it was durable up to {proven_durable}, {}", after_damage(*can_salvage), path = .path.display())]
     LogDamaged {
         /// The store's file.
         path: PathBuf,
@@ -211,8 +211,23 @@ pub enum ErrorKind {
         position: u64,
         /// The same position as an offset in the file.
         offset: u64,
-        /// The durable position that a later record proves.
+        /// The durable position that a later record or the superblock's reach proves.
         proven_durable: u64,
+        /// Whether `salvage(true)` can go on from the state before the damage. It cannot if an
+        /// interrupted recovery has written what the lost records say into the heap.
+        can_salvage: bool,
+    },
+
+    /// A store that was not closed cleanly is opened to be read only, and replaying its log takes
+    /// more private memory than the budget.
+    #[error("{path}: the store was not closed, and showing its last state without writing the file takes up to {needed_bytes} bytes of memory for the pages that its log changes, more than the budget of {budget_bytes}; open it once to write, which recovers the file in bounded memory, or give that much with `memory_budget_bytes`", path = .path.display())]
+    ReplayNeedsMemory {
+        /// The store's file.
+        path: PathBuf,
+        /// The memory that is enough.
+        needed_bytes: u64,
+        /// The budget that the options give.
+        budget_bytes: u64,
     },
 
     /// The file is already open as a store, in this process or another.
@@ -560,6 +575,20 @@ pub enum ErrorKind {
         /// The actual content.
         found: String,
     },
+}
+
+/// Says what proves that the log is damaged, and what can be done.
+fn after_damage(can_salvage: bool) -> &'static str {
+    match can_salvage {
+        true => {
+            "as a later record attests; opening would drop committed transactions: restore a \
+             backup, or open with `salvage(true)` to go on from the state before the damage"
+        }
+        false => {
+            "as its superblock attests, and pages of the heap may hold what the lost records say: \
+             no committed state can be put together, with `salvage(true)` neither; restore a backup"
+        }
+    }
 }
 
 /// Describes the existing roots, for the message about a missing one.

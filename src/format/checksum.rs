@@ -3,7 +3,7 @@
 //! The hash is 64-bit XXH3 (crate `xxhash-rust`; the algorithm is
 //! specified at <https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md>).
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_64_with_seed};
 
 use super::LINE_BYTES;
 
@@ -16,6 +16,24 @@ pub(crate) fn plain(bytes: &[u8]) -> u64 {
 /// match.
 pub(crate) fn of_record(epoch: u64, bytes: &[u8]) -> u64 {
     xxh3_64_with_seed(bytes, epoch)
+}
+
+/// The checksum of a record that arrives in pieces.
+pub(crate) struct RecordSum(Xxh3);
+
+impl RecordSum {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self(Xxh3::with_seed(epoch))
+    }
+
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns what [`of_record`] returns for all of the bytes.
+    pub(crate) fn finish(&self) -> u64 {
+        self.0.digest()
+    }
 }
 
 /// Returns the contribution of one line to its page's sum; `line` counts from the heap's start.
@@ -53,6 +71,16 @@ mod tests {
             page[bit / 8] ^= 1 << (bit % 8);
             assert_ne!(of_page(7 * 64, &page), 0, "bit {bit}");
             page[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn a_record_in_pieces_has_the_same_sum() {
+        let record: Vec<u8> = (0..5000u32).map(|i| (i * 7 % 251) as u8).collect();
+        for (len, piece) in [(1, 1), (200, 8), (241, 64), (1024, 100), (5000, 999)] {
+            let mut sum = RecordSum::new(9);
+            record[..len].chunks(piece).for_each(|piece| sum.add(piece));
+            assert_eq!(sum.finish(), of_record(9, &record[..len]), "{len} by {piece}");
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) const HEAP_START_BYTES: u64 = 4 * PAGE_BYTES;
 /// Offset of the coordination page in the file.
 pub(crate) const COORDINATION_BYTES: u64 = 2 * PAGE_BYTES;
 /// Version of this format. Other versions are refused.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 const _: () = assert!(LINES_PER_PAGE == 64, "a page's lines are the bits of one u64");
 const _: () =

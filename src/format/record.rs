@@ -136,6 +136,35 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
+/// The whole entries at the start of a part of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WholeEntries {
+    pub(crate) len_bytes: usize,
+    /// Whether no entry follows them in the body: padding does, or an unknown entry, which is among
+    /// the bytes.
+    pub(crate) is_end: bool,
+}
+
+impl WholeEntries {
+    /// Words of the longest entry: a line of which each word has changed.
+    const LONGEST: usize = 9;
+
+    /// Finds them in a part that may end within an entry.
+    pub(crate) fn of(part: &[u8]) -> Self {
+        let mut entries = Entries::new(part);
+        loop {
+            let left = entries.words.len();
+            let (words_used, is_end) = match entries.next() {
+                Some(Ok(_)) => continue,
+                Some(Err(BadEntry)) if left < Self::LONGEST => (part.len() / 8 - left, false),
+                Some(Err(BadEntry)) => (part.len() / 8, true),
+                None => (part.len() / 8 - left, left > 0),
+            };
+            return Self { len_bytes: 8 * words_used, is_end };
+        }
+    }
+}
+
 /// Appends a line entry with the words in which `old` and `new` differ. Returns whether there were
 /// any.
 pub(crate) fn push_line(body: &mut Vec<u8>, line: u64, old: &[u8; 64], new: &[u8; 64]) -> bool {
@@ -200,6 +229,28 @@ mod tests {
         assert_eq!(entries[1], Entry::Line { line: 600, mask: 0b1000_0010, words: &words });
         assert_eq!(entries[2], Entry::Bulk { page: 20, count: 1 });
         assert_eq!(entries.len(), 3);
+    }
+
+    #[test]
+    fn a_part_is_cut_at_the_end_of_an_entry() {
+        let mut body = Vec::new();
+        push_pages(&mut body, 9, 3, OP_ZERO);
+        assert!(push_line(&mut body, 600, &[0; 64], &[1; 64]));
+        push_pages(&mut body, 20, 1, OP_BULK);
+        let whole = |part: &[u8]| {
+            let WholeEntries { len_bytes, is_end } = WholeEntries::of(part);
+            (len_bytes, is_end)
+        };
+        let ends = [0, 16, 88, 104];
+        for len in 0..=body.len() {
+            let end = ends.iter().rfind(|end| **end <= len).copied().unwrap_or(0);
+            assert_eq!(whole(&body[..len]), (end, false), "{len}");
+        }
+        let unknown = [(5u64 << 8).to_le_bytes(), 77u64.to_le_bytes()].concat();
+        let long = [&body, &unknown, &body].map(Vec::as_slice).concat();
+        assert_eq!(whole(&long), (long.len(), true), "the unknown entry is seen");
+        let padded = [&body, &vec![0; 16], &unknown].map(Vec::as_slice).concat();
+        assert_eq!(whole(&padded), (body.len(), true), "what follows padding is not");
     }
 
     #[test]

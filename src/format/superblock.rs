@@ -19,6 +19,9 @@ pub(crate) const FLAG_CLEAN: u32 = 1;
 /// Minimum and maximum length of a log's ring.
 pub(crate) const LOG_BYTES: std::ops::RangeInclusive<u64> = PAGE_BYTES * 8..=1 << 30;
 
+/// Bytes of a superblock between its last field and its checksum.
+const RESERVED_BYTES: usize = 504 - 136;
+
 /// Reads as this number on a machine with the byte order that wrote the file.
 const BYTE_ORDER_MARK: u32 = 0x0102_0304;
 
@@ -51,7 +54,10 @@ pub(crate) struct Superblock {
     pub(crate) prev_checksum: U64,
     /// Length of the heap at `position`: a hint, the heap's header is authoritative.
     pub(crate) heap_bytes: U64,
-    reserved: [u8; 504 - 128],
+    /// Pages of the heap in the file may hold what records before this position say, so the log
+    /// must not end before it.
+    pub(crate) reach: U64,
+    reserved: [u8; RESERVED_BYTES],
     checksum: U64,
 }
 
@@ -64,6 +70,8 @@ const _: () = {
     assert!(std::mem::offset_of!(Superblock, log_offset) == 80);
     assert!(std::mem::offset_of!(Superblock, position) == 104);
     assert!(std::mem::offset_of!(Superblock, heap_bytes) == 120);
+    assert!(std::mem::offset_of!(Superblock, reach) == 128);
+    assert!(std::mem::offset_of!(Superblock, reserved) == 136);
     assert!(std::mem::offset_of!(Superblock, checksum) == 504);
 };
 
@@ -132,14 +140,15 @@ impl Superblock {
             position: U64::new(0),
             prev_checksum: U64::new(0),
             heap_bytes: U64::new(0),
-            reserved: [0; 504 - 128],
+            reach: U64::new(0),
+            reserved: [0; RESERVED_BYTES],
             checksum: U64::new(0),
         }
     }
 
     /// Returns whether the store was never written to: its first transaction sets an epoch.
     pub(crate) fn is_new(&self) -> bool {
-        [self.epoch, self.log_base, self.position, self.prev_checksum]
+        [self.epoch, self.log_base, self.position, self.prev_checksum, self.reach]
             .iter()
             .all(|word| word.get() == 0)
     }
@@ -188,7 +197,7 @@ impl Superblock {
 
     /// Returns whether bits are set that this version leaves zero.
     pub(crate) fn has_unknown_bits(&self) -> bool {
-        self.flags.get() & !FLAG_CLEAN != 0 || self.reserved != [0; 504 - 128]
+        self.flags.get() & !FLAG_CLEAN != 0 || self.reserved != [0; RESERVED_BYTES]
     }
 
     pub(crate) fn is_of_same_store(&self, other: &Self) -> bool {
@@ -217,21 +226,32 @@ impl Superblock {
         if log_end.is_none_or(|end| end > limit) {
             return Err(Unusable::Nonsense("the log's end is impossible"));
         }
-        let whole_pages = self.log_base.get().is_multiple_of(PAGE_BYTES);
-        if !whole_pages || self.position.get() < self.log_base.get() || self.position.get() > limit
-        {
-            return Err(Unusable::Nonsense("the position is impossible"));
-        }
-        let in_block = self.position.get() % PAGE_BYTES;
-        if !in_block.is_multiple_of(8) || in_block > PAGE_BYTES - HEADER_BYTES {
-            return Err(Unusable::Nonsense("no record begins at the position"));
-        }
+        self.expect_positions(limit)?;
         let whole_pages = self.heap_bytes.get().is_multiple_of(PAGE_BYTES);
         if !whole_pages || self.heap_bytes.get() > limit || self.heap_bytes.get() == 0 {
             return Err(Unusable::Nonsense("the heap's length is impossible"));
         }
         if log_end.is_none_or(|end| end > HEAP_START_BYTES + self.heap_bytes.get()) {
             return Err(Unusable::Nonsense("the log is not within the heap"));
+        }
+        Ok(())
+    }
+
+    /// Checks the log positions, which are at most `limit`.
+    fn expect_positions(&self, limit: u64) -> Result<(), Unusable> {
+        let [base, position, reach] =
+            [self.log_base, self.position, self.reach].map(|word| word.get());
+        if !base.is_multiple_of(PAGE_BYTES) || !(base..=limit).contains(&position) {
+            return Err(Unusable::Nonsense("the position is impossible"));
+        }
+        let in_block = position % PAGE_BYTES;
+        if !in_block.is_multiple_of(8) || in_block > PAGE_BYTES - HEADER_BYTES {
+            return Err(Unusable::Nonsense("no record begins at the position"));
+        }
+        // The ring holds one lap of records.
+        let longest = if self.is_clean() { 0 } else { self.log_bytes.get() };
+        if !(position..=position + longest).contains(&reach) {
+            return Err(Unusable::Nonsense("the reach is impossible"));
         }
         Ok(())
     }
@@ -262,6 +282,30 @@ mod tests {
             let mut bad = page;
             bad[bit / 8] ^= 1 << (bit % 8);
             assert!(Superblock::parse(&bad).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_reach_lies_within_one_lap_of_the_log() {
+        let makes_sense = |flags, reach| {
+            let mut block = sample();
+            block.flags = U32::new(flags);
+            block.position = U64::new(1 << 21);
+            block.reach = U64::new(reach);
+            Superblock::parse(&block.to_page()).is_ok()
+        };
+        let (position, ring) = (1 << 21, 1 << 20);
+        for (reach, is_right) in [
+            (0, false),
+            (position - 8, false),
+            (position, true),
+            (position + ring, true),
+            (position + ring + 8, false),
+            (u64::MAX, false),
+        ] {
+            assert_eq!(makes_sense(0, reach), is_right, "{reach:#x}");
+            let is_right_if_closed = reach == position;
+            assert_eq!(makes_sense(FLAG_CLEAN, reach), is_right_if_closed, "{reach:#x}");
         }
     }
 

@@ -222,7 +222,8 @@ fn no_chunk(segment: u64) -> crate::error::Error {
     )
 }
 
-fn hole(region: RegionRef) -> Excluded {
+/// Returns the bytes that no reference may touch because the log lies there.
+pub(super) fn hole(region: RegionRef) -> Excluded {
     let start = u64::from(region.page.get()) * PAGE_BYTES;
     Excluded { start, end: start + u64::from(region.pages.get()) * PAGE_BYTES }
 }

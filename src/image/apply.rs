@@ -1,16 +1,48 @@
 //! Applies log records to an image.
 
+use std::ops::Range;
+
 use zerocopy::IntoBytes;
 
 use crate::disk::{Disk, uninterrupted};
 use crate::error::{ErrorKind, Result, io_error};
-use crate::format::record::{Entries, Entry, KIND_SKIP, RecordHeader};
+use crate::format::record::{Entries, Entry, RecordHeader};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES, heap_room_bytes};
-use crate::log::LogSource;
+use crate::log::{LogSource, Piece};
 
+use super::open::expect_room;
 use super::page_ranges::PageRanges;
 use super::page_set::PageSet;
 use super::view::Image;
+
+/// Learns what records touch while they are applied to an image.
+pub(crate) trait Touched {
+    /// Records changed `count` pages from `first` on, in place or by writing zeros over them; pages
+    /// that they take from the file as they are do not count.
+    fn note(&mut self, first: u64, count: u64);
+
+    /// Returns those of `count` pages from `first` on to which records are to be applied, as
+    /// `(first, count)`. The others stay as they are.
+    #[inline]
+    fn clip(&self, first: u64, count: u64) -> (u64, u64) {
+        (first, count)
+    }
+
+    /// One more page of `image` may have become private.
+    fn limit_memory(&mut self, _image: &mut Image) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Touched for PageSet {
+    #[inline]
+    fn note(&mut self, first: u64, count: u64) {
+        match count {
+            1 => _ = self.insert(first),
+            _ => self.insert_range(first, count),
+        }
+    }
+}
 
 impl Image {
     /// Applies the records from the image's position up to `target`. Adds the pages that they
@@ -22,17 +54,47 @@ impl Image {
         &mut self,
         source: &LogSource,
         target: u64,
-        touched: &mut PageSet,
+        touched: &mut impl Touched,
     ) -> Result<()> {
-        let mut heap_bytes = self.heap_bytes();
-        self.forget_ranges();
-        source.each_record(self.position, target, |header, body| {
-            heap_bytes = self.apply(&*source.disk, header, body, touched)?.unwrap_or(heap_bytes);
-            Ok(())
-        })?;
+        let heap_bytes = self.apply_records(source, target, touched)?;
         self.finish_replay(heap_bytes)?;
         self.position = self.position.max(target);
         Ok(())
+    }
+
+    /// Does the same for a part of the pages, which `touched` chooses: the position stays. Returns
+    /// the heap's length after the last record.
+    pub(crate) fn apply_records(
+        &mut self,
+        source: &LogSource,
+        target: u64,
+        touched: &mut impl Touched,
+    ) -> Result<u64> {
+        let mut heap_bytes = self.heap_bytes();
+        self.forget_ranges();
+        source.each_piece(self.position, target, |piece| {
+            heap_bytes = piece.header.heap_bytes.get();
+            self.apply(&*source.disk, piece, touched)
+        })?;
+        Ok(heap_bytes)
+    }
+
+    /// Has the system load these pages, and the few between them, before records are applied to
+    /// them.
+    pub(crate) fn will_need(&self, pages: impl Iterator<Item = u64>) {
+        /// Pages between two that are loaded along with them.
+        const MAX_GAP: u64 = 16;
+        let ask = |run: Range<u64>| {
+            self.map.will_need(run.start * PAGE_BYTES, (run.end - run.start) * PAGE_BYTES);
+        };
+        let mut run = 0..0;
+        for page in pages {
+            if page > run.end + MAX_GAP {
+                ask(std::mem::replace(&mut run, page..page));
+            }
+            run.end = page + 1;
+        }
+        ask(run);
     }
 
     /// Takes the bounds from the heap's header. Called after the last record.
@@ -53,36 +115,33 @@ impl Image {
     fn forget_ranges(&mut self) {
         self.zeroed = PageRanges::default();
         self.in_file = PageRanges::default();
+        self.has_new_header = false;
     }
 
-    /// Applies one record and returns the heap's length after it. The caller calls
-    /// `finish_replay` after the last one.
-    pub(crate) fn apply(
+    /// Applies a piece of a record.
+    pub(super) fn apply(
         &mut self,
         disk: &dyn Disk,
-        header: &RecordHeader,
-        body: &[u8],
-        touched: &mut PageSet,
-    ) -> Result<Option<u64>> {
-        if header.kind == KIND_SKIP {
-            return Ok(None);
-        }
+        piece: Piece<'_>,
+        touched: &mut impl Touched,
+    ) -> Result<()> {
+        let header = piece.header;
         let heap_bytes = header.heap_bytes.get();
         if heap_bytes > self.map.limit() {
             self.cover(disk, heap_bytes)?;
             // No record may touch a log region: the checkpoint would write it there.
             self.map.set_view(heap_bytes, self.map.holes());
         }
-        let mut changes_header = false;
-        for entry in Entries::new(body) {
+        for entry in Entries::new(piece.entries) {
             let entry =
                 entry.map_err(|_| bad_record(header, "entries that are known and whole"))?;
-            changes_header |= self.apply_entry(disk, header, entry, touched)? == 0;
+            let page = self.apply_entry(disk, header, entry, touched)?;
+            self.has_new_header |= page == 0;
         }
-        if changes_header {
+        if piece.is_last && std::mem::take(&mut self.has_new_header) {
             self.refresh_holes()?;
         }
-        Ok(Some(heap_bytes))
+        Ok(())
     }
 
     /// Maps at least `heap_bytes`. Fails if the file does not have them.
@@ -92,10 +151,7 @@ impl Image {
         }
         let file = disk.len_bytes().map_err(io_error("look at the file's length", disk.path()))?;
         let room = heap_room_bytes(file);
-        if heap_bytes > room {
-            let found = format!("room for {room}");
-            return Err(ErrorKind::corrupt("file's length", file, heap_bytes, found));
-        }
+        expect_room(room, heap_bytes)?;
         uninterrupted(|| self.map.resize(room)).map_err(io_error("map the heap", disk.path()))
     }
 
@@ -110,16 +166,19 @@ impl Image {
         disk: &dyn Disk,
         header: &RecordHeader,
         entry: Entry<'_>,
-        touched: &mut PageSet,
+        touched: &mut impl Touched,
     ) -> Result<u64> {
         match entry {
             Entry::Line { line, mask, words } => {
-                self.apply_line(header, line, mask, words)?;
                 let page = line / LINES_PER_PAGE;
+                if touched.clip(page, 1).1 == 0 {
+                    return Ok(page);
+                }
+                self.apply_line(header, line, mask, words)?;
                 self.zeroed.remove(page, 1);
                 self.in_file.remove(page, 1);
-                self.touched.insert(page);
-                touched.insert(page);
+                touched.note(page, 1);
+                self.made_private(page, touched)?;
                 Ok(page)
             }
             Entry::Zero { page, count } => {
@@ -127,7 +186,10 @@ impl Image {
                 Ok(page)
             }
             Entry::Bulk { page, count } => {
-                self.take_bulk(disk, header, page, count)?;
+                let (first, count) = touched.clip(page, count);
+                if count > 0 {
+                    self.take_bulk(disk, header, first, count)?;
+                }
                 Ok(page)
             }
         }
@@ -144,20 +206,33 @@ impl Image {
         header: &RecordHeader,
         first: u64,
         count: u64,
-        touched: &mut PageSet,
+        touched: &mut impl Touched,
     ) -> Result<()> {
         self.expect_pages(header, first, count)?;
+        let (first, count) = touched.clip(first, count);
+        if count == 0 {
+            return Ok(());
+        }
         self.in_file.remove(first, count);
         for (first, count) in self.zeroed.insert(first, count) {
-            touched.insert_range(first, count);
+            touched.note(first, count);
             for page in first..first + count {
                 if !self.map.is_zero_page(page).map_err(|_| no_pages(header))? {
                     self.put_pages(header, page, &[0; PAGE_BYTES as usize])?;
-                    self.touched.insert(page);
+                    self.made_private(page, touched)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Notes that a page is private now.
+    #[inline]
+    fn made_private(&mut self, page: u64, touched: &mut impl Touched) -> Result<()> {
+        match self.touched.insert(page) {
+            true => touched.limit_memory(self),
+            false => Ok(()),
+        }
     }
 
     #[inline]
@@ -237,6 +312,19 @@ impl Image {
         Ok(())
     }
 
+    /// Drops all private pages, each of which equals the file's, in one call.
+    pub(crate) fn release_all_memory(&mut self) -> std::io::Result<()> {
+        self.map.release_memory(0, self.map.len_bytes())?;
+        self.touched = PageSet::default();
+        Ok(())
+    }
+
+    /// Returns runs of the pages that may be private, as `(first, count)`, each of at most `most`
+    /// pages.
+    pub(crate) fn private_runs(&self, most: u64) -> Vec<(u64, u64)> {
+        self.touched.runs(most)
+    }
+
     /// Makes `pages` private with the bytes that they show now (I3).
     pub(crate) fn freeze(&self, pages: &PageSet) -> std::io::Result<()> {
         let runs = pages.runs(u64::MAX).into_iter();
@@ -251,12 +339,12 @@ impl Image {
 }
 
 #[cold]
-fn no_pages(header: &RecordHeader) -> crate::error::Error {
+pub(super) fn no_pages(header: &RecordHeader) -> crate::error::Error {
     bad_record(header, "pages within the heap")
 }
 
 #[cold]
-fn bad_record(header: &RecordHeader, expected: &str) -> crate::error::Error {
+pub(super) fn bad_record(header: &RecordHeader, expected: &str) -> crate::error::Error {
     let position = header.position.get();
     let found = format!("others, in a record of {} bytes", header.as_bytes().len());
     ErrorKind::corrupt("log record (position)", position, expected, found)
@@ -266,18 +354,18 @@ fn bad_record(header: &RecordHeader, expected: &str) -> crate::error::Error {
 mod tests {
     use super::*;
     use crate::disk::MemoryDisk;
-    use crate::format::record::{KIND_COMMIT, OP_BULK, OP_ZERO, push_line, push_pages};
+    use crate::format::record::{OP_BULK, OP_ZERO, push_line, push_pages};
     use crate::image::view::{ImageTraits, LinkChecks};
     use crate::map::PrivateMap;
     use zerocopy::FromZeros;
 
     const PAGES: u64 = 100;
 
-    fn apply(image: &mut Image, body: &[u8], touched: &mut PageSet) -> Result<Option<u64>> {
+    fn apply(image: &mut Image, entries: &[u8], touched: &mut PageSet) -> Result<()> {
         let mut header = RecordHeader::new_zeroed();
-        header.kind = KIND_COMMIT;
         header.heap_bytes.set(PAGES * PAGE_BYTES);
-        image.apply(&MemoryDisk::default(), &header, body, touched)
+        let piece = Piece { header: &header, entries, is_last: true };
+        image.apply(&MemoryDisk::default(), piece, touched)
     }
 
     #[test]

@@ -19,15 +19,18 @@ mod page_ranges;
 mod page_set;
 mod pool;
 mod reader;
+mod survey;
 mod view;
 
 pub use reader::LongReader;
 pub use view::Image;
 
 pub(crate) use allocator_view::Allocation;
+pub(crate) use apply::Touched;
 pub(crate) use open::{Checkpointed, open_image};
 pub(crate) use page_set::PageSet;
 pub(crate) use pool::{Pool, PoolStats};
 pub(crate) use reader::ReaderReport;
+pub(crate) use survey::Survey;
 pub(crate) use view::ImageTraits;
 pub use view::LinkChecks;

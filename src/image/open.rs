@@ -36,14 +36,19 @@ pub(crate) fn open_image(
 ) -> Result<Image> {
     let file = disk.len_bytes().map_err(io_error("look at the file's length", disk.path()))?;
     let room = heap_room_bytes(file);
-    if checkpoint.heap_bytes > room {
-        let found = format!("room for {room}");
-        let offset = checkpoint.heap_bytes;
-        return Err(ErrorKind::corrupt("file's length", file, offset, found));
-    }
+    expect_room(room, checkpoint.heap_bytes)?;
     let mut map = disk.map_heap(room).map_err(io_error("map the heap", disk.path()))?;
     map.set_view(checkpoint.heap_bytes, [Excluded::default(); 2]);
     let mut image = Image::new(map, checkpoint.position, traits);
     image.refresh_holes()?;
     Ok(image)
+}
+
+/// Checks that a heap of `heap_bytes` fits into the file, which has room for `room_bytes`.
+pub(super) fn expect_room(room_bytes: u64, heap_bytes: u64) -> Result<()> {
+    if heap_bytes <= room_bytes {
+        return Ok(());
+    }
+    let found = format!("room for {room_bytes}");
+    Err(ErrorKind::corrupt("heap's room in the file", room_bytes, heap_bytes, found))
 }

@@ -89,6 +89,11 @@ impl Pool {
         }
     }
 
+    /// Makes `image` the current one, in a pool that has none.
+    pub(crate) fn begin_with(&mut self, image: Image) {
+        self.current = Some(Arc::new(image));
+    }
+
     /// Returns an image at `visible` for a reader that began at `begun_at`. Fails if readers
     /// already hold `max_held` images and this would be one more.
     #[inline]

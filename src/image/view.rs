@@ -49,6 +49,8 @@ pub struct Image {
     pub(super) zeroed: PageRanges,
     /// Pages that these records take from the file as they are, and have left alone since.
     pub(super) in_file: PageRanges,
+    /// Whether the record being applied has changed the page of the heap's header.
+    pub(super) has_new_header: bool,
     traits: ImageTraits,
     /// Whether the pool has retired this image. Readers may still hold it.
     is_retired: AtomicBool,
@@ -75,7 +77,8 @@ impl Image {
         }
         let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
         let (touched, is_retired) = (PageSet::default(), AtomicBool::new(false));
-        Self { map, position, touched, zeroed, in_file, traits, is_retired }
+        let has_new_header = false;
+        Self { map, position, touched, zeroed, in_file, has_new_header, traits, is_retired }
     }
 
     /// Returns whether the pool must be told when a reader leaves this image.
@@ -315,6 +318,11 @@ impl Image {
     /// Returns the heap's length in this image.
     pub(crate) fn heap_bytes(&self) -> u64 {
         self.map.limit()
+    }
+
+    /// Sets the length from which on the mapping is accessed at random.
+    pub(crate) fn set_random_from(&mut self, bytes: u64) {
+        self.map.set_random_from(bytes);
     }
 
     /// Sets the position of the writer's image, which is at the log's end without applying records.

@@ -15,8 +15,10 @@
 
 mod recovery_scan;
 mod ring;
+mod source;
 mod tail;
 
 pub(crate) use recovery_scan::{RecoveredLog, scan};
-pub(crate) use ring::{LogSource, READING, Ring};
+pub(crate) use ring::Ring;
+pub(crate) use source::{LogSource, Piece, READING};
 pub(crate) use tail::{Append, Tail};

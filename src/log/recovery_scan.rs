@@ -1,13 +1,11 @@
 //! Finds the end of the log after a crash.
 
-use zerocopy::FromBytes;
-
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
-use crate::format::checksum;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
 
-use super::ring::{LogSource, Ring};
+use super::ring::Ring;
+use super::source::{EntryRange, LogSource, Piece, entries_in_log};
 
 /// The result of [`scan`].
 #[derive(Debug, PartialEq, Eq)]
@@ -40,8 +38,8 @@ struct TailScan {
     has_record: bool,
 }
 
-/// Reads the records from `from` on, hands each with its entries to `each`, and determines whether
-/// they end where the log ends.
+/// Reads the records from `from` on, hands the entries of each to `each` once its checksum is known
+/// to be right, and determines whether they end where the log ends.
 ///
 /// The ring's length bounds the work: one lap of records, then one pass that looks for a later one.
 pub(crate) fn scan(
@@ -49,13 +47,13 @@ pub(crate) fn scan(
     epoch: u64,
     from: u64,
     prev_checksum: u64,
-    mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
+    mut each: impl FnMut(Piece<'_>) -> Result<()>,
 ) -> Result<RecoveredLog> {
     let mut found = RecoveredLog::none(from, prev_checksum);
     let mut records = Records::new(source, epoch)?;
     while found.end - from < source.ring.len_bytes() {
         let Some(header) = records.read(found.end, found.prev_checksum)? else { break };
-        each(&header, records.entries(&header))?;
+        records.hand_over(&header, found.end, &mut each)?;
         found.end += u64::from(header.len_bytes.get());
         found.prev_checksum = header.checksum.get();
     }
@@ -71,10 +69,10 @@ pub(crate) fn scan(
 struct Records<'a> {
     source: &'a LogSource,
     epoch: u64,
-    /// The record read last.
+    /// The record read last, unless it is longer than a piece.
     buffer: Vec<u8>,
-    /// Its entries, if it is a spill.
-    spill: Vec<u8>,
+    /// The location of its entries, if it is a spill.
+    spilled: Option<EntryRange>,
     /// What spills may still name. A checkpoint follows a spill, so there is at most one. In a
     /// forged log, each record could name as many bytes as the file has.
     left_bytes: u64,
@@ -83,7 +81,7 @@ struct Records<'a> {
 impl<'a> Records<'a> {
     fn new(source: &'a LogSource, epoch: u64) -> Result<Self> {
         let left_bytes = source.disk.len_bytes().map_err(|error| source.failed(error))?;
-        Ok(Self { source, epoch, buffer: Vec::new(), spill: Vec::new(), left_bytes })
+        Ok(Self { source, epoch, buffer: Vec::new(), spilled: None, left_bytes })
     }
 
     /// Reads the record at `position`, or returns `None` if no valid one is there. A failed read,
@@ -97,31 +95,43 @@ impl<'a> Records<'a> {
         };
         let checked = checked.map_err(|error| self.source.failed(error))?;
         let Some(header) = checked else { return Ok(None) };
-        let is_valid = header.kind != record::KIND_SPILL || self.read_spill()?;
+        let is_valid = header.kind != record::KIND_SPILL || self.find_spill(&header)?;
         Ok(is_valid.then_some(header))
     }
 
-    /// Returns the entries of the record read last.
-    fn entries(&self, header: &RecordHeader) -> &[u8] {
-        match header.kind {
-            record::KIND_SPILL => &self.spill,
-            _ => &self.buffer[HEADER_BYTES as usize..],
+    /// Hands over the entries of the record read last, which begins at `position`.
+    fn hand_over(
+        &mut self,
+        header: &RecordHeader,
+        position: u64,
+        each: &mut impl FnMut(Piece<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let (whole, buffer) = (self.buffer.len(), &mut self.buffer);
+        match (header.kind, self.spilled) {
+            (record::KIND_SKIP, _) => Ok(()),
+            (record::KIND_SPILL, Some(entries)) => {
+                self.source.each_piece_of(header, entries, buffer, each)
+            }
+            _ if whole == header.len_bytes.get() as usize => {
+                each(Piece { header, entries: &buffer[HEADER_BYTES as usize..], is_last: true })
+            }
+            _ => {
+                let entries = entries_in_log(header, position);
+                self.source.each_piece_of(header, entries, buffer, each)
+            }
         }
     }
 
-    /// Reads the entries that a spill names; returns whether they are valid, and no more than the
+    /// Finds the entries that a spill names; returns whether they are valid, and no more than the
     /// file can have.
-    fn read_spill(&mut self) -> Result<bool> {
-        self.spill.clear();
-        self.spill.extend_from_slice(&self.buffer[HEADER_BYTES as usize..]);
-        let named = Spill::read_from_prefix(&self.spill).map(|(spill, _)| spill.len_bytes.get());
-        let left = named.ok().and_then(|bytes| self.left_bytes.checked_sub(bytes));
-        let Some(left) = left else { return Ok(false) };
+    fn find_spill(&mut self, header: &RecordHeader) -> Result<bool> {
+        let Some((spill, entries)) = self.source.spilled(header)? else { return Ok(false) };
+        let Spill { len_bytes, checksum, .. } = spill;
+        let Some(left) = self.left_bytes.checked_sub(len_bytes.get()) else { return Ok(false) };
         self.left_bytes = left;
-        let spill = self.source.read_spill(&mut self.spill)?;
-        let epoch = self.epoch;
-        Ok(spill
-            .is_some_and(|spill| checksum::of_record(epoch, &self.spill) == spill.checksum.get()))
+        self.spilled = Some(entries);
+        let sum = self.source.sum_of(entries, self.epoch, &mut self.buffer)?;
+        Ok(sum == checksum.get())
     }
 }
 

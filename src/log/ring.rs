@@ -1,20 +1,15 @@
-//! The ring of bytes, and the reading of records from it.
+//! The ring of bytes, and the headers and checksums of the records in it.
 
-use std::sync::Arc;
-
-use zerocopy::FromBytes;
+use zerocopy::little_endian::U64;
+use zerocopy::{FromBytes, IntoBytes};
 
 use crate::disk::{Disk, LogRegion, uninterrupted};
-use crate::error::{ErrorKind, Result, io_error};
-use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
-use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
+use crate::format::record::{self, HEADER_BYTES, RecordHeader};
+use crate::format::{PAGE_BYTES, checksum::RecordSum};
 use crate::mutation::{ActiveMutation, Mutation};
 
 /// Bytes of the log that are copied out at a time.
-const PIECE_BYTES: u64 = 64 * 1024;
-
-/// The action named in the error for a failed read of the log.
-pub(crate) const READING: &str = "read the log";
+pub(super) const PIECE_BYTES: u64 = 64 * 1024;
 
 /// A log region, and the position at its start.
 pub(crate) struct Ring {
@@ -78,7 +73,7 @@ impl Ring {
 
     /// Fills `buffer` with `len` bytes from `position` on. The length may come from the file, so a
     /// failed allocation is an error.
-    fn load_into(&self, buffer: &mut Vec<u8>, position: u64, len: usize) -> std::io::Result<()> {
+    pub(super) fn load_into(&self, buffer: &mut Vec<u8>, position: u64, len: usize) -> std::io::Result<()> {
         buffer.truncate(len);
         buffer.try_reserve_exact(len - buffer.len())?;
         buffer.resize(len, 0);
@@ -138,7 +133,7 @@ impl Ring {
     ///
     /// Only a skip may exceed the longest record with its padding, and the bytes of a skip are
     /// never read. So a forged length costs at most half the ring.
-    fn is_plausible(&self, header: &RecordHeader, position: u64) -> bool {
+    pub(super) fn is_plausible(&self, header: &RecordHeader, position: u64) -> bool {
         let len = u64::from(header.len_bytes.get());
         let kinds = record::KIND_COMMIT..=record::KIND_SPILL;
         let longest = match header.kind {
@@ -154,8 +149,9 @@ impl Ring {
             && leaves_room(position + len)
     }
 
-    /// Returns the header at `position`, with the whole record in `buffer`, if the checksums of the
-    /// record and of its predecessor are right. Of a skip, the checksum covers the header alone.
+    /// Returns the header at `position` if the checksums of the record and of its predecessor are
+    /// right. Of a skip, the checksum covers the header alone. `buffer` then holds the covered bytes
+    /// if they are at most one piece, and else the last of their pieces.
     pub(crate) fn checked(
         &self,
         position: u64,
@@ -171,9 +167,37 @@ impl Ring {
         if !follows && !self.mutation.has(Mutation::RecordOfEarlierLap) {
             return Ok(None);
         }
-        self.load_into(buffer, position, covered_bytes(&header))?;
-        let checks = record::checks(buffer, epoch);
+        let checks = match covered_bytes(&header) {
+            len if len <= PIECE_BYTES as usize => {
+                self.load_into(buffer, position, len)?;
+                record::checks(buffer, epoch)
+            }
+            _ => self.sum_of(&header, position, epoch, buffer)? == header.checksum.get(),
+        };
         Ok((checks || self.mutation.has(Mutation::RecordChecksumIgnored)).then_some(header))
+    }
+
+    /// Returns the checksum of a record that is longer than a piece.
+    fn sum_of(
+        &self,
+        header: &RecordHeader,
+        position: u64,
+        epoch: u64,
+        buffer: &mut Vec<u8>,
+    ) -> std::io::Result<u64> {
+        let mut sum = RecordSum::new(epoch);
+        let mut unsummed = *header;
+        unsummed.checksum = U64::new(0);
+        sum.add(unsummed.as_bytes());
+        let mut at = position + HEADER_BYTES;
+        let end = position + u64::from(header.len_bytes.get());
+        while at < end {
+            let len = (end - at).min(PIECE_BYTES);
+            self.load_into(buffer, at, len as usize)?;
+            sum.add(buffer);
+            at += len;
+        }
+        Ok(sum.finish())
     }
 
     /// Returns an invalid record as a skip, under a mutation only.
@@ -203,129 +227,5 @@ fn covered_bytes(header: &RecordHeader) -> usize {
     match header.kind {
         record::KIND_SKIP => HEADER_BYTES as usize,
         _ => header.len_bytes.get() as usize,
-    }
-}
-
-/// The source of an image's records: the ring, and the file for spilled ones.
-#[derive(Clone)]
-pub(crate) struct LogSource {
-    pub(crate) ring: Arc<Ring>,
-    pub(crate) disk: Arc<dyn Disk>,
-}
-
-impl LogSource {
-    /// Hands the records of `[from, to)`, which are known to be whole, to `each` with their
-    /// entries, and passes over skips.
-    ///
-    /// The log is copied out in pieces, because a call for each record would cost as much as
-    /// applying it.
-    pub(crate) fn each_record(
-        &self,
-        from: u64,
-        to: u64,
-        mut each: impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut piece = Vec::new();
-        let mut at = from;
-        while at < to {
-            let len = self.ring.room_to_end(at).min(to - at).min(PIECE_BYTES);
-            self.load(at, len, &mut piece)?;
-            let mut used = 0;
-            while let Some((header, len)) = self.header_in(&piece[used..], at)? {
-                if len > piece.len() - used {
-                    break;
-                }
-                self.hand_over(&header, &piece[used..used + len], &mut each)?;
-                used += len;
-                at += len as u64;
-            }
-            if used == 0 {
-                at += self.one_record(at, &mut piece, &mut each)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads a record that is longer than a piece.
-    fn one_record(
-        &self,
-        at: u64,
-        buffer: &mut Vec<u8>,
-        each: &mut impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
-    ) -> Result<u64> {
-        let found = self.ring.header(at).map_err(|error| self.failed(error))?;
-        let header = found.ok_or_else(|| self.damaged(at))?;
-        let len = u64::from(header.len_bytes.get());
-        if header.kind != record::KIND_SKIP {
-            self.load(at, len, buffer)?;
-            self.hand_over(&header, buffer, each)?;
-        }
-        Ok(len)
-    }
-
-    fn hand_over(
-        &self,
-        header: &RecordHeader,
-        record: &[u8],
-        each: &mut impl FnMut(&RecordHeader, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let body = &record[HEADER_BYTES as usize..];
-        match header.kind {
-            record::KIND_SKIP => Ok(()),
-            record::KIND_SPILL => {
-                let mut entries = body.to_vec();
-                let position = header.position.get();
-                self.read_spill(&mut entries)?.ok_or_else(|| self.damaged(position))?;
-                each(header, &entries)
-            }
-            _ => each(header, body),
-        }
-    }
-
-    /// Returns the header at the start of `bytes`, and the record's length; `None` if the header is
-    /// incomplete.
-    fn header_in(&self, bytes: &[u8], position: u64) -> Result<Option<(RecordHeader, usize)>> {
-        let Ok((header, _)) = RecordHeader::read_from_prefix(bytes) else { return Ok(None) };
-        match self.ring.is_plausible(&header, position) {
-            true => Ok(Some((header, header.len_bytes.get() as usize))),
-            false => Err(self.damaged(position)),
-        }
-    }
-
-    fn load(&self, position: u64, len_bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {
-        let loaded = self.ring.load_into(buffer, position, len_bytes as usize);
-        loaded.map_err(|error| self.failed(error))
-    }
-
-    /// Replaces a spill in `body` by the entries that it names; returns `None` if they do not lie
-    /// within the file.
-    pub(crate) fn read_spill(&self, body: &mut Vec<u8>) -> Result<Option<Spill>> {
-        let Ok((spill, _)) = Spill::read_from_prefix(body) else { return Ok(None) };
-        let failed = |error| self.failed(error);
-        let start = spill.offset.get().checked_add(HEAP_START_BYTES);
-        let end = start.and_then(|start| start.checked_add(spill.len_bytes.get()));
-        // The length comes from the file: compare it with the file's size before allocating.
-        let file_bytes = self.disk.len_bytes().map_err(failed)?;
-        let (Some(start), Some(_)) = (start, end.filter(|end| *end <= file_bytes)) else {
-            return Ok(None);
-        };
-        let len = spill.len_bytes.get() as usize;
-        body.clear();
-        body.try_reserve_exact(len).map_err(|error| failed(error.into()))?;
-        body.resize(len, 0);
-        self.disk.read_at(start, body).map_err(failed)?;
-        Ok(Some(spill))
-    }
-
-    #[cold]
-    fn damaged(&self, position: u64) -> crate::error::Error {
-        let offset = self.ring.file_offset(position);
-        ErrorKind::corrupt("log record (file offset)", offset, "a whole record", "other bytes")
-    }
-
-    /// Returns the error for a failed read; it does not prove damage.
-    #[cold]
-    pub(super) fn failed(&self, source: std::io::Error) -> crate::error::Error {
-        io_error(READING, self.disk.path())(source)
     }
 }

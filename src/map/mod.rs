@@ -20,7 +20,8 @@
 //! either is the image's own, because a record has touched it or the checkpoint has had it
 //! copied (docs/design/checkpoint.md, step 2), or it is zero and stays zero. While records are
 //! being applied, a page may still be the file's, so applying works by copies alone
-//! (`replay`). Log regions, which do change, are excluded ranges that no reference may
+//! (`replay`). A round of recovery borrows pages between two records, but of an image that nobody
+//! else has, of a file that nobody else writes. Log regions, which do change, are excluded ranges that no reference may
 //! touch. The opener of the store promises that nobody else writes the file (`Store::open`
 //! is `unsafe` for this reason). Where opening is safe (`open_copy`, `open_private`,
 //! `in_memory`), the mapped file is a nameless file in memory that nobody else has, unless
@@ -49,4 +50,4 @@ pub(crate) use coordination::CoordinationMap;
 pub(crate) use fork::ForkGuard;
 pub(crate) use log::LogMap;
 pub(crate) use pinned::{HasMap, PinnedMap};
-pub(crate) use private::{AccessError, Excluded, PrivateMap};
+pub(crate) use private::{AccessError, Excluded, PrivateMap, is_in_view};

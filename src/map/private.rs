@@ -55,6 +55,9 @@ pub(crate) struct PrivateMap {
     fast_start: Option<u64>,
     holes: [Excluded; 2],
     len_bytes: u64,
+    /// A longer map is accessed at random.
+    random_from_bytes: u64,
+    is_random: bool,
     owner: Owner,
     birth: ForkGuard,
 }
@@ -109,6 +112,8 @@ impl PrivateMap {
             fast_start: None,
             holes,
             len_bytes,
+            random_from_bytes: u64::MAX,
+            is_random: false,
             owner,
             birth: ForkGuard::here(),
         }
@@ -157,6 +162,7 @@ impl PrivateMap {
         self.base = Base(map.as_mut_ptr());
         self.len_bytes = len_bytes;
         self.set_view(self.limit, self.holes);
+        self.advise_access();
         Ok(())
     }
 
@@ -200,10 +206,7 @@ impl PrivateMap {
     /// Returns whether `bytes` from `offset` on may be borrowed.
     #[inline]
     fn in_view(&self, offset: u64, bytes: u64) -> bool {
-        let Some(end) = offset.checked_add(bytes) else { return false };
-        let clear =
-            |hole: &Excluded| end <= hole.start || offset >= hole.end || hole.start == hole.end;
-        end <= self.limit && self.holes.iter().all(clear)
+        is_in_view(self.limit, &self.holes, offset, bytes)
     }
 
     /// Turns an offset into an address after checking bounds and alignment.
@@ -324,6 +327,31 @@ impl PrivateMap {
         map.advise_range(Advice::PopulateWrite, offset as usize, (end - offset) as usize)
     }
 
+    /// Tells the system to load only the pages that are used, if the map is longer than `bytes`.
+    pub(crate) fn set_random_from(&mut self, bytes: u64) {
+        self.random_from_bytes = bytes;
+        self.advise_access();
+    }
+
+    fn advise_access(&mut self) {
+        let Owner::File(map) = &self.owner else { return };
+        let is_random = self.len_bytes > self.random_from_bytes;
+        let advice = if is_random { Advice::Random } else { Advice::Normal };
+        // The advice changes the speed alone, so a refusal is no failure.
+        if is_random != self.is_random && map.advise(advice).is_ok() {
+            self.is_random = is_random;
+        }
+    }
+
+    /// Has the system load the pages in the background, if it does not read ahead by itself.
+    pub(crate) fn will_need(&self, offset: u64, bytes: u64) {
+        let Owner::File(map) = &self.owner else { return };
+        let end = offset.saturating_add(bytes).min(self.limit);
+        if self.is_random && offset < end {
+            let _ = map.advise_range(Advice::WillNeed, offset as usize, (end - offset) as usize);
+        }
+    }
+
     /// Makes the kernel load the pages, so that a later SIGBUS becomes an error here.
     pub(crate) fn look_at(&self, offset: u64, bytes: u64) -> io::Result<()> {
         let Owner::File(map) = &self.owner else {
@@ -350,6 +378,14 @@ impl PrivateMap {
         // next are the file's, which are initialised as well (M2).
         unsafe { map.unchecked_advise_range(advice, offset as usize, (end - offset) as usize) }
     }
+}
+
+/// Returns whether `bytes` from `offset` on lie before `limit` and touch no hole.
+#[inline]
+pub(crate) fn is_in_view(limit: u64, holes: &[Excluded], offset: u64, bytes: u64) -> bool {
+    let Some(end) = offset.checked_add(bytes) else { return false };
+    let clear = |hole: &Excluded| end <= hole.start || offset >= hole.end || hole.start == hole.end;
+    end <= limit && holes.iter().all(clear)
 }
 
 /// Returns the longest stretch from `first` up to `limit` that no excluded range touches.

@@ -9,6 +9,10 @@ use crate::format::PAGE_BYTES;
 use crate::image::{LinkChecks, LongReader, ReaderReport};
 use crate::mutation::ActiveMutation;
 
+/// Recovery keeps this part of the memory budget for changed pages, and at least these bytes.
+const ROUND_SHARE: u64 = 8;
+const MIN_ROUND_BYTES: u64 = 8 << 20;
+
 /// Shortest and longest log, in bytes.
 const LOG_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
 
@@ -70,6 +74,7 @@ pub struct OpenOptions {
     pub(super) log_bytes: u64,
     max_log_bytes: u64,
     memory_budget_bytes: u64,
+    round_pages: Option<u64>,
     pub(super) durability: Durability,
     pub(super) checkpoints: Checkpoints,
     max_snapshots: usize,
@@ -88,6 +93,7 @@ impl Default for OpenOptions {
             log_bytes: 1 << 20,
             max_log_bytes: 64 << 20,
             memory_budget_bytes: 256 << 20,
+            round_pages: None,
             durability: Durability::Durable,
             checkpoints: Checkpoints::Background,
             max_snapshots: 1000,
@@ -185,6 +191,10 @@ impl OpenOptions {
     /// Sets how much memory one image may keep for changed pages. Beyond it, pages that equal the
     /// file's are released after a checkpoint, and cost a page fault when they are used again.
     /// Default: 256 MiB.
+    ///
+    /// Recovery keeps changed pages up to an eighth of it, at least 8 MiB, before it writes them.
+    /// [`open_read_only`](Self::open_read_only), which writes nothing, fails with
+    /// [`ErrorKind::ReplayNeedsMemory`] if the log changes more pages than the budget holds.
     ///
     /// ```
     /// # use flagstone::OpenOptions;
@@ -418,12 +428,36 @@ impl OpenOptions {
         self
     }
 
+    /// Sets how many changed pages recovery keeps in memory before it writes them, so that tests
+    /// reach the next round after a few. Default: as [`memory_budget_bytes`](Self::memory_budget_bytes)
+    /// says.
+    ///
+    /// ```
+    /// # use flagstone::{OpenOptions, sim::SimDisk};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let (store, disk) = SimDisk::create(&OpenOptions::new())?;
+    /// let numbers = store.update(|tx| tx.alloc_slice_copy(&[7u64; 20_000]))?;
+    /// disk.fail_after(0); // the process dies
+    /// drop(store);
+    /// disk.fail_after(u64::MAX);
+    /// let store = disk.open(&OpenOptions::new().round_pages(4))?;
+    /// assert_eq!(store.read()?.at(numbers)?, [7; 20_000]);
+    /// # Ok(()) }
+    /// ```
+    #[cfg(any(test, feature = "sim"))]
+    pub fn round_pages(mut self, pages: u64) -> Self {
+        self.round_pages = Some(pages);
+        self
+    }
+
     /// Returns the options that the engine uses.
     pub(super) fn settings(&self) -> Settings {
         Settings {
             access: Access::Write,
             link_checks: self.link_checks,
             memory_budget_bytes: self.memory_budget_bytes,
+            round_pages: self.max_round_pages(),
+            sweep_pages: self.max_round_pages() * ROUND_SHARE,
             max_log_bytes: self.max_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
             max_held_images: self.max_snapshots,
@@ -431,6 +465,11 @@ impl OpenOptions {
             checkpoint_eighths: self.checkpoints.eighths_of_log(),
             mutation: self.mutation,
         }
+    }
+
+    fn max_round_pages(&self) -> u64 {
+        let share = (self.memory_budget_bytes / ROUND_SHARE).max(MIN_ROUND_BYTES) / PAGE_BYTES;
+        self.round_pages.unwrap_or(share)
     }
 
     /// Returns the log's length, in whole pages; refuses one that is too short or too long.

@@ -57,6 +57,25 @@ pub fn newest(bytes: &[u8]) -> usize {
     if number(bytes, PAGE + 64) > number(bytes, 64) { PAGE } else { 0 }
 }
 
+/// Returns whether the superblock at the start of a page has the right checksum.
+pub fn is_whole_superblock(block: &[u8]) -> bool {
+    xxh3_64(&block[..504]) == number(block, 504)
+}
+
+/// Changes a bit of the last commit in the log, which no later record vouches for. Returns whether
+/// the superblocks are whole and there is one.
+pub fn damage_last_commit(bytes: &mut [u8]) -> bool {
+    if !bytes.chunks(PAGE).take(2).all(is_whole_superblock) {
+        return false;
+    }
+    let records = records(bytes);
+    let Some(last) = records.iter().rfind(|record| bytes[record.start + 3] == 1) else {
+        return false;
+    };
+    bytes[last.end - 1] ^= 1;
+    true
+}
+
 /// Returns the log's records from the newest superblock's position on: for each, the bytes of the
 /// file that its checksum covers. Stops at the first bytes that are not a record.
 pub fn records(bytes: &[u8]) -> Vec<Range<usize>> {

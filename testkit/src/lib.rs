@@ -17,6 +17,8 @@ pub mod process_run;
 pub mod programs;
 pub mod scratch;
 #[cfg(feature = "sim")]
+pub mod recoveries;
+#[cfg(feature = "sim")]
 pub mod sim_run;
 #[cfg(feature = "sim")]
 pub mod sweep;

@@ -70,8 +70,13 @@ pub fn open_shared(path: &Path, options: &OpenOptions) -> flagstone::Result<Stor
 
 /// Opens a store that only the test uses, without write access.
 pub fn open_read_only(path: &Path) -> flagstone::Result<Store> {
+    read_only_with(path, &OpenOptions::new())
+}
+
+/// Opens such a store with options.
+pub fn read_only_with(path: &Path, options: &OpenOptions) -> flagstone::Result<Store> {
     // SAFETY: the path is in the test's own folder, and nothing changes the file while it is open.
-    unsafe { OpenOptions::new().open_read_only(path) }
+    unsafe { options.open_read_only(path) }
 }
 
 /// Checks a file that only the test uses.

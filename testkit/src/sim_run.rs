@@ -48,6 +48,13 @@ impl Fixture {
         Self { options, profile }
     }
 
+    /// Returns the same parameters for stores whose recovery keeps only so many changed pages in
+    /// memory before it writes them.
+    #[must_use]
+    pub fn in_rounds(self, pages: u64) -> Self {
+        Self { options: self.options.round_pages(pages), ..self }
+    }
+
     /// Returns mostly small stores; of eight consecutive seeds, one each gets the other kinds.
     pub fn of_seed(seed: u64) -> Self {
         match seed % 8 {
@@ -180,6 +187,13 @@ impl<'a> Run<'a> {
     pub fn end(mut self) -> Recording<Digest> {
         self.store = None;
         Recording::of(&self.disk, self.history)
+    }
+
+    /// Kills the process and ends the run.
+    pub fn end_by_death(mut self) -> History<Digest> {
+        self.disk.fail_after(0);
+        self.store = None;
+        self.history
     }
 
     /// Makes a random step.

@@ -115,13 +115,15 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
         }
     }
     // Each superblock is valid on its own.
-    let change = |slot: usize, field: usize| -> TestResult<Vec<String>> {
+    let set = |slot: usize, field: usize, number: u64| -> TestResult<Vec<String>> {
         let mut bytes = files[0].clone();
-        let number = forge::number(&bytes, slot + field);
         forge::superblock(&mut bytes[slot..slot + PAGE], |block| {
-            forge::set_number(block, field, number ^ 0x1000);
+            forge::set_number(block, field, number);
         });
         findings_of(&bytes)
+    };
+    let change = |slot: usize, field: usize| {
+        set(slot, field, forge::number(&files[0], slot + field) ^ 0x1000)
     };
     let older = if forge::newest(&files[0]) == 0 { PAGE } else { 0 };
     for (field, what) in
@@ -129,6 +131,16 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
     {
         let found = change(older, field)?;
         assert!(found.iter().any(|found| found.contains(what)), "{field}: {found:?}");
+    }
+    // Both name the position that the log gets to.
+    let reach = forge::number(&files[0], 104);
+    for (slot, reach, what) in [
+        (older, reach + 4096, "two states"),
+        (older, reach - 8, "the reach is impossible"),
+        (older ^ PAGE, reach + 4096, "the reach is impossible"),
+    ] {
+        let found = set(slot, 128, reach)?;
+        assert!(found.iter().any(|found| found.contains(what)), "{slot}: {found:?}");
     }
     Ok(())
 }

@@ -230,7 +230,7 @@ fn swap_pages(bytes: &mut [u8], random: &mut Random) {
 
 /// Forges superblocks.
 fn forge_superblocks(bytes: &mut [u8], random: &mut Random) {
-    let (field, by) = (64 + 8 * random.below(8) as usize, random.pick(&NUMBERS));
+    let (field, by) = (64 + 8 * random.below(9) as usize, random.pick(&NUMBERS));
     let is_sum = random.one_in(2);
     forge::superblocks(bytes, |block| {
         let old = forge::number(block, field);

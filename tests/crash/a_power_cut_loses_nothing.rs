@@ -129,8 +129,11 @@ fn every_image_of_short_histories() {
 }
 
 /// Returns the kinds of random runs: parameters, one run in how many, and images per run.
-fn kinds() -> [(Fixture, u64, usize); 4] {
+fn kinds() -> [(Fixture, u64, usize); 7] {
     [
+        (Fixture::small().in_rounds(4), 4, 50),
+        (Fixture::spilling().in_rounds(1), 16, 40),
+        (Fixture::large().in_rounds(4), 64, 40),
         (Fixture::small(), 1, 50),
         (Fixture::of_collections(), 4, 50),
         (Fixture::spilling(), 8, 40),

@@ -12,6 +12,8 @@ mod a_power_cut_loses_nothing;
 mod all_collections_survive_the_harness;
 #[cfg(feature = "sim")]
 mod mutations_are_caught;
+#[cfg(feature = "sim")]
+mod recovery_in_rounds_loses_nothing;
 #[cfg(feature = "harness")]
 mod the_harness_finds_crash_bugs;
 #[cfg(feature = "cli")]

@@ -16,6 +16,7 @@ use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
 use testkit::histories::cut_and_grow;
 use testkit::process_run::ProcessRun;
+use testkit::recoveries::Killed;
 use testkit::sim_run::{BAD_DISK, Fixture, Run};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -56,6 +57,10 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::CleanFlagKept, small, 5),
     (Mutation::EpochKept, the_same_again, 60),
     (Mutation::RecordsNotRewritten, flushes_fail, 20),
+    (Mutation::RoundBeforeRewrite, flushes_fail_before_rounds, 20),
+    (Mutation::RoundBeforeReach, the_log_loses_its_end, 20),
+    (Mutation::RoundNotSynced, rounds, 5),
+    (Mutation::ReachIgnored, the_log_loses_its_end, 20),
     (Mutation::RecoveredSuperblockBeforeHeap, small, 5),
     (Mutation::OlderSuperblockFirst, checkpoints_fail, 60),
     (Mutation::GoodSuperblockFirst, a_superblock_was_torn, 20),
@@ -269,6 +274,48 @@ fn flushes_fail(mutation: ActiveMutation, seed: u64) -> Outcome {
         run.start_again()?;
         look(&fixture, &run.end(), seed, 20)?;
     }
+    Ok(())
+}
+
+/// Arrays that are changed again and again, so that recovery writes pages in several rounds.
+fn for_rounds(run: &mut Run<'_>, number: u32) -> flagstone::Result<()> {
+    for index in 0..4 {
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, index, 1200, number))?;
+    }
+    Ok(())
+}
+
+/// Recovers in rounds.
+fn rounds(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small().in_rounds(4), mutation);
+    let killed = Killed::after(&fixture, |run| for_rounds(run, 1))?;
+    Ok(Cuts::new(&fixture, seed).look(&killed.record_recovery(&fixture)?, 100, 1)?)
+}
+
+/// Recovers in rounds, after a flush whose record only the page cache has.
+fn flushes_fail_before_rounds(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small().in_rounds(4), mutation);
+    for further in 0..6 {
+        let mut run = Run::new(&fixture, seed, false)?;
+        for_rounds(&mut run, 1)?;
+        fault(&run.disk, further, Done::Nothing);
+        let _ = run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 2));
+        run.start_again()?;
+        look(&fixture, &run.end(), seed, 60)?;
+    }
+    Ok(())
+}
+
+/// A cut in a round, and then damage of the last record, which no later one vouches for.
+fn the_log_loses_its_end(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small().in_rounds(4), mutation);
+    let killed = Killed::after(&fixture, |run| {
+        for_rounds(run, 1)?;
+        run.checkpoint()?;
+        for_rounds(run, 2)
+    })?;
+    let (refused, older) = killed.lose_last_commit(&fixture, seed)?;
+    assert!(mutation.is_some() || refused > 0 && older > 0, "{refused} {older}");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 
 use flagstone::collections::Vec as StoredVec;
 use flagstone::{Link, OpenOptions, Store};
-use testkit::scratch::{ScratchFile, open_read_only};
+use testkit::scratch::{ScratchFile, open_read_only, read_only_with};
 use testkit::{TestResult, assert_refused, this_test};
 
 fn fill(store: &Store, count: u64) -> flagstone::Result<Link<StoredVec<u64>>> {
@@ -56,6 +56,27 @@ fn read_only_it_is_not_written() -> TestResult {
         assert_eq!(numbers(&writer)?.len(), 5000);
     }
     assert_refused!(open_read_only(&ScratchFile::new()?), NoSuchFile { .. });
+    Ok(())
+}
+
+/// Without a place to write, each changed page takes memory.
+#[test]
+fn a_log_that_changes_more_than_the_budget_is_not_replayed_to_read() -> TestResult {
+    let [_, unclean] = closed_and_unclean()?;
+    let before = std::fs::read(&unclean)?;
+    let within = |budget| read_only_with(&unclean, &OpenOptions::new().memory_budget_bytes(budget));
+    let error = testkit::refusal(within(4096));
+    let flagstone::ErrorKind::ReplayNeedsMemory { needed_bytes, budget_bytes: 4096, .. } =
+        *error.kind()
+    else {
+        return Err(error.into());
+    };
+    assert!(error.to_string().contains("open it once to write"), "{error}");
+    assert_refused!(within(needed_bytes / 2), ReplayNeedsMemory { .. });
+    assert_eq!(numbers(&within(needed_bytes)?)?.len(), 5000);
+    assert!(std::fs::read(&unclean)? == before, "a byte of the file changed");
+    testkit::open(&unclean)?.close()?;
+    assert_eq!(numbers(&within(4096)?)?.len(), 5000);
     Ok(())
 }
 

@@ -19,7 +19,6 @@ use crate::engine::replay_horizon::ReplayHorizon;
 use crate::engine::state::{Checkpointer, EndOfLog, LogState};
 use crate::engine::superblocks::Newest;
 use crate::error::{ErrorKind, Result};
-use crate::format::record::KIND_SKIP;
 use crate::format::superblock::Superblock;
 use crate::log::scan;
 use crate::sync::lock;
@@ -30,7 +29,7 @@ impl Core {
         self.refuse_poisoned()?;
         let newest = self.choose_superblock()?;
         let end = self.find_end(&newest.block)?;
-        self.expect_visible_records(sharing, end)?;
+        self.expect_visible_records(sharing, newest.block.reach.get(), end)?;
         // The durable length is unknown: sync it before a record relies on it.
         self.growth.refresh(0).map_err(self.io_error("look at the file's length"))?;
         self.rewrite_records(newest.block.position.get(), end.position)?;
@@ -50,25 +49,24 @@ impl Core {
         let mut heap_bytes = block.heap_bytes.get();
         let (from, prev_checksum) = (block.position.get(), block.prev_checksum.get());
         let source = self.log_source();
-        let found = scan(&source, block.epoch.get(), from, prev_checksum, |header, _| {
-            if header.kind != KIND_SKIP {
-                heap_bytes = header.heap_bytes.get();
-            }
+        let found = scan(&source, block.epoch.get(), from, prev_checksum, |piece| {
+            heap_bytes = piece.header.heap_bytes.get();
             Ok(())
         })?;
         let (position, prev_checksum) = (found.end, found.prev_checksum);
         Ok(EndOfLog { position, prev_checksum, heap_bytes })
     }
 
-    /// Refuses a log that ends before a record that a reader may have seen.
-    fn expect_visible_records(&self, sharing: &Sharing, end: EndOfLog) -> Result<()> {
-        let visible = sharing.page().visible.load(SeqCst);
+    /// Refuses a log that ends before a record that a reader, or a page of the heap in the file, may
+    /// have seen.
+    fn expect_visible_records(&self, sharing: &Sharing, reach: u64, end: EndOfLog) -> Result<()> {
+        let least = sharing.page().visible.load(SeqCst).max(reach);
         self.expect_connected(sharing)?;
-        if end.position >= visible {
+        if end.position >= least {
             return Ok(());
         }
         let found = end.position;
-        let error = ErrorKind::corrupt("log's end (position)", visible, visible, found);
+        let error = ErrorKind::corrupt("log's end (position)", least, least, found);
         Err(self.poisoned_because(error))
     }
 
