@@ -52,6 +52,15 @@ pub enum Mutation {
     /// A close marks the superblock clean before it runs the checkpoint that closing needs.
     CleanBeforeCheckpoint,
 
+    // Which pages the file may lack.
+    /// Pages that a record takes into use as a run are not noted as changed.
+    DirtyPageMissed,
+    /// The pages that a record changes are noted only with the next record: a checkpoint between
+    /// the two does not write them.
+    DirtyNotedLate,
+    /// A checkpoint that begins forgets the pages of one that failed.
+    DirtyWindowDropped,
+
     // Moves of the log.
     /// The log is moved without the checkpoint that empties it.
     LogMovedWithoutCheckpoint,
@@ -109,7 +118,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -127,6 +136,9 @@ impl Mutation {
         Self::ReaderNotFrozen,
         Self::CutLengthKept,
         Self::CleanBeforeCheckpoint,
+        Self::DirtyPageMissed,
+        Self::DirtyNotedLate,
+        Self::DirtyWindowDropped,
         Self::LogMovedWithoutCheckpoint,
         Self::LogMovedWithOneSuperblock,
         Self::LogMovedUnsynced,

@@ -1,6 +1,6 @@
 //! The checkpoint: brings the heap in the file up to a durable position.
 //!
-//! 1. Flush; L is the durable position. Bring the checkpoint's image to L.
+//! 1. L is the log's end. Flush up to L. Bring the checkpoint's image to L.
 //! 2. From here on no new reader gets an image before L. Images before L that readers pin get their
 //!    own copies of the pages to be written.
 //! 3. Write the pages in slices, and sync each slice.
@@ -12,14 +12,13 @@
 //! the log would always be kept for the older superblock, and checkpoints, which write every page
 //! that changed, would be twice as frequent.
 
-use std::sync::TryLockError;
+use std::sync::{Arc, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::state::Checkpointer;
-use crate::error::{ErrorKind, Result};
-use crate::format::record::{Entries, Entry};
-use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES};
+use crate::error::Result;
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Image, PageSet, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
@@ -84,13 +83,13 @@ impl Core {
         Ok(())
     }
 
-    /// Brings the image that pages are written from to `position`. Returns it with the pages that
-    /// changed since the last checkpoint.
+    /// Brings the image that pages are written from to `position`, where the checkpoint's window
+    /// begins. Returns it with the pages that changed since the last checkpoint.
     fn take_checkpoint_image(
         &self,
         checkpointer: &mut Checkpointer,
         position: u64,
-    ) -> Result<(Image, PageSet)> {
+    ) -> Result<(Image, Arc<PageSet>)> {
         // A new image starts at the last checkpoint. A later checkpoint that failed may have
         // written over that state; replaying the same records overwrites its pages again.
         let mut image = match checkpointer.image.take() {
@@ -100,8 +99,9 @@ impl Core {
                 open_image(&*self.disk, checkpointer.checkpointed(), traits)?
             }
         };
-        let mut pages = PageSet::default();
-        image.advance(&self.log_source(), position, &mut pages)?;
+        let mut followed = PageSet::default();
+        image.advance(&self.log_source(), position, &mut followed)?;
+        let pages = lock(&self.log).dirty.before(&followed);
         Ok((image, pages))
     }
 
@@ -180,34 +180,9 @@ impl Core {
         let mut log = lock(&self.log);
         log.tail.start = start;
         log.ends.end_checkpoint();
+        log.dirty.superblock_moved(start);
+        // Only now: who sees the new position finds the pages that may be released (Q2).
+        self.checkpointed.store(start, Release);
         Ok(())
-    }
-
-    /// Returns the pages that records in `[from, to)` change.
-    pub(super) fn pages_changed(&self, from: u64, to: u64) -> Result<PageSet> {
-        let mut pages = PageSet::default();
-        let file_pages = self.file_bytes()? / PAGE_BYTES;
-        self.log_source().each_piece(from, to, |piece| {
-            for entry in Entries::new(piece.entries).flatten() {
-                let (page, count) = changed_by(entry);
-                // The set allocates memory up to the largest page, a number that the log supplies.
-                if count > file_pages || page > file_pages {
-                    let at = piece.header.position.get();
-                    return Err(ErrorKind::corrupt("log record", at, "pages of the file", page));
-                }
-                pages.insert_range(page, count);
-            }
-            Ok(())
-        })?;
-        Ok(pages)
-    }
-}
-
-/// Returns the pages that an entry makes private; pages written in place are not among them.
-fn changed_by(entry: Entry<'_>) -> (u64, u64) {
-    match entry {
-        Entry::Line { line, .. } => (line / LINES_PER_PAGE, 1),
-        Entry::Zero { page, count } => (page, count),
-        Entry::Bulk { .. } => (0, 0),
     }
 }

@@ -17,7 +17,7 @@ use crate::log::Append;
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::sync::{MutexGuard, lock};
-use crate::workspace::Workspace;
+use crate::workspace::{RecordBody, Workspace};
 
 /// An appended record.
 #[derive(Clone, Copy, Debug)]
@@ -56,25 +56,26 @@ impl Core {
 
     fn append_transaction(&self, writer: &mut Writer, durable: bool) -> Result<Committed> {
         self.refuse_poisoned()?;
-        let Writer { workspace, record: buffer, .. } = writer;
-        let body = workspace.build_record(std::mem::take(buffer), || self.in_place_from_bytes())?;
-        let Some(body) = body else {
+        let Writer { workspace, body, .. } = writer;
+        if self.mutation(Mutation::DirtyNotedLate) {
+            let mut log = lock(&self.log);
+            let appended = log.tail.appended;
+            log.dirty.note(appended, &body.changed);
+        }
+        if !workspace.build_record(body, || self.in_place_from_bytes())? {
             let position = lock(&self.log).tail.appended;
             return Ok(Committed::no_op(position, durable));
-        };
-        let (mut record, bulk) = (body.record, body.bulk);
+        }
         let heap_bytes = workspace.heap_bytes();
         self.in_order(
             Mutation::BulkNotSynced,
-            || self.write_bulk(workspace, &bulk),
-            || self.sync_new_pages(&bulk, heap_bytes),
+            || self.write_bulk(workspace, &body.bulk),
+            || self.sync_new_pages(&body.bulk, heap_bytes),
         )?;
-        if record.len() as u64 > self.max_record_bytes.load(Relaxed) {
-            return self.append_spilled(&record, heap_bytes);
+        if body.record.len() as u64 > self.max_record_bytes.load(Relaxed) {
+            return self.append_spilled(std::mem::take(body), heap_bytes);
         }
-        let committed = self.append_record(&mut record, KIND_COMMIT, heap_bytes, durable)?;
-        *buffer = record;
-        Ok(committed)
+        self.append_record(body, KIND_COMMIT, heap_bytes, durable)
     }
 
     /// Writes pages in place that no state and no image refers to.
@@ -106,16 +107,18 @@ impl Core {
     /// Performs step 3: appends the record, once it fits.
     pub(super) fn append_record(
         &self,
-        record: &mut Vec<u8>,
+        body: &mut RecordBody,
         kind: u8,
         heap_bytes: u64,
         durable: bool,
     ) -> Result<Committed> {
+        let RecordBody { record, changed, .. } = body;
         let mut log = self.lock_log_with_room(record.len() as u64)?;
         let what = Append { record, kind, heap_bytes, durable };
         let position = log.tail.append(what).map_err(self.poisoned_by("append to the log"))?;
         log.heap_bytes = heap_bytes;
         log.ends.note(heap_bytes);
+        self.note_changed(&mut log, changed);
         self.publish(&log);
         Ok(Committed {
             position,
@@ -123,6 +126,16 @@ impl Core {
             checkpoint_due: self.is_checkpoint_due(&log),
             log_bytes_wanted: self.log_bytes_wanted(&log),
         })
+    }
+
+    /// Notes the pages that a record changes, before anybody else learns where it ends (Q1).
+    fn note_changed(&self, log: &mut LogState, changed: &mut Vec<(u64, u64)>) {
+        if self.mutation(Mutation::DirtyPageMissed) {
+            changed.retain(|(_, count)| *count == 1);
+        }
+        if !self.mutation(Mutation::DirtyNotedLate) {
+            log.dirty.note(log.tail.appended, changed);
+        }
     }
 
     fn is_checkpoint_due(&self, log: &LogState) -> bool {

@@ -40,6 +40,8 @@ pub(crate) struct Core {
     /// Copies of `Tail::visible` and `Tail::durable` that are read without the lock.
     pub(super) visible: AtomicU64,
     pub(super) durable: AtomicU64,
+    /// The position up to which the heap in the file is complete: the superblocks'.
+    pub(super) checkpointed: AtomicU64,
     /// Whether a checkpoint ran since long readers were last reported to the program.
     pub(super) readers_unreported: AtomicBool,
     pub(super) poison: Poison,

@@ -46,20 +46,30 @@ impl Core {
         Ok(end)
     }
 
-    /// Makes everything appended so far durable, and begins a checkpoint's window there.
+    /// Begins a checkpoint's window at the log's end, and makes everything before it durable.
     pub(super) fn flush_for_checkpoint(&self) -> Result<EndOfLog> {
-        if self.mutation(Mutation::HeapPageBeforeRecord) {
-            return Ok(self.end_of_log());
-        }
         let leader = self.flush_leader.take();
-        let end = self.flush_all(&leader)?;
+        let begin = self.begin_window(&leader)?;
+        self.unless(Mutation::HeapPageBeforeRecord, || self.flush_all(&leader).map(drop))?;
+        Ok(begin)
+    }
+
+    /// Captures the log's end, and splits there what is noted of the records, in one step: a record
+    /// appended a moment later belongs to the next checkpoint, with its pages and its heap.
+    fn begin_window(&self, _leader: &FlushGuard<'_>) -> Result<EndOfLog> {
+        self.refuse_poisoned()?;
         let mut log = lock(&self.log);
-        // Records appended since the block was padded belong to the new window as well, so it
-        // begins with the longer of the two lengths.
-        let heap_bytes = end.heap_bytes.max(log.heap_bytes);
-        log.ends.begin_checkpoint(heap_bytes);
-        log.checkpoint = end.position;
-        Ok(end)
+        // Pad first: the flush would, and the superblock names a block's begin.
+        log.tail.pad_block().map_err(self.poisoned_by("write the log"))?;
+        let begin = log.end();
+        log.ends.begin_checkpoint(begin.heap_bytes);
+        if self.mutation(Mutation::DirtyWindowDropped) {
+            let begun = log.checkpoint;
+            log.dirty.superblock_moved(begun);
+        }
+        log.dirty.begin_window(begin.position);
+        log.checkpoint = begin.position;
+        Ok(begin)
     }
 
     /// Publishes the positions to threads that read them without the lock. `visible` comes first: a

@@ -29,6 +29,9 @@
 mod checkpoint;
 mod commit;
 mod core;
+mod dirty_pages;
+#[cfg(any(test, feature = "sim"))]
+mod dirty_scan;
 mod failures;
 mod file_length;
 mod flush;

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::core::Core;
+use super::dirty_pages::DirtyPages;
 use super::format_store::clear_mark;
 use super::poison::Poison;
 use super::recovery::{OnDamage, Recovered, open_log};
@@ -27,7 +28,7 @@ use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
 use crate::sync::{Mutex, lock, unpoisoned};
-use crate::workspace::Workspace;
+use crate::workspace::{RecordBody, Workspace};
 
 /// The state of a store as found on opening.
 struct State {
@@ -123,9 +124,12 @@ impl Core {
         let from = Checkpointed::of(&block);
         let max_record_bytes = ring.max_record_bytes().into();
         let ends = ReplayHorizon::new(longest);
-        let log = LogState::new(ring, block.epoch.get(), from.position, end, ends);
+        // Pages that recovery changed are written before anything else can begin.
+        let dirty = DirtyPages::new(end.position);
+        let log = LogState::new(ring, block.epoch.get(), from.position, end, ends, dirty);
         let workspace = Workspace::new(image, Arc::clone(&disk), Arc::clone(&growth));
-        let writer = Writer { workspace, record: Vec::new(), has_begun: false };
+        let body = RecordBody::default();
+        let writer = Writer { workspace, body, has_begun: false, released_at: None };
         Self {
             path: path.to_path_buf(),
             disk,
@@ -139,6 +143,7 @@ impl Core {
             log: Mutex::new(log),
             visible: end.position.into(),
             durable: end.position.into(),
+            checkpointed: from.position.into(),
             readers_unreported: Default::default(),
             poison: Poison::none(path),
             fork_guard: ForkGuard::here(),

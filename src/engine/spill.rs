@@ -14,20 +14,24 @@ use crate::format::record::{HEADER_BYTES, KIND_SPILL, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
 use crate::mutation::Mutation;
 use crate::sync::lock;
+use crate::workspace::RecordBody;
 
 impl Core {
     /// Performs steps 1 to 3, all before the writer's lock is released.
-    pub(super) fn append_spilled(&self, record: &[u8], heap_bytes: u64) -> Result<Committed> {
+    pub(super) fn append_spilled(
+        &self,
+        mut body: RecordBody,
+        heap_bytes: u64,
+    ) -> Result<Committed> {
         // Checkpoint first: the one that must follow the record is not to fail because a process is
         // stopped.
         if self.sharing.is_some() {
             self.checkpoint_within()?;
         }
-        let entries = &record[HEADER_BYTES as usize..];
-        let spill = self.write_spill(entries, heap_bytes)?;
-        let mut record = vec![0; HEADER_BYTES as usize];
-        record.extend_from_slice(spill.as_bytes());
-        let committed = self.append_record(&mut record, KIND_SPILL, heap_bytes, true)?;
+        let spill = self.write_spill(&body.record[HEADER_BYTES as usize..], heap_bytes)?;
+        body.record = vec![0; HEADER_BYTES as usize];
+        body.record.extend_from_slice(spill.as_bytes());
+        let committed = self.append_record(&mut body, KIND_SPILL, heap_bytes, true)?;
         self.unless(Mutation::SpillNotCheckpointed, || self.checkpoint_past_spill())?;
         Ok(committed)
     }

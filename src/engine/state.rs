@@ -5,19 +5,22 @@
 
 use std::sync::Arc;
 
+use super::dirty_pages::DirtyPages;
 use super::replay_horizon::ReplayHorizon;
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image};
 use crate::log::{Ring, Tail};
-use crate::workspace::Workspace;
+use crate::workspace::{RecordBody, Workspace};
 
 /// State that the writer's lock guards.
 pub(crate) struct Writer {
     pub(crate) workspace: Workspace,
-    /// The record's buffer, reused from one commit to the next.
-    pub(super) record: Vec<u8>,
+    /// The record's buffers, reused from one commit to the next.
+    pub(super) body: RecordBody,
     /// Whether a write transaction has begun since the store was opened.
     pub(super) has_begun: bool,
+    /// The checkpoint after which memory was last released; `None` before the first time.
+    pub(super) released_at: Option<u64>,
 }
 
 /// State that the checkpointer's lock guards.
@@ -50,10 +53,11 @@ impl Checkpointer {
     }
 }
 
-/// The log's end, and the recent lengths of the heap.
+/// The log's end, and what its records changed: pages, and the recent lengths of the heap.
 pub(super) struct LogState {
     pub(super) tail: Tail,
     pub(super) ends: ReplayHorizon,
+    pub(super) dirty: DirtyPages,
     /// Length of the heap after the last record.
     pub(super) heap_bytes: u64,
     /// Position at which the last checkpoint began.
@@ -70,10 +74,27 @@ impl LogState {
         start: u64,
         end: EndOfLog,
         ends: ReplayHorizon,
+        dirty: DirtyPages,
     ) -> Self {
         let mut tail = Tail::new(ring, epoch, end.position, end.prev_checksum);
         tail.start = start;
-        Self { tail, ends, heap_bytes: end.heap_bytes, checkpoint: end.position, no_move_before: 0 }
+        let (heap_bytes, checkpoint) = (end.heap_bytes, end.position);
+        Self { tail, ends, dirty, heap_bytes, checkpoint, no_move_before: 0 }
+    }
+
+    /// Goes on from the end that other processes left. `superblock` is the position of the newest.
+    pub(super) fn adopt(
+        &mut self,
+        epoch: u64,
+        start: u64,
+        end: EndOfLog,
+        ends: ReplayHorizon,
+        superblock: u64,
+    ) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.superblock_moved(superblock);
+        dirty.miss_until(end.position);
+        *self = Self::new(Arc::clone(&self.tail.ring), epoch, start, end, ends, dirty);
     }
 
     /// Returns the end of the last appended record.

@@ -7,6 +7,7 @@ use super::core::Core;
 use super::settings::Access;
 use super::state::Writer;
 use crate::error::{ErrorKind, Result};
+use crate::sync::atomic::Ordering::Acquire;
 use crate::sync::{MutexGuard, lock};
 use crate::workspace::Workspace;
 
@@ -39,19 +40,19 @@ impl Core {
     }
 
     /// Releases the writer's private pages beyond the budget, except those that changed after the
-    /// last checkpoint.
+    /// last checkpoint: once after each, since nothing but a checkpoint makes a page's private copy
+    /// equal to the file's. The image is at the log's end.
     fn release_writer_memory(&self, writer: &mut Writer) {
+        let checkpointed = self.checkpointed.load(Acquire);
         let workspace = &mut writer.workspace;
-        if workspace.private_bytes() <= self.settings.memory_budget_bytes {
+        if writer.released_at == Some(checkpointed)
+            || workspace.private_bytes() <= self.settings.memory_budget_bytes
+        {
             return;
         }
-        let Ok(checkpointer) = self.checkpointer.try_lock() else {
-            return;
-        };
-        let from = checkpointer.last.position.get();
-        // Pages that are not released stay private, which is correct too.
-        if let Ok(changed) = self.pages_changed(from, self.end_of_log().position) {
-            let _ = workspace.release_memory(&changed);
-        }
+        writer.released_at = Some(checkpointed);
+        let keep = lock(&self.log).dirty.all();
+        // A page that cannot be released stays private, which is correct too.
+        let _ = workspace.release_memory(&keep);
     }
 }

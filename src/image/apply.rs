@@ -302,11 +302,8 @@ impl Image {
 
     /// Drops private pages that equal the file's, except those in `keep`.
     pub(crate) fn release_memory(&mut self, keep: &PageSet) -> std::io::Result<()> {
-        for (page, count) in self.touched.runs(u64::MAX) {
-            let free = (page..page + count).filter(|page| !keep.contains(*page));
-            for page in free {
-                self.map.release_memory(page * PAGE_BYTES, PAGE_BYTES)?;
-            }
+        for (page, count) in self.touched.without(keep).runs(u64::MAX) {
+            self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES)?;
         }
         self.touched.retain_in(keep);
         Ok(())

@@ -37,6 +37,7 @@ impl PageSet {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn contains(&self, page: u64) -> bool {
         self.words.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 == 1)
     }
@@ -44,6 +45,27 @@ impl PageSet {
     /// Returns the number of pages.
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// Adds the pages of `other`.
+    pub(crate) fn insert_all(&mut self, other: &PageSet) {
+        if self.words.len() < other.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        for (word, more) in self.words.iter_mut().zip(&other.words) {
+            self.len += u64::from((more & !*word).count_ones());
+            *word |= more;
+        }
+    }
+
+    /// Returns the pages that `other` does not contain.
+    pub(crate) fn without(&self, other: &PageSet) -> PageSet {
+        let mut rest = self.clone();
+        for (word, less) in rest.words.iter_mut().zip(&other.words) {
+            rest.len -= u64::from((*word & less).count_ones());
+            *word &= !less;
+        }
+        rest
     }
 
     /// Drops the pages that `keep` does not contain.
@@ -94,6 +116,26 @@ mod tests {
         assert_eq!(set.runs(2), [(3, 2), (5, 1), (63, 2), (700, 1)]);
         assert_eq!(set.len(), 6);
         assert!(set.contains(64) && !set.contains(65) && !set.contains(100_000));
+    }
+
+    #[test]
+    fn sets_are_united_and_taken_from_each_other() {
+        let set = |pages: &[u64]| {
+            let mut set = PageSet::default();
+            pages.iter().for_each(|page| assert!(set.insert(*page)));
+            set
+        };
+        let pages = |set: &PageSet| {
+            assert_eq!(set.len(), set.iter().count() as u64);
+            set.iter().collect::<Vec<_>>()
+        };
+        let (short, long) = (set(&[1, 3, 63]), set(&[3, 64, 500]));
+        assert_eq!(pages(&short.without(&long)), [1, 63]);
+        assert_eq!(pages(&long.without(&short)), [64, 500]);
+        for (mut one, other) in [(short.clone(), &long), (long.clone(), &short)] {
+            one.insert_all(other);
+            assert_eq!(pages(&one), [1, 3, 63, 64, 500]);
+        }
     }
 
     #[test]

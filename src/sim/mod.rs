@@ -8,6 +8,7 @@
 //! [`History`] which states were committed when. Then [`Cuts`] cuts the power at any time of the
 //! [`Recording`].
 
+mod dirty_pages;
 mod disk;
 mod faults;
 mod history;
@@ -21,6 +22,7 @@ mod random;
 #[cfg(feature = "sim")]
 pub use crate::disk::MemoryDisk;
 pub use crate::mutation::Mutation;
+pub use dirty_pages::{DirtyPages, dirty_pages};
 pub use disk::SimDisk;
 pub use faults::{Call, Done, Faults};
 pub use history::History;

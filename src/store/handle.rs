@@ -229,6 +229,14 @@ impl Store {
         left
     }
 
+    /// Returns the pages that are noted as changed since the last checkpoint, and those that a scan
+    /// of the log finds; see `sim::dirty_pages`.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn noted_and_scanned_pages(&self) -> Result<[crate::image::PageSet; 2]> {
+        let _tx = self.write()?;
+        self.core.noted_and_scanned_pages()
+    }
+
     /// Starts a checkpoint after a commit that found the log filling up.
     pub(super) fn start_due_checkpoint(&self) {
         match self.checkpoints {

@@ -14,12 +14,34 @@ use super::Workspace;
 /// sync that must come first.
 const MIN_BULK_PAGES: usize = 256;
 
-/// The changes of a transaction.
+/// The changes of a transaction. Its buffers are reused from one commit to the next.
+#[derive(Default)]
 pub(crate) struct RecordBody {
     /// Space for a header, then the entries.
     pub(crate) record: Vec<u8>,
+    /// Pages that the entries change, except those in `bulk`, as `(first, count)`.
+    pub(crate) changed: Vec<(u64, u64)>,
     /// Pages to write in place before the record, as `(first, count)`.
     pub(crate) bulk: Vec<(u64, u64)>,
+}
+
+impl RecordBody {
+    fn clear(&mut self) {
+        self.record.clear();
+        self.record.resize(HEADER_BYTES as usize, 0);
+        self.changed.clear();
+        self.bulk.clear();
+    }
+
+    /// Adds a line entry. Lines that follow each other are mostly of one page, which is noted once.
+    fn push_line(&mut self, line: u64, old: &[u8; 64], new: &[u8; 64]) -> bool {
+        let is_changed = push_line(&mut self.record, line, old, new);
+        let page = (line / LINES_PER_PAGE, 1);
+        if is_changed && self.changed.last() != Some(&page) {
+            self.changed.push(page);
+        }
+        is_changed
+    }
 }
 
 /// The state of a page that the transaction touched.
@@ -34,7 +56,7 @@ enum PageState {
 }
 
 impl Workspace {
-    /// Returns the body of the transaction's record, or `None` if nothing changed.
+    /// Builds the body of the transaction's record. Returns whether anything changed.
     ///
     /// Pages from `in_place_from_bytes()` on belong to no image and to no state that can still be
     /// replayed. If there are many of them, they are written in place.
@@ -42,21 +64,19 @@ impl Workspace {
     /// After this, only `finish` and `rollback` may be called.
     pub(crate) fn build_record(
         &mut self,
-        mut record: Vec<u8>,
+        body: &mut RecordBody,
         in_place_from_bytes: impl FnOnce() -> u64,
-    ) -> Result<Option<RecordBody>> {
-        record.clear();
-        record.resize(HEADER_BYTES as usize, 0);
+    ) -> Result<bool> {
+        body.clear();
         self.keep_first_saved();
         // Only the three steps that follow change sums, so all lines saved from here on are sums.
         let first_of_sums = self.saved.len();
-        self.compose_lines(&mut record)?;
+        self.compose_lines(body)?;
         self.sum_fresh_pages()?;
         self.clear_sums_of_released()?;
-        self.compose_sums(&mut record, first_of_sums)?;
-        let bulk = self.build_fresh(&mut record, in_place_from_bytes)?;
-        let is_empty = record.len() == HEADER_BYTES as usize;
-        Ok((!is_empty).then_some(RecordBody { record, bulk }))
+        self.compose_sums(body, first_of_sums)?;
+        self.build_fresh(body, in_place_from_bytes)?;
+        Ok(body.record.len() > HEADER_BYTES as usize)
     }
 
     /// Keeps the first before-image of each line. With savepoints a line may have several; the
@@ -83,7 +103,7 @@ impl Workspace {
         })
     }
 
-    fn compose_lines(&mut self, record: &mut Vec<u8>) -> Result<()> {
+    fn compose_lines(&mut self, body: &mut RecordBody) -> Result<()> {
         for index in 0..self.saved.len() {
             let saved = &self.saved[index];
             let (line, page) = (saved.line, saved.line / LINES_PER_PAGE);
@@ -91,7 +111,7 @@ impl Workspace {
                 continue;
             }
             let (old, new) = (&saved.bytes, self.image.line(line)?);
-            if push_line(record, line, old, new) {
+            if body.push_line(line, old, new) {
                 let more = checksum::of_line(line, new);
                 let less = checksum::of_line(line, old);
                 self.change_sum(page, |sum| sum.wrapping_add(more).wrapping_sub(less))?;
@@ -131,22 +151,22 @@ impl Workspace {
         Ok(())
     }
 
-    fn compose_sums(&mut self, record: &mut Vec<u8>, first_of_sums: usize) -> Result<()> {
+    fn compose_sums(&self, body: &mut RecordBody, first_of_sums: usize) -> Result<()> {
         for saved in &self.saved[first_of_sums..] {
             if !self.dirty.is_fresh(saved.line / LINES_PER_PAGE) {
-                push_line(record, saved.line, &saved.bytes, self.image.line(saved.line)?);
+                body.push_line(saved.line, &saved.bytes, self.image.line(saved.line)?);
             }
         }
         Ok(())
     }
 
-    /// Logs fresh pages as zeroing plus their nonzero lines, or returns them for an in-place write
-    /// if they are many.
+    /// Logs fresh pages as zeroing plus their nonzero lines, or leaves them for an in-place write if
+    /// they are many.
     fn build_fresh(
-        &mut self,
-        record: &mut Vec<u8>,
+        &self,
+        body: &mut RecordBody,
         in_place_from_bytes: impl FnOnce() -> u64,
-    ) -> Result<Vec<(u64, u64)>> {
+    ) -> Result<()> {
         let mut fresh = Vec::with_capacity(self.fresh.len());
         for page in &self.fresh {
             if self.page_state(*page)? != PageState::Unused {
@@ -155,28 +175,29 @@ impl Workspace {
         }
         fresh.sort_unstable();
         if fresh.len() < MIN_BULK_PAGES {
-            self.log_pages(record, &fresh)?;
-            return Ok(Vec::new());
+            return self.log_pages(body, &fresh);
         }
         let in_place_from_bytes = in_place_from_bytes();
         let (logged, bulk) =
             fresh.split_at(fresh.partition_point(|x| x * PAGE_BYTES < in_place_from_bytes));
         if bulk.len() < MIN_BULK_PAGES {
-            self.log_pages(record, &fresh)?;
-            return Ok(Vec::new());
+            return self.log_pages(body, &fresh);
         }
-        self.log_pages(record, logged)?;
-        let bulk = neighbours(bulk);
+        self.log_pages(body, logged)?;
+        body.bulk = neighbours(bulk);
+        let RecordBody { record, bulk, .. } = body;
         bulk.iter().for_each(|(page, count)| push_pages(record, *page, *count, OP_BULK));
-        Ok(bulk)
+        Ok(())
     }
 
-    fn log_pages(&self, record: &mut Vec<u8>, pages: &[u64]) -> Result<()> {
+    fn log_pages(&self, body: &mut RecordBody, pages: &[u64]) -> Result<()> {
         for (first, count) in neighbours(pages) {
-            push_pages(record, first, count, OP_ZERO);
+            push_pages(&mut body.record, first, count, OP_ZERO);
+            body.changed.push((first, count));
             let lines = first * LINES_PER_PAGE..(first + count) * LINES_PER_PAGE;
             for line in lines {
-                push_line(record, line, &[0; 64], self.image.line(line)?);
+                // Their pages are noted as a whole.
+                push_line(&mut body.record, line, &[0; 64], self.image.line(line)?);
             }
         }
         Ok(())

@@ -28,6 +28,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::{LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::{Image, PageSet};
 
+pub(crate) use build_record::RecordBody;
 use dirty::DirtyLines;
 
 /// Capacity for before-images that is kept from one transaction to the next.

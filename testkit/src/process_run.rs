@@ -61,6 +61,12 @@ impl<'a> ProcessRun<'a> {
         Recording::of(self.machine.disk(), self.history)
     }
 
+    /// Returns the store of one of the processes.
+    pub fn any_store(&mut self) -> Arc<Store> {
+        let who = self.any();
+        Arc::clone(&self.members[who].store)
+    }
+
     fn any(&mut self) -> usize {
         self.random.below(self.members.len() as u64) as usize
     }

@@ -11,6 +11,8 @@ mod a_power_cut_loses_nothing;
 #[cfg(feature = "harness")]
 mod all_collections_survive_the_harness;
 #[cfg(feature = "sim")]
+mod dirty_pages_are_those_of_the_log;
+#[cfg(feature = "sim")]
 mod mutations_are_caught;
 #[cfg(feature = "sim")]
 mod recovery_in_rounds_loses_nothing;

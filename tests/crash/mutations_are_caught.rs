@@ -46,6 +46,9 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::ReaderNotFrozen, small, 20),
     (Mutation::CutLengthKept, the_file_is_cut_and_grows, 5),
     (Mutation::CleanBeforeCheckpoint, small, 10),
+    (Mutation::DirtyPageMissed, small, 10),
+    (Mutation::DirtyNotedLate, small, 5),
+    (Mutation::DirtyWindowDropped, a_checkpoint_is_given_up, 5),
     (Mutation::LogMovedWithoutCheckpoint, the_log_moves, 5),
     (Mutation::LogMovedWithOneSuperblock, the_log_moves, 20),
     (Mutation::LogMovedUnsynced, the_log_moves, 20),
@@ -344,6 +347,37 @@ fn checkpoints_fail(mutation: ActiveMutation, seed: u64) -> Outcome {
         run.disk.fail_after(0);
         Cuts::new(&fixture, seed).look(&run.end(), 100, 0)?;
     }
+    Ok(())
+}
+
+/// Each call of a checkpoint fails once. If it only reads, the store goes on, and the next checkpoint
+/// writes what this one did not.
+fn a_checkpoint_is_given_up(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut given_up = 0;
+    for further in 0.. {
+        let mut run = Run::new(&fixture, seed, false)?;
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 300, 0))?;
+        run.checkpoint()?;
+        run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 0, 7))?;
+        let first = run.disk.next_call();
+        let calls = first + further..first + further + 1;
+        let done = Done::Nothing;
+        run.disk.set_faults(Some(Faults { calls, errno: BAD_DISK, done, spares_reading: false }));
+        let is_well = run.checkpoint().is_ok();
+        run.disk.set_faults(None);
+        if run.disk.next_call() <= first + further {
+            break;
+        }
+        if is_well || run.store().write().is_err() {
+            continue;
+        }
+        given_up += 1;
+        run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
+        run.checkpoint()?;
+        run.die()?;
+    }
+    assert!(given_up > 0, "no checkpoint was given up");
     Ok(())
 }
 

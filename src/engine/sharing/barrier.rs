@@ -8,6 +8,7 @@ use super::state::{POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::Lock;
 use crate::engine::core::Core;
 use crate::error::Result;
+use crate::image::PageSet;
 use crate::mutation::Mutation;
 use crate::sync::lock;
 
@@ -104,7 +105,7 @@ impl Core {
         self.bring_workspace_to(sharing, &mut writer, barrier)?;
         lock(&self.checkpointer).drop_image_before(barrier);
         let source = self.log_source();
-        let changed = self.pages_changed(page.start.load(SeqCst), barrier)?;
+        let changed = self.begin_others_window(page.start.load(SeqCst), barrier);
         let mut pool = lock(&self.pool);
         let visible = page.visible.load(SeqCst);
         self.rebase_if_needed(&mut pool, visible)?;
@@ -118,6 +119,15 @@ impl Core {
         // lock.
         sharing.own().acked_position.fetch_max(barrier, SeqCst);
         Ok(())
+    }
+
+    /// Splits the noted pages where another process's checkpoint begins, and returns those that it
+    /// may write: what changed since `start`, which both superblocks have passed (P4).
+    fn begin_others_window(&self, start: u64, barrier: u64) -> PageSet {
+        let mut log = lock(&self.log);
+        log.dirty.superblock_moved(start);
+        log.dirty.begin_window(barrier);
+        log.dirty.all()
     }
 }
 

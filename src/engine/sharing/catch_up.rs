@@ -3,7 +3,6 @@
 //! **Owns** the words of the coordination page that name it (P2), and how the writer's image follows
 //! what other processes appended.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::state::Sharing;
@@ -11,7 +10,8 @@ use crate::engine::core::Core;
 use crate::engine::replay_horizon::ReplayHorizon;
 use crate::engine::state::{EndOfLog, LogState, Writer};
 use crate::error::Result;
-use crate::image::{Checkpointed, PageSet, open_image};
+use crate::format::superblock::Superblock;
+use crate::image::{Checkpointed, Image, PageSet, open_image};
 use crate::sync::atomic::Ordering::Release;
 use crate::sync::lock;
 
@@ -48,7 +48,8 @@ impl Core {
         }
         checkpointer.drop_image_unless_at_last();
         let mut log = lock(&self.log);
-        published.adopt(&mut log, checkpointer.last.epoch.get());
+        published.adopt(&mut log, &checkpointer.last);
+        self.checkpointed.store(checkpointer.last.position.get(), Release);
         self.visible.store(log.tail.visible(), Release);
         self.durable.store(log.tail.durable, Release);
         let refreshed = self.growth.refresh(published.durable_room_bytes);
@@ -76,17 +77,31 @@ impl Core {
                 return Ok(());
             }
             let advanced = match is_kept(from)? {
-                true => image.advance(&self.log_source(), position, &mut PageSet::default()),
-                false => Ok(()),
+                true => self.advance_noting(image, position),
+                false => Ok(PageSet::default()),
             };
             // A checkpoint that did not see the slot of a new process may overtake it.
             if is_kept(from)? {
-                return advanced;
+                lock(&self.log).dirty.note_followed(position, &advanced?);
+                return Ok(());
             }
             let (block, _) = self.read_superblock()?;
+            lock(&self.log).dirty.superblock_moved(block.position.get());
             let (last, traits) = (Checkpointed::of(&block), self.settings.image_traits(&block));
             *image = open_image(&*self.disk, last, traits)?;
         }
+    }
+
+    /// Advances the writer's image, and returns the pages of records that are not noted yet.
+    fn advance_noting(&self, image: &mut Image, position: u64) -> Result<PageSet> {
+        let source = self.log_source();
+        let noted_to = lock(&self.log).dirty.noted_to().min(position);
+        if image.position() < noted_to {
+            image.advance(&source, noted_to, &mut PageSet::default())?;
+        }
+        let mut pages = PageSet::default();
+        image.advance(&source, position, &mut pages)?;
+        Ok(pages)
     }
 }
 
@@ -124,9 +139,9 @@ impl PublishedEnd {
         }
     }
 
-    fn adopt(&self, log: &mut LogState, epoch: u64) {
-        let ring = Arc::clone(&log.tail.ring);
-        *log = LogState::new(ring, epoch, self.start, self.end, self.ends);
+    fn adopt(&self, log: &mut LogState, last: &Superblock) {
+        let (epoch, superblock) = (last.epoch.get(), last.position.get());
+        log.adopt(epoch, self.start, self.end, self.ends, superblock);
         log.tail.durable = self.durable;
         log.checkpoint = self.checkpoint;
     }

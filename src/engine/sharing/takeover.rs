@@ -10,13 +10,12 @@
 //!    that knowledge is lost.
 //! 4. Checkpoint. This makes both superblocks valid and leaves no spilled record.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::state::Sharing;
 use crate::engine::core::Core;
 use crate::engine::replay_horizon::ReplayHorizon;
-use crate::engine::state::{Checkpointer, EndOfLog, LogState};
+use crate::engine::state::{Checkpointer, EndOfLog};
 use crate::engine::superblocks::Newest;
 use crate::error::{ErrorKind, Result};
 use crate::format::superblock::Superblock;
@@ -78,13 +77,14 @@ impl Core {
         newest: Newest,
         end: EndOfLog,
     ) {
-        let epoch = newest.block.epoch.get();
+        let (epoch, superblock) = (newest.block.epoch.get(), newest.block.position.get());
         (checkpointer.slot, checkpointer.last) = (newest.own_slot(), newest.block);
         checkpointer.drop_image_unless_at_last();
         // The recent lengths of the heap are unknown, but none exceeds the file.
         let ends = ReplayHorizon::new(self.growth.capacity_bytes());
         let mut log = lock(&self.log);
         let start = sharing.page().start.load(SeqCst);
-        *log = LogState::new(Arc::clone(&log.tail.ring), epoch, start, end, ends);
+        // The dead process's records are noted by the checkpoint that follows.
+        log.adopt(epoch, start, end, ends, superblock);
     }
 }

@@ -1,0 +1,50 @@
+//! Compares what is noted of changed pages with a scan of the log, for tests.
+//!
+//! **Must not know** how pages are noted (`dirty_pages`): this is the definition to compare with.
+
+use super::core::Core;
+use crate::error::{ErrorKind, Result};
+use crate::format::record::{Entries, Entry};
+use crate::format::{LINES_PER_PAGE, PAGE_BYTES};
+use crate::image::PageSet;
+use crate::sync::lock;
+
+impl Core {
+    /// Returns the pages that are noted as changed, and those that the log's records from the newest
+    /// superblock's position on change. The caller has just begun a transaction, so this process
+    /// knows of all records, and nobody overwrites them.
+    pub(crate) fn noted_and_scanned_pages(&self) -> Result<[PageSet; 2]> {
+        let from = lock(&self.checkpointer).last.position.get();
+        let (noted, end) = {
+            let log = lock(&self.log);
+            (log.dirty.all(), log.tail.appended)
+        };
+        Ok([noted, self.scan_changed_pages(from, end)?])
+    }
+
+    fn scan_changed_pages(&self, from: u64, to: u64) -> Result<PageSet> {
+        let mut pages = PageSet::default();
+        let file_pages = self.file_bytes()? / PAGE_BYTES;
+        self.log_source().each_record(from, to, |header, body| {
+            for entry in Entries::new(body).flatten() {
+                let (page, count) = changed_by(entry);
+                if count > file_pages || page > file_pages {
+                    let at = header.position.get();
+                    return Err(ErrorKind::corrupt("log record", at, "pages of the file", page));
+                }
+                pages.insert_range(page, count);
+            }
+            Ok(())
+        })?;
+        Ok(pages)
+    }
+}
+
+/// Returns the pages that an entry makes private; pages written in place are not among them.
+fn changed_by(entry: Entry<'_>) -> (u64, u64) {
+    match entry {
+        Entry::Line { line, .. } => (line / LINES_PER_PAGE, 1),
+        Entry::Zero { page, count } => (page, count),
+        Entry::Bulk { .. } => (0, 0),
+    }
+}
