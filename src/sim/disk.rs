@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::disk::{Disk, LogRegion, MemoryDisk, anonymous, in_memory};
 use crate::format::{PAGE_BYTES, checksum};
@@ -34,6 +35,8 @@ struct State {
     growths: u64,
     /// Whether appends behave as in a mapped log.
     is_log_mapped: bool,
+    /// The time of a sync or flush.
+    sync_time: Duration,
     random: Random,
 }
 
@@ -78,6 +81,7 @@ impl SimDisk {
             is_full: false,
             growths: 0,
             is_log_mapped: random.one_in(2),
+            sync_time: Duration::ZERO,
             random,
         };
         Self { live, state: Arc::new(Mutex::new(state)), process: None }
@@ -112,6 +116,19 @@ impl SimDisk {
     /// Sets whether growing fails from now on.
     pub fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
+    }
+
+    /// Makes each sync and each flush take so long from now on: the thread sleeps.
+    pub fn set_sync_time(&self, sync_time: Duration) {
+        self.state().sync_time = sync_time;
+    }
+
+    /// Takes the time of a sync or flush.
+    fn take_time(&self) {
+        let sync_time = self.state().sync_time;
+        if !sync_time.is_zero() {
+            std::thread::sleep(sync_time);
+        }
     }
 
     /// Returns how often a call has tried to grow the file.
@@ -275,6 +292,7 @@ impl Disk for SimDisk {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.take_time();
         let (mut state, failure) = self.call(Call::Sync)?;
         state.flush(failure, Event::Sync)
     }
@@ -353,6 +371,7 @@ impl LogRegion for SimLog {
     }
 
     fn flush(&self, at: u64, len_bytes: u64) -> io::Result<()> {
+        self.disk.take_time();
         let (mut state, failure) = self.disk.call(Call::Flush)?;
         let first = (self.start + at) / SECTOR_BYTES as u64;
         let last = (self.start + at + len_bytes).div_ceil(SECTOR_BYTES as u64).saturating_sub(1);
