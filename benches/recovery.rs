@@ -105,10 +105,9 @@ struct Group(PathBuf);
 impl Group {
     fn new() -> io::Result<Self> {
         let name = format!("flagstone-bench-{}", std::process::id());
-        for (root, limit) in [
-            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
-            ("/sys/fs/cgroup", "memory.max"),
-        ] {
+        for (root, limit) in
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+        {
             let folder = Path::new(root).join(&name);
             if std::fs::create_dir(&folder).is_ok() {
                 let group = Self(folder);

@@ -5,19 +5,19 @@
 //! that are held for a few steps, and never while waiting for another, always come from the
 //! standard library.
 
-use std::sync::{LockResult, PoisonError};
+use std::sync::{LockResult, PoisonError, TryLockError};
 
 #[cfg(not(shuttle))]
 pub(crate) use std::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread::sleep,
+    thread::{self, sleep},
     thread_local,
 };
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::{
     sync::{Condvar, Mutex, MutexGuard, atomic},
-    thread::sleep,
+    thread::{self, sleep},
     thread_local,
 };
 
@@ -25,6 +25,15 @@ pub(crate) use shuttle::{
 /// roll back when they are dropped, and the protocol's own state changes in single steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     unpoisoned(mutex.lock())
+}
+
+/// Locks `mutex` as [`lock`] does, unless another thread holds it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Returns what a lock, or a wait on a condition, gives even if a holder panicked: for the mutexes

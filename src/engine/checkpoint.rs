@@ -12,10 +12,11 @@
 //! the log would always be kept for the older superblock, and checkpoints, which write every page
 //! that changed, would be twice as frequent.
 
-use std::sync::{Arc, TryLockError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::flush_leader::SyncFor;
 use super::state::Checkpointer;
 use crate::error::Result;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
@@ -41,22 +42,22 @@ impl Core {
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.expect_own_process()?;
         let hold = self.join_write_lock()?;
-        let made = self.run_checkpoint(&mut lock(&self.checkpointer));
+        let made = self.run_checkpoint(&mut self.lock_checkpointer());
         drop(hold);
         self.report_long_readers();
         made
     }
 
-    /// Does the same as `checkpoint`, unless another thread is running one.
-    pub(crate) fn checkpoint_if_idle(&self) -> Result<()> {
+    /// Does the same as `checkpoint` if one is due now and no other thread is running one. The
+    /// caller knew that one was due some time ago: another one may have begun since.
+    pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
         let hold = self.join_write_lock()?;
-        let made = match self.checkpointer.try_lock() {
-            Ok(mut checkpointer) => self.run_checkpoint(&mut checkpointer),
-            Err(TryLockError::Poisoned(poisoned)) => {
-                self.run_checkpoint(&mut poisoned.into_inner())
-            }
-            Err(TryLockError::WouldBlock) => return Ok(()),
-        };
+        let Some(mut checkpointer) = self.try_lock_checkpointer() else { return Ok(()) };
+        if !self.is_checkpoint_due(&lock(&self.log)) {
+            return Ok(());
+        }
+        let made = self.run_checkpoint(&mut checkpointer);
+        drop(checkpointer);
         drop(hold);
         self.report_long_readers();
         made
@@ -156,14 +157,16 @@ impl Core {
             written.map_err(self.poisoned_by("write the heap"))?;
             unsynced += count;
             if unsynced >= slice_pages {
-                self.sync_heap("sync the heap")?;
+                self.sync_heap(SyncFor::Checkpoint, "sync the heap")?;
                 unsynced = 0;
             }
         }
         if unsynced == 0 {
             return Ok(());
         }
-        self.unless(Mutation::HeapNotSynced, || self.sync_heap("sync the heap"))
+        self.unless(Mutation::HeapNotSynced, || {
+            self.sync_heap(SyncFor::Checkpoint, "sync the heap")
+        })
     }
 
     /// Frees the log before `start`. No reader needs it once idle images from before `start` are
@@ -183,6 +186,7 @@ impl Core {
         log.dirty.superblock_moved(start);
         // Only now: who sees the new position finds the pages that may be released (Q2).
         self.checkpointed.store(start, Release);
+        self.log_freed.notify_all();
         Ok(())
     }
 }

@@ -6,17 +6,18 @@
 //! 4. Release the writer's lock (the caller does).
 //! 5. Flush if the commit is to be durable, or if it follows one that is (`flush`).
 //!
-//! A record that is longer than the log takes a way of its own (`spill`).
+//! A record that is longer than the log takes a way of its own (`spill`). Who waits for log space,
+//! and who frees it, is decided in `log_space`.
 
 use super::core::Core;
 use super::state::{LogState, Writer};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::format::record::KIND_COMMIT;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::Append;
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
-use crate::sync::{MutexGuard, lock};
+use crate::sync::lock;
 use crate::workspace::{RecordBody, Workspace};
 
 /// An appended record.
@@ -135,32 +136,6 @@ impl Core {
         }
         if !self.mutation(Mutation::DirtyNotedLate) {
             log.dirty.note(log.tail.appended, changed);
-        }
-    }
-
-    fn is_checkpoint_due(&self, log: &LogState) -> bool {
-        let since_checkpoint = log.tail.appended - log.checkpoint;
-        since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes())
-    }
-
-    /// Locks the log once a record of `len_bytes` fits. Waits for a running checkpoint, and runs
-    /// another one if the record still does not fit.
-    fn lock_log_with_room(&self, len_bytes: u64) -> Result<MutexGuard<'_, LogState>> {
-        let log = lock(&self.log);
-        if log.tail.fits(len_bytes) {
-            return Ok(log);
-        }
-        drop(log);
-        let mut checkpointer = lock(&self.checkpointer);
-        let fits = lock(&self.log).tail.fits(len_bytes);
-        if !fits {
-            self.run_checkpoint(&mut checkpointer)?;
-        }
-        drop(checkpointer);
-        let log = lock(&self.log);
-        match log.tail.fits(len_bytes) {
-            true => Ok(log),
-            false => Err(ErrorKind::corrupt("log", 0, "room after a checkpoint", "none")),
         }
     }
 

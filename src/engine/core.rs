@@ -21,7 +21,7 @@ use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire};
-use crate::sync::{Mutex, lock};
+use crate::sync::{Condvar, Mutex, lock};
 
 /// An open store below its allocator.
 pub(crate) struct Core {
@@ -37,6 +37,8 @@ pub(crate) struct Core {
     pub(super) flush_leader: FlushLeader,
     pub(super) pool: Mutex<Pool>,
     pub(super) log: Mutex<LogState>,
+    /// Notified, with `log`, when a commit that waits for space in the log should look again.
+    pub(super) log_freed: Condvar,
     /// Copies of `Tail::visible` and `Tail::durable` that are read without the lock.
     pub(super) visible: AtomicU64,
     pub(super) durable: AtomicU64,

@@ -14,7 +14,7 @@ impl Core {
     /// superblock's position on change. The caller has just begun a transaction, so this process
     /// knows of all records, and nobody overwrites them.
     pub(crate) fn noted_and_scanned_pages(&self) -> Result<[PageSet; 2]> {
-        let from = lock(&self.checkpointer).last.position.get();
+        let from = self.lock_checkpointer().last.position.get();
         let (noted, end) = {
             let log = lock(&self.log);
             (log.dirty.all(), log.tail.appended)
@@ -25,11 +25,11 @@ impl Core {
     fn scan_changed_pages(&self, from: u64, to: u64) -> Result<PageSet> {
         let mut pages = PageSet::default();
         let file_pages = self.file_bytes()? / PAGE_BYTES;
-        self.log_source().each_record(from, to, |header, body| {
-            for entry in Entries::new(body).flatten() {
+        self.log_source().each_piece(from, to, |piece| {
+            for entry in Entries::new(piece.entries).flatten() {
                 let (page, count) = changed_by(entry);
                 if count > file_pages || page > file_pages {
-                    let at = header.position.get();
+                    let at = piece.header.position.get();
                     return Err(ErrorKind::corrupt("log record", at, "pages of the file", page));
                 }
                 pages.insert_range(page, count);

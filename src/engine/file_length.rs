@@ -5,6 +5,7 @@
 //! (`workspace`, through `FileSize`).
 
 use super::core::Core;
+use super::flush_leader::SyncFor;
 use super::sharing::state::Sharing;
 use crate::error::Result;
 use crate::mutation::Mutation;
@@ -39,7 +40,7 @@ impl Core {
     /// Syncs the file's growth, and what was written there.
     pub(super) fn sync_growth(&self) -> Result<()> {
         let capacity_bytes = self.growth.capacity_bytes();
-        self.sync_heap("sync new pages and the file's length")?;
+        self.sync_heap(SyncFor::Commits, "sync new pages and the file's length")?;
         self.growth.synced(capacity_bytes);
         Ok(())
     }
@@ -76,6 +77,6 @@ impl Core {
         let in_images = lock(&self.pool).longest_heap_bytes();
         let cut = self.growth.truncate(heap_bytes.max(in_images));
         cut.map_err(self.poisoned_by("cut the file"))?;
-        self.sync_heap("sync the file's length")
+        self.sync_heap(SyncFor::Commits, "sync the file's length")
     }
 }

@@ -1,7 +1,7 @@
 //! Flushes the log: makes everything appended so far durable.
 
 use super::core::Core;
-use super::flush_leader::FlushGuard;
+use super::flush_leader::{FlushGuard, SyncFor};
 use super::state::{EndOfLog, LogState};
 use crate::error::Result;
 use crate::mutation::Mutation;
@@ -13,7 +13,7 @@ impl Core {
     /// leader flushes for all that wait.
     pub(super) fn flush_to(&self, position: u64) -> Result<()> {
         let is_durable = || self.durable.load(Acquire) >= position;
-        match self.flush_leader.take_unless(is_durable) {
+        match self.flush_leader.take_unless(SyncFor::Commits, is_durable) {
             Some(leader) => self.flush_all(&leader).map(drop),
             None => Ok(()),
         }
@@ -48,7 +48,7 @@ impl Core {
 
     /// Begins a checkpoint's window at the log's end, and makes everything before it durable.
     pub(super) fn flush_for_checkpoint(&self) -> Result<EndOfLog> {
-        let leader = self.flush_leader.take();
+        let leader = self.flush_leader.take(SyncFor::Checkpoint);
         let begin = self.begin_window(&leader)?;
         self.unless(Mutation::HeapPageBeforeRecord, || self.flush_all(&leader).map(drop))?;
         Ok(begin)
@@ -95,8 +95,8 @@ impl Core {
     }
 
     /// Syncs the file through the heap's descriptor. One sync runs at a time; a failure poisons.
-    pub(super) fn sync_heap(&self, action: &'static str) -> Result<()> {
-        let _leader = self.flush_leader.take();
+    pub(super) fn sync_heap(&self, sync_for: SyncFor, action: &'static str) -> Result<()> {
+        let _leader = self.flush_leader.take(sync_for);
         self.refuse_poisoned()?;
         self.disk.sync().map_err(self.poisoned_by(action))?;
         self.refuse_poisoned()

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::core::Core;
+use super::flush_leader::SyncFor;
 use super::format_store::zero_log;
 use super::state::{LogState, Writer};
 use crate::error::Result;
@@ -79,14 +80,14 @@ impl Core {
             self.growth.synced(end);
             return Ok(());
         }
-        self.sync_heap("sync a new log region")
+        self.sync_heap(SyncFor::Commits, "sync a new log region")
     }
 
     /// Moves the log to the region of `pages` pages at heap page `page`. The region has been
     /// prepared, and a durable transaction has allocated it.
     pub(crate) fn move_log(&self, _writer: &mut Writer, page: u64, pages: u64) -> Result<()> {
         let (offset, len) = (HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES);
-        let mut checkpointer = lock(&self.checkpointer);
+        let mut checkpointer = self.lock_checkpointer();
         self.unless(Mutation::LogMovedWithoutCheckpoint, || {
             self.run_checkpoint(&mut checkpointer)
         })?;
@@ -103,7 +104,7 @@ impl Core {
 
     /// Returns the region that the superblock names, as heap page and page count.
     pub(crate) fn log_region(&self) -> (u64, u64) {
-        let checkpointer = lock(&self.checkpointer);
+        let checkpointer = self.lock_checkpointer();
         let last = &checkpointer.last;
         let offset = last.log_offset.get().saturating_sub(HEAP_START_BYTES);
         (offset / PAGE_BYTES, last.log_bytes.get() / PAGE_BYTES)

@@ -38,6 +38,7 @@ mod flush;
 mod flush_leader;
 mod format_store;
 mod log_move;
+mod log_space;
 mod open;
 mod poison;
 mod recovery;

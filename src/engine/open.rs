@@ -141,6 +141,7 @@ impl Core {
             flush_leader: Default::default(),
             settings,
             log: Mutex::new(log),
+            log_freed: Default::default(),
             visible: end.position.into(),
             durable: end.position.into(),
             checkpointed: from.position.into(),
@@ -157,7 +158,7 @@ impl Core {
     /// Brings the file to rest. Writes nothing if nothing changed since the store was opened.
     pub(crate) fn close(&self) -> Result<()> {
         self.expect_own_process()?;
-        let mut checkpointer = lock(&self.checkpointer);
+        let mut checkpointer = self.lock_checkpointer();
         if !checkpointer.begun {
             return Ok(());
         }

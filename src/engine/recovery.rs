@@ -148,11 +148,7 @@ pub(super) fn open_log(
 }
 
 /// Performs the survey of step 2.
-fn survey(
-    source: LogSource,
-    newest: Newest,
-    traits: ImageTraits,
-) -> Result<(Recovered, Survey)> {
+fn survey(source: LogSource, newest: Newest, traits: ImageTraits) -> Result<(Recovered, Survey)> {
     let block = &newest.block;
     let from = Checkpointed::of(block);
     let image = open_image(&*source.disk, from, traits)?;

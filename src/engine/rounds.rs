@@ -17,6 +17,7 @@
 use std::ops::Range;
 
 use super::core::Core;
+use super::flush_leader::SyncFor;
 use super::recovery::replay;
 use super::state::EndOfLog;
 use crate::error::Result;
@@ -24,7 +25,6 @@ use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Image, PageSet, Touched};
 use crate::mutation::Mutation;
-use crate::sync::lock;
 
 /// Pages per positioned write.
 const PAGES_PER_WRITE: u64 = 64;
@@ -99,7 +99,9 @@ impl Rounds<'_> {
     /// Writes the pages that are left, and syncs.
     fn finish(&mut self, image: &Image) -> Result<()> {
         self.write(image)?;
-        self.core.unless(Mutation::RoundNotSynced, || self.core.sync_heap("sync the heap"))
+        self.core.unless(Mutation::RoundNotSynced, || {
+            self.core.sync_heap(SyncFor::Checkpoint, "sync the heap")
+        })
     }
 
     /// Releases memory that holds what the file holds.
@@ -132,7 +134,7 @@ impl Core {
     /// Performs steps 1 to 5. The records touch `pages`.
     pub(super) fn persist_recovered_state(&self, pages: &PageSet, end: EndOfLog) -> Result<()> {
         let mut writer = self.lock_writer();
-        let mut checkpointer = lock(&self.checkpointer);
+        let mut checkpointer = self.lock_checkpointer();
         let image = writer.workspace.image_mut();
         let block = checkpointer.last.clone();
         let mut rounds = self.rounds(image, pages, end);
@@ -186,7 +188,7 @@ impl Core {
             rewritten.map_err(self.poisoned_by("write recovered records"))?;
             at += PAGE_BYTES;
         }
-        self.sync_heap("sync recovered records")
+        self.sync_heap(SyncFor::Checkpoint, "sync recovered records")
     }
 }
 

@@ -68,7 +68,7 @@ impl Core {
     /// Runs a checkpoint inside a commit that holds the write lock. It must not call the program's
     /// own code: the record may be valid already while the writer's image is not.
     fn checkpoint_within(&self) -> Result<()> {
-        self.run_checkpoint(&mut lock(&self.checkpointer))
+        self.run_checkpoint(&mut self.lock_checkpointer())
     }
 }
 

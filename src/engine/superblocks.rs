@@ -9,6 +9,7 @@ use std::path::Path;
 use zerocopy::little_endian::{U32, U64};
 
 use super::core::Core;
+use super::flush_leader::SyncFor;
 use super::sharing::state::POLL_INTERVAL;
 use super::state::{Checkpointer, EndOfLog};
 use crate::disk::Disk;
@@ -41,7 +42,7 @@ impl Core {
     /// Reads the pages before the heap, while no superblock is being written.
     pub(crate) fn read_head(&self) -> Result<Vec<u8>> {
         let _hold = self.join_write_lock()?;
-        let _checkpointer = lock(&self.checkpointer);
+        let _checkpointer = self.lock_checkpointer();
         read_head(&*self.disk, &self.path)
     }
 
@@ -174,7 +175,7 @@ impl Core {
         let is_synced_with_the_other =
             checkpointer.slot == 0 && self.mutation(Mutation::SuperblocksInOneSync);
         if !is_synced_with_the_other {
-            self.sync_heap("sync a superblock")?;
+            self.sync_heap(SyncFor::Checkpoint, "sync a superblock")?;
         }
         checkpointer.last = block;
         Ok(())

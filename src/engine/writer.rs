@@ -25,7 +25,7 @@ impl Core {
         self.refuse_poisoned()?;
         let is_first = !writer.has_begun;
         if is_first {
-            self.begin_epoch(&mut lock(&self.checkpointer))?;
+            self.begin_epoch(&mut self.lock_checkpointer())?;
             writer.has_begun = true;
         }
         self.follow_others(writer)?;

@@ -73,7 +73,12 @@ impl Ring {
 
     /// Fills `buffer` with `len` bytes from `position` on. The length may come from the file, so a
     /// failed allocation is an error.
-    pub(super) fn load_into(&self, buffer: &mut Vec<u8>, position: u64, len: usize) -> std::io::Result<()> {
+    pub(super) fn load_into(
+        &self,
+        buffer: &mut Vec<u8>,
+        position: u64,
+        len: usize,
+    ) -> std::io::Result<()> {
         buffer.truncate(len);
         buffer.try_reserve_exact(len - buffer.len())?;
         buffer.resize(len, 0);

@@ -151,7 +151,12 @@ impl LogSource {
     }
 
     /// Returns the checksum of entries.
-    pub(super) fn sum_of(&self, entries: EntryRange, epoch: u64, buffer: &mut Vec<u8>) -> Result<u64> {
+    pub(super) fn sum_of(
+        &self,
+        entries: EntryRange,
+        epoch: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<u64> {
         let mut sum = RecordSum::new(epoch);
         let mut at = 0;
         while at < entries.len_bytes() {
@@ -185,7 +190,13 @@ impl LogSource {
     }
 
     /// Fills `buffer` with `len_bytes` of the entries from `at` on.
-    fn read(&self, entries: EntryRange, at: u64, len_bytes: u64, buffer: &mut Vec<u8>) -> Result<()> {
+    fn read(
+        &self,
+        entries: EntryRange,
+        at: u64,
+        len_bytes: u64,
+        buffer: &mut Vec<u8>,
+    ) -> Result<()> {
         match entries {
             EntryRange::InLog { position, .. } => self.load(position + at, len_bytes, buffer),
             EntryRange::Spilled { offset, .. } => {
@@ -262,7 +273,8 @@ mod tests {
         let mut file = vec![0; start as usize];
         file.extend_from_slice(entries);
         let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::of(file));
-        let ring = Ring::new(&*disk, HEAP_START_BYTES, 8 * PAGE_BYTES, 0, ActiveMutation::default());
+        let ring =
+            Ring::new(&*disk, HEAP_START_BYTES, 8 * PAGE_BYTES, 0, ActiveMutation::default());
         let source = LogSource { ring: Arc::new(ring.unwrap()), disk };
         let range = EntryRange::Spilled { offset: start, len_bytes: entries.len() as u64 };
         let (header, mut pieces) = (RecordHeader::new_zeroed(), Vec::new());

@@ -237,13 +237,13 @@ impl Store {
         self.core.noted_and_scanned_pages()
     }
 
-    /// Starts a checkpoint after a commit that found the log filling up.
+    /// Has a checkpoint run, after a commit that found the log filling up.
     pub(super) fn start_due_checkpoint(&self) {
         match self.checkpoints {
-            Checkpoints::Background => self.background.request_checkpoint(&self.core),
+            Checkpoints::Background => self.background.wake(&self.core),
             // The commit stands. If the checkpoint failed, the next commit retries it, or the
             // store is poisoned and the next commit reports that.
-            Checkpoints::ByCommits => drop(self.core.checkpoint_if_idle()),
+            Checkpoints::ByCommits => drop(self.core.checkpoint_if_due()),
         }
     }
 }

@@ -1,111 +1,120 @@
 //! The threads of a store: one runs checkpoints in the background, one answers the other processes
 //! that share the store.
 //!
-//! **Owns** the threads. **Must not know** what a checkpoint does, or when one is due: the engine
-//! says so after a commit. A store that never has one due, such as a store that is only read,
+//! **Owns** the threads, and what wakes them. **Must not know** what a checkpoint does, or when one
+//! is due: the engine says so. A store that never has one due, such as a store that is only read,
 //! never starts that thread. Nor the requests of other processes or the answers: those belong to
 //! the engine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::{Builder, JoinHandle};
+use std::sync::Arc;
 
 use crate::engine::Core;
-use crate::sync::unpoisoned;
-
-/// The thread's next task.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Wait,
-    Checkpoint,
-    Stop,
-}
-
-struct Orders {
-    order: Mutex<Order>,
-    changed: Condvar,
-}
+use crate::sync::thread::{self, Builder, JoinHandle};
+use crate::sync::{Condvar, Mutex, lock, unpoisoned};
 
 /// Runs checkpoints in the background, one after the other.
 #[derive(Default)]
 pub(super) struct Background {
-    thread: Mutex<Option<(JoinHandle<()>, Arc<Orders>)>>,
+    thread: Mutex<Option<(JoinHandle<()>, Arc<WakeUp>)>>,
 }
 
-impl Orders {
-    fn give(&self, order: Order) {
-        *unpoisoned(self.order.lock()) = order;
+/// Wakes the thread. A wake-up says that there may be work, and not what: the thread asks what is
+/// due. If it were told to run a checkpoint, a commit could say so while the thread begins one, and
+/// a second checkpoint that nobody needs would follow at once.
+#[derive(Default)]
+struct WakeUp {
+    state: Mutex<WakeState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct WakeState {
+    is_woken: bool,
+    must_end: bool,
+}
+
+impl WakeUp {
+    fn wake(&self) {
+        lock(&self.state).is_woken = true;
         self.changed.notify_one();
     }
 
-    /// Waits for an order.
-    fn take(&self) -> Order {
-        let mut order = unpoisoned(self.order.lock());
-        while *order == Order::Wait {
-            order = unpoisoned(self.changed.wait(order));
-        }
-        std::mem::replace(&mut *order, Order::Wait)
+    fn end(&self) {
+        lock(&self.state).must_end = true;
+        self.changed.notify_one();
     }
 
-    fn follow(&self, core: &Core) {
-        while self.take() == Order::Checkpoint {
+    /// Waits to be woken. Returns whether the thread is to go on.
+    fn wait(&self) -> bool {
+        let mut state = lock(&self.state);
+        while !state.is_woken && !state.must_end {
+            state = unpoisoned(self.changed.wait(state));
+        }
+        state.is_woken = false;
+        !state.must_end
+    }
+
+    fn work(&self, core: &Core) {
+        while self.wait() {
             // If it failed, the commit that finds the log full retries it and gets the error; or
             // the store is poisoned, and every call reports that. Only the program's own reader
             // report can panic.
-            let _ = catch_unwind(AssertUnwindSafe(|| core.checkpoint_if_idle()));
+            let _ = catch_unwind(AssertUnwindSafe(|| core.checkpoint_if_due()));
         }
     }
 }
 
 impl Background {
-    /// Requests a checkpoint. If no thread can be started, the calling thread runs it.
-    pub(super) fn request_checkpoint(&self, core: &Arc<Core>) {
-        match self.orders(core) {
-            Some(orders) => orders.give(Order::Checkpoint),
-            // Without the lock: the program's reader report may request the next checkpoint.
-            None => drop(core.checkpoint_if_idle()),
+    /// Wakes the thread to look what is due. If no thread can be started, the calling thread does
+    /// the work.
+    pub(super) fn wake(&self, core: &Arc<Core>) {
+        match self.thread(core) {
+            Some(thread) => thread.wake(),
+            // Without the lock: the program's reader report may find the next checkpoint due.
+            None => drop(core.checkpoint_if_due()),
         }
     }
 
-    fn orders(&self, core: &Arc<Core>) -> Option<Arc<Orders>> {
-        let mut thread = unpoisoned(self.thread.lock());
+    fn thread(&self, core: &Arc<Core>) -> Option<Arc<WakeUp>> {
+        let mut thread = lock(&self.thread);
         if thread.is_none() {
             *thread = begin(core).ok();
         }
-        thread.as_ref().map(|(_, orders)| Arc::clone(orders))
+        thread.as_ref().map(|(_, wake_up)| Arc::clone(wake_up))
     }
 
     /// Waits for the running checkpoint, and ends the thread. A program can drop the store from
     /// its own reader report, which runs on this thread: a join would then wait for itself.
     pub(super) fn stop(&self) {
-        let Some((thread, orders)) = unpoisoned(self.thread.lock()).take() else { return };
-        orders.give(Order::Stop);
-        if thread.thread().id() != std::thread::current().id() {
+        let Some((thread, wake_up)) = lock(&self.thread).take() else { return };
+        wake_up.end();
+        if thread.thread().id() != thread::current().id() {
             let _ = thread.join();
         }
     }
 }
 
-fn begin(core: &Arc<Core>) -> std::io::Result<(JoinHandle<()>, Arc<Orders>)> {
-    let orders = Arc::new(Orders { order: Mutex::new(Order::Wait), changed: Condvar::new() });
-    let (core, theirs) = (Arc::clone(core), Arc::clone(&orders));
+fn begin(core: &Arc<Core>) -> std::io::Result<(JoinHandle<()>, Arc<WakeUp>)> {
+    let wake_up = Arc::new(WakeUp::default());
+    let (core, its_own) = (Arc::clone(core), Arc::clone(&wake_up));
     let thread = Builder::new()
         .name("flagstone-checkpoint".to_string())
-        .spawn(move || theirs.follow(&core))?;
-    Ok((thread, orders))
+        .spawn(move || its_own.work(&core))?;
+    Ok((thread, wake_up))
 }
 
 /// Answers other processes as long as it lives; a store that is not shared has no thread.
 #[derive(Default)]
 pub(super) struct Service {
-    thread: Option<JoinHandle<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Service {
     pub(super) fn begin(core: &Arc<Core>) -> std::io::Result<Self> {
         let core = Arc::clone(core);
         let name = "flagstone-service".to_string();
-        let thread = Builder::new().name(name).spawn(move || core.serve_others())?;
+        let thread = std::thread::Builder::new().name(name).spawn(move || core.serve_others())?;
         Ok(Self { thread: Some(thread) })
     }
 

@@ -15,9 +15,9 @@ pub mod power;
 #[cfg(feature = "sim")]
 pub mod process_run;
 pub mod programs;
-pub mod scratch;
 #[cfg(feature = "sim")]
 pub mod recoveries;
+pub mod scratch;
 #[cfg(feature = "sim")]
 pub mod sim_run;
 #[cfg(feature = "sim")]

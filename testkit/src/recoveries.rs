@@ -16,7 +16,10 @@ pub struct Killed {
 
 impl Killed {
     /// Kills the process of a store after this history.
-    pub fn after(fixture: &Fixture, history: impl FnOnce(&mut Run<'_>) -> Result<()>) -> Result<Self> {
+    pub fn after(
+        fixture: &Fixture,
+        history: impl FnOnce(&mut Run<'_>) -> Result<()>,
+    ) -> Result<Self> {
         let mut run = Run::new(fixture, 1, false)?;
         history(&mut run)?;
         Ok(Self { image: run.disk.crash(&mut Random(1)), history: run.end_by_death() })

@@ -37,8 +37,13 @@ fn options() -> OpenOptions {
     OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(64 * 1024)
 }
 
-fn begin(options: &OpenOptions) -> Arc<Run> {
+/// A way to open a store, with a thread of its own or without.
+type Open = fn(&SimDisk, &OpenOptions) -> flagstone::Result<Store>;
+
+fn begin(options: &OpenOptions, open: Open) -> Arc<Run> {
     let (store, disk) = SimDisk::create(options).expect("a store");
+    drop(store);
+    let store = open(&disk, options).expect("the store");
     let make = |tx: &mut flagstone::WriteTx<'_>| {
         let left = tx.alloc_slice_copy(&[0; WORDS])?;
         let right = tx.alloc_slice_copy(&[0; WORDS])?;
@@ -133,12 +138,12 @@ impl Run {
 /// Runs the parts as threads in many schedules: random ones, and ones that differ from a fixed
 /// order in a few places, which find bugs that need just one slow thread.
 fn check(parts: &'static [fn(&Run)]) {
-    check_with(options(), parts);
+    check_with(options(), SimDisk::open, parts);
 }
 
-fn check_with(options: OpenOptions, parts: &'static [fn(&Run)]) {
+fn check_with(options: OpenOptions, open: Open, parts: &'static [fn(&Run)]) {
     let run = move || {
-        let run = begin(&options);
+        let run = begin(&options, open);
         let threads: Vec<_> = parts
             .iter()
             .map(|part| {
@@ -197,12 +202,28 @@ fn with_a_log_that_is_full_now_and_then() {
     ]);
 }
 
+/// The store's own thread is woken by commits, runs their checkpoints, and ends with the store.
+#[test]
+fn with_checkpoints_in_the_background() {
+    check_with(
+        options(),
+        SimDisk::open_with_threads,
+        &[
+            |run| (0..5).for_each(|_| run.commit(Durability::Deferred)),
+            |run| (0..3).for_each(|_| run.commit(Durability::Durable)),
+            |run| run.store.checkpoint().expect("a checkpoint"),
+            |run| run.look(false),
+        ],
+    );
+}
+
 /// Proves that the checker would notice.
 #[test]
 #[should_panic(expected = "S")]
 fn a_commit_that_is_acknowledged_too_early_is_found() {
     check_with(
         options().mutation(Mutation::AcknowledgeBeforeFlush),
+        SimDisk::open,
         &[|run| run.commit(Durability::Durable), |run| run.look(true)],
     );
 }

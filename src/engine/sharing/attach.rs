@@ -42,7 +42,7 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         let mut core = Self::open(disk, path, settings)?;
-        core.begin_epoch(&mut lock(&core.checkpointer))?;
+        core.begin_epoch(&mut core.lock_checkpointer())?;
         // A copy of the file may have a hole there. On a full disk, a store through the mapping
         // would raise SIGBUS where a write returns an error.
         let written = core.disk.write_at(COORDINATION_BYTES, &[0; PAGE_BYTES as usize]);

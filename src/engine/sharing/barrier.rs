@@ -103,7 +103,7 @@ impl Core {
             return Ok(());
         }
         self.bring_workspace_to(sharing, &mut writer, barrier)?;
-        lock(&self.checkpointer).drop_image_before(barrier);
+        self.lock_checkpointer().drop_image_before(barrier);
         let source = self.log_source();
         let changed = self.begin_others_window(page.start.load(SeqCst), barrier);
         let mut pool = lock(&self.pool);

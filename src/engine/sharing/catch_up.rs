@@ -21,7 +21,7 @@ impl Core {
         // Look up the page anew for each word: the process can be killed between two of them, and
         // the simulated process is.
         let end = || &sharing.page().end;
-        let generation = lock(&self.checkpointer).last.generation.get();
+        let generation = self.lock_checkpointer().last.generation.get();
         end().generation.store(generation, SeqCst);
         let log = lock(&self.log);
         let (windows, is_pending) = log.ends.words();
@@ -42,7 +42,7 @@ impl Core {
     pub(super) fn catch_up(&self, sharing: &Sharing) -> Result<()> {
         let published = PublishedEnd::read(sharing);
         self.expect_connected(sharing)?;
-        let mut checkpointer = lock(&self.checkpointer);
+        let mut checkpointer = self.lock_checkpointer();
         if checkpointer.last.generation.get() != published.generation {
             (checkpointer.last, checkpointer.slot) = self.read_superblock()?;
         }

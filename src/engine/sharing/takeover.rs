@@ -32,7 +32,7 @@ impl Core {
         // The durable length is unknown: sync it before a record relies on it.
         self.growth.refresh(0).map_err(self.io_error("look at the file's length"))?;
         self.rewrite_records(newest.block.position.get(), end.position)?;
-        let mut checkpointer = lock(&self.checkpointer);
+        let mut checkpointer = self.lock_checkpointer();
         let both_valid = newest.both_valid;
         self.adopt_state(sharing, &mut checkpointer, newest, end);
         if both_valid {

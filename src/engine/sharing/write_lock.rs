@@ -10,6 +10,7 @@ use super::hold::Joined;
 use super::state::{HoldState, POLL_INTERVAL, Sharing, TIMEOUT};
 use crate::disk::Lock;
 use crate::engine::core::Core;
+use crate::engine::flush_leader::SyncFor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutation::Mutation;
 use crate::sync::lock;
@@ -129,7 +130,7 @@ impl Core {
     fn release_write_lock(&self, sharing: &Sharing) -> u64 {
         if lock(&self.log).tail.awaits_flush() {
             // A failure poisons the store in all processes.
-            let _ = self.flush_all(&self.flush_leader.take());
+            let _ = self.flush_all(&self.flush_leader.take(SyncFor::Commits));
         }
         if self.mutation(Mutation::WriteLockReleasedBeforeEnd) {
             sharing.page().lock_holder.store(0, SeqCst);
