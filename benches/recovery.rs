@@ -36,10 +36,11 @@ fn build(folder: &Folder, log_bytes: u64) -> PathBuf {
         .checkpoints(Checkpoints::ByCommits)
         .durability(Durability::Deferred);
     let store = folder.open("whole", &options);
-    let numbers = store.update(|tx| {
-        let numbers: Link<[u64]> = tx.alloc_slice(1..=NUMBERS)?;
+    let numbers = store.update(|tx| -> flagstone::Result<_> {
+        let numbers: Link<[u64]> =
+            tx.alloc_slice((0..NUMBERS as usize).map(|number| number as u64))?;
         tx.set_root("numbers", numbers)?;
-        flagstone::Result::Ok(numbers)
+        Ok(numbers)
     });
     let numbers = numbers.expect("the numbers");
     store.checkpoint().expect("a checkpoint");

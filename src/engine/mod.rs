@@ -11,7 +11,8 @@
 //!
 //! `E1` The protocol writes a heap page to the file only from an image that holds nothing but
 //! durable records, or as a bulk page that no state or image refers to. `E2` Both superblocks name
-//! complete states: the log holds every record from the older one's position on. `E3` One sync runs
+//! complete states: the log holds every record from the older one's position on. Before recovery
+//! writes a page with what records past that position say, the newest one's reach covers them. `E3` One sync runs
 //! at a time; after a failed one nothing more is written. `E4` The file is longer than any heap
 //! that a superblock, a record or an image names.
 //!

@@ -186,6 +186,7 @@ impl Image {
                 Ok(page)
             }
             Entry::Bulk { page, count } => {
+                self.expect_pages(header, page, count)?;
                 let (first, count) = touched.clip(page, count);
                 if count > 0 {
                     self.take_bulk(disk, header, first, count)?;
@@ -260,7 +261,6 @@ impl Image {
         if self.zeroed.contains_any(page, count) {
             return Err(bad_record(header, "bulk pages past all heaps before"));
         }
-        self.expect_pages(header, page, count)?;
         let new = self.in_file.insert(page, count);
         new.into_iter().try_for_each(|(page, count)| self.see_file(disk, header, page, count))
     }

@@ -112,14 +112,14 @@ fn is_in_rounds(image: &[u8]) -> bool {
 
 #[test]
 fn a_power_cut_in_any_round_loses_nothing_several_deep() {
-    let count = if is_long() { 20_000 } else { 150 };
+    let count = if is_long() { 20_000 } else { 60 };
     let mut images = 0;
     for (name, fixture, killed) in killed() {
         let recording = killed.record_recovery(&fixture).expect(&name);
         let mut cuts = Cuts::new(&fixture, 1);
         let looked = cuts.look(&recording, count, 4);
         looked.unwrap_or_else(|violation| panic!("{name}: {violation}"));
-        let looked = cuts.look_at_all(&recording, 16, 0);
+        let looked = cuts.look_at_all(&recording, 8, 0);
         looked.unwrap_or_else(|violation| panic!("{name}: {violation}"));
         println!("{name}: {} times, {} images", recording.times(), cuts.images());
         images += cuts.images();
@@ -181,7 +181,7 @@ fn a_call_that_fails_in_any_round_loses_nothing() {
             }
             assert!(opened.is_err(), "{name}: call {number} fails and opening goes on");
             disk.set_faults(None);
-            for seed in 0..4 {
+            for seed in 0..2 {
                 let image = SimDisk::new(disk.crash(&mut Random(seed)));
                 assert_eq!(state_of(&fixture, &image, &name), expected, "{name}, call {number}");
             }
