@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::map::PrivateMap;
 
@@ -69,6 +71,13 @@ pub(crate) trait Disk: Send + Sync {
 
     /// Maps `len_bytes` of the heap privately.
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
+
+    /// Returns the time since a fixed instant. A simulated disk has a clock of its own, which its
+    /// calls advance, so that a run can be repeated.
+    fn now(&self) -> Duration {
+        static BEGIN: OnceLock<Instant> = OnceLock::new();
+        BEGIN.get_or_init(Instant::now).elapsed()
+    }
 
     /// Returns an unpredictable number.
     fn random(&self) -> io::Result<u64> {

@@ -3,7 +3,7 @@
 //! 1. L is the log's end. Flush up to L. Bring the checkpoint's image to L.
 //! 2. From here on no new reader gets an image before L. Images before L that readers pin get their
 //!    own copies of the pages to be written.
-//! 3. Write the pages in slices, and sync each slice.
+//! 3. Write the pages in slices, and sync each slice. How long a slice is, `pace` learns.
 //! 4. Write L into the older superblock's slot, sync; then into the other slot, sync
 //!    (`superblocks`).
 //! 5. Free the log up to L, cut the file, release memory.
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::flush_leader::SyncFor;
+use super::pace::SliceTime;
 use super::state::Checkpointer;
 use crate::error::Result;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
@@ -31,11 +32,13 @@ const PAGES_PER_WRITE: u64 = 64;
 const TIMEOUT: Duration = Duration::from_secs(5);
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 
-/// Pages per sync. A flush of the log waits for at most one slice, a 128th of a large checkpoint.
-/// With slices of 128 pages and more, the 99.9th percentile of durable commits was 7.3 times that
-/// of a plain write and sync; with these it is about 3, and commits are 5 % fewer
-/// (`cargo bench --bench latency`). Shorter slices gain nothing.
-const PAGES_PER_SLICE: std::ops::RangeInclusive<u64> = 12..=2048;
+/// The pages that were written since the last sync.
+struct Slice {
+    pages: u64,
+    begun: Duration,
+    /// The durable position at its begin.
+    durable: u64,
+}
 
 impl Core {
     /// Brings the heap in the file up to everything committed so far. Commits continue meanwhile.
@@ -69,16 +72,19 @@ impl Core {
         if !checkpointer.begun {
             return Ok(());
         }
+        let (progress, begun) = (self.pace.begin(), self.disk.now());
         let end = self.flush_for_checkpoint()?;
         let (image, pages) = self.take_checkpoint_image(checkpointer, end.position)?;
         self.keep_pages_for_readers(end.position, &pages)?;
         self.request_barrier(end.position)?;
+        progress.prepared(pages.len(), self.disk.now() - begun);
         self.in_order(
             Mutation::SuperblockBeforeHeap,
             || self.write_pages(&image, &pages),
             || self.advance_superblocks(checkpointer, end),
         )?;
         self.free_log(checkpointer, end.position)?;
+        drop(progress);
         self.cut_file(image.heap_bytes())?;
         self.return_checkpoint_image(checkpointer, image);
         Ok(())
@@ -146,27 +152,36 @@ impl Core {
 
     /// Performs step 3.
     pub(super) fn write_pages(&self, image: &Image, pages: &PageSet) -> Result<()> {
-        let slice_pages =
-            (pages.len() / 128).clamp(*PAGES_PER_SLICE.start(), *PAGES_PER_SLICE.end());
-        let mut unsynced = 0;
-        let in_heap = |(page, _): &(u64, u64)| *page < image.heap_pages();
-        for (page, count) in pages.runs(PAGES_PER_WRITE).into_iter().filter(in_heap) {
-            let count = count.min(image.heap_pages() - page);
+        let runs = runs_within(pages, image.heap_pages());
+        let mut left: u64 = runs.iter().map(|(_, count)| count).sum();
+        let mut slice = self.begin_slice();
+        for (page, count) in runs {
             let bytes = image.pages(page, count)?;
             let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
             written.map_err(self.poisoned_by("write the heap"))?;
-            unsynced += count;
-            if unsynced >= slice_pages {
-                self.sync_heap(SyncFor::Checkpoint, "sync the heap")?;
-                unsynced = 0;
+            (slice.pages, left) = (slice.pages + count, left - count);
+            if self.pace.is_slice(slice.pages, left) {
+                self.sync_slice(&slice, left)?;
+                slice = self.begin_slice();
             }
         }
-        if unsynced == 0 {
+        if slice.pages == 0 {
             return Ok(());
         }
-        self.unless(Mutation::HeapNotSynced, || {
-            self.sync_heap(SyncFor::Checkpoint, "sync the heap")
-        })
+        self.unless(Mutation::HeapNotSynced, || self.sync_slice(&slice, left))
+    }
+
+    fn begin_slice(&self) -> Slice {
+        Slice { pages: 0, begun: self.disk.now(), durable: self.durable() }
+    }
+
+    /// Syncs a slice, after which `left` pages remain to be written.
+    fn sync_slice(&self, slice: &Slice, left: u64) -> Result<()> {
+        let sync = self.sync_heap(SyncFor::Checkpoint, "sync the heap")?;
+        let (pages, whole) = (slice.pages, self.disk.now() - slice.begun);
+        let were_flushes = self.durable() != slice.durable;
+        self.pace.note_slice(SliceTime { pages, sync, whole, were_flushes }, left);
+        Ok(())
     }
 
     /// Frees the log before `start`. No reader needs it once idle images from before `start` are
@@ -189,4 +204,10 @@ impl Core {
         self.log_freed.notify_all();
         Ok(())
     }
+}
+
+/// Returns the runs of `pages` before the page `end`, one for each write.
+fn runs_within(pages: &PageSet, end: u64) -> Vec<(u64, u64)> {
+    let runs = pages.runs(PAGES_PER_WRITE).into_iter().filter(|(page, _)| *page < end);
+    runs.map(|(page, count)| (page, count.min(end - page))).collect()
 }

@@ -5,19 +5,23 @@
 //! 3. Append the record; wait for log space if it does not fit.
 //! 4. Release the writer's lock (the caller does).
 //! 5. Flush if the commit is to be durable, or if it follows one that is (`flush`).
+//! 6. Wait if the log fills faster than it is freed (`throttle`).
 //!
 //! A record that is longer than the log takes a way of its own (`spill`). Who waits for log space,
 //! and who frees it, is decided in `log_space`.
 
+use std::time::Instant;
+
 use super::core::Core;
 use super::state::{LogState, Writer};
+use super::throttle::Demand;
 use crate::error::Result;
 use crate::format::record::KIND_COMMIT;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::log::Append;
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
-use crate::sync::lock;
+use crate::sync::{lock, sleep};
 use crate::workspace::{RecordBody, Workspace};
 
 /// An appended record.
@@ -31,12 +35,20 @@ pub(crate) struct Committed {
     pub(crate) checkpoint_due: bool,
     /// The length that the log should be moved to, if a move is due.
     pub(crate) log_bytes_wanted: Option<u64>,
+    /// When the caller may go on, since the log fills faster than it is freed.
+    delayed_until: Option<Instant>,
 }
 
 impl Committed {
     /// Returns a commit after which nothing is due.
     fn no_op(position: u64, durable: bool) -> Self {
-        Self { position, durable, checkpoint_due: false, log_bytes_wanted: None }
+        Self {
+            position,
+            durable,
+            checkpoint_due: false,
+            log_bytes_wanted: None,
+            delayed_until: None,
+        }
     }
 }
 
@@ -121,11 +133,13 @@ impl Core {
         log.ends.note(heap_bytes);
         self.note_changed(&mut log, changed);
         self.publish(&log);
+        let checkpoint_due = self.is_checkpoint_due(&log);
         Ok(Committed {
             position,
             durable: durable || log.tail.awaits_flush(),
-            checkpoint_due: self.is_checkpoint_due(&log),
+            checkpoint_due,
             log_bytes_wanted: self.log_bytes_wanted(&log),
+            delayed_until: self.charge(&mut log, checkpoint_due),
         })
     }
 
@@ -136,6 +150,26 @@ impl Core {
         }
         if !self.mutation(Mutation::DirtyNotedLate) {
             log.dirty.note(log.tail.appended, changed);
+        }
+    }
+
+    /// Charges the record just appended for its share of the log that is free until the checkpoint
+    /// that runs, or is due, frees more.
+    fn charge(&self, log: &mut LogState, is_due: bool) -> Option<Instant> {
+        let demand = self.pace.left(is_due).map(|left| Demand {
+            free_bytes: log.tail.free_bytes(),
+            left,
+            sync: self.pace.sync_time(),
+        });
+        log.throttle.charge(log.tail.appended, demand, Instant::now)
+    }
+
+    /// Lets a commit pay for its share of the log, with no lock held.
+    pub(crate) fn wait_for_log(&self, committed: Committed) {
+        let Some(until) = committed.delayed_until else { return };
+        let delay = until.saturating_duration_since(Instant::now());
+        if !delay.is_zero() {
+            sleep(delay);
         }
     }
 

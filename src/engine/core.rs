@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::flush_leader::FlushLeader;
+use super::pace::Pace;
 use super::poison::Poison;
 use super::settings::Settings;
 use super::sharing::state::Sharing;
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     pub(super) checkpointed: AtomicU64,
     /// Whether a checkpoint ran since long readers were last reported to the program.
     pub(super) readers_unreported: AtomicBool,
+    pub(super) pace: Pace,
     pub(super) poison: Poison,
     pub(super) fork_guard: ForkGuard,
     /// Notified when more becomes visible, in a store that only this process has open.

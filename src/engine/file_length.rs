@@ -77,6 +77,6 @@ impl Core {
         let in_images = lock(&self.pool).longest_heap_bytes();
         let cut = self.growth.truncate(heap_bytes.max(in_images));
         cut.map_err(self.poisoned_by("cut the file"))?;
-        self.sync_heap(SyncFor::Commits, "sync the file's length")
+        self.sync_heap(SyncFor::Commits, "sync the file's length").map(drop)
     }
 }

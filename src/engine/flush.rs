@@ -1,5 +1,7 @@
 //! Flushes the log: makes everything appended so far durable.
 
+use std::time::Duration;
+
 use super::core::Core;
 use super::flush_leader::{FlushGuard, SyncFor};
 use super::state::{EndOfLog, LogState};
@@ -95,10 +97,14 @@ impl Core {
     }
 
     /// Syncs the file through the heap's descriptor. One sync runs at a time; a failure poisons.
-    pub(super) fn sync_heap(&self, sync_for: SyncFor, action: &'static str) -> Result<()> {
+    /// Returns how long the sync took, without the wait for the one before.
+    pub(super) fn sync_heap(&self, sync_for: SyncFor, action: &'static str) -> Result<Duration> {
         let _leader = self.flush_leader.take(sync_for);
         self.refuse_poisoned()?;
+        let begun = self.disk.now();
         self.disk.sync().map_err(self.poisoned_by(action))?;
-        self.refuse_poisoned()
+        let took = self.disk.now() - begun;
+        self.refuse_poisoned()?;
+        Ok(took)
     }
 }

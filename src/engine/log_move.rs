@@ -80,7 +80,7 @@ impl Core {
             self.growth.synced(end);
             return Ok(());
         }
-        self.sync_heap(SyncFor::Commits, "sync a new log region")
+        self.sync_heap(SyncFor::Commits, "sync a new log region").map(drop)
     }
 
     /// Moves the log to the region of `pages` pages at heap page `page`. The region has been

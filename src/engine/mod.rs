@@ -41,6 +41,7 @@ mod format_store;
 mod log_move;
 mod log_space;
 mod open;
+mod pace;
 mod poison;
 mod recovery;
 mod replay_horizon;
@@ -51,6 +52,7 @@ mod snapshot;
 mod spill;
 mod state;
 mod superblocks;
+mod throttle;
 mod writer;
 
 pub(crate) use self::core::Core;

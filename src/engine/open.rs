@@ -146,6 +146,7 @@ impl Core {
             durable: end.position.into(),
             checkpointed: from.position.into(),
             readers_unreported: Default::default(),
+            pace: Default::default(),
             poison: Poison::none(path),
             fork_guard: ForkGuard::here(),
             event: Event::default(),

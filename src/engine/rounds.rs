@@ -100,7 +100,7 @@ impl Rounds<'_> {
     fn finish(&mut self, image: &Image) -> Result<()> {
         self.write(image)?;
         self.core.unless(Mutation::RoundNotSynced, || {
-            self.core.sync_heap(SyncFor::Checkpoint, "sync the heap")
+            self.core.sync_heap(SyncFor::Checkpoint, "sync the heap").map(drop)
         })
     }
 
@@ -188,7 +188,7 @@ impl Core {
             rewritten.map_err(self.poisoned_by("write recovered records"))?;
             at += PAGE_BYTES;
         }
-        self.sync_heap(SyncFor::Checkpoint, "sync recovered records")
+        self.sync_heap(SyncFor::Checkpoint, "sync recovered records").map(drop)
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::dirty_pages::DirtyPages;
 use super::replay_horizon::ReplayHorizon;
+use super::throttle::Throttle;
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image};
 use crate::log::{Ring, Tail};
@@ -62,6 +63,7 @@ pub(super) struct LogState {
     pub(super) heap_bytes: u64,
     /// Position at which the last checkpoint began.
     pub(super) checkpoint: u64,
+    pub(super) throttle: Throttle,
     /// No move of the log is tried before this position, because the last one failed.
     pub(super) no_move_before: u64,
 }
@@ -79,7 +81,8 @@ impl LogState {
         let mut tail = Tail::new(ring, epoch, end.position, end.prev_checksum);
         tail.start = start;
         let (heap_bytes, checkpoint) = (end.heap_bytes, end.position);
-        Self { tail, ends, dirty, heap_bytes, checkpoint, no_move_before: 0 }
+        let throttle = Throttle::new(end.position);
+        Self { tail, ends, dirty, heap_bytes, checkpoint, throttle, no_move_before: 0 }
     }
 
     /// Goes on from the end that other processes left. `superblock` is the position of the newest.

@@ -175,7 +175,7 @@ impl Core {
         let is_synced_with_the_other =
             checkpointer.slot == 0 && self.mutation(Mutation::SuperblocksInOneSync);
         if !is_synced_with_the_other {
-            self.sync_heap(SyncFor::Checkpoint, "sync a superblock")?;
+            self.pace.note_sync(self.sync_heap(SyncFor::Checkpoint, "sync a superblock")?);
         }
         checkpointer.last = block;
         Ok(())

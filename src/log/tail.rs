@@ -73,6 +73,12 @@ impl Tail {
             || self.ring.mutation.has(Mutation::OverrunTheLog)
     }
 
+    /// Returns the bytes that are free for records.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        let reserved = self.appended - self.start + 2 * PAGE_BYTES;
+        self.ring.len_bytes().saturating_sub(reserved)
+    }
+
     /// Appends a record that fits; returns the position after it.
     pub(crate) fn append(&mut self, what: Append<'_>) -> std::io::Result<u64> {
         let len = padded(self.appended, what.record.len() as u64);

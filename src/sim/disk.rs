@@ -37,6 +37,8 @@ struct State {
     is_log_mapped: bool,
     /// The time of a sync or flush.
     sync_time: Duration,
+    /// The time that all of them took.
+    clock: Duration,
     random: Random,
 }
 
@@ -82,6 +84,7 @@ impl SimDisk {
             growths: 0,
             is_log_mapped: random.one_in(2),
             sync_time: Duration::ZERO,
+            clock: Duration::ZERO,
             random,
         };
         Self { live, state: Arc::new(Mutex::new(state)), process: None }
@@ -118,7 +121,8 @@ impl SimDisk {
         self.state().is_full = is_full;
     }
 
-    /// Makes each sync and each flush take so long from now on: the thread sleeps.
+    /// Makes each sync and each flush take so long from now on: the thread sleeps. The disk's clock
+    /// knows no other times.
     pub fn set_sync_time(&self, sync_time: Duration) {
         self.state().sync_time = sync_time;
     }
@@ -128,6 +132,7 @@ impl SimDisk {
         let sync_time = self.state().sync_time;
         if !sync_time.is_zero() {
             std::thread::sleep(sync_time);
+            self.state().clock += sync_time;
         }
     }
 
@@ -329,6 +334,10 @@ impl Disk for SimDisk {
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         self.begin_reading(Call::MapHeap)?;
         self.live.map_heap(len_bytes)
+    }
+
+    fn now(&self) -> Duration {
+        self.state().clock
     }
 
     fn random(&self) -> io::Result<u64> {

@@ -104,6 +104,7 @@ impl PendingCommit<'_> {
         if self.committed.checkpoint_due {
             self.store.start_due_checkpoint();
         }
+        self.store.core.wait_for_log(self.committed);
         Ok(())
     }
 

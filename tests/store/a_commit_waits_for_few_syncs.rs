@@ -99,6 +99,32 @@ fn at_most(most: u64, mut measure: impl FnMut() -> u64) {
 const MS: Duration = Duration::from_millis(1);
 
 #[test]
+fn a_deferred_commit_waits_for_at_most_three_syncs_under_steady_load() {
+    let mut bench = Bench::new(64 * 1024, 1 << 20, 20 * MS);
+    bench.load(1, 1000 * MS);
+    let before = bench.heap_syncs();
+    at_most(3, || bench.load(1, 1000 * MS).0);
+    let checkpoints = bench.heap_syncs() - before;
+    assert!(checkpoints >= 6, "{checkpoints} syncs: no checkpoint ran meanwhile");
+}
+
+#[test]
+fn a_checkpoint_of_many_pages_makes_a_handful_of_syncs() {
+    let bench = Bench::new(128 * 1024, 4 << 20, 5 * MS);
+    for syncs in [12, 6] {
+        let before = bench.heap_syncs();
+        // A line in each page, with one record for many.
+        for page in 0..2048 {
+            let line = bench.table.index(page * 64).expect("a line");
+            bench.store.update(|tx| tx.at_mut(line).map(|line| line[1] += 1)).expect("a commit");
+        }
+        bench.store.checkpoint().expect("a checkpoint");
+        let made = bench.heap_syncs() - before;
+        assert!(made <= syncs, "{made} syncs, expected {syncs} at most");
+    }
+}
+
+#[test]
 fn no_checkpoint_follows_another_that_made_it_needless() {
     let mut bench = Bench::new(1024, 1 << 20, 10 * MS);
     // Two superblocks at the first transaction.
