@@ -181,7 +181,8 @@ impl Core {
         let (pages, whole) = (slice.pages, self.disk.now() - slice.begun);
         let were_flushes = self.durable() != slice.durable;
         self.pace.note_slice(SliceTime { pages, sync, whole, were_flushes }, left);
-        Ok(())
+        // The thread that would flush may be this one.
+        self.flush_if_due_within()
     }
 
     /// Frees the log before `start`. No reader needs it once idle images from before `start` are

@@ -33,6 +33,8 @@ pub(crate) struct Committed {
     durable: bool,
     /// Whether the log is full enough for a checkpoint to be due.
     pub(crate) checkpoint_due: bool,
+    /// Whether the store's thread must look when to flush.
+    pub(crate) flush_scheduled: bool,
     /// The length that the log should be moved to, if a move is due.
     pub(crate) log_bytes_wanted: Option<u64>,
     /// When the caller may go on, since the log fills faster than it is freed.
@@ -46,6 +48,7 @@ impl Committed {
             position,
             durable,
             checkpoint_due: false,
+            flush_scheduled: false,
             log_bytes_wanted: None,
             delayed_until: None,
         }
@@ -138,6 +141,7 @@ impl Core {
             position,
             durable: durable || log.tail.awaits_flush(),
             checkpoint_due,
+            flush_scheduled: !durable && self.note_deferred(position),
             log_bytes_wanted: self.log_bytes_wanted(&log),
             delayed_until: self.charge(&mut log, checkpoint_due),
         })

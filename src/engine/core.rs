@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::deferred::OldestDeferred;
 use super::flush_leader::FlushLeader;
 use super::pace::Pace;
 use super::poison::Poison;
@@ -48,6 +49,7 @@ pub(crate) struct Core {
     /// Whether a checkpoint ran since long readers were last reported to the program.
     pub(super) readers_unreported: AtomicBool,
     pub(super) pace: Pace,
+    pub(super) deferred: OldestDeferred,
     pub(super) poison: Poison,
     pub(super) fork_guard: ForkGuard,
     /// Notified when more becomes visible, in a store that only this process has open.

@@ -1,6 +1,6 @@
 //! Flushes the log: makes everything appended so far durable.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::flush_leader::{FlushGuard, SyncFor};
@@ -38,6 +38,7 @@ impl Core {
     fn pad_and_sync_log(&self, _leader: &FlushGuard<'_>) -> Result<EndOfLog> {
         let mut log = lock(&self.log);
         log.tail.pad_block().map_err(self.poisoned_by("write the log"))?;
+        self.deferred.flush_begins();
         let (from, end, ring) = (log.tail.durable, log.end(), log.tail.ring.clone());
         drop(log);
         if from < end.position {
@@ -106,5 +107,37 @@ impl Core {
         let took = self.disk.now() - begun;
         self.refuse_poisoned()?;
         Ok(took)
+    }
+
+    /// Notes a deferred commit that was just appended; the log is locked. Returns whether a flush
+    /// becomes due because of it, at the time that `flush_deadline` says.
+    pub(super) fn note_deferred(&self, position: u64) -> bool {
+        self.settings.flush_every.is_some() && self.deferred.note(position, self.durable())
+    }
+
+    /// Returns when a flush is due, if the option `flush_every` asks for one.
+    pub(crate) fn flush_deadline(&self) -> Option<Instant> {
+        let age = self.settings.flush_every?;
+        // Of a poisoned store nothing is flushed any more.
+        self.refuse_poisoned().ok()?;
+        self.deferred.reaches(age, self.durable())
+    }
+
+    fn is_flush_due(&self) -> bool {
+        self.flush_deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Flushes if that is due.
+    pub(crate) fn flush_if_due(&self) -> Result<()> {
+        if self.is_flush_due() { self.sync() } else { Ok(()) }
+    }
+
+    /// Does the same within a checkpoint, which holds the write lock.
+    pub(super) fn flush_if_due_within(&self) -> Result<()> {
+        if !self.is_flush_due() {
+            return Ok(());
+        }
+        let appended = lock(&self.log).tail.appended;
+        self.flush_to(appended)
     }
 }

@@ -30,6 +30,7 @@
 mod checkpoint;
 mod commit;
 mod core;
+mod deferred;
 mod dirty_pages;
 #[cfg(any(test, feature = "sim"))]
 mod dirty_scan;

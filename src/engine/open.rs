@@ -147,6 +147,7 @@ impl Core {
             checkpointed: from.position.into(),
             readers_unreported: Default::default(),
             pace: Default::default(),
+            deferred: Default::default(),
             poison: Poison::none(path),
             fork_guard: ForkGuard::here(),
             event: Event::default(),

@@ -2,6 +2,8 @@
 //!
 //! **Must not know** how a program sets them (`store::options`).
 
+use std::time::Duration;
+
 use crate::format::superblock::Superblock;
 use crate::image::{ImageTraits, LinkChecks, ReaderReport};
 use crate::mutation::ActiveMutation;
@@ -24,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) reader_report: Option<ReaderReport>,
     /// Eighths of the log that may fill before a checkpoint is due.
     pub(crate) checkpoint_eighths: u64,
+    /// The age at which a deferred commit is flushed.
+    pub(crate) flush_every: Option<Duration>,
     pub(crate) mutation: ActiveMutation,
 }
 

@@ -103,6 +103,8 @@ impl PendingCommit<'_> {
         self.store.core.report_long_readers();
         if self.committed.checkpoint_due {
             self.store.start_due_checkpoint();
+        } else if self.committed.flush_scheduled {
+            self.store.start_flush_timer();
         }
         self.store.core.wait_for_log(self.committed);
         Ok(())

@@ -246,6 +246,12 @@ impl Store {
             Checkpoints::ByCommits => drop(self.core.checkpoint_if_due()),
         }
     }
+
+    /// Has the thread look when to flush, after the first commit that the option `flush_every`
+    /// concerns since the last flush.
+    pub(super) fn start_flush_timer(&self) {
+        self.background.wake(&self.core);
+    }
 }
 
 impl Drop for Store {

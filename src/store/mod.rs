@@ -7,6 +7,7 @@
 
 mod check;
 mod commit;
+mod disk_options;
 mod gate;
 mod handle;
 mod log_move;

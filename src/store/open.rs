@@ -251,6 +251,7 @@ impl OpenOptions {
     }
 
     fn start_with(&self, disk: Arc<dyn Disk>, path: &Path, settings: Settings) -> Result<Store> {
+        self.expect_consistent()?;
         let core = Arc::new(Core::open(disk, path, settings)?);
         self.verified(Store::from_core(core, Service::default(), self.durability, self.checkpoints))
     }
@@ -262,6 +263,7 @@ impl OpenOptions {
         coordination: Box<dyn Coordination>,
         path: &Path,
     ) -> Result<Store> {
+        self.expect_consistent()?;
         let core = Arc::new(Core::open_shared(disk, coordination, path, self.settings())?);
         let service = Service::begin(&core)
             .map_err(io_error("start a thread that answers other processes", path))?;

@@ -83,6 +83,7 @@ pub struct OpenOptions {
     pub(super) verify: bool,
     salvage: bool,
     pub(super) assume_local: bool,
+    pub(super) flush_every: Option<Duration>,
     pub(super) mutation: ActiveMutation,
 }
 
@@ -102,6 +103,7 @@ impl Default for OpenOptions {
             verify: false,
             salvage: false,
             assume_local: false,
+            flush_every: None,
             mutation: ActiveMutation::default(),
         }
     }
@@ -463,6 +465,7 @@ impl OpenOptions {
             max_held_images: self.max_snapshots,
             reader_report: self.reader_report.clone(),
             checkpoint_eighths: self.checkpoints.eighths_of_log(),
+            flush_every: self.flush_every,
             mutation: self.mutation,
         }
     }

@@ -1,4 +1,4 @@
-//! The threads of a store: one runs checkpoints in the background, one answers the other processes
+//! The threads of a store: one runs checkpoints and flushes in the background, one answers the other processes
 //! that share the store.
 //!
 //! **Owns** the threads, and what wakes them. **Must not know** what a checkpoint does, or when one
@@ -8,6 +8,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::engine::Core;
 use crate::sync::thread::{self, Builder, JoinHandle};
@@ -45,22 +46,34 @@ impl WakeUp {
         self.changed.notify_one();
     }
 
-    /// Waits to be woken. Returns whether the thread is to go on.
-    fn wait(&self) -> bool {
+    /// Waits to be woken, or for `deadline`. Returns whether the thread is to go on.
+    fn wait(&self, deadline: Option<Instant>) -> bool {
         let mut state = lock(&self.state);
         while !state.is_woken && !state.must_end {
-            state = unpoisoned(self.changed.wait(state));
+            let Some(deadline) = deadline else {
+                state = unpoisoned(self.changed.wait(state));
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = unpoisoned(self.changed.wait_timeout(state, left)).0;
         }
         state.is_woken = false;
         !state.must_end
     }
 
     fn work(&self, core: &Core) {
-        while self.wait() {
+        // A commit that schedules a flush does so before it wakes the thread, which then asks again.
+        while self.wait(core.flush_deadline()) {
             // If it failed, the commit that finds the log full retries it and gets the error; or
             // the store is poisoned, and every call reports that. Only the program's own reader
             // report can panic.
-            let _ = catch_unwind(AssertUnwindSafe(|| core.checkpoint_if_due()));
+            let _ = catch_unwind(AssertUnwindSafe(|| {
+                let _ = core.flush_if_due();
+                core.checkpoint_if_due()
+            }));
         }
     }
 }
