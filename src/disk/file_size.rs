@@ -17,6 +17,7 @@ const STEP_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=64 * 1024 * 1024;
 pub(crate) struct FileSize {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+    max_file_bytes: u64,
     /// Bytes of heap that fit in the file.
     capacity_bytes: AtomicU64,
     /// The durable part of the capacity.
@@ -24,10 +25,10 @@ pub(crate) struct FileSize {
 }
 
 impl FileSize {
-    pub(crate) fn new(disk: Arc<dyn Disk>, path: &Path) -> io::Result<Self> {
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: &Path, max_file_bytes: u64) -> io::Result<Self> {
         let room = heap_room_bytes(disk.len_bytes()?);
-        let path = path.to_path_buf();
-        Ok(Self { disk, path, capacity_bytes: room.into(), durable_bytes: room.into() })
+        let (capacity_bytes, durable_bytes) = (room.into(), room.into());
+        Ok(Self { disk, path: path.to_path_buf(), max_file_bytes, capacity_bytes, durable_bytes })
     }
 
     /// Returns the number of heap bytes that fit in the file.
@@ -42,8 +43,10 @@ impl FileSize {
         if heap_bytes <= room {
             return Ok(());
         }
+        self.expect_within_limit(heap_bytes)?;
         let step = (room / 16).clamp(*STEP_BYTES.start(), *STEP_BYTES.end());
         let wanted = round_up(heap_bytes.max(room + step), PAGE_BYTES).unwrap_or(heap_bytes);
+        let wanted = wanted.min(heap_room_bytes(self.max_file_bytes)).max(heap_bytes);
         // A disk too full for the step may still have space for what is needed.
         let grown = self.grow_to(room, wanted).or_else(|_| self.grow_to(room, heap_bytes));
         let failed = |source| ErrorKind::NoSpace {
@@ -52,6 +55,15 @@ impl FileSize {
             source,
         };
         Ok(grown.map_err(failed)?)
+    }
+
+    fn expect_within_limit(&self, heap_bytes: u64) -> Result<()> {
+        let wanted_bytes = heap_bytes.saturating_add(HEAP_START_BYTES);
+        if wanted_bytes <= self.max_file_bytes {
+            return Ok(());
+        }
+        let (path, max_file_bytes) = (self.path.clone(), self.max_file_bytes);
+        Err(ErrorKind::FileLimitReached { path, wanted_bytes, max_file_bytes }.into())
     }
 
     fn grow_to(&self, room: u64, wanted: u64) -> io::Result<()> {

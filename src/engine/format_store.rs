@@ -62,6 +62,11 @@ pub(super) fn clear_mark(disk: &dyn Disk) -> io::Result<()> {
     }
 }
 
+/// Returns the length of a new store's file, whose log has `log_bytes`.
+pub(crate) fn new_file_bytes(log_bytes: u64) -> u64 {
+    HEAP_START_BYTES + Layout::new(log_bytes / PAGE_BYTES).pages * PAGE_BYTES
+}
+
 /// Writes a store without objects, whose log has `log_bytes`, to an empty disk.
 ///
 /// The superblocks come last. The mark on the coordination page says that the file is unfinished,

@@ -58,7 +58,7 @@ mod writer;
 
 pub(crate) use self::core::Core;
 pub(crate) use commit::Committed;
-pub(crate) use format_store::{create, create_in_place};
+pub(crate) use format_store::{create, create_in_place, new_file_bytes};
 pub(crate) use recovery::{LogEnd, OnDamage, Recovered};
 pub(crate) use settings::{Access, Settings};
 pub(crate) use sharing::WriteLock;

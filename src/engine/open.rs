@@ -49,7 +49,7 @@ impl Core {
             on_damage,
             settings.mutation,
         )?;
-        let growth = FileSize::new(disk, path);
+        let growth = FileSize::new(disk, path, settings.max_file_bytes);
         let growth = Arc::new(growth.map_err(io_error("look at the file's length", path))?);
         match settings.access {
             Access::Read => Self::open_to_read(recovered, growth, path, settings),

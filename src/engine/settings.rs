@@ -28,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_eighths: u64,
     /// The age at which a deferred commit is flushed.
     pub(crate) flush_every: Option<Duration>,
+    pub(crate) max_file_bytes: u64,
     pub(crate) mutation: ActiveMutation,
 }
 

@@ -535,6 +535,17 @@ pub enum ErrorKind {
         source: io::Error,
     },
 
+    /// The file would become longer than the program allows.
+    #[error("{path}: the file would have to grow to {wanted_bytes} bytes, and the option `max_file_bytes` allows {max_file_bytes}; free what is not needed, or open the store with a larger `max_file_bytes`", path = .path.display())]
+    FileLimitReached {
+        /// The store's file.
+        path: PathBuf,
+        /// The length that the transaction needs.
+        wanted_bytes: u64,
+        /// The option's value.
+        max_file_bytes: u64,
+    },
+
     /// An allocation that is too large for any store.
     #[error("cannot allocate {count} element(s) of {size_bytes} bytes: {why}")]
     TooLarge {

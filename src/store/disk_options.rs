@@ -1,7 +1,8 @@
-//! Options about the disk: when commits are flushed.
+//! Options about the disk: when commits are flushed, how long the file may be.
 
 use std::time::Duration;
 
+use crate::engine::new_file_bytes;
 use crate::error::{ErrorKind, Result};
 
 use super::options::{Checkpoints, OpenOptions};
@@ -33,6 +34,27 @@ impl OpenOptions {
         self
     }
 
+    /// Bounds the length of the file, in bytes. A transaction that would make it longer gets
+    /// [`ErrorKind::FileLimitReached`]; it can be rolled back, and what it frees or what others free
+    /// can be used again. Transactions larger than the log, and the log's own growth, need space
+    /// past the end of the heap for a time. A file that is longer already is opened, and does not
+    /// grow. Default: no bound.
+    ///
+    /// ```
+    /// # use flagstone::{ErrorKind, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = OpenOptions::new().max_file_bytes(8 << 20).open_in_memory()?;
+    /// let error = store.update(|tx| tx.alloc_slice_zeroed::<u8>(8 << 20)).unwrap_err();
+    /// assert!(matches!(error.kind(), ErrorKind::FileLimitReached { .. }));
+    /// store.update(|tx| tx.alloc_slice_zeroed::<u8>(1 << 20).map(drop))?;
+    /// assert!(store.stats()?.file_bytes <= 8 << 20);
+    /// # Ok(()) }
+    /// ```
+    pub fn max_file_bytes(mut self, max_file_bytes: u64) -> Self {
+        self.max_file_bytes = max_file_bytes;
+        self
+    }
+
     /// Refuses options that contradict each other.
     pub(super) fn expect_consistent(&self) -> Result<()> {
         if self.flush_every.is_none() || self.checkpoints == Checkpoints::Background {
@@ -40,5 +62,18 @@ impl OpenOptions {
         }
         let why = "it needs a thread of the store's own, `Checkpoints::Background`".to_string();
         Err(ErrorKind::BadOption { option: "flush_every", why }.into())
+    }
+
+    /// Refuses to create a store whose file would be too long from the start.
+    pub(super) fn expect_room_for_new_store(&self, log_bytes: u64) -> Result<()> {
+        let needed = new_file_bytes(log_bytes);
+        if needed <= self.max_file_bytes {
+            return Ok(());
+        }
+        let why = format!(
+            "a new store with a log of {log_bytes} bytes takes {needed}, not {}",
+            self.max_file_bytes
+        );
+        Err(ErrorKind::BadOption { option: "max_file_bytes", why }.into())
     }
 }

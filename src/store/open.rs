@@ -295,6 +295,7 @@ impl OpenOptions {
                 Ok(Some(disk)) => return self.with_store(disk, path, log_bytes),
                 Ok(None) if !self.create => return Err(no_such_file(path)),
                 Ok(None) => {
+                    self.expect_room_for_new_store(log_bytes)?;
                     let random = random()?;
                     create_file(path, |disk| create(disk, log_bytes, random))?;
                     made = Some(Instant::now());
@@ -317,6 +318,7 @@ impl OpenOptions {
     fn with_store(&self, disk: FileDisk, path: &Path, log_bytes: u64) -> Result<FileDisk> {
         let Err(error) = expect_store(&disk, path, self.mutation) else { return Ok(disk) };
         let Some(is_unfinished) = self.makes_store_of(&error) else { return Err(error) };
+        self.expect_room_for_new_store(log_bytes)?;
         let random = random()?;
         let fill = |disk: &FileDisk| create_in_place(disk, is_unfinished, log_bytes, random);
         fill_in_place(&disk, path, fill)?;
@@ -359,7 +361,9 @@ impl OpenOptions {
                 Arc::new(anonymous(no_path).map_err(io_error("create a file in memory", no_path))?)
             }
         };
-        create(&*disk, self.rounded_log_bytes()?, random()?)
+        let log_bytes = self.rounded_log_bytes()?;
+        self.expect_room_for_new_store(log_bytes)?;
+        create(&*disk, log_bytes, random()?)
             .map_err(io_error("create a store in memory", no_path))?;
         self.start(disk, no_path)
     }

@@ -84,6 +84,7 @@ pub struct OpenOptions {
     salvage: bool,
     pub(super) assume_local: bool,
     pub(super) flush_every: Option<Duration>,
+    pub(super) max_file_bytes: u64,
     pub(super) mutation: ActiveMutation,
 }
 
@@ -104,6 +105,7 @@ impl Default for OpenOptions {
             salvage: false,
             assume_local: false,
             flush_every: None,
+            max_file_bytes: u64::MAX,
             mutation: ActiveMutation::default(),
         }
     }
@@ -466,6 +468,7 @@ impl OpenOptions {
             reader_report: self.reader_report.clone(),
             checkpoint_eighths: self.checkpoints.eighths_of_log(),
             flush_every: self.flush_every,
+            max_file_bytes: self.max_file_bytes,
             mutation: self.mutation,
         }
     }

@@ -6,6 +6,7 @@ mod a_commit_can_be_waited_for_later;
 mod a_commit_waits_for_few_syncs;
 #[cfg(feature = "sim")]
 mod a_deferred_commit_is_flushed_in_time;
+mod a_file_keeps_within_its_limit;
 mod a_forked_child_gets_an_error;
 mod a_long_reader_is_seen_and_bounded;
 mod a_name_stands_for_one_type;

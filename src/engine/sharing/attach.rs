@@ -68,7 +68,7 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         let sharing = Sharing::claim_any(coordination, path)?;
-        let growth = FileSize::new(Arc::clone(&disk), path);
+        let growth = FileSize::new(Arc::clone(&disk), path, settings.max_file_bytes);
         let growth = growth.map_err(io_error("look at the file's length", path))?;
         let mut core = Self::attach_core(disk, Arc::new(growth), path, settings)?;
         core.sharing = Some(sharing);
