@@ -45,6 +45,6 @@ pub use flagstone_derive::persist;
 pub use image::{Image, LinkChecks, LongReader};
 pub use persist::{FieldOf, Link, Persist, Pointee};
 pub use store::{
-    Checkpoints, Durability, OpenOptions, OwnedReadTx, PagesByUse, PendingCommit, ReadTx,
-    Savepoint, Snapshot, Stats, Store, WriteTx,
+    AccessPattern, Checkpoints, Durability, OpenOptions, OwnedReadTx, PagesByUse, PendingCommit,
+    ReadTx, Savepoint, Snapshot, Stats, Store, WriteTx,
 };

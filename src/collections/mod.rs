@@ -71,4 +71,4 @@ pub use deque::{Deque, DequeIter};
 pub use hash::{HashMap, HashMapReader, HashSet};
 pub use key::{Key, KeyHasher, OrdKey, Pair, SortedKey, StoredKey};
 pub use text::Text;
-pub use vec::Vec;
+pub use vec::{Vec, VecIter};

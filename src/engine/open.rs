@@ -64,7 +64,8 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         recovered.replay_within(path, settings.memory_budget_bytes)?;
-        let Recovered { source, newest, image, end, .. } = recovered;
+        let Recovered { source, newest, mut image, end, .. } = recovered;
+        image.set_random_from(settings.random_from_bytes);
         // No transaction begins, so the writer's image stays without records, which take memory.
         let from = Checkpointed::of(&newest.block);
         let unused = open_image(&*source.disk, from, settings.image_traits(&newest.block))?;
@@ -118,7 +119,8 @@ impl Core {
     }
 
     fn from_state(state: State, growth: Arc<FileSize>, path: &Path, settings: Settings) -> Self {
-        let State { source, newest, image, end } = state;
+        let State { source, newest, mut image, end } = state;
+        image.set_random_from(settings.random_from_bytes);
         let (LogSource { ring, disk }, Newest { slot, block, .. }) = (source, newest);
         let longest = block.heap_bytes.get().max(image.heap_bytes()).max(end.heap_bytes);
         let from = Checkpointed::of(&block);

@@ -11,6 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::settings::random_from_bytes;
 use super::state::EndOfLog;
 use super::superblocks::{Newest, choose};
 use crate::disk::Disk;
@@ -67,7 +68,11 @@ impl Recovered {
         forget_unsynced_bytes(&*disk, path, &newest.block)?;
         fill_holes_of_log(&*disk, path, &newest.block)?;
         let source = open_log(disk, path, &newest.block, mutation)?;
-        let traits = ImageTraits { link_checks, hash_key: newest.block.hash_key };
+        let traits = ImageTraits {
+            link_checks,
+            hash_key: newest.block.hash_key,
+            random_from_bytes: random_from_bytes(),
+        };
         let (mut recovered, survey) = survey(source, newest, traits)?;
         recovered.refuse_damaged_log(path, on_damage, mutation)?;
         expect_log_region(survey.log_regions(), &recovered.newest.block)?;
@@ -88,8 +93,11 @@ impl Recovered {
 
     fn replay_with(&mut self, touched: &mut impl Touched) -> Result<()> {
         self.image.set_random_from(0);
-        self.image.will_need(self.pages.iter());
-        replay(&mut self.image, &self.source, &self.newest.block, self.end.position, touched)
+        self.image.will_need_pages(self.pages.iter());
+        let (block, end) = (&self.newest.block, self.end.position);
+        replay(&mut self.image, &self.source, block, end, touched)?;
+        self.image.set_random_from(random_from_bytes());
+        Ok(())
     }
 
     /// Refuses a log of which the superblock's reach, or a later record, proves that it lost durable
@@ -176,7 +184,6 @@ pub(super) fn replay(
     touched: &mut impl Touched,
 ) -> Result<()> {
     image.advance(source, end, touched)?;
-    image.set_random_from(u64::MAX);
     let regions = image.header()?.log;
     expect_log_region(regions, block)?;
     // A region that is hidden as a log must be one.

@@ -88,11 +88,13 @@ impl Rounds<'_> {
             self.release(image);
         }
         self.begin_part(image, pages, last);
-        replay(image, &source, block, end.position, self)
+        replay(image, &source, block, end.position, self)?;
+        image.set_random_from(self.core.settings.random_from_bytes);
+        Ok(())
     }
 
     fn begin_part(&mut self, image: &Image, pages: &PageSet, part: Range<u64>) {
-        image.will_need(pages.iter().filter(|page| part.contains(page)));
+        image.will_need_pages(pages.iter().filter(|page| part.contains(page)));
         self.part = part;
     }
 

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::disk::memory_limit;
 use crate::format::superblock::Superblock;
 use crate::image::{ImageTraits, LinkChecks, ReaderReport};
 use crate::mutation::ActiveMutation;
@@ -29,6 +30,8 @@ pub(crate) struct Settings {
     /// The age at which a deferred commit is flushed.
     pub(crate) flush_every: Option<Duration>,
     pub(crate) max_file_bytes: u64,
+    /// The length from which on mappings of the heap are accessed at random.
+    pub(crate) random_from_bytes: u64,
     pub(crate) mutation: ActiveMutation,
 }
 
@@ -48,6 +51,17 @@ impl Settings {
 
     /// Returns the traits of images of the store that `block` belongs to.
     pub(super) fn image_traits(&self, block: &Superblock) -> ImageTraits {
-        ImageTraits { link_checks: self.link_checks, hash_key: block.hash_key }
+        ImageTraits {
+            link_checks: self.link_checks,
+            hash_key: block.hash_key,
+            random_from_bytes: self.random_from_bytes,
+        }
     }
+}
+
+/// Returns the length from which on a mapping of the heap is better accessed at random, unless the
+/// program says something else. In a longer heap, most pages that are read ahead are dropped again
+/// before they are used, and drop others.
+pub(crate) fn random_from_bytes() -> u64 {
+    memory_limit() / 2
 }

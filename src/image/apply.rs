@@ -81,7 +81,7 @@ impl Image {
 
     /// Has the system load these pages, and the few between them, before records are applied to
     /// them.
-    pub(crate) fn will_need(&self, pages: impl Iterator<Item = u64>) {
+    pub(crate) fn will_need_pages(&self, pages: impl Iterator<Item = u64>) {
         /// Pages between two that are loaded along with them.
         const MAX_GAP: u64 = 16;
         let ask = |run: Range<u64>| {
@@ -368,7 +368,11 @@ mod tests {
     #[test]
     fn only_pages_that_are_not_zero_become_private() {
         let map = PrivateMap::of_memory(PAGES * PAGE_BYTES).unwrap();
-        let traits = ImageTraits { link_checks: LinkChecks::Bounds, hash_key: [0; 16] };
+        let traits = ImageTraits {
+            link_checks: LinkChecks::Bounds,
+            hash_key: [0; 16],
+            random_from_bytes: u64::MAX,
+        };
         let mut image = Image::new(map, 0, traits);
         let (mut touched, mut body) = (PageSet::default(), Vec::new());
         push_line(&mut body, 7 * LINES_PER_PAGE, &[0; 64], &[1; 64]);

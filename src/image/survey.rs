@@ -211,7 +211,11 @@ mod tests {
     fn image() -> Image {
         let mut map = PrivateMap::of_memory(PAGES * PAGE_BYTES).unwrap();
         map.set_view(PAGES * PAGE_BYTES, [Excluded::default(); 2]);
-        let traits = ImageTraits { link_checks: LinkChecks::Bounds, hash_key: [0; 16] };
+        let traits = ImageTraits {
+            link_checks: LinkChecks::Bounds,
+            hash_key: [0; 16],
+            random_from_bytes: u64::MAX,
+        };
         Image::new(map, 0, traits)
     }
 

@@ -61,6 +61,8 @@ pub struct Image {
 pub(crate) struct ImageTraits {
     pub(crate) link_checks: LinkChecks,
     pub(crate) hash_key: [u8; 16],
+    /// The length from which on mappings are accessed at random.
+    pub(crate) random_from_bytes: u64,
 }
 
 impl HasMap for Image {
@@ -75,6 +77,7 @@ impl Image {
         if traits.link_checks == LinkChecks::Bounds {
             map.enable_fast_path(HEAD_PAGES * PAGE_BYTES);
         }
+        map.set_random_from(traits.random_from_bytes);
         let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
         let (touched, is_retired) = (PageSet::default(), AtomicBool::new(false));
         let has_new_header = false;
@@ -323,6 +326,18 @@ impl Image {
     /// Sets the length from which on the mapping is accessed at random.
     pub(crate) fn set_random_from(&mut self, bytes: u64) {
         self.map.set_random_from(bytes);
+    }
+
+    /// Returns whether the mapping is accessed at random: what is not in memory is then loaded page
+    /// by page.
+    #[inline]
+    pub(crate) fn is_random(&self) -> bool {
+        self.map.is_random()
+    }
+
+    /// Has the system load these bytes in the background, if the mapping is accessed at random.
+    pub(crate) fn will_need(&self, offset: u64, len_bytes: u64) {
+        self.map.will_need(offset, len_bytes);
     }
 
     /// Sets the position of the writer's image, which is at the log's end without applying records.

@@ -343,6 +343,12 @@ impl PrivateMap {
         }
     }
 
+    /// Returns whether the system loads only the pages that are used.
+    #[inline]
+    pub(crate) fn is_random(&self) -> bool {
+        self.is_random
+    }
+
     /// Has the system load the pages in the background, if it does not read ahead by itself.
     pub(crate) fn will_need(&self, offset: u64, bytes: u64) {
         let Owner::File(map) = &self.owner else { return };

@@ -1,10 +1,11 @@
-//! Options about the disk: when commits are flushed, how long the file may be.
+//! Options about the disk: when commits are flushed, how long the file may be, how it is read.
 
 use std::time::Duration;
 
 use crate::engine::new_file_bytes;
 use crate::error::{ErrorKind, Result};
 
+use super::access_pattern::AccessPattern;
 use super::options::{Checkpoints, OpenOptions};
 
 impl OpenOptions {
@@ -52,6 +53,23 @@ impl OpenOptions {
     /// ```
     pub fn max_file_bytes(mut self, max_file_bytes: u64) -> Self {
         self.max_file_bytes = max_file_bytes;
+        self
+    }
+
+    /// Sets how the program accesses the store. It changes no result, only the speed of access to
+    /// what is not in memory. Default: [`AccessPattern::Auto`].
+    ///
+    /// ```
+    /// # use flagstone::{AccessPattern, OpenOptions};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let options = OpenOptions::new().access_pattern(AccessPattern::Random);
+    /// let store = options.open_in_memory()?;
+    /// let visits = store.update(|tx| tx.alloc(1u64))?;
+    /// assert_eq!(store.read()?.read(visits)?, 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn access_pattern(mut self, access_pattern: AccessPattern) -> Self {
+        self.access_pattern = access_pattern;
         self
     }
 

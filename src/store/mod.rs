@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod access_pattern;
 mod check;
 mod commit;
 mod disk_options;
@@ -24,6 +25,7 @@ mod threads;
 mod validated;
 mod write;
 
+pub use access_pattern::AccessPattern;
 pub use commit::PendingCommit;
 pub use handle::Store;
 pub use options::{Checkpoints, Durability, OpenOptions};

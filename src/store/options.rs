@@ -9,6 +9,8 @@ use crate::format::PAGE_BYTES;
 use crate::image::{LinkChecks, LongReader, ReaderReport};
 use crate::mutation::ActiveMutation;
 
+use super::access_pattern::AccessPattern;
+
 /// Recovery keeps this part of the memory budget for changed pages, and at least these bytes.
 const ROUND_SHARE: u64 = 8;
 const MIN_ROUND_BYTES: u64 = 8 << 20;
@@ -85,6 +87,7 @@ pub struct OpenOptions {
     pub(super) assume_local: bool,
     pub(super) flush_every: Option<Duration>,
     pub(super) max_file_bytes: u64,
+    pub(super) access_pattern: AccessPattern,
     pub(super) mutation: ActiveMutation,
 }
 
@@ -106,6 +109,7 @@ impl Default for OpenOptions {
             assume_local: false,
             flush_every: None,
             max_file_bytes: u64::MAX,
+            access_pattern: AccessPattern::Auto,
             mutation: ActiveMutation::default(),
         }
     }
@@ -469,6 +473,7 @@ impl OpenOptions {
             checkpoint_eighths: self.checkpoints.eighths_of_log(),
             flush_every: self.flush_every,
             max_file_bytes: self.max_file_bytes,
+            random_from_bytes: self.access_pattern.random_from_bytes(),
             mutation: self.mutation,
         }
     }

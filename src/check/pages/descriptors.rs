@@ -14,7 +14,7 @@ use crate::format::heap::{
     PageDescriptor, PageKind, RUN_OBJECT, RegionRef, SLAB_ARRAYS, TYPE_FIRST_USER,
 };
 use crate::format::{LINES_PER_PAGE, PAGE_BYTES, checksum};
-use crate::image::Image;
+use crate::image::{Image, ReadAhead};
 
 use super::chunks::{Chunks, expect_kind};
 
@@ -39,7 +39,9 @@ pub(in crate::check) fn check(image: &Image, report: &mut Report, chunks: &Chunk
             false => (segment + 1) * PAGES_PER_SEGMENT,
         };
     }
+    let mut read_ahead = ReadAhead::default();
     for page in chunks.described() {
+        read_ahead.reach(image, page * PAGE_BYTES);
         match page < end {
             true => check_sum(image, report, chunks, page),
             false => check_past_end(image, report, page),

@@ -10,7 +10,7 @@ use std::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, Rang
 use std::slice::Iter as Slice;
 
 use crate::error::Result;
-use crate::image::Image;
+use crate::image::{Image, ReadAhead};
 use crate::persist::Persist;
 
 use super::node::{InnerAt, LeafAt, SearchResult, Tree, damaged};
@@ -84,6 +84,7 @@ pub(super) struct Entries<'a, K, P> {
     front: Zip<Slice<'a, K>, Slice<'a, P>>,
     back: Zip<Slice<'a, K>, Slice<'a, P>>,
     between: Option<Between>,
+    read_ahead: ReadAhead,
 }
 
 /// One end of a range: a leaf and an index in it.
@@ -95,7 +96,7 @@ struct End<K, P> {
 impl<'a, K: Persist, P: Payload> Entries<'a, K, P> {
     fn none(tx: &'a Image) -> Self {
         let none = || [].iter().zip(&[]);
-        Self { tx, front: none(), back: none(), between: None }
+        Self { tx, front: none(), back: none(), between: None, read_ahead: ReadAhead::default() }
     }
 
     fn new(tx: &'a Image, start: &End<K, P>, end: &End<K, P>) -> Result<Self> {
@@ -131,6 +132,7 @@ impl<'a, K: Persist, P: Payload> Entries<'a, K, P> {
             std::mem::swap(&mut self.front, &mut self.back);
             return self.front.next().map(Ok);
         };
+        self.read_ahead.reach(self.tx, at.next);
         match self.open(at.next, at.front, &at) {
             Ok((leaf, entries)) => {
                 self.front = entries;
@@ -226,7 +228,8 @@ impl<K: Persist, P: Payload> DoubleEndedIterator for Entries<'_, K, P> {
 impl<K: Persist, P: Payload> Clone for Entries<'_, K, P> {
     fn clone(&self) -> Self {
         let between = self.between.as_ref().map(|at| Between { ..*at });
-        Self { tx: self.tx, front: self.front.clone(), back: self.back.clone(), between }
+        let (front, back) = (self.front.clone(), self.back.clone());
+        Self { tx: self.tx, front, back, between, read_ahead: self.read_ahead }
     }
 }
 

@@ -49,6 +49,7 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
                 self.next_group += 1;
             } else if self.next_shard < self.reader.shards() {
                 let shard = self.reader.shard(self.next_shard)?;
+                self.read_ahead();
                 self.budget.spend(shard)?;
                 self.groups = shard.groups(self.reader.tx)?;
                 self.shard = Some(shard);
@@ -71,6 +72,20 @@ impl<'a, K: Persist, V: Persist> Places<'a, K, V> {
             return Err(shard.bad_tags("no tag behind the last slot", slot));
         }
         Ok(Some(shard.slot_offset(slot)))
+    }
+
+    /// Has the blocks of the next shard read while this one is visited.
+    fn read_ahead(&self) {
+        let Reader { tx, .. } = self.reader;
+        if !tx.is_random() || self.next_shard + 1 >= self.reader.shards() {
+            return;
+        }
+        // If it is damaged, the walk says so when it comes there.
+        let Ok(shard) = self.reader.shard(self.next_shard + 1) else { return };
+        tx.will_need(shard.tags.offset(), shard.tags.len());
+        for part in &shard.slots {
+            tx.will_need(part.offset(), part.len_bytes());
+        }
     }
 
     fn next(&mut self) -> Option<Result<u64>> {

@@ -1,6 +1,7 @@
 //! Vectors: contiguous elements, which move to a larger allocation as they grow.
 
 mod elements_mut;
+mod iter;
 mod resize;
 mod sort;
 
@@ -14,6 +15,8 @@ use crate::persist::{Blocks, Link, Owned, Persist, words};
 use crate::store::{Region, WriteTx};
 
 use super::array::{self, at};
+
+pub use iter::VecIter;
 
 /// A vector like `std::vec::Vec`, whose elements live in the store.
 ///
@@ -209,8 +212,8 @@ impl<T: Persist> Vec<T> {
     /// # Errors
     ///
     /// Same as [`as_slice`](Self::as_slice).
-    pub fn iter<'a>(&self, tx: &'a Image) -> Result<std::slice::Iter<'a, T>> {
-        Ok(self.as_slice(tx)?.iter())
+    pub fn iter<'a>(&self, tx: &'a Image) -> Result<VecIter<'a, T>> {
+        Ok(VecIter::new(tx, self.as_slice(tx)?, self.items.offset()))
     }
 
     /// Returns whether an element equals `value`. Linear search.
