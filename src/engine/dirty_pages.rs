@@ -31,9 +31,6 @@ pub(super) struct DirtyPages {
     /// The end of the last record that another process appended. Its pages are noted only when this
     /// process follows it.
     others_to: u64,
-    /// Whether records of others before `begin` were not noted when the window began. A transaction
-    /// of this process may note them a moment later, in the window of the next checkpoint.
-    is_begin_early: bool,
 }
 
 impl DirtyPages {
@@ -65,9 +62,10 @@ impl DirtyPages {
 
     /// Begins the window of a checkpoint at `position`.
     pub(super) fn begin_window(&mut self, position: u64) {
-        // Pages noted after `position` belong to the window that begins there. Only a barrier that
-        // was given up can lie that far back, and no superblock will name it.
-        if position < self.noted_to {
+        // Pages noted after `position` belong to the window that begins there, and a window never
+        // moves back. Only a barrier that was given up can lie that far back, and no superblock will
+        // name it.
+        if position < self.noted_to.max(self.begin) {
             return;
         }
         let since = std::mem::take(&mut self.since);
@@ -76,24 +74,31 @@ impl DirtyPages {
             _ => Arc::make_mut(&mut self.before).insert_all(&since),
         }
         self.begin = position;
-        self.is_begin_early = self.noted_to < self.others_to;
     }
 
     /// Returns the pages that the checkpoint which began last has to write, given what it `followed`
     /// itself: all that changed between the superblock's position and `begin`.
+    ///
+    /// Where others write, what was noted in time does not matter: a transaction of this process may
+    /// have followed their records after the window began, and noted their pages in the next one.
     pub(super) fn before(&mut self, followed: &PageSet) -> Arc<PageSet> {
-        if std::mem::take(&mut self.is_begin_early) {
+        if self.others_to > 0 {
             Arc::make_mut(&mut self.before).insert_all(followed);
             self.noted_to = self.noted_to.max(self.begin);
         }
         Arc::clone(&self.before)
     }
 
-    /// Drops what the file has, now that both superblocks name `position` or a later one.
+    /// Drops what the file has, now that a superblock names `position` or a later one. A transaction
+    /// that opens its image again may learn of an older one while a checkpoint runs, which needs its
+    /// window.
     pub(super) fn superblock_moved(&mut self, position: u64) {
+        if position < self.begin {
+            return;
+        }
         if position >= self.noted_to {
             *self = Self { others_to: self.others_to, ..Self::new(position) };
-        } else if position >= self.begin {
+        } else {
             self.before = Arc::default();
         }
     }
@@ -166,6 +171,21 @@ mod tests {
         assert_eq!(dirty.noted_to(), 30);
         dirty.superblock_moved(20);
         assert!(dirty.all().contains(4));
+    }
+
+    #[test]
+    fn an_old_superblock_takes_nothing_from_a_checkpoint_that_runs() {
+        let mut followed = PageSet::default();
+        followed.insert(9);
+        let mut dirty = DirtyPages::new(10);
+        dirty.miss_until(20);
+        dirty.begin_window(20);
+        dirty.superblock_moved(10);
+        dirty.begin_window(15);
+        dirty.note_followed(20, &followed);
+        assert_eq!(pages(&dirty.before(&followed)), [9]);
+        dirty.superblock_moved(20);
+        assert_eq!(dirty.all().len(), 0);
     }
 
     #[test]
