@@ -60,7 +60,7 @@ impl Core {
             if newest.is_ok() {
                 break;
             }
-            std::thread::sleep(POLL_INTERVAL);
+            crate::sync::sleep(POLL_INTERVAL);
             newest = self.choose_superblock();
         }
         let newest = newest?;

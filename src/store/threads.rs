@@ -120,14 +120,14 @@ fn begin(core: &Arc<Core>) -> std::io::Result<(JoinHandle<()>, Arc<WakeUp>)> {
 /// Answers other processes as long as it lives; a store that is not shared has no thread.
 #[derive(Default)]
 pub(super) struct Service {
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Service {
     pub(super) fn begin(core: &Arc<Core>) -> std::io::Result<Self> {
         let core = Arc::clone(core);
         let name = "flagstone-service".to_string();
-        let thread = std::thread::Builder::new().name(name).spawn(move || core.serve_others())?;
+        let thread = Builder::new().name(name).spawn(move || core.serve_others())?;
         Ok(Self { thread: Some(thread) })
     }
 

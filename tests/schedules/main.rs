@@ -11,7 +11,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use flagstone::sim::{Mutation, Random, SimDisk};
+use flagstone::sim::{Mutation, Random, SimDisk, SimMachine};
 use flagstone::{Durability, Link, OpenOptions, Store, persist};
 use shuttle::thread;
 
@@ -44,15 +44,39 @@ fn begin(options: &OpenOptions, open: Open) -> Arc<Run> {
     let (store, disk) = SimDisk::create(options).expect("a store");
     drop(store);
     let store = open(&disk, options).expect("the store");
-    let make = |tx: &mut flagstone::WriteTx<'_>| {
-        let left = tx.alloc_slice_copy(&[0; WORDS])?;
-        let right = tx.alloc_slice_copy(&[0; WORDS])?;
-        let pair = tx.alloc(Pair { left, right })?;
-        tx.set_root("pair", pair)?;
-        Ok::<_, flagstone::Error>(pair)
-    };
-    let pair = store.update(make).expect("a pair");
+    let pair = store.update(make_pair).expect("a pair");
     Arc::new(Run { store, disk, pair, acknowledged: Mutex::new(0) })
+}
+
+fn make_pair(tx: &mut flagstone::WriteTx<'_>) -> flagstone::Result<Link<Pair>> {
+    let left = tx.alloc_slice_copy(&[0; WORDS])?;
+    let right = tx.alloc_slice_copy(&[0; WORDS])?;
+    let pair = tx.alloc(Pair { left, right })?;
+    tx.set_root("pair", pair)?;
+    Ok(pair)
+}
+
+/// Begins with a process that has not followed what another one committed. If `is_behind`, its
+/// writer's image lies before the log's start, as after each checkpoint of its own.
+fn begin_shared(is_behind: bool) -> Arc<Run> {
+    let options = options();
+    let (store, disk) = SimDisk::create(&options).expect("a store");
+    drop(store);
+    let machine = SimMachine::new(disk.clone());
+    let open = || machine.open(&machine.start(), &options).expect("the store");
+    let store = open();
+    let pair = store.update(make_pair).expect("a pair");
+    let run = Run { store, disk: disk.clone(), pair, acknowledged: Mutex::new(0) };
+    run.commit(Durability::Durable);
+    if is_behind {
+        run.store.checkpoint().expect("a checkpoint");
+    }
+    let other = Run { store: open(), disk, pair, acknowledged: Mutex::new(1) };
+    other.commit(Durability::Durable);
+    *run.acknowledged.lock().expect("no panic") = 2;
+    // The other one leaves, so nobody is asked for an acknowledgement.
+    drop(other);
+    Arc::new(run)
 }
 
 /// Returns what a reader of one snapshot sees (S1).
@@ -142,8 +166,15 @@ fn check(parts: &'static [fn(&Run)]) {
 }
 
 fn check_with(options: OpenOptions, open: Open, parts: &'static [fn(&Run)]) {
+    explore(move || begin(&options, open), parts);
+}
+
+fn explore(
+    begin: impl Fn() -> Arc<Run> + Clone + Send + Sync + 'static,
+    parts: &'static [fn(&Run)],
+) {
     let run = move || {
-        let run = begin(&options, open);
+        let run = begin();
         let threads: Vec<_> = parts
             .iter()
             .map(|part| {
@@ -215,6 +246,25 @@ fn with_checkpoints_in_the_background() {
             |run| run.look(false),
         ],
     );
+}
+
+/// A checkpoint and a transaction of one process, which both follow what another one committed. The
+/// transaction changes nothing: writing the same words again would hide a page that the checkpoint
+/// left out.
+const FOLLOW_WHILE_CHECKPOINTING: &[fn(&Run)] = &[
+    |run| run.store.checkpoint().expect("a checkpoint"),
+    |run| drop(run.store.write().expect("a transaction")),
+    |run| run.look(true),
+];
+
+#[test]
+fn with_a_transaction_that_follows_another_process_during_a_checkpoint() {
+    explore(|| begin_shared(false), FOLLOW_WHILE_CHECKPOINTING);
+}
+
+#[test]
+fn with_a_transaction_that_opens_its_image_again_during_a_checkpoint() {
+    explore(|| begin_shared(true), FOLLOW_WHILE_CHECKPOINTING);
 }
 
 /// Proves that the checker would notice.

@@ -122,7 +122,7 @@ fn lock_attach(coordination: &dyn Coordination, path: &Path) -> Result<()> {
         if begun.elapsed() > 2 * TIMEOUT {
             return Err(ErrorKind::Locked { path: path.to_path_buf() }.into());
         }
-        std::thread::sleep(POLL_INTERVAL);
+        crate::sync::sleep(POLL_INTERVAL);
     }
     Ok(())
 }

@@ -80,7 +80,7 @@ impl Core {
                     page.ack_event.notify();
                 }
                 // Out of memory, for example. The requester keeps waiting, and then times out.
-                Err(_) => std::thread::sleep(POLL_INTERVAL),
+                Err(_) => crate::sync::sleep(POLL_INTERVAL),
             }
         }
     }

@@ -50,7 +50,7 @@ impl Core {
                 let _ = sharing.coordination.unlock(Lock::Slot(sharing.slot));
                 return;
             }
-            std::thread::sleep(POLL_INTERVAL);
+            crate::sync::sleep(POLL_INTERVAL);
         }
     }
 

@@ -5,12 +5,11 @@
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, fence};
-use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::disk::Coordination;
 use crate::format::coordination::{CoordinationPage, Slot};
-use crate::sync::unpoisoned;
+use crate::sync::{Condvar, Mutex, MutexGuard, unpoisoned};
 
 /// How long a process waits for another one that is alive but does not move.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
