@@ -60,6 +60,8 @@ pub enum Mutation {
     DirtyNotedLate,
     /// A checkpoint that begins forgets the pages of one that failed.
     DirtyWindowDropped,
+    /// The writer's image gives back pages that changed since the last checkpoint.
+    ReleasedWhileDirty,
 
     // Moves of the log.
     /// The log is moved without the checkpoint that empties it.
@@ -118,7 +120,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -139,6 +141,7 @@ impl Mutation {
         Self::DirtyPageMissed,
         Self::DirtyNotedLate,
         Self::DirtyWindowDropped,
+        Self::ReleasedWhileDirty,
         Self::LogMovedWithoutCheckpoint,
         Self::LogMovedWithOneSuperblock,
         Self::LogMovedUnsynced,

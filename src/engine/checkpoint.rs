@@ -21,7 +21,7 @@ use super::pace::SliceTime;
 use super::state::Checkpointer;
 use crate::error::Result;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
-use crate::image::{Image, PageSet, open_image};
+use crate::image::{Image, PageSet, Use, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{lock, sleep};
@@ -87,6 +87,8 @@ impl Core {
         drop(progress);
         self.cut_file(image.heap_bytes())?;
         self.return_checkpoint_image(checkpointer, image);
+        self.release_idle_writer_memory();
+        self.progress.note_end();
         Ok(())
     }
 
@@ -103,7 +105,9 @@ impl Core {
             Some(image) => image,
             None => {
                 let traits = self.settings.image_traits(&checkpointer.last);
-                open_image(&*self.disk, checkpointer.checkpointed(), traits)?
+                let mut image = open_image(&*self.disk, checkpointer.checkpointed(), traits)?;
+                image.charge_to(&self.account, Use::Checkpoint);
+                image
             }
         };
         let mut followed = PageSet::default();
@@ -112,11 +116,10 @@ impl Core {
         Ok((image, pages))
     }
 
-    /// Keeps the image for the next checkpoint, within the memory budget.
+    /// Keeps the image for the next checkpoint, and its pages if the memory budget allows it. All of
+    /// them equal the file's.
     fn return_checkpoint_image(&self, checkpointer: &mut Checkpointer, mut image: Image) {
-        if image.private_bytes() <= self.settings.memory_budget_bytes
-            || image.release_memory(&PageSet::default()).is_ok()
-        {
+        if self.account.may_keep() || image.release_memory(&PageSet::default()).is_ok() {
             checkpointer.image = Some(image);
         }
     }
@@ -124,6 +127,8 @@ impl Core {
     /// Performs step 2 for this process. Kernels before 5.14 cannot give a page to a pinned image;
     /// there the checkpoint waits for the readers.
     fn keep_pages_for_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
+        let unused = lock(&self.pool).take_idle();
+        drop(unused);
         self.unless(Mutation::ReaderNotFrozen, || {
             let begun = Instant::now();
             while let Err(error) = self.freeze_pinned_images(position, pages)? {
@@ -159,6 +164,7 @@ impl Core {
             let bytes = image.pages(page, count)?;
             let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
             written.map_err(self.poisoned_by("write the heap"))?;
+            self.progress.note_step();
             (slice.pages, left) = (slice.pages + count, left - count);
             if self.pace.is_slice(slice.pages, left) {
                 self.sync_slice(&slice, left)?;
@@ -190,7 +196,7 @@ impl Core {
     pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) -> Result<()> {
         let mut pool = lock(&self.pool);
         pool.checkpointed(checkpointer.checkpointed(), start);
-        pool.release_memory(self.settings.memory_budget_bytes);
+        let unused = pool.release_memory();
         if let Some(sharing) = &self.sharing {
             // Publish `start` before anything overwrites what was freed (P4).
             sharing.page().start.store(start, SeqCst);
@@ -203,6 +209,8 @@ impl Core {
         // Only now: who sees the new position finds the pages that may be released (Q2).
         self.checkpointed.store(start, Release);
         self.log_freed.notify_all();
+        drop((log, pool));
+        drop(unused);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::checkpoint_progress::CheckpointProgress;
 use super::deferred::OldestDeferred;
 use super::flush_leader::FlushLeader;
 use super::pace::Pace;
@@ -18,7 +19,7 @@ use super::state::{Checkpointer, EndOfLog, LogState, Writer};
 use crate::disk::{Disk, FileSize};
 use crate::error::{Error, ErrorKind, Result, io_error};
 use crate::format::coordination::Event;
-use crate::image::Pool;
+use crate::image::{Account, Pool};
 use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
@@ -46,6 +47,13 @@ pub(crate) struct Core {
     pub(super) durable: AtomicU64,
     /// The position up to which the heap in the file is complete: the superblocks'.
     pub(super) checkpointed: AtomicU64,
+    /// The checkpoint after which the writer's image last released memory. Changed under the writer's
+    /// lock.
+    pub(super) released_at: AtomicU64,
+    /// The private memory of the store's images.
+    pub(super) account: Arc<Account>,
+    /// What transactions that wait for memory see of checkpoints.
+    pub(super) progress: CheckpointProgress,
     /// Whether a checkpoint ran since long readers were last reported to the program.
     pub(super) readers_unreported: AtomicBool,
     pub(super) pace: Pace,

@@ -11,6 +11,7 @@
 
 use std::sync::Arc;
 
+use crate::format::PAGE_BYTES;
 use crate::image::PageSet;
 
 /// The pages that records have changed since the newest superblock's position.
@@ -101,6 +102,11 @@ impl DirtyPages {
         } else {
             self.before = Arc::default();
         }
+    }
+
+    /// Returns the bytes of the pages that changed since the last checkpoint began.
+    pub(super) fn bytes_since_begin(&self) -> u64 {
+        self.since.len() * PAGE_BYTES
     }
 
     /// Returns all of them.

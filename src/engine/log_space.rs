@@ -63,10 +63,13 @@ impl Core {
         Some(CheckpointerGuard { checkpointer, _wakes: WakesCommit { core: self } })
     }
 
-    /// Returns whether so much was logged since the last checkpoint began that one is due.
+    /// Returns whether a checkpoint is due: so much was logged since the last one began, it would
+    /// give enough memory back, or a transaction waits for memory.
     pub(super) fn is_checkpoint_due(&self, log: &LogState) -> bool {
         let since_checkpoint = log.tail.appended - log.checkpoint;
         since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes())
+            || self.account.is_checkpoint_due(log.dirty.bytes_since_begin())
+            || self.progress.is_awaited()
     }
 
     /// Locks the log once a record of `len_bytes` fits. Waits while another thread frees the log,

@@ -28,6 +28,7 @@
 //! write lock, writer, checkpointer, flush leader, pool, log.
 
 mod checkpoint;
+mod checkpoint_progress;
 mod commit;
 mod core;
 mod deferred;
@@ -41,6 +42,7 @@ mod flush_leader;
 mod format_store;
 mod log_move;
 mod log_space;
+mod memory;
 mod open;
 mod pace;
 mod poison;

@@ -11,6 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::checkpoint_progress::CheckpointProgress;
 use super::core::Core;
 use super::dirty_pages::DirtyPages;
 use super::format_store::clear_mark;
@@ -23,7 +24,7 @@ use super::superblocks::{Newest, choose};
 use crate::disk::{Disk, FileSize};
 use crate::error::{Result, io_error};
 use crate::format::coordination::Event;
-use crate::image::{Checkpointed, Image, Pool, open_image};
+use crate::image::{Account, Checkpointed, Image, Pool, Use, open_image};
 use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
@@ -63,7 +64,7 @@ impl Core {
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        recovered.replay_within(path, settings.memory_budget_bytes)?;
+        recovered.replay_within(path, settings.budget.bytes())?;
         let Recovered { source, newest, mut image, end, .. } = recovered;
         image.set_random_from(settings.random_from_bytes);
         // No transaction begins, so the writer's image stays without records, which take memory.
@@ -129,16 +130,19 @@ impl Core {
         // Pages that recovery changed are written before anything else can begin.
         let dirty = DirtyPages::new(end.position);
         let log = LogState::new(ring, block.epoch.get(), from.position, end, ends, dirty);
+        let account = Account::new(Arc::clone(&settings.budget));
+        image.charge_to(&account, Use::Writer);
         let workspace = Workspace::new(image, Arc::clone(&disk), Arc::clone(&growth));
         let body = RecordBody::default();
-        let writer = Writer { workspace, body, has_begun: false, released_at: None };
+        let writer = Writer { workspace, body, has_begun: false };
+        let pool = Pool::new(from, settings.image_traits(&block), Arc::clone(&account));
         Self {
             path: path.to_path_buf(),
             disk,
             growth,
             hash_key: block.hash_key,
             writer: Mutex::new(writer),
-            pool: Mutex::new(Pool::new(from, settings.image_traits(&block))),
+            pool: Mutex::new(pool),
             checkpointer: Mutex::new(Checkpointer { image: None, last: block, slot, begun: false }),
             flush_leader: Default::default(),
             settings,
@@ -147,6 +151,9 @@ impl Core {
             visible: end.position.into(),
             durable: end.position.into(),
             checkpointed: from.position.into(),
+            released_at: u64::MAX.into(),
+            account,
+            progress: CheckpointProgress::default(),
             readers_unreported: Default::default(),
             pace: Default::default(),
             deferred: Default::default(),

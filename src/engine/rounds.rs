@@ -160,7 +160,9 @@ impl Core {
             || if changes_heap { rounds.finish(image) } else { Ok(()) },
             || self.begin_epoch_at(&mut checkpointer, end),
         )?;
-        self.free_log(&checkpointer, end.position)
+        self.free_log(&checkpointer, end.position)?;
+        self.release_writer_memory(&mut writer);
+        Ok(())
     }
 
     /// Returns the rounds that are to come; if the records are applied already, only the last one.

@@ -2,18 +2,18 @@
 //!
 //! **Must not know** how a program sets them (`store::options`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::disk::memory_limit;
 use crate::format::superblock::Superblock;
-use crate::image::{ImageTraits, LinkChecks, ReaderReport};
+use crate::image::{Budget, ImageTraits, LinkChecks, ReaderReport, memory_limit_bytes};
 use crate::mutation::ActiveMutation;
 
 /// The open options that the engine uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) link_checks: LinkChecks,
-    pub(crate) memory_budget_bytes: u64,
+    pub(crate) budget: Arc<Budget>,
     /// Pages that recovery keeps private before it writes them.
     pub(crate) round_pages: u64,
     /// Pages that recovery changes in one sweep over the log: they stay in memory meanwhile, private
@@ -63,5 +63,5 @@ impl Settings {
 /// program says something else. In a longer heap, most pages that are read ahead are dropped again
 /// before they are used, and drop others.
 pub(crate) fn random_from_bytes() -> u64 {
-    memory_limit() / 2
+    memory_limit_bytes() / 2
 }

@@ -20,8 +20,6 @@ pub(crate) struct Writer {
     pub(super) body: RecordBody,
     /// Whether a write transaction has begun since the store was opened.
     pub(super) has_begun: bool,
-    /// The checkpoint after which memory was last released; `None` before the first time.
-    pub(super) released_at: Option<u64>,
 }
 
 /// State that the checkpointer's lock guards.

@@ -7,7 +7,6 @@ use super::core::Core;
 use super::settings::Access;
 use super::state::Writer;
 use crate::error::{ErrorKind, Result};
-use crate::sync::atomic::Ordering::Acquire;
 use crate::sync::{MutexGuard, lock};
 use crate::workspace::Workspace;
 
@@ -37,22 +36,5 @@ impl Core {
     /// is then unknown, so a failure poisons the store.
     pub(crate) fn roll_back(&self, workspace: &mut Workspace) -> Result<()> {
         workspace.rollback().inspect_err(|error| self.poison_writer(error))
-    }
-
-    /// Releases the writer's private pages beyond the budget, except those that changed after the
-    /// last checkpoint: once after each, since nothing but a checkpoint makes a page's private copy
-    /// equal to the file's. The image is at the log's end.
-    fn release_writer_memory(&self, writer: &mut Writer) {
-        let checkpointed = self.checkpointed.load(Acquire);
-        let workspace = &mut writer.workspace;
-        if writer.released_at == Some(checkpointed)
-            || workspace.private_bytes() <= self.settings.memory_budget_bytes
-        {
-            return;
-        }
-        writer.released_at = Some(checkpointed);
-        let keep = lock(&self.log).dirty.all();
-        // A page that cannot be released stays private, which is correct too.
-        let _ = workspace.release_memory(&keep);
     }
 }

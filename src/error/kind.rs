@@ -492,6 +492,21 @@ pub enum ErrorKind {
         begun_at: &'static std::panic::Location<'static>,
     },
 
+    /// The images of the process have used up the memory budget, and no checkpoint gives memory back.
+    #[error("{path}: changed pages take {private_bytes} bytes of memory, the budget is {budget_bytes} (`memory_budget_bytes`), and no checkpoint has made progress for {waited:?}; readers hold another {held_bytes} bytes; look for a disk that hangs or, if the store is shared, a process that is stopped; end long readers, or allow more; nothing is lost, and it can be tried again", path = .path.display())]
+    MemoryBudget {
+        /// The store's file.
+        path: PathBuf,
+        /// The budget.
+        budget_bytes: u64,
+        /// Private memory of the store that a checkpoint would give back.
+        private_bytes: u64,
+        /// Private memory of snapshots that readers hold.
+        held_bytes: u64,
+        /// How long the transaction has waited without progress.
+        waited: std::time::Duration,
+    },
+
     /// The store was opened read-only.
     #[error("{path}: the store was opened to read alone; open it with `open` to change it, or with `open_private` to change a copy", path = .path.display())]
     ReadOnly {

@@ -230,7 +230,7 @@ impl Image {
     /// Notes that a page is private now.
     #[inline]
     fn made_private(&mut self, page: u64, touched: &mut impl Touched) -> Result<()> {
-        match self.touched.insert(page) {
+        match self.touch(page) {
             true => touched.limit_memory(self),
             false => Ok(()),
         }
@@ -305,14 +305,14 @@ impl Image {
         for (page, count) in self.touched.without(keep).runs(u64::MAX) {
             self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES)?;
         }
-        self.touched.retain_in(keep);
+        self.untouch_all_but(keep);
         Ok(())
     }
 
     /// Drops all private pages, each of which equals the file's, in one call.
     pub(crate) fn release_all_memory(&mut self) -> std::io::Result<()> {
         self.map.release_memory(0, self.map.len_bytes())?;
-        self.touched = PageSet::default();
+        self.untouch_all_but(&PageSet::default());
         Ok(())
     }
 

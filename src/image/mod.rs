@@ -14,6 +14,8 @@
 
 mod allocator_view;
 mod apply;
+mod budget;
+mod memory_limit;
 mod open;
 mod page_ranges;
 mod page_set;
@@ -28,6 +30,8 @@ pub use view::Image;
 
 pub(crate) use allocator_view::Allocation;
 pub(crate) use apply::Touched;
+pub(crate) use budget::{Account, Budget, Use};
+pub(crate) use memory_limit::memory_limit_bytes;
 pub(crate) use open::{Checkpointed, open_image};
 pub(crate) use page_set::PageSet;
 pub(crate) use pool::{Pool, PoolStats};

@@ -37,7 +37,6 @@ impl PageSet {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn contains(&self, page: u64) -> bool {
         self.words.get((page / 64) as usize).is_some_and(|word| word >> (page % 64) & 1 == 1)
     }

@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::log::LogSource;
 
+use super::budget::{Account, Charge, Use};
 use super::open::{Checkpointed, open_image};
 use super::page_set::PageSet;
 use super::reader::{LongReader, ReaderPin};
@@ -36,6 +37,7 @@ pub(crate) struct Pool {
     /// The start of the log. Earlier records are gone, so an image behind it cannot catch up.
     log_start: u64,
     traits: ImageTraits,
+    account: Arc<Account>,
 }
 
 /// An image that was once current.
@@ -43,16 +45,20 @@ struct RetiredImage {
     image: Arc<Image>,
     pin: ReaderPin,
     is_reported: bool,
-    /// Pages that checkpoints froze in it while readers held it.
+    /// Pages that checkpoints froze in it while readers held it, without those that were private
+    /// before.
     frozen: PageSet,
+    charge: Charge,
 }
 
 impl RetiredImage {
     /// Makes `pages` private before the checkpoint writes the file's.
     fn freeze(&mut self, pages: &PageSet) -> std::io::Result<()> {
         self.image.freeze(pages)?;
-        for page in pages.iter() {
-            self.frozen.insert(page);
+        for page in pages.iter().filter(|page| !self.image.touched.contains(*page)) {
+            if self.frozen.insert(page) {
+                self.charge.add_page();
+            }
         }
         Ok(())
     }
@@ -76,7 +82,11 @@ pub(crate) struct PoolStats {
 }
 
 impl Pool {
-    pub(crate) fn new(checkpoint: Checkpointed, traits: ImageTraits) -> Self {
+    pub(crate) fn new(
+        checkpoint: Checkpointed,
+        traits: ImageTraits,
+        account: Arc<Account>,
+    ) -> Self {
         Self {
             current: None,
             pin: None,
@@ -86,11 +96,13 @@ impl Pool {
             checkpoint,
             log_start: checkpoint.position,
             traits,
+            account,
         }
     }
 
     /// Makes `image` the current one, in a pool that has none.
-    pub(crate) fn begin_with(&mut self, image: Image) {
+    pub(crate) fn begin_with(&mut self, mut image: Image) {
+        image.charge_to(&self.account, Use::Readers);
         self.current = Some(Arc::new(image));
     }
 
@@ -164,13 +176,11 @@ impl Pool {
     fn retire_current(&mut self) {
         // No reader holds an image that nobody has taken yet.
         let pin = self.pin.take().unwrap_or_else(|| ReaderPin::begin(Location::caller()));
-        let retired = self.current.take().inspect(|image| image.set_retired(true));
-        self.retired.extend(retired.map(|image| RetiredImage {
-            image,
-            pin,
-            is_reported: false,
-            frozen: PageSet::default(),
-        }));
+        let Some(image) = self.current.take() else { return };
+        image.set_retired(true);
+        image.charge_as(Use::Held);
+        let (frozen, charge) = (PageSet::default(), Charge::new(&self.account, Use::Held, 0));
+        self.retired.push(RetiredImage { image, pin, is_reported: false, frozen, charge });
     }
 
     /// Brings the current image to `visible`.
@@ -186,11 +196,17 @@ impl Pool {
         }
         let mut image = match self.idle.pop() {
             Some(image) => image,
-            None => open_image(&*source.disk, self.checkpoint, self.traits)?,
+            None => self.open_image(source)?,
         };
         image.advance(source, visible, &mut touched)?;
         self.retire_current();
         Ok(self.current.insert(Arc::new(image)))
+    }
+
+    fn open_image(&self, source: &LogSource) -> Result<Image> {
+        let mut image = open_image(&*source.disk, self.checkpoint, self.traits)?;
+        image.charge_to(&self.account, Use::Readers);
+        Ok(image)
     }
 
     /// Moves images that readers have left to the idle ones.
@@ -212,7 +228,8 @@ impl Pool {
             match Arc::try_unwrap(retired.image) {
                 Ok(mut image) => {
                     image.set_retired(false);
-                    retired.frozen.iter().for_each(|page| image.touch(page));
+                    image.charge_as(Use::Readers);
+                    retired.frozen.iter().for_each(|page| _ = image.touch(page));
                     self.idle.push(image);
                 }
                 Err(image) => self.retired.push(RetiredImage { image, ..retired }),
@@ -296,21 +313,42 @@ impl Pool {
         held.chain(self.idle.iter().map(Image::heap_bytes)).max().unwrap_or(0)
     }
 
-    /// Releases memory beyond `budget_bytes` in images that no reader holds. The file is
-    /// complete up to the checkpoint, so an image at that position needs no private pages. Any
-    /// other image is dropped.
-    pub(crate) fn release_memory(&mut self, budget_bytes: u64) {
-        let checkpoint = self.checkpoint.position;
-        self.idle.retain(|image| image.private_bytes() <= budget_bytes);
-        let Some(image) = self.current.as_mut().and_then(Arc::get_mut) else {
-            return;
-        };
-        if image.private_bytes() > budget_bytes && image.position == checkpoint {
-            // A page that cannot be released stays private, which is also correct.
-            let _ = image.release_memory(&PageSet::default());
-        } else if image.private_bytes() > budget_bytes {
-            self.current = None;
+    /// Returns the idle images if the budget asks for their memory. The caller drops them without the
+    /// pool's lock: unmapping them takes time.
+    pub(crate) fn take_idle(&mut self) -> Vec<Image> {
+        if self.account.may_keep() {
+            return Vec::new();
         }
+        self.reclaim_idle();
+        std::mem::take(&mut self.idle)
+    }
+
+    /// Gives memory back after a checkpoint, if the budget asks for it. The file is complete up to the
+    /// checkpoint, so an image at that position needs no private pages. Any other image is taken, as
+    /// by [`take_unheld`](Self::take_unheld).
+    pub(crate) fn release_memory(&mut self) -> Vec<Image> {
+        if self.account.may_keep() {
+            return Vec::new();
+        }
+        let checkpoint = self.checkpoint.position;
+        let unheld = self.current.as_mut().and_then(Arc::get_mut);
+        let Some(image) = unheld.filter(|image| image.position == checkpoint) else {
+            return self.take_unheld();
+        };
+        // A page that cannot be released stays private, which is also correct.
+        let _ = image.release_memory(&PageSet::default());
+        self.take_idle()
+    }
+
+    /// Returns all images that no reader holds if the budget asks for their memory, and leaves the
+    /// current one to the readers that hold it: the next reader gets a new one, without private
+    /// pages.
+    pub(crate) fn take_unheld(&mut self) -> Vec<Image> {
+        if self.account.may_keep() {
+            return Vec::new();
+        }
+        self.retire_current();
+        self.take_idle()
     }
 
     pub(crate) fn stats(&mut self) -> PoolStats {

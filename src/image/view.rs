@@ -1,5 +1,6 @@
 //! An image, and access to it through links.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
@@ -10,6 +11,7 @@ use crate::format::heap::HEAD_PAGES;
 use crate::map::{AccessError, HasMap, PrivateMap};
 use crate::persist::{Link, Persist, Pointee};
 
+use super::budget::{Account, Charge, Use};
 use super::page_ranges::PageRanges;
 use super::page_set::PageSet;
 
@@ -45,6 +47,8 @@ pub struct Image {
     pub(super) position: u64,
     /// Pages that may have become private since their memory was last released.
     pub(super) touched: PageSet,
+    /// Counts these pages; `None` for an image that no open store uses.
+    charge: Option<Charge>,
     /// Pages that the records being applied have zeroed and not changed since.
     pub(super) zeroed: PageRanges,
     /// Pages that these records take from the file as they are, and have left alone since.
@@ -80,8 +84,20 @@ impl Image {
         map.set_random_from(traits.random_from_bytes);
         let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
         let (touched, is_retired) = (PageSet::default(), AtomicBool::new(false));
-        let has_new_header = false;
-        Self { map, position, touched, zeroed, in_file, has_new_header, traits, is_retired }
+        let (has_new_header, charge) = (false, None);
+        Self { map, position, touched, charge, zeroed, in_file, has_new_header, traits, is_retired }
+    }
+
+    /// Counts the image's private pages in `account`, from now on.
+    pub(crate) fn charge_to(&mut self, account: &Arc<Account>, usage: Use) {
+        self.charge = Some(Charge::new(account, usage, self.touched.len()));
+    }
+
+    /// Counts them for another use.
+    pub(super) fn charge_as(&self, usage: Use) {
+        if let Some(charge) = &self.charge {
+            charge.move_to(usage);
+        }
     }
 
     /// Returns whether the pool must be told when a reader leaves this image.
@@ -345,10 +361,22 @@ impl Image {
         self.position = position;
     }
 
-    /// Notes that the page may be private now.
+    /// Notes that the page may be private now; returns whether that is new.
     #[inline]
-    pub(crate) fn touch(&mut self, page: u64) {
-        self.touched.insert(page);
+    pub(crate) fn touch(&mut self, page: u64) -> bool {
+        let is_new = self.touched.insert(page);
+        if is_new && let Some(charge) = &mut self.charge {
+            charge.add_page();
+        }
+        is_new
+    }
+
+    /// Notes that only the pages in `keep` are private now.
+    pub(super) fn untouch_all_but(&mut self, keep: &PageSet) {
+        self.touched.retain_in(keep);
+        if let Some(charge) = &mut self.charge {
+            charge.reduce_to(self.touched.len());
+        }
     }
 
     /// Returns the bytes of memory that this image may hold for itself.

@@ -229,6 +229,14 @@ impl Store {
         left
     }
 
+    /// Waits for a checkpoint that gives memory back, before a transaction begins.
+    pub(super) fn wait_for_memory(&self) -> Result<()> {
+        self.core.wait_for_memory(|| match self.checkpoints {
+            Checkpoints::Background => self.background.request_checkpoint_to_wait_for(&self.core),
+            Checkpoints::ByCommits => self.core.checkpoint_if_due(),
+        })
+    }
+
     /// Returns the pages that are noted as changed since the last checkpoint, and those that a scan
     /// of the log finds; see `sim::dirty_pages`.
     #[cfg(any(test, feature = "sim"))]
@@ -274,5 +282,53 @@ impl Drop for Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// Returns a store whose budget is used up by what the last commit changed.
+    fn used_up() -> Result<Store> {
+        let store = OpenOptions::new()
+            .memory_budget_bytes(1 << 20)
+            .log_bytes(16 << 20)
+            .checkpoints(Checkpoints::ByCommits)
+            .open_in_memory()?;
+        let array = store.update(|tx| tx.alloc_slice_zeroed::<u64>(1 << 18))?;
+        store.checkpoint()?;
+        let mut tx = store.write()?;
+        tx.at_mut(array)?.fill(7);
+        // Nobody waits for it, so nobody runs the checkpoint that is due.
+        drop(tx.commit_later()?);
+        assert!(store.core.must_wait_for_memory());
+        Ok(store)
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it waits")]
+    fn a_transaction_gets_an_error_if_no_checkpoint_gives_memory_back() -> Result<()> {
+        let store = used_up()?;
+        let error = store.core.wait_for_memory(|| Ok(())).unwrap_err();
+        let ErrorKind::MemoryBudget { budget_bytes, private_bytes, .. } = error.kind() else {
+            return Err(error);
+        };
+        assert_eq!(*budget_bytes, 1 << 20);
+        assert!(*private_bytes >= 2 << 20, "{private_bytes}");
+        // It can be tried again.
+        store.update(|tx| tx.alloc(1u64).map(drop))?;
+        assert!(!store.core.must_wait_for_memory());
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_checkpoint_is_the_waiting_transactions_error() -> Result<()> {
+        let store = used_up()?;
+        let failed = || Err(ErrorKind::SavepointGone.into());
+        let error = store.core.wait_for_memory(failed).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::SavepointGone));
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::engine::{Access, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
-use crate::image::{LinkChecks, LongReader, ReaderReport};
+use crate::image::{Budget, LinkChecks, LongReader, ReaderReport};
 use crate::mutation::ActiveMutation;
 
 use super::access_pattern::AccessPattern;
@@ -75,7 +75,7 @@ pub struct OpenOptions {
     pub(super) create: bool,
     pub(super) log_bytes: u64,
     max_log_bytes: u64,
-    memory_budget_bytes: u64,
+    memory_budget_bytes: Option<u64>,
     round_pages: Option<u64>,
     pub(super) durability: Durability,
     pub(super) checkpoints: Checkpoints,
@@ -97,7 +97,7 @@ impl Default for OpenOptions {
             create: true,
             log_bytes: 1 << 20,
             max_log_bytes: 64 << 20,
-            memory_budget_bytes: 256 << 20,
+            memory_budget_bytes: None,
             round_pages: None,
             durability: Durability::Durable,
             checkpoints: Checkpoints::Background,
@@ -196,9 +196,24 @@ impl OpenOptions {
         self
     }
 
-    /// Sets how much memory one image may keep for changed pages. Beyond it, pages that equal the
-    /// file's are released after a checkpoint, and cost a page fault when they are used again.
-    /// Default: 256 MiB.
+    /// Sets how much memory the store's images may take for changed pages: those of the write
+    /// transaction, of readers, and of the checkpoint. Stores that do not set it share one budget.
+    /// Default: a quarter of the memory that the process may use, from 16 MiB to 2 GiB. That is the
+    /// least of the machine's memory, the limits of its control groups (`memory.max`,
+    /// `memory.high`, or those of version 1, also of their ancestors), and its resource limits.
+    ///
+    /// A checkpoint becomes due when a part of the budget is used. Once all of it is, the next
+    /// transaction waits for the checkpoint before it begins. After a checkpoint, pages that equal
+    /// the file's are released if they take more than a quarter of the budget; they cost a page
+    /// fault when they are used again. [`Store::stats`](super::Store::stats) shows budget and use.
+    ///
+    /// Beyond the budget, memory is taken by what cannot be given back: 4096 bytes for each page
+    /// that the open transaction changes or takes into use; and what readers hold beyond half of
+    /// the budget, the old content of pages that changed since (`report_readers` finds them,
+    /// `max_snapshots` limits them). A transaction whose record is longer than half of the log
+    /// needs up to four times the memory of its pages, until it is committed. If the program locks
+    /// its memory (`mlockall`), there is no bound. The page cache is not counted, nor is the file
+    /// of a store in memory.
     ///
     /// Recovery keeps changed pages up to an eighth of it, at least 8 MiB, before it writes them.
     /// [`open_read_only`](Self::open_read_only), which writes nothing, fails with
@@ -219,7 +234,7 @@ impl OpenOptions {
     /// # Ok(()) }
     /// ```
     pub fn memory_budget_bytes(mut self, memory_budget_bytes: u64) -> Self {
-        self.memory_budget_bytes = memory_budget_bytes;
+        self.memory_budget_bytes = Some(memory_budget_bytes);
         self
     }
 
@@ -463,7 +478,7 @@ impl OpenOptions {
         Settings {
             access: Access::Write,
             link_checks: self.link_checks,
-            memory_budget_bytes: self.memory_budget_bytes,
+            budget: self.budget(),
             round_pages: self.max_round_pages(),
             sweep_pages: self.max_round_pages() * ROUND_SHARE,
             max_log_bytes: self.max_log_bytes.min(*LOG_BYTES.end()),
@@ -478,8 +493,12 @@ impl OpenOptions {
         }
     }
 
+    fn budget(&self) -> Arc<Budget> {
+        self.memory_budget_bytes.map_or_else(Budget::of_process, Budget::new)
+    }
+
     fn max_round_pages(&self) -> u64 {
-        let share = (self.memory_budget_bytes / ROUND_SHARE).max(MIN_ROUND_BYTES) / PAGE_BYTES;
+        let share = (self.budget().bytes() / ROUND_SHARE).max(MIN_ROUND_BYTES) / PAGE_BYTES;
         self.round_pages.unwrap_or(share)
     }
 

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::heap::PageKind;
-use crate::image::{Image, LongReader};
+use crate::image::{Image, LongReader, Use};
 
 use super::handle::Store;
 
@@ -57,6 +57,17 @@ pub struct Stats {
     pub idle_images: usize,
     /// Upper bound of the private memory of all reader images.
     pub private_bytes: u64,
+    /// Upper bound of the private memory of the write transaction's image.
+    pub writer_private_bytes: u64,
+    /// Upper bound of the private memory of the image that checkpoints write from.
+    pub checkpoint_private_bytes: u64,
+    /// The memory budget: see [`memory_budget_bytes`](super::OpenOptions::memory_budget_bytes).
+    pub memory_budget_bytes: u64,
+    /// Upper bound of the private memory of all stores that share this budget.
+    pub budget_used_bytes: u64,
+    /// Whether the kernel refuses to take memory back, because the program locks its own
+    /// (`mlockall`). The budget then bounds nothing.
+    pub is_memory_locked: bool,
 }
 
 impl Store {
@@ -81,6 +92,7 @@ impl Store {
     pub fn stats(&self) -> Result<Stats> {
         self.core.expect_own_process()?;
         let pool = self.core.pool_stats();
+        let account = self.core.account();
         let (log_used_bytes, log_bytes) = self.core.log_use();
         let mut stats = Stats {
             file_bytes: self.core.file_bytes()?,
@@ -93,6 +105,11 @@ impl Store {
             held_private_bytes: pool.held_private_bytes,
             idle_images: pool.idle,
             private_bytes: pool.private_bytes,
+            writer_private_bytes: account.bytes(Use::Writer),
+            checkpoint_private_bytes: account.bytes(Use::Checkpoint),
+            memory_budget_bytes: account.budget_bytes(),
+            budget_used_bytes: account.shared_bytes(),
+            is_memory_locked: account.is_locked(),
             ..Stats::default()
         };
         let image = self.core.snapshot()?;

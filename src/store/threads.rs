@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::engine::Core;
+use crate::error::Result;
 use crate::sync::thread::{self, Builder, JoinHandle};
 use crate::sync::{Condvar, Mutex, lock, unpoisoned};
 
@@ -87,6 +88,21 @@ impl Background {
             // Without the lock: the program's reader report may find the next checkpoint due.
             None => drop(core.checkpoint_if_due()),
         }
+    }
+
+    /// Requests a checkpoint that this thread will wait for. If this is the thread that runs them, in
+    /// the program's reader report, it would wait for itself: then it runs the checkpoint.
+    pub(super) fn request_checkpoint_to_wait_for(&self, core: &Arc<Core>) -> Result<()> {
+        match self.thread(core) {
+            Some(thread) if !self.is_this_thread() => thread.wake(),
+            _ => core.checkpoint_if_due()?,
+        }
+        Ok(())
+    }
+
+    fn is_this_thread(&self) -> bool {
+        let thread = lock(&self.thread);
+        thread.as_ref().is_some_and(|(thread, _)| thread.thread().id() == thread::current().id())
     }
 
     fn thread(&self, core: &Arc<Core>) -> Option<Arc<WakeUp>> {

@@ -70,12 +70,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// This thread has one already; the program leaked one (`std::mem::forget`) on a thread that
+    /// This thread has one already; the memory budget is used up and no checkpoint gives memory back
+    /// ([`ErrorKind::MemoryBudget`]); the program leaked one (`std::mem::forget`) on a thread that
     /// has ended, so that no thread can write any more ([`ErrorKind::WriterLeaked`]); or an
     /// earlier write failed and the store is poisoned.
     pub fn write(&self) -> Result<WriteTx<'_>> {
         self.core.expect_own_process()?;
         self.gate.expect_end()?;
+        if self.core.must_wait_for_memory() {
+            self.wait_for_memory()?;
+        }
         let write_lock = self.core.lock_write(|| self.gate.expect_end())?;
         let passed = self.gate.pass(&self.core)?;
         let writer = self.core.lock_writer();

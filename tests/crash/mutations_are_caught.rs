@@ -49,6 +49,7 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::DirtyPageMissed, small, 10),
     (Mutation::DirtyNotedLate, small, 5),
     (Mutation::DirtyWindowDropped, a_checkpoint_is_given_up, 5),
+    (Mutation::ReleasedWhileDirty, memory_is_short, 5),
     (Mutation::LogMovedWithoutCheckpoint, the_log_moves, 5),
     (Mutation::LogMovedWithOneSuperblock, the_log_moves, 20),
     (Mutation::LogMovedUnsynced, the_log_moves, 20),
@@ -379,6 +380,22 @@ fn a_checkpoint_is_given_up(mutation: ActiveMutation, seed: u64) -> Outcome {
     }
     assert!(given_up > 0, "no checkpoint was given up");
     Ok(())
+}
+
+/// The pages that a transaction changed exceed the share of the budget that may stay private after a
+/// checkpoint, which those before the checkpoint did not.
+fn memory_is_short(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let mut fixture = with(Fixture::small(), mutation);
+    fixture.options = fixture.options.memory_budget_bytes(256 << 10);
+    let mut run = Run::new(&fixture, seed, true)?;
+    run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
+    run.checkpoint()?;
+    for index in 0..5 {
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, index, 3000, 1))?;
+        run.commit(Durability::Durable, |tx, model| fill_array(tx, model, index, 7))?;
+    }
+    run.reopen()?;
+    look(&fixture, &run.end(), seed, 20)
 }
 
 /// Only one superblock is intact.

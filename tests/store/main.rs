@@ -19,6 +19,7 @@ mod a_type_is_described_in_full;
 mod churn_does_not_grow_the_file;
 mod everything_but_the_mapping;
 mod large_objects_are_made_in_place;
+mod memory_is_bounded;
 mod no_object_overlaps_the_heap_header;
 mod readers_see_whole_commits;
 mod reading_ahead_changes_no_result;

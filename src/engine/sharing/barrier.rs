@@ -105,8 +105,12 @@ impl Core {
         self.bring_workspace_to(sharing, &mut writer, barrier)?;
         self.lock_checkpointer().drop_image_before(barrier);
         let source = self.log_source();
-        let changed = self.begin_others_window(page.start.load(SeqCst), barrier);
+        let start = page.start.load(SeqCst);
+        self.expect_connected(sharing)?;
+        let changed = self.begin_others_window(start, barrier);
+        self.release_writer_memory(&mut writer);
         let mut pool = lock(&self.pool);
+        let unused = pool.take_unheld();
         let visible = page.visible.load(SeqCst);
         self.rebase_if_needed(&mut pool, visible)?;
         pool.prepare_checkpoint(&source, visible, barrier, &changed)?
@@ -118,6 +122,8 @@ impl Core {
         // This process may meanwhile have acknowledged another position while it held the write
         // lock.
         sharing.own().acked_position.fetch_max(barrier, SeqCst);
+        drop(pool);
+        drop(unused);
         Ok(())
     }
 
@@ -126,6 +132,7 @@ impl Core {
     fn begin_others_window(&self, start: u64, barrier: u64) -> PageSet {
         let mut log = lock(&self.log);
         log.dirty.superblock_moved(start);
+        self.checkpointed.fetch_max(start, Release);
         log.dirty.begin_window(barrier);
         log.dirty.all()
     }

@@ -11,7 +11,7 @@ use crate::engine::replay_horizon::ReplayHorizon;
 use crate::engine::state::{EndOfLog, LogState, Writer};
 use crate::error::Result;
 use crate::format::superblock::Superblock;
-use crate::image::{Checkpointed, Image, PageSet, open_image};
+use crate::image::{Checkpointed, Image, PageSet, Use, open_image};
 use crate::sync::atomic::Ordering::Release;
 use crate::sync::lock;
 
@@ -89,6 +89,7 @@ impl Core {
             lock(&self.log).dirty.superblock_moved(block.position.get());
             let (last, traits) = (Checkpointed::of(&block), self.settings.image_traits(&block));
             *image = open_image(&*self.disk, last, traits)?;
+            image.charge_to(&self.account, Use::Writer);
         }
     }
 

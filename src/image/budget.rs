@@ -1,0 +1,297 @@
+//! What images keep in memory for themselves, counted against a budget.
+//!
+//! **Owns** the counters, and what follows from them alone: whether a checkpoint is due, whether
+//! clean pages may stay, whether the next transaction waits. **Must not know** who gives memory
+//! back, or how.
+//!
+//! A page counts from its first change in an image on, so the kernel may have fewer private pages
+//! than are counted, never more. The counters order nothing and are relaxed: a decision that comes a
+//! page too late is as good.
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+
+use crate::format::PAGE_BYTES;
+
+use super::memory_limit::memory_limit_bytes;
+
+/// The default budget: this part of the memory that the process may use, within these bounds. A
+/// changed page takes memory twice, as a private copy and in the page cache, and a store that is
+/// larger than memory lives from that cache.
+const DEFAULT_SHARE: u64 = 4;
+const DEFAULT_BYTES: RangeInclusive<u64> = 16 << 20..=2 << 30;
+/// A smaller budget keeps nothing after a checkpoint, but does not cause one before this much is
+/// private: each commit would be followed by a checkpoint.
+const MIN_BYTES: u64 = 1 << 20;
+
+/// A bound on private memory, which all stores of the process share that do not set their own.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes: u64,
+    /// Bytes that can be given back after a checkpoint, at the latest.
+    returnable: AtomicU64,
+    /// Bytes of images that readers hold.
+    held: AtomicU64,
+    stores: AtomicU64,
+    /// Whether the kernel last refused to take memory back, because the program locks its own.
+    is_locked: AtomicBool,
+}
+
+/// What an image is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    Writer,
+    /// Images that the next reader may get.
+    Readers,
+    Checkpoint,
+    /// Images that readers hold and nobody else will get, with their frozen pages.
+    Held,
+}
+
+/// One store's part of a budget.
+#[derive(Debug)]
+pub(crate) struct Account {
+    budget: Arc<Budget>,
+    /// Bytes by [`Use`].
+    bytes: [AtomicU64; 4],
+}
+
+/// What one image has of an account; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    account: Arc<Account>,
+    usage: AtomicUsize,
+    pages: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            bytes,
+            returnable: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            stores: AtomicU64::new(0),
+            is_locked: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the budget of the stores that do not set one.
+    pub(crate) fn of_process() -> Arc<Self> {
+        static BUDGET: OnceLock<Arc<Budget>> = OnceLock::new();
+        Arc::clone(BUDGET.get_or_init(|| Self::new(default_bytes(memory_limit_bytes()))))
+    }
+
+    /// Returns what the images that nobody holds may take. Held ones take at most half of the budget
+    /// away from them, and exceed it beyond that: no checkpoint could give it back, so waiting for
+    /// one would end all writing.
+    fn allowed_bytes(&self) -> u64 {
+        self.bytes - self.held.load(Relaxed).min(self.bytes / 2)
+    }
+}
+
+/// Returns the default budget where `limit_bytes` of memory can be used.
+fn default_bytes(limit_bytes: u64) -> u64 {
+    (limit_bytes / DEFAULT_SHARE).clamp(*DEFAULT_BYTES.start(), *DEFAULT_BYTES.end())
+}
+
+impl Account {
+    pub(crate) fn new(budget: Arc<Budget>) -> Arc<Self> {
+        budget.stores.fetch_add(1, Relaxed);
+        Arc::new(Self { budget, bytes: Default::default() })
+    }
+
+    pub(crate) fn budget_bytes(&self) -> u64 {
+        self.budget.bytes
+    }
+
+    /// Returns the bytes of all stores that share the budget.
+    pub(crate) fn shared_bytes(&self) -> u64 {
+        self.budget.returnable.load(Relaxed) + self.budget.held.load(Relaxed)
+    }
+
+    pub(crate) fn bytes(&self, usage: Use) -> u64 {
+        self.bytes[usage as usize].load(Relaxed)
+    }
+
+    pub(crate) fn is_locked(&self) -> bool {
+        self.budget.is_locked.load(Relaxed)
+    }
+
+    /// Notes whether the kernel took memory back. While it refuses, no checkpoint can help, so none
+    /// is due for memory's sake, and nobody waits for one.
+    pub(crate) fn note_release(&self, is_taken: bool) {
+        self.budget.is_locked.store(!is_taken, Relaxed);
+    }
+
+    /// Returns this store's bytes that can be given back after a checkpoint.
+    fn returnable_bytes(&self) -> u64 {
+        [Use::Writer, Use::Readers, Use::Checkpoint].map(|usage| self.bytes(usage)).iter().sum()
+    }
+
+    fn stores(&self) -> u64 {
+        self.budget.stores.load(Relaxed).max(1)
+    }
+
+    /// Returns whether pages that equal the file's may stay private after a checkpoint: the next
+    /// change of such a page costs less.
+    pub(crate) fn may_keep(&self) -> bool {
+        self.returnable_bytes() <= self.budget.allowed_bytes() / 4 / self.stores()
+    }
+
+    /// Returns whether a checkpoint is due. It would write `dirty_bytes`, which its own image has to
+    /// copy first; so both count.
+    #[inline]
+    pub(crate) fn is_checkpoint_due(&self, dirty_bytes: u64) -> bool {
+        let allowed = self.budget.allowed_bytes().max(MIN_BYTES);
+        self.budget.returnable.load(Relaxed) + dirty_bytes > allowed / 2
+            && dirty_bytes > allowed / 8 / self.stores()
+            && !self.is_locked()
+    }
+
+    /// Returns whether the next transaction has to wait for a checkpoint. A store that has little
+    /// never waits for the memory of another one.
+    #[inline]
+    pub(crate) fn is_used_up(&self) -> bool {
+        let allowed = self.budget.allowed_bytes().max(MIN_BYTES);
+        self.budget.returnable.load(Relaxed) >= allowed
+            && self.returnable_bytes() >= allowed / 2 / self.stores()
+            && !self.is_locked()
+    }
+
+    fn total_of(&self, usage: usize) -> &AtomicU64 {
+        if usage == Use::Held as usize { &self.budget.held } else { &self.budget.returnable }
+    }
+
+    fn add(&self, usage: usize, bytes: u64) {
+        self.bytes[usage].fetch_add(bytes, Relaxed);
+        self.total_of(usage).fetch_add(bytes, Relaxed);
+    }
+
+    fn subtract(&self, usage: usize, bytes: u64) {
+        self.bytes[usage].fetch_sub(bytes, Relaxed);
+        self.total_of(usage).fetch_sub(bytes, Relaxed);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.budget.stores.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Charge {
+    pub(super) fn new(account: &Arc<Account>, usage: Use, pages: u64) -> Self {
+        account.add(usage as usize, pages * PAGE_BYTES);
+        Self { account: Arc::clone(account), usage: AtomicUsize::new(usage as usize), pages }
+    }
+
+    /// Counts another page.
+    #[inline]
+    pub(super) fn add_page(&mut self) {
+        self.pages += 1;
+        self.account.add(self.usage.load(Relaxed), PAGE_BYTES);
+    }
+
+    /// Counts no more than `pages`, after others were given back.
+    pub(super) fn reduce_to(&mut self, pages: u64) {
+        let fewer = self.pages.saturating_sub(pages);
+        self.pages -= fewer;
+        self.account.subtract(self.usage.load(Relaxed), fewer * PAGE_BYTES);
+    }
+
+    /// Counts the pages for another use from now on.
+    pub(super) fn move_to(&self, usage: Use) {
+        let before = self.usage.swap(usage as usize, Relaxed);
+        self.account.subtract(before, self.pages * PAGE_BYTES);
+        self.account.add(usage as usize, self.pages * PAGE_BYTES);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.reduce_to(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const PAGES_OF_MIB: u64 = MIB / PAGE_BYTES;
+
+    #[test]
+    fn the_default_is_a_quarter_within_bounds() {
+        let limits = [16, 256, 512, 4096, 1 << 20].map(|limit| limit * MIB);
+        let defaults = limits.map(|limit| default_bytes(limit) / MIB);
+        assert_eq!(defaults, [16, 64, 128, 1024, 2048]);
+    }
+
+    #[test]
+    fn charges_are_counted_where_they_are_used() {
+        let account = Account::new(Budget::new(64 * MIB));
+        let mut charge = Charge::new(&account, Use::Readers, 3);
+        charge.add_page();
+        assert_eq!(account.bytes(Use::Readers), 4 * PAGE_BYTES);
+        charge.move_to(Use::Held);
+        assert_eq!((account.bytes(Use::Readers), account.bytes(Use::Held)), (0, 4 * PAGE_BYTES));
+        assert_eq!(account.shared_bytes(), 4 * PAGE_BYTES);
+        charge.reduce_to(1);
+        assert_eq!(account.shared_bytes(), PAGE_BYTES);
+        drop(charge);
+        assert_eq!((account.shared_bytes(), account.bytes(Use::Held)), (0, 0));
+    }
+
+    #[test]
+    fn thresholds_follow_each_other() {
+        let account = Account::new(Budget::new(64 * MIB));
+        let mut writer = Charge::new(&account, Use::Writer, 0);
+        let mut reached = [None; 3];
+        for mib in 0..=64 {
+            let dirty = writer.pages * PAGE_BYTES;
+            let now = [!account.may_keep(), account.is_checkpoint_due(dirty), account.is_used_up()];
+            for (reached, now) in reached.iter_mut().zip(now) {
+                *reached = reached.or(now.then_some(mib));
+            }
+            (0..PAGES_OF_MIB).for_each(|_| writer.add_page());
+        }
+        // The checkpoint's image copies what is dirty, so it begins at a quarter.
+        assert_eq!(reached, [Some(17), Some(17), Some(64)]);
+    }
+
+    #[test]
+    fn what_readers_hold_stops_nobody() {
+        let account = Account::new(Budget::new(64 * MIB));
+        let _held = Charge::new(&account, Use::Held, 1000 * PAGES_OF_MIB);
+        assert!(account.may_keep() && !account.is_used_up());
+        assert!(!account.is_checkpoint_due(0), "no checkpoint gives it back");
+        let _writer = Charge::new(&account, Use::Writer, 32 * PAGES_OF_MIB);
+        assert!(account.is_used_up(), "half of the budget is left");
+    }
+
+    #[test]
+    fn a_store_with_little_does_not_wait_for_another_one() {
+        let budget = Budget::new(64 * MIB);
+        let [large, small] = [(); 2].map(|()| Account::new(Arc::clone(&budget)));
+        let _large = Charge::new(&large, Use::Writer, 100 * PAGES_OF_MIB);
+        let mut charge = Charge::new(&small, Use::Writer, PAGES_OF_MIB);
+        assert!(large.is_used_up() && !small.is_used_up());
+        (0..16 * PAGES_OF_MIB).for_each(|_| charge.add_page());
+        assert!(small.is_used_up(), "it has its own share by now");
+    }
+
+    #[test]
+    fn memory_that_is_locked_stops_nobody() {
+        let account = Account::new(Budget::new(64 * MIB));
+        let _writer = Charge::new(&account, Use::Writer, 100 * PAGES_OF_MIB);
+        account.note_release(false);
+        assert!(!account.is_used_up() && !account.is_checkpoint_due(50 * MIB));
+        account.note_release(true);
+        assert!(account.is_used_up() && account.is_checkpoint_due(50 * MIB));
+    }
+}
