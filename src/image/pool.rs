@@ -55,8 +55,9 @@ impl RetiredImage {
     /// Makes `pages` private before the checkpoint writes the file's.
     fn freeze(&mut self, pages: &PageSet) -> std::io::Result<()> {
         self.image.freeze(pages)?;
-        for page in pages.iter().filter(|page| !self.image.touched.contains(*page)) {
-            if self.frozen.insert(page) {
+        let heap_pages = self.image.heap_pages();
+        for page in pages.iter().take_while(|page| *page < heap_pages) {
+            if !self.image.touched.contains(page) && self.frozen.insert(page) {
                 self.charge.add_page();
             }
         }
