@@ -79,7 +79,7 @@ impl Rounds<'_> {
         }
         let source = self.core.log_source();
         image.set_random_from(0);
-        let mut parts = parts(pages, self.core.settings.sweep_pages);
+        let mut parts = parts(pages, self.max_pages);
         let last = parts.pop().unwrap_or(0..u64::MAX);
         for part in parts {
             self.begin_part(image, pages, part);
@@ -196,10 +196,10 @@ impl Core {
     }
 }
 
-/// Divides the heap into parts of which the records touch at most `sweep_pages` each, or more if
+/// Divides the heap into parts of which the records touch at most `max_pages` each, or more if
 /// the parts were too many.
-fn parts(pages: &PageSet, sweep_pages: u64) -> Vec<Range<u64>> {
-    let part_pages = sweep_pages.max(pages.len().div_ceil(MAX_SWEEPS)).max(1);
+fn parts(pages: &PageSet, max_pages: u64) -> Vec<Range<u64>> {
+    let part_pages = max_pages.max(pages.len().div_ceil(MAX_SWEEPS)).max(1);
     let mut starts: Vec<u64> = pages.iter().step_by(part_pages as usize).collect();
     starts.push(u64::MAX);
     if let Some(first) = starts.first_mut() {
@@ -214,15 +214,15 @@ mod tests {
 
     #[test]
     fn parts_cover_the_heap_and_have_few_pages_each() {
-        for (count, sweep_pages) in [(0, 4), (1, 4), (4, 4), (5, 4), (9, 4), (5000, 4), (7, 0)] {
+        for (count, max_pages) in [(0, 4), (1, 4), (4, 4), (5, 4), (9, 4), (5000, 4), (7, 0)] {
             let mut pages = PageSet::default();
             (0..count).for_each(|page| assert!(pages.insert(3 + 7 * page)));
-            let parts = parts(&pages, sweep_pages);
+            let parts = parts(&pages, max_pages);
             let mut at = 0;
             for part in &parts {
                 assert_eq!(part.start, at);
                 let inside = pages.iter().filter(|page| part.contains(page)).count() as u64;
-                let most = sweep_pages.max(count.div_ceil(MAX_SWEEPS)).max(1);
+                let most = max_pages.max(count.div_ceil(MAX_SWEEPS)).max(1);
                 assert!(inside <= most && (inside > 0 || count == 0), "{part:?}");
                 at = part.end;
             }

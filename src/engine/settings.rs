@@ -16,9 +16,6 @@ pub(crate) struct Settings {
     pub(crate) budget: Arc<Budget>,
     /// Pages that recovery keeps private before it writes them.
     pub(crate) round_pages: u64,
-    /// Pages that recovery changes in one sweep over the log: they stay in memory meanwhile, private
-    /// or in the page cache.
-    pub(crate) sweep_pages: u64,
     pub(crate) max_log_bytes: u64,
     pub(crate) salvage: bool,
     pub(crate) access: Access,

@@ -12,7 +12,7 @@ use crate::mutation::ActiveMutation;
 use super::access_pattern::AccessPattern;
 
 /// Recovery keeps this part of the memory budget for changed pages, and at least these bytes.
-const ROUND_SHARE: u64 = 8;
+const ROUND_SHARE: u64 = 2;
 const MIN_ROUND_BYTES: u64 = 8 << 20;
 
 /// Shortest and longest log, in bytes.
@@ -215,7 +215,7 @@ impl OpenOptions {
     /// its memory (`mlockall`), there is no bound. The page cache is not counted, nor is the file
     /// of a store in memory.
     ///
-    /// Recovery keeps changed pages up to an eighth of it, at least 8 MiB, before it writes them.
+    /// Recovery keeps changed pages up to half of it, at least 8 MiB, before it writes them.
     /// [`open_read_only`](Self::open_read_only), which writes nothing, fails with
     /// [`ErrorKind::ReplayNeedsMemory`] if the log changes more pages than the budget holds.
     ///
@@ -480,7 +480,6 @@ impl OpenOptions {
             link_checks: self.link_checks,
             budget: self.budget(),
             round_pages: self.max_round_pages(),
-            sweep_pages: self.max_round_pages() * ROUND_SHARE,
             max_log_bytes: self.max_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
             max_held_images: self.max_snapshots,
