@@ -112,7 +112,9 @@ impl Core {
         };
         let mut followed = PageSet::default();
         image.advance(&self.log_source(), position, &mut followed)?;
-        let pages = lock(&self.log).dirty.before(&followed);
+        let mut log = lock(&self.log);
+        let pages = log.dirty.before(&followed);
+        self.reserve_copies(&log);
         Ok((image, pages))
     }
 
@@ -206,6 +208,7 @@ impl Core {
         log.tail.start = start;
         log.ends.end_checkpoint();
         log.dirty.superblock_moved(start);
+        self.reserve_copies(&log);
         // Only now: who sees the new position finds the pages that may be released (Q2).
         self.checkpointed.store(start, Release);
         self.log_freed.notify_all();

@@ -135,6 +135,7 @@ impl Core {
         log.heap_bytes = heap_bytes;
         log.ends.note(heap_bytes);
         self.note_changed(&mut log, changed);
+        self.reserve_copies(&log);
         self.publish(&log);
         let checkpoint_due = self.is_checkpoint_due(&log);
         Ok(Committed {

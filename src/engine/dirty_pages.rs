@@ -25,6 +25,8 @@ pub(super) struct DirtyPages {
     before: Arc<PageSet>,
     /// Where it began.
     begin: u64,
+    /// Whether its image has copied them.
+    is_copied: bool,
     /// Changed since.
     since: PageSet,
     /// The pages of all records up to here are noted.
@@ -75,10 +77,12 @@ impl DirtyPages {
             _ => Arc::make_mut(&mut self.before).insert_all(&since),
         }
         self.begin = position;
+        self.is_copied = false;
     }
 
     /// Returns the pages that the checkpoint which began last has to write, given what it `followed`
-    /// itself: all that changed between the superblock's position and `begin`.
+    /// itself: all that changed between the superblock's position and `begin`. Its image has copied
+    /// them.
     ///
     /// Where others write, what was noted in time does not matter: a transaction of this process may
     /// have followed their records after the window began, and noted their pages in the next one.
@@ -87,6 +91,7 @@ impl DirtyPages {
             Arc::make_mut(&mut self.before).insert_all(followed);
             self.noted_to = self.noted_to.max(self.begin);
         }
+        self.is_copied = true;
         Arc::clone(&self.before)
     }
 
@@ -107,6 +112,12 @@ impl DirtyPages {
     /// Returns the bytes of the pages that changed since the last checkpoint began.
     pub(super) fn bytes_since_begin(&self) -> u64 {
         self.since.len() * PAGE_BYTES
+    }
+
+    /// Returns the bytes of the pages that checkpoints have yet to copy.
+    pub(super) fn uncopied_bytes(&self) -> u64 {
+        let before = if self.is_copied { 0 } else { self.before.len() };
+        (before + self.since.len()) * PAGE_BYTES
     }
 
     /// Returns all of them.

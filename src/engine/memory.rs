@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use super::settings::Access;
-use super::state::Writer;
+use super::state::{LogState, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Account, PageSet, Use};
 use crate::mutation::Mutation;
@@ -63,6 +63,12 @@ impl Core {
                 return Err(self.budget_used_up(since.elapsed()));
             }
         }
+    }
+
+    /// Reserves memory for what the next checkpoint's image will copy.
+    #[inline]
+    pub(super) fn reserve_copies(&self, log: &LogState) {
+        self.account.reserve(log.dirty.uncopied_bytes());
     }
 
     fn is_checkpoint_running(&self) -> bool {

@@ -33,6 +33,8 @@ pub(crate) struct Budget {
     returnable: AtomicU64,
     /// Bytes of images that readers hold.
     held: AtomicU64,
+    /// Bytes that the images of the next checkpoints will copy.
+    reserved: AtomicU64,
     stores: AtomicU64,
     /// Whether the kernel last refused to take memory back, because the program locks its own.
     is_locked: AtomicBool,
@@ -55,6 +57,7 @@ pub(crate) struct Account {
     budget: Arc<Budget>,
     /// Bytes by [`Use`].
     bytes: [AtomicU64; 4],
+    reserved: AtomicU64,
 }
 
 /// What one image has of an account; given back when it is dropped.
@@ -71,6 +74,7 @@ impl Budget {
             bytes,
             returnable: AtomicU64::new(0),
             held: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
             stores: AtomicU64::new(0),
             is_locked: AtomicBool::new(false),
         })
@@ -102,7 +106,7 @@ fn default_bytes(limit_bytes: u64) -> u64 {
 impl Account {
     pub(crate) fn new(budget: Arc<Budget>) -> Arc<Self> {
         budget.stores.fetch_add(1, Relaxed);
-        Arc::new(Self { budget, bytes: Default::default() })
+        Arc::new(Self { budget, bytes: Default::default(), reserved: AtomicU64::new(0) })
     }
 
     pub(crate) fn budget_bytes(&self) -> u64 {
@@ -153,13 +157,23 @@ impl Account {
             && !self.is_locked()
     }
 
-    /// Returns whether the next transaction has to wait for a checkpoint. A store that has little
-    /// never waits for the memory of another one.
+    /// Reserves what the next checkpoint's image will copy, instead of what was reserved before. One
+    /// thread at a time calls it.
+    #[inline]
+    pub(crate) fn reserve(&self, bytes: u64) {
+        let before = self.reserved.swap(bytes, Relaxed);
+        self.budget.reserved.fetch_add(bytes.wrapping_sub(before), Relaxed);
+    }
+
+    /// Returns whether the next transaction has to wait for a checkpoint. What that checkpoint will
+    /// copy counts: otherwise the copies would exceed the budget when nobody waits any more. A store
+    /// that has little never waits for the memory of another one.
     #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
         let allowed = self.budget.allowed_bytes().max(MIN_BYTES);
-        self.budget.returnable.load(Relaxed) >= allowed
-            && self.returnable_bytes() >= allowed / 2 / self.stores()
+        let (all, own) = (&self.budget.reserved, &self.reserved);
+        self.budget.returnable.load(Relaxed) + all.load(Relaxed) >= allowed
+            && self.returnable_bytes() + own.load(Relaxed) >= allowed / 2 / self.stores()
             && !self.is_locked()
     }
 
@@ -180,6 +194,7 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        self.reserve(0);
         self.budget.stores.fetch_sub(1, Relaxed);
     }
 }
@@ -262,6 +277,19 @@ mod tests {
         }
         // The checkpoint's image copies what is dirty, so it begins at a quarter.
         assert_eq!(reached, [Some(17), Some(17), Some(64)]);
+    }
+
+    #[test]
+    fn copies_count_before_they_are_made() {
+        let account = Account::new(Budget::new(64 * MIB));
+        let _writer = Charge::new(&account, Use::Writer, 32 * PAGES_OF_MIB);
+        account.reserve(31 * MIB);
+        assert!(!account.is_used_up());
+        account.reserve(32 * MIB);
+        assert!(account.is_used_up());
+        assert_eq!(account.shared_bytes(), 32 * MIB, "it is no memory yet");
+        account.reserve(0);
+        assert!(!account.is_used_up());
     }
 
     #[test]
