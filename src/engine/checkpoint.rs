@@ -66,8 +66,12 @@ impl Core {
         made
     }
 
-    /// Performs steps 1 to 5.
+    /// Performs steps 1 to 5. A failure is told to who waits for memory.
     pub(super) fn run_checkpoint(&self, checkpointer: &mut Checkpointer) -> Result<()> {
+        self.perform_steps(checkpointer).inspect_err(|_| self.progress.note_failure())
+    }
+
+    fn perform_steps(&self, checkpointer: &mut Checkpointer) -> Result<()> {
         self.refuse_poisoned()?;
         if !checkpointer.begun {
             return Ok(());

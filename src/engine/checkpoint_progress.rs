@@ -12,6 +12,7 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 #[derive(Default)]
 pub(super) struct CheckpointProgress {
     ended: AtomicU64,
+    failed: AtomicU64,
     steps: AtomicU64,
     end: Event,
     /// Transactions that wait for memory.
@@ -33,10 +34,18 @@ impl CheckpointProgress {
         self.steps.fetch_add(1, Relaxed);
     }
 
-    /// Notes that a checkpoint has ended and has given memory back.
+    /// Notes that a checkpoint has ended and has given memory back. Who waits looks when it is woken.
     pub(super) fn note_end(&self) {
         self.note_step();
         self.ended.fetch_add(1, Release);
+    }
+
+    pub(super) fn note_failure(&self) {
+        self.failed.fetch_add(1, Release);
+    }
+
+    /// Wakes who waits, once the thread that ran a checkpoint is ready for the next.
+    pub(super) fn wake(&self) {
         self.end.notify();
     }
 
@@ -56,6 +65,11 @@ impl CheckpointProgress {
         self.ended.load(Acquire)
     }
 
+    /// Returns how many checkpoints have failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Acquire)
+    }
+
     pub(super) fn steps(&self) -> u64 {
         self.steps.load(Relaxed)
     }
@@ -65,7 +79,7 @@ impl CheckpointProgress {
         self.end.epoch()
     }
 
-    /// Waits until a checkpoint ends after `epoch`, or for `at_most`.
+    /// Waits until it is woken after `epoch`, or for `at_most`.
     pub(super) fn wait_after(&self, epoch: u32, at_most: Duration) {
         self.end.wait_after(epoch, at_most);
     }

@@ -114,6 +114,11 @@ impl DirtyPages {
         self.since.len() * PAGE_BYTES
     }
 
+    /// Returns the bytes of all of them; a page in both windows counts twice.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.before.len() + self.since.len()) * PAGE_BYTES
+    }
+
     /// Returns the bytes of the pages that checkpoints have yet to copy.
     pub(super) fn uncopied_bytes(&self) -> u64 {
         let before = if self.is_copied { 0 } else { self.before.len() };

@@ -15,8 +15,8 @@ use super::state::{Checkpointer, LogState};
 use crate::error::{ErrorKind, Result};
 use crate::sync::{MutexGuard, lock, try_lock, unpoisoned};
 
-/// The checkpointer's lock. Releasing it wakes a commit that waits for space in the log: whether
-/// there is some or not, nobody else may be making any.
+/// The checkpointer's lock. Releasing it wakes a commit that waits for space in the log, and
+/// transactions that wait for memory: whether there is some or not, nobody else may be making any.
 pub(super) struct CheckpointerGuard<'core> {
     // Fields are dropped in this order: the lock is free when the commit wakes up.
     checkpointer: MutexGuard<'core, Checkpointer>,
@@ -33,6 +33,7 @@ impl Drop for WakesCommit<'_> {
         // or already waits.
         let _log = lock(&self.core.log);
         self.core.log_freed.notify_all();
+        self.core.progress.wake();
     }
 }
 

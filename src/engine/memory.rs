@@ -3,7 +3,6 @@
 //! **Owns** giving back the writer's pages, and the wait of a transaction that finds the budget used
 //! up. **Must not know** how private memory is counted (`image::budget`).
 
-use std::sync::TryLockError;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
@@ -13,10 +12,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Account, PageSet, Use};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed};
-use crate::sync::lock;
+use crate::sync::{MutexGuard, lock, try_lock};
 
 /// How long a transaction waits while no checkpoint makes progress.
 const TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 300 } else { 10_000 });
+/// Runs of pages that the begin of a transaction gives back: some tens of microseconds.
+const RUNS_AT_ONCE: usize = 64;
 /// How often it looks whether one runs.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -41,20 +42,32 @@ impl Core {
         if self.settings.access == Access::Read {
             return Ok(());
         }
+        self.release_unchanged_pages();
         let _waiting = self.progress.begin_waiting();
         // The first one to end may have begun before this call.
         let enough = self.progress.ended() + 2;
-        // A checkpoint first copies pages, then writes them.
-        let seen = || (self.progress.steps(), self.account.bytes(Use::Checkpoint));
+        let failed = self.progress.failed();
+        // A checkpoint first copies pages, for itself and for readers, then writes them.
+        let copied = || [Use::Checkpoint, Use::Held].map(|usage| self.account.bytes(usage));
+        let seen = || (self.progress.steps(), copied());
         let (mut last, mut since) = (seen(), Instant::now());
+        let mut has_asked = false;
         loop {
             self.refuse_poisoned()?;
             let epoch = self.progress.epoch();
             if !self.must_wait_for_memory() || self.progress.ended() >= enough {
                 return Ok(());
             }
+            if self.progress.failed() != failed {
+                return Err(self.budget_used_up(since.elapsed()));
+            }
             if !self.is_checkpoint_running() {
-                start_checkpoint()?;
+                // The thread that was asked may be busy with a report that waits for this one.
+                match has_asked {
+                    true => self.checkpoint_if_due()?,
+                    false => start_checkpoint()?,
+                }
+                has_asked = true;
             }
             self.progress.wait_after(epoch, POLL_INTERVAL);
             if seen() != last {
@@ -65,14 +78,23 @@ impl Core {
         }
     }
 
-    /// Reserves memory for what the next checkpoint's image will copy.
+    /// Reserves memory for what other images will copy of the pages that the writer changed: the next
+    /// checkpoint's, and the readers' when the next reader comes.
     #[inline]
     pub(super) fn reserve_copies(&self, log: &LogState) {
-        self.account.reserve(log.dirty.uncopied_bytes());
+        let of_readers = log.dirty.bytes().saturating_sub(self.account.bytes(Use::Readers));
+        self.account.reserve(log.dirty.uncopied_bytes() + of_readers);
     }
 
     fn is_checkpoint_running(&self) -> bool {
-        matches!(self.checkpointer.try_lock(), Err(TryLockError::WouldBlock))
+        // The guard, when it is dropped, wakes a commit that tried the lock meanwhile.
+        self.try_lock_checkpointer().is_none()
+    }
+
+    /// Acts like a checkpoint that does not end, until the result is dropped.
+    #[cfg(test)]
+    pub(crate) fn hang_checkpoint(&self) -> impl Sized {
+        self.lock_checkpointer()
     }
 
     #[cold]
@@ -89,43 +111,61 @@ impl Core {
         .into()
     }
 
-    /// Gives back the writer's private pages, if the budget asks for it, except those that changed
-    /// after the last checkpoint: once after each, since nothing but a checkpoint makes a page's
-    /// private copy equal to the file's. No transaction is open, and the image is at the log's end.
+    /// Gives back some of the writer's private pages, if the budget asks for it, except those that
+    /// changed after the last checkpoint; after each one until none is left, since it makes many
+    /// private copies equal to the file's. No transaction is open, and the image is at the log's
+    /// end.
     #[inline]
     pub(super) fn release_writer_memory(&self, writer: &mut Writer) {
-        let checkpointed = self.checkpointed.load(Acquire);
-        if self.released_at.load(Relaxed) != checkpointed && !self.account.may_keep() {
-            self.released_at.store(checkpointed, Relaxed);
+        if self.is_release_due() {
             self.release_clean_pages(writer);
         }
     }
 
+    fn is_release_due(&self) -> bool {
+        self.released_at.load(Relaxed) != self.checkpointed.load(Acquire)
+            && !self.account.may_keep()
+    }
+
     #[cold]
     fn release_clean_pages(&self, writer: &mut Writer) {
+        let checkpointed = self.checkpointed.load(Acquire);
         let keep = match self.mutation(Mutation::ReleasedWhileDirty) {
             false => lock(&self.log).dirty.all(),
             true => PageSet::default(),
         };
+        // Who would have to wait for memory otherwise gives back all at once.
+        let runs = if self.account.is_used_up() { usize::MAX } else { RUNS_AT_ONCE };
         // A page that cannot be released stays private, which is correct too.
-        let released = writer.workspace.release_memory(&keep);
-        self.account.note_release(released.is_ok());
+        let is_rest = writer.workspace.release_runs(&keep, runs);
+        self.account.note_release(is_rest.is_ok());
+        if !is_rest.unwrap_or(false) {
+            self.released_at.store(checkpointed, Relaxed);
+        }
     }
 
     /// Does so at the end of a checkpoint, unless a transaction is open: it keeps its pages, and the
-    /// next one gives them back.
+    /// next ones give them back. One may begin after each step.
     pub(super) fn release_idle_writer_memory(&self) {
-        if self.account.may_keep() {
-            return;
-        }
-        let mut writer = match self.writer.try_lock() {
-            Ok(writer) => writer,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        // An image that is behind the log's end, where others write too, would mix two states.
-        if self.follow_others(&mut writer).is_ok() {
+        while self.is_release_due() {
+            let Some(mut writer) = self.lock_idle_writer() else { return };
             self.release_writer_memory(&mut writer);
         }
+    }
+
+    /// Gives back what transactions left that touched pages and changed nothing in them, or were
+    /// rolled back. No record has these pages, so no checkpoint would give them back.
+    fn release_unchanged_pages(&self) {
+        if let Some(mut writer) = self.lock_idle_writer() {
+            self.release_clean_pages(&mut writer);
+        }
+    }
+
+    /// Locks the writer unless a transaction is open. Its image is at the log's end: one that is
+    /// behind, where others write too, would mix two states.
+    fn lock_idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        let mut writer = try_lock(&self.writer)?;
+        self.follow_others(&mut writer).ok()?;
+        Some(writer)
     }
 }

@@ -72,6 +72,8 @@ impl Core {
         let unused = open_image(&*source.disk, from, settings.image_traits(&newest.block))?;
         let state = State { source, newest, image: unused, end };
         let core = Self::from_state(state, growth, path, settings);
+        // No checkpoint gives its pages back, so nobody waits for that.
+        image.charge_to(&core.account, Use::Held);
         lock(&core.pool).begin_with(image);
         Ok(core)
     }

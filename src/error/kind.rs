@@ -493,7 +493,7 @@ pub enum ErrorKind {
     },
 
     /// The images of the process have used up the memory budget, and no checkpoint gives memory back.
-    #[error("{path}: changed pages take {private_bytes} bytes of memory, the budget is {budget_bytes} (`memory_budget_bytes`), and no checkpoint has made progress for {waited:?}; readers hold another {held_bytes} bytes; look for a disk that hangs or, if the store is shared, a process that is stopped; end long readers, or allow more; nothing is lost, and it can be tried again", path = .path.display())]
+    #[error("{path}: changed pages take {private_bytes} bytes of memory, the budget is {budget_bytes} (`memory_budget_bytes`), and no checkpoint has given any back for {waited:?}; readers hold another {held_bytes} bytes; look for a disk that hangs or, if the store is shared, a process that is stopped; end long readers, or allow more; nothing is lost, and it can be tried again", path = .path.display())]
     MemoryBudget {
         /// The store's file.
         path: PathBuf,

@@ -309,6 +309,18 @@ impl Image {
         Ok(())
     }
 
+    /// Drops such pages, but of at most `count` runs. Returns whether more are left.
+    pub(crate) fn release_runs(&mut self, keep: &PageSet, count: usize) -> std::io::Result<bool> {
+        let rest = self.touched.without(keep);
+        let mut released = PageSet::default();
+        for (page, count) in rest.first_runs(count) {
+            self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES)?;
+            released.insert_range(page, count);
+        }
+        self.untouch_all_but(&self.touched.without(&released));
+        Ok(released.len() < rest.len())
+    }
+
     /// Drops all private pages, each of which equals the file's, in one call.
     pub(crate) fn release_all_memory(&mut self) -> std::io::Result<()> {
         self.map.release_memory(0, self.map.len_bytes())?;

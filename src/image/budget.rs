@@ -10,9 +10,11 @@
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use crate::format::PAGE_BYTES;
+use crate::map::ForkGuard;
+use crate::sync::unpoisoned;
 
 use super::memory_limit::memory_limit_bytes;
 
@@ -33,7 +35,7 @@ pub(crate) struct Budget {
     returnable: AtomicU64,
     /// Bytes of images that readers hold.
     held: AtomicU64,
-    /// Bytes that the images of the next checkpoints will copy.
+    /// Bytes of the writers' pages that other images will copy.
     reserved: AtomicU64,
     stores: AtomicU64,
     /// Whether the kernel last refused to take memory back, because the program locks its own.
@@ -86,8 +88,17 @@ impl Budget {
 
     /// Returns the budget of the stores that do not set one.
     pub(crate) fn of_process() -> Arc<Self> {
-        static BUDGET: OnceLock<Arc<Budget>> = OnceLock::new();
-        Arc::clone(BUDGET.get_or_init(|| Self::new(default_bytes(memory_limit_bytes()))))
+        static BUDGET: Mutex<Option<(ForkGuard, Arc<Budget>)>> = Mutex::new(None);
+        let mut budget = unpoisoned(BUDGET.lock());
+        match &*budget {
+            Some((origin, budget)) if origin.is_same_process() => Arc::clone(budget),
+            // A forked child has none of its parent's images, and forgets its counts.
+            _ => {
+                let new = Self::new(default_bytes(memory_limit_bytes()));
+                *budget = Some((ForkGuard::here(), Arc::clone(&new)));
+                new
+            }
+        }
     }
 
     /// Returns what the images that nobody holds may take. Held ones take at most half of the budget
@@ -147,33 +158,40 @@ impl Account {
         self.returnable_bytes() <= self.budget.allowed_bytes() / 4 / self.stores()
     }
 
-    /// Returns whether a checkpoint is due. It would write `dirty_bytes`, which its own image has to
-    /// copy first; so both count.
+    /// Returns whether a checkpoint is due, which would write `dirty_bytes`. What other images have
+    /// yet to copy of them counts.
     #[inline]
     pub(crate) fn is_checkpoint_due(&self, dirty_bytes: u64) -> bool {
         let allowed = self.budget.allowed_bytes().max(MIN_BYTES);
-        self.budget.returnable.load(Relaxed) + dirty_bytes > allowed / 2
-            && dirty_bytes > allowed / 8 / self.stores()
+        self.returnable_and_reserved() > allowed / 2
+            && dirty_bytes > (allowed / 8 / self.stores()).max(MIN_BYTES / 8)
             && !self.is_locked()
     }
 
-    /// Reserves what the next checkpoint's image will copy, instead of what was reserved before. One
-    /// thread at a time calls it.
+    /// Reserves what other images will copy of the writer's pages, instead of what was reserved
+    /// before. One thread at a time calls it.
     #[inline]
     pub(crate) fn reserve(&self, bytes: u64) {
-        let before = self.reserved.swap(bytes, Relaxed);
-        self.budget.reserved.fetch_add(bytes.wrapping_sub(before), Relaxed);
+        let before = self.reserved.load(Relaxed);
+        if bytes != before {
+            self.reserved.store(bytes, Relaxed);
+            self.budget.reserved.fetch_add(bytes.wrapping_sub(before), Relaxed);
+        }
     }
 
-    /// Returns whether the next transaction has to wait for a checkpoint. What that checkpoint will
-    /// copy counts: otherwise the copies would exceed the budget when nobody waits any more. A store
+    fn returnable_and_reserved(&self) -> u64 {
+        self.budget.returnable.load(Relaxed) + self.budget.reserved.load(Relaxed)
+    }
+
+    /// Returns whether the next transaction has to wait for a checkpoint. What other images will copy
+    /// counts: otherwise the copies would exceed the budget when nobody waits any more. A store
     /// that has little never waits for the memory of another one.
     #[inline]
     pub(crate) fn is_used_up(&self) -> bool {
         let allowed = self.budget.allowed_bytes().max(MIN_BYTES);
-        let (all, own) = (&self.budget.reserved, &self.reserved);
-        self.budget.returnable.load(Relaxed) + all.load(Relaxed) >= allowed
-            && self.returnable_bytes() + own.load(Relaxed) >= allowed / 2 / self.stores()
+        let own = self.returnable_bytes() + self.reserved.load(Relaxed);
+        self.returnable_and_reserved() >= allowed
+            && own >= (allowed / 2 / self.stores()).max(MIN_BYTES / 2)
             && !self.is_locked()
     }
 
@@ -269,14 +287,15 @@ mod tests {
         let mut reached = [None; 3];
         for mib in 0..=64 {
             let dirty = writer.pages * PAGE_BYTES;
+            account.reserve(2 * dirty);
             let now = [!account.may_keep(), account.is_checkpoint_due(dirty), account.is_used_up()];
             for (reached, now) in reached.iter_mut().zip(now) {
                 *reached = reached.or(now.then_some(mib));
             }
             (0..PAGES_OF_MIB).for_each(|_| writer.add_page());
         }
-        // The checkpoint's image copies what is dirty, so it begins at a quarter.
-        assert_eq!(reached, [Some(17), Some(17), Some(64)]);
+        // The checkpoint's image and the readers' copy what is dirty, so it begins at a sixth.
+        assert_eq!(reached, [Some(17), Some(11), Some(22)]);
     }
 
     #[test]
@@ -311,6 +330,17 @@ mod tests {
         assert!(large.is_used_up() && !small.is_used_up());
         (0..16 * PAGES_OF_MIB).for_each(|_| charge.add_page());
         assert!(small.is_used_up(), "it has its own share by now");
+    }
+
+    #[test]
+    fn among_many_stores_each_has_a_share_that_is_worth_a_checkpoint() {
+        let budget = Budget::new(16 * MIB);
+        let accounts: Vec<_> = (0..512).map(|_| Account::new(Arc::clone(&budget))).collect();
+        let _idle = Charge::new(&accounts[0], Use::Writer, 20 * PAGES_OF_MIB);
+        let own = Charge::new(&accounts[1], Use::Writer, PAGES_OF_MIB / 16);
+        assert!(!accounts[1].is_used_up() && !accounts[1].is_checkpoint_due(MIB / 16));
+        assert!(accounts[1].is_checkpoint_due(MIB / 4));
+        drop(own);
     }
 
     #[test]

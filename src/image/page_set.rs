@@ -88,6 +88,20 @@ impl PageSet {
         })
     }
 
+    /// Returns the first `count` runs of adjacent pages. Looks at nothing behind them.
+    pub(crate) fn first_runs(&self, count: usize) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for page in self.iter() {
+            let is_full = runs.len() == count;
+            match runs.last_mut() {
+                Some((first, pages)) if *first + *pages == page => *pages += 1,
+                _ if is_full => break,
+                _ => runs.push((page, 1)),
+            }
+        }
+        runs
+    }
+
     /// Returns runs of adjacent pages as `(first, count)`, each of at most `most` pages.
     pub(crate) fn runs(&self, most: u64) -> Vec<(u64, u64)> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
@@ -113,6 +127,8 @@ mod tests {
         }
         assert_eq!(set.iter().collect::<Vec<_>>(), [3, 4, 5, 63, 64, 700]);
         assert_eq!(set.runs(2), [(3, 2), (5, 1), (63, 2), (700, 1)]);
+        assert_eq!(set.first_runs(2), [(3, 3), (63, 2)]);
+        assert_eq!(set.first_runs(9), set.runs(u64::MAX));
         assert_eq!(set.len(), 6);
         assert!(set.contains(64) && !set.contains(65) && !set.contains(100_000));
     }

@@ -102,8 +102,7 @@ impl Pool {
     }
 
     /// Makes `image` the current one, in a pool that has none.
-    pub(crate) fn begin_with(&mut self, mut image: Image) {
-        image.charge_to(&self.account, Use::Readers);
+    pub(crate) fn begin_with(&mut self, image: Image) {
         self.current = Some(Arc::new(image));
     }
 

@@ -311,7 +311,9 @@ mod tests {
     #[cfg_attr(miri, ignore = "it waits")]
     fn a_transaction_gets_an_error_if_no_checkpoint_gives_memory_back() -> Result<()> {
         let store = used_up()?;
+        let hanging = store.core.hang_checkpoint();
         let error = store.core.wait_for_memory(|| Ok(())).unwrap_err();
+        drop(hanging);
         let ErrorKind::MemoryBudget { budget_bytes, private_bytes, .. } = error.kind() else {
             return Err(error);
         };
@@ -319,6 +321,15 @@ mod tests {
         assert!(*private_bytes >= 2 << 20, "{private_bytes}");
         // It can be tried again.
         store.update(|tx| tx.alloc(1u64).map(drop))?;
+        assert!(!store.core.must_wait_for_memory());
+        Ok(())
+    }
+
+    /// As behind a thread whose reader report waits for this one.
+    #[test]
+    fn an_order_that_nobody_follows_is_carried_out_by_who_waits() -> Result<()> {
+        let store = used_up()?;
+        store.core.wait_for_memory(|| Ok(()))?;
         assert!(!store.core.must_wait_for_memory());
         Ok(())
     }

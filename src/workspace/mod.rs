@@ -275,10 +275,10 @@ impl Workspace {
         self.dirty.clear();
     }
 
-    /// Releases memory between transactions, except `keep`, the pages that changed after the last
-    /// checkpoint.
-    pub(crate) fn release_memory(&mut self, keep: &PageSet) -> std::io::Result<()> {
-        self.image.release_memory(keep)
+    /// Releases memory between transactions, in at most `count` runs of pages, except `keep`, those
+    /// that changed after the last checkpoint. Returns whether more are left.
+    pub(crate) fn release_runs(&mut self, keep: &PageSet, count: usize) -> std::io::Result<bool> {
+        self.image.release_runs(keep, count)
     }
 }
 

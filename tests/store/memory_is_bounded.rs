@@ -169,6 +169,30 @@ fn a_transaction_larger_than_the_budget_ends_and_lets_others_in() -> TestResult 
     Ok(())
 }
 
+/// No record has the pages of a transaction that was rolled back, or that changed nothing in them, so
+/// no checkpoint would give them back.
+#[test]
+fn what_a_transaction_touched_in_vain_is_given_back() -> TestResult {
+    let path = ScratchFile::new()?;
+    let store = testkit::open_with(&path, &options(1))?;
+    let table = table(&store)?;
+    for is_committed in [false, true] {
+        let mut tx = store.write()?;
+        let _same = tx.at_mut(table)?.iter_mut().map(|word| std::mem::replace(word, 0)).max();
+        if is_committed {
+            tx.commit()?;
+        } else {
+            drop(tx);
+        }
+        let before = store.stats()?.writer_private_bytes;
+        assert!(before >= TABLE_BYTES, "{before}");
+        drop(store.write()?);
+        let left = store.stats()?.writer_private_bytes;
+        assert!(left < MIB, "{left} after a transaction that was committed: {is_committed}");
+    }
+    Ok(())
+}
+
 /// The report runs on the thread that runs checkpoints.
 #[test]
 fn the_thread_of_the_checkpoints_does_not_wait_for_itself() -> TestResult {

@@ -134,6 +134,7 @@ impl Core {
         log.dirty.superblock_moved(start);
         self.checkpointed.fetch_max(start, Release);
         log.dirty.begin_window(barrier);
+        self.reserve_copies(&log);
         log.dirty.all()
     }
 }
