@@ -158,6 +158,12 @@ impl Account {
         self.returnable_bytes() <= self.budget.allowed_bytes() / 4 / self.stores()
     }
 
+    /// Returns whether images that nobody uses may stay, for the next readers: not where the images
+    /// that are used may soon need the memory.
+    pub(crate) fn may_keep_idle_images(&self) -> bool {
+        self.returnable_and_reserved() <= self.budget.allowed_bytes() / 4 * 3
+    }
+
     /// Returns whether a checkpoint is due, which would write `dirty_bytes`. What other images have
     /// yet to copy of them counts.
     #[inline]

@@ -238,7 +238,8 @@ impl Pool {
         // Idle images are taken from the end, so the one with the least to catch up goes first.
         self.idle.sort_by_key(|image| image.position);
         let behind = self.idle.partition_point(|image| image.position < self.log_start);
-        let surplus = self.idle.len().saturating_sub(MAX_IDLE);
+        let most = if self.account.may_keep_idle_images() { MAX_IDLE } else { 0 };
+        let surplus = self.idle.len().saturating_sub(most);
         self.idle.drain(..surplus.max(behind)).collect()
     }
 
@@ -253,7 +254,11 @@ impl Pool {
         pages: &PageSet,
     ) -> Result<std::io::Result<()>> {
         if self.current.as_ref().is_some_and(|image| image.position < visible) {
-            self.advance(source, visible)?;
+            // If a reader holds it, bringing it forward takes a second image.
+            match self.account.may_keep_idle_images() {
+                true => drop(self.advance(source, visible)?),
+                false => self.retire_current(),
+            }
         }
         self.reclaim_idle();
         let mut behind =
