@@ -95,6 +95,10 @@ pub enum Mutation {
     RoundBeforeRewrite,
     /// Recovery writes pages in rounds before a superblock says how far replay must get.
     RoundBeforeReach,
+    /// Recovery takes a reach that the page cache shows for one that the disk has.
+    CachedReachTrusted,
+    /// Recovery writes the reach into one superblock alone.
+    ReachInOneSuperblock,
     /// Recovery does not sync the pages that it wrote in rounds.
     RoundNotSynced,
     /// A log that ends before the superblock's reach is accepted.
@@ -120,7 +124,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 44] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -155,6 +159,8 @@ impl Mutation {
         Self::RecordsNotRewritten,
         Self::RoundBeforeRewrite,
         Self::RoundBeforeReach,
+        Self::CachedReachTrusted,
+        Self::ReachInOneSuperblock,
         Self::RoundNotSynced,
         Self::ReachIgnored,
         Self::RecoveredSuperblockBeforeHeap,

@@ -64,8 +64,7 @@ impl Recovered {
         on_damage: OnDamage,
         mutation: ActiveMutation,
     ) -> Result<Self> {
-        let newest = choose(&*disk, path, mutation)?;
-        forget_unsynced_bytes(&*disk, path, &newest.block)?;
+        let newest = choose_from_disk(&*disk, path, mutation)?;
         fill_holes_of_log(&*disk, path, &newest.block)?;
         let source = open_log(disk, path, &newest.block, mutation)?;
         let traits = ImageTraits {
@@ -127,13 +126,18 @@ impl Recovered {
     }
 }
 
-/// Has the system forget what it holds of the file, before any of it is mapped: after a failed
-/// flush the page cache may show bytes that the disk does not have.
-fn forget_unsynced_bytes(disk: &dyn Disk, path: &Path, block: &Superblock) -> Result<()> {
-    if block.is_clean() {
-        return Ok(());
+/// Has the system forget what it holds of the file, before any of it is mapped, and chooses the
+/// superblock from what the disk has: after a failed flush the page cache may show other bytes.
+fn choose_from_disk(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> Result<Newest> {
+    let shown = choose(disk, path, mutation)?;
+    if shown.block.is_clean() {
+        return Ok(shown);
     }
-    disk.start_afresh().map_err(io_error("sync what was left in memory", path))
+    disk.start_afresh().map_err(io_error("sync what was left in memory", path))?;
+    match mutation.has(Mutation::CachedReachTrusted) {
+        true => Ok(shown),
+        false => choose(disk, path, mutation),
+    }
 }
 
 /// Gives the log blocks of the disk where a sparse copy of the file has holes.

@@ -2,8 +2,8 @@
 //!
 //! 1. Write the accepted records again and sync: after a failed flush the page cache may show bytes
 //!    that the disk does not have.
-//! 2. Write the log's end as the reach of a superblock, and sync: pages of the heap will be newer
-//!    than the superblock's position.
+//! 2. Write the log's end as the reach of both superblocks, one after the other: pages of the heap
+//!    will be newer than the position that they name.
 //! 3. Apply the records, unless they are applied already. Whenever more pages are private than
 //!    memory is to hold, write these, release their memory, and go on. Where the records touch many
 //!    pages, sweep over the log several times, each time for one part of the heap.

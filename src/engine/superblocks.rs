@@ -102,13 +102,18 @@ impl Core {
         Ok(())
     }
 
-    /// Says in a superblock that replay must get to `reach`, before the heap in the file holds what
-    /// records up to there say. If one superblock is damaged, this makes it valid.
+    /// Says in both superblocks that replay must get to `reach`, before the heap in the file holds
+    /// what records up to there say. If one of them is damaged, it is written first. Does so even if
+    /// the chosen one has this reach: it may have been read from the page cache alone, and the other
+    /// one is all that is left when that one is torn.
     pub(super) fn raise_reach(&self, checkpointer: &mut Checkpointer, reach: u64) -> Result<()> {
-        if checkpointer.last.reach.get() >= reach {
+        let is_trusted = self.mutation(Mutation::CachedReachTrusted);
+        if is_trusted && checkpointer.last.reach.get() >= reach {
             return Ok(());
         }
-        self.rewrite_superblock(checkpointer, |block| block.reach = U64::new(reach))
+        let raise = |block: &mut Superblock| block.reach = U64::new(reach);
+        self.rewrite_superblock(checkpointer, raise)?;
+        self.unless(Mutation::ReachInOneSuperblock, || self.write_superblock(checkpointer, raise))
     }
 
     /// Makes both superblocks name the state at `end`, the older one first.

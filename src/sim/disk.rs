@@ -31,6 +31,12 @@ struct State {
     changes_left: u64,
     /// Whether there is no space to grow.
     is_full: bool,
+    /// Whether the page cache shows bytes of which a failed flush said that the disk has them not.
+    has_lost_writes: bool,
+    /// Whether opening after a crash drops such bytes.
+    is_forgetful: bool,
+    /// Bytes that positioned writes were given.
+    written_bytes: u64,
     /// Number of calls that tried to grow the file.
     growths: u64,
     /// Whether appends behave as in a mapped log.
@@ -81,6 +87,9 @@ impl SimDisk {
             faults: None,
             changes_left: u64::MAX,
             is_full: false,
+            has_lost_writes: false,
+            is_forgetful: false,
+            written_bytes: 0,
             growths: 0,
             is_log_mapped: random.one_in(2),
             sync_time: Duration::ZERO,
@@ -136,10 +145,29 @@ impl SimDisk {
         }
     }
 
+    /// Sets whether an opening after a crash drops from the page cache what a failed flush or sync
+    /// has lost. Otherwise it stays, as where another program has the file mapped.
+    pub fn set_forgetful(&self, is_forgetful: bool) {
+        self.state().is_forgetful = is_forgetful;
+    }
+
+    /// Returns whether the next opening after a crash drops bytes that the disk does not have.
+    #[must_use]
+    pub fn will_forget(&self) -> bool {
+        let state = self.state();
+        state.is_forgetful && state.has_lost_writes
+    }
+
     /// Returns how often a call has tried to grow the file.
     #[must_use]
     pub fn growths(&self) -> u64 {
         self.state().growths
+    }
+
+    /// Returns how many bytes positioned writes were given. Appends to the log do not count.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        self.state().written_bytes
     }
 
     /// Returns an image that a power cut could leave now: the synced bytes, any one of the contents
@@ -274,6 +302,7 @@ impl State {
             Some(Done::Nothing) => Event::Forget { sectors, cut: None },
             Some(Done::Part(seed)) => Event::Forget { sectors, cut: Some(seed) },
         };
+        self.has_lost_writes |= matches!(event, Event::Forget { .. });
         self.add_event(event);
         to_result(failure)
     }
@@ -292,6 +321,7 @@ impl Disk for SimDisk {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let (mut state, failure) = self.call(Call::Write)?;
+        state.written_bytes += bytes.len() as u64;
         self.put(&mut state, offset, written(failure.as_ref(), bytes), false)?;
         to_result(failure)
     }
@@ -300,6 +330,17 @@ impl Disk for SimDisk {
         self.take_time();
         let (mut state, failure) = self.call(Call::Sync)?;
         state.flush(failure, Event::Sync)
+    }
+
+    /// Drops the page cache only if the disk [forgets](Self::set_forgetful): to a system, that is a
+    /// wish, and it keeps what another program has mapped.
+    fn start_afresh(&self) -> io::Result<()> {
+        self.sync()?;
+        let forgets = self.state().is_forgetful;
+        if forgets && std::mem::take(&mut self.state().has_lost_writes) {
+            self.drop_clean_pages();
+        }
+        Ok(())
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {

@@ -52,9 +52,10 @@ pub fn superblock(block: &mut [u8], change: impl FnOnce(&mut [u8])) {
     set_number(block, 504, sum);
 }
 
-/// Returns the offset of the newest superblock.
+/// Returns the offset of the newest superblock that is whole.
 pub fn newest(bytes: &[u8]) -> usize {
-    if number(bytes, PAGE + 64) > number(bytes, 64) { PAGE } else { 0 }
+    let age = |at: usize| (is_whole_superblock(&bytes[at..]), number(bytes, at + 64));
+    if age(PAGE) > age(0) { PAGE } else { 0 }
 }
 
 /// Returns whether the superblock at the start of a page has the right checksum.
@@ -62,12 +63,20 @@ pub fn is_whole_superblock(block: &[u8]) -> bool {
     xxh3_64(&block[..504]) == number(block, 504)
 }
 
+/// Returns the first of two images of one cut with a superblock that has words of both, or `None` if
+/// their superblocks are the same.
+pub fn with_torn_superblock(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let generation = |at: usize| at + 64..at + 72;
+    let differs = |at: &usize| one[generation(*at)] != other[generation(*at)];
+    let at = generation([0, PAGE].into_iter().find(differs)?);
+    let mut torn = one.to_vec();
+    torn[at.clone()].copy_from_slice(&other[at]);
+    Some(torn)
+}
+
 /// Changes a bit of the last commit in the log, which no later record vouches for. Returns whether
-/// the superblocks are whole and there is one.
+/// there is one.
 pub fn damage_last_commit(bytes: &mut [u8]) -> bool {
-    if !bytes.chunks(PAGE).take(2).all(is_whole_superblock) {
-        return false;
-    }
     let records = records(bytes);
     let Some(last) = records.iter().rfind(|record| bytes[record.start + 3] == 1) else {
         return false;

@@ -40,6 +40,7 @@ impl<'a> ProcessRun<'a> {
     pub fn new(fixture: &'a Fixture, seed: u64) -> Result<Self> {
         let disk = fixture.new_disk(true)?;
         disk.record();
+        disk.set_forgetful(seed % 4 == 2);
         let mut run = Self {
             fixture,
             machine: SimMachine::new(disk),
@@ -171,6 +172,8 @@ impl<'a> ProcessRun<'a> {
     /// Determines whether the uncertain commit happened; it did, or it never will.
     fn go_on_after_death(&mut self) -> Result<()> {
         let begun = self.machine.disk().now();
+        // The first process to open the store has the system forget what the disk does not have.
+        let will_forget = self.members.is_empty() && self.machine.disk().will_forget();
         if self.members.is_empty() {
             self.join()?;
         }
@@ -180,7 +183,9 @@ impl<'a> ProcessRun<'a> {
         let found = model(&self.members[who].store)?;
         let candidates = [Some(&self.model), self.perhaps.as_ref()];
         let is_known = candidates.into_iter().flatten().any(|x| x.digest() == found.digest());
-        assert!(is_known, "a process that is killed loses nothing");
+        let now = self.machine.disk().now();
+        let is_allowed = will_forget && self.history.allows(&found.digest(), now);
+        assert!(is_known || is_allowed, "a process that is killed loses nothing");
         (self.model, self.perhaps) = (found, None);
         if self.random.one_in(2) {
             self.history.begin(self.model.digest(), begun);

@@ -1,11 +1,11 @@
 //! Recoveries on a simulated disk, and how they are cut short.
 
-use flagstone::sim::{History, Program, Random, Recording, SimDisk};
+use flagstone::sim::{Call, Done, Faults, History, Program, Random, Recording, SimDisk};
 use flagstone::{ErrorKind, OpenOptions, Result};
 
 use super::fixture::Digest;
 use super::forge;
-use super::sim_run::{Fixture, Run};
+use super::sim_run::{BAD_DISK, Fixture, Run, disk_of};
 
 /// A store whose process has died.
 pub struct Killed {
@@ -25,9 +25,14 @@ impl Killed {
         Ok(Self { image: run.disk.crash(&mut Random(1)), history: run.end_by_death() })
     }
 
+    /// Returns a disk with the store. Its images are mappings if `number` is odd.
+    pub fn disk(&self, number: u64) -> SimDisk {
+        disk_of(self.image.clone(), number % 2 == 1)
+    }
+
     /// Records the recovery. Whenever it is cut short, the last state must be found.
     pub fn record_recovery(&self, fixture: &Fixture) -> Result<Recording<Digest>> {
-        let disk = SimDisk::new(self.image.clone());
+        let disk = self.disk(1);
         disk.record();
         let store = disk.open(&fixture.options)?;
         let history = History::new(fixture.read(&store)?);
@@ -39,10 +44,8 @@ impl Killed {
     /// Returns what a power cut leaves of a recovery after `calls` calls that change the disk, or
     /// `None` if there are fewer.
     pub fn cut_short(&self, fixture: &Fixture, calls: u64, random: &mut Random) -> Option<Vec<u8>> {
-        let disk = SimDisk::new(self.image.clone());
-        disk.fail_after(calls);
-        let is_over = disk.open(&fixture.options).is_ok();
-        (!is_over).then(|| disk.crash(random))
+        let disk = self.disk(calls);
+        is_cut_short(&disk, fixture, calls).then(|| disk.crash(random))
     }
 
     /// Opens an image whose log has lost its last commit. Returns whether that was refused because
@@ -81,7 +84,6 @@ impl Killed {
     }
 
     /// Cuts a recovery short after each of its calls, and damages the last commit of what is left.
-    /// Returns how often that was refused, and how often an older state was found.
     ///
     /// # Errors
     ///
@@ -90,20 +92,94 @@ impl Killed {
         &self,
         fixture: &Fixture,
         seed: u64,
-    ) -> std::result::Result<(u64, u64), String> {
-        let mut random = Random(seed);
-        let (mut refused, mut older) = (0, 0);
-        for calls in 0.. {
-            let Some(mut image) = self.cut_short(fixture, calls, &mut random) else { break };
-            if !forge::damage_last_commit(&mut image) {
-                continue;
+    ) -> std::result::Result<Lost, String> {
+        let mut lost = Lost::default();
+        self.lose_last_commit_on(fixture, seed, &mut lost, || self.disk(seed))?;
+        Ok(lost)
+    }
+
+    /// Does the same after an earlier recovery in which a sync failed, for each of its syncs. The
+    /// page cache shows what the sync has lost.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn lose_last_commit_after_failed_sync(
+        &self,
+        fixture: &Fixture,
+        seed: u64,
+    ) -> std::result::Result<Lost, String> {
+        let mut lost = Lost::default();
+        for number in 0.. {
+            let after_failure = || {
+                let (disk, calls) = (self.disk(seed), number..number + 1);
+                disk.set_forgetful(!seed.is_multiple_of(3));
+                let (errno, done) = (BAD_DISK, Done::Nothing);
+                disk.set_faults(Some(Faults { calls, errno, done, spares_reading: true }));
+                drop(disk.open(&fixture.options));
+                disk.set_faults(None);
+                disk
+            };
+            match after_failure().calls().get(number as usize) {
+                None => break,
+                Some(Call::Sync) => {}
+                Some(_) => continue,
             }
-            let outcome = self.open_without_last_commit(fixture, image);
-            match outcome.map_err(|error| format!("cut after {calls} calls: {error}"))? {
-                true => refused += 1,
-                false => older += 1,
+            let outcome = self.lose_last_commit_on(fixture, seed, &mut lost, after_failure);
+            outcome.map_err(|error| format!("call {number} failed before: {error}"))?;
+        }
+        Ok(lost)
+    }
+
+    fn lose_last_commit_on(
+        &self,
+        fixture: &Fixture,
+        seed: u64,
+        lost: &mut Lost,
+        new_disk: impl Fn() -> SimDisk,
+    ) -> std::result::Result<(), String> {
+        /// Images of each cut.
+        const IMAGES: usize = 3;
+        let mut random = Random(seed);
+        for calls in 0.. {
+            let disk = new_disk();
+            if !is_cut_short(&disk, fixture, calls) {
+                break;
+            }
+            let images: Vec<_> = (0..IMAGES).map(|_| disk.crash(&mut random)).collect();
+            let with_torn = |pair: &[Vec<u8>]| forge::with_torn_superblock(&pair[0], &pair[1]);
+            let torn: Vec<_> = images.windows(2).filter_map(with_torn).collect();
+            for mut image in images.into_iter().chain(torn) {
+                if !forge::damage_last_commit(&mut image) {
+                    continue;
+                }
+                let torn = !image.chunks(forge::PAGE).take(2).all(forge::is_whole_superblock);
+                let outcome = self.open_without_last_commit(fixture, image);
+                match outcome.map_err(|error| format!("cut after {calls} calls: {error}"))? {
+                    true => lost.refused += 1,
+                    false => lost.older += 1,
+                }
+                lost.torn += u64::from(torn);
             }
         }
-        Ok((refused, older))
+        Ok(())
     }
+}
+
+/// How often images without their last commit were opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Lost {
+    /// Opening refused them.
+    pub refused: u64,
+    /// It found the state before the last commit.
+    pub older: u64,
+    /// One of the superblocks was torn, whatever was found.
+    pub torn: u64,
+}
+
+/// Recovers, and cuts the power after `calls` calls that change the disk. Returns whether there were
+/// as many.
+fn is_cut_short(disk: &SimDisk, fixture: &Fixture, calls: u64) -> bool {
+    disk.fail_after(calls);
+    disk.open(&fixture.options).is_err()
 }

@@ -172,6 +172,7 @@ impl<'a> Run<'a> {
     /// Returns a run over an existing store, not yet opened, with the contents `model`.
     pub fn on(fixture: &'a Fixture, seed: u64, disk: SimDisk, model: Model) -> Self {
         disk.record();
+        disk.set_forgetful(seed % 4 == 2);
         let history = History::new(model.digest());
         let (store, perhaps, random) = (None, None, Random(seed));
         Self { fixture, store, disk, history, model, perhaps, has_forgotten: false, random }
@@ -358,6 +359,7 @@ impl<'a> Run<'a> {
     /// never will.
     pub fn open_again(&mut self) -> Result<()> {
         let begun = self.disk.now();
+        self.has_forgotten |= self.disk.will_forget();
         let store = self.disk.open(&self.fixture.options)?;
         let found = model(&store)?;
         let (digest, now) = (found.digest(), self.disk.now());

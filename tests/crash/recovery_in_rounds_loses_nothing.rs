@@ -134,9 +134,9 @@ fn a_power_cut_in_any_round_loses_nothing_several_deep() {
 fn a_process_killed_in_any_round_loses_nothing() {
     let mut kills = 0;
     for (name, fixture, killed) in killed() {
-        let expected = state_of(&fixture, &SimDisk::new(killed.image.clone()), &name);
+        let expected = state_of(&fixture, &killed.disk(0), &name);
         for calls in 0.. {
-            let disk = SimDisk::new(killed.image.clone());
+            let disk = killed.disk(calls);
             disk.fail_after(calls);
             if disk.open(&fixture.options).is_ok() {
                 break;
@@ -166,9 +166,9 @@ fn state_of(fixture: &Fixture, disk: &SimDisk, name: &str) -> <Fixture as Progra
 fn a_call_that_fails_in_any_round_loses_nothing() {
     let mut failed = 0;
     for (name, fixture, killed) in killed() {
-        let expected = state_of(&fixture, &SimDisk::new(killed.image.clone()), &name);
+        let expected = state_of(&fixture, &killed.disk(0), &name);
         for number in 0.. {
-            let disk = SimDisk::new(killed.image.clone());
+            let disk = killed.disk(number);
             let ways =
                 [(BAD_DISK, Done::Nothing), (FULL_DISK, Done::Part(number)), (BAD_DISK, Done::All)];
             let (errno, done) = ways[number as usize % 3];
@@ -198,15 +198,26 @@ fn a_call_that_fails_in_any_round_loses_nothing() {
 fn a_log_that_loses_what_the_heap_has_is_refused() {
     let fixture = Fixture::small().in_rounds(4);
     let killed = Killed::after(&fixture, lines_of_many_pages).expect("a store");
-    let (mut refused, mut older) = (0, 0);
+    let (mut refused, mut older, mut torn) = (0, 0, 0);
     for seed in 0..if is_long() { 1000 } else { 10 } {
-        let outcome = killed.lose_last_commit(&fixture, seed);
-        let (more_refused, more_older) = outcome.unwrap_or_else(|error| panic!("{seed}: {error}"));
-        refused += more_refused;
-        older += more_older;
+        let lost = killed.lose_last_commit(&fixture, seed);
+        let lost = lost.unwrap_or_else(|error| panic!("{seed}: {error}"));
+        (refused, older, torn) = (refused + lost.refused, older + lost.older, torn + lost.torn);
     }
-    println!("{refused} refused, {older} times the state before");
-    assert!(refused > 0 && older > 0);
+    println!("{refused} refused, {older} times the state before; {torn} torn superblocks");
+    assert!(refused > 0 && older > 0 && torn > 0);
+}
+
+/// The first recovery wrote a reach, and only the page cache has it.
+#[test]
+fn a_reach_that_a_failed_sync_lost_is_written_again() {
+    let fixture = Fixture::small().in_rounds(4);
+    let killed = Killed::after(&fixture, lines_of_many_pages).expect("a store");
+    for seed in 0..if is_long() { 100 } else { 2 } {
+        let lost = killed.lose_last_commit_after_failed_sync(&fixture, seed);
+        let lost = lost.unwrap_or_else(|error| panic!("{seed}: {error}"));
+        assert!(lost.refused > 0 && lost.older > 0, "{lost:?}");
+    }
 }
 
 #[test]
