@@ -84,16 +84,16 @@ impl Core {
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        if recovered.pages.len() <= settings.round_pages {
+        if recovered.surveyed.pages.len() <= settings.round_pages {
             recovered.replay()?;
         }
-        let Recovered { source, newest, image, pages, end, .. } = recovered;
+        let Recovered { source, newest, image, surveyed, end, .. } = recovered;
         // If a power cut has left one superblock, persist the state to write the other again.
         let is_at_rest = newest.block.is_clean() && newest.both_valid;
         let core = Self::from_state(State { source, newest, image, end }, growth, path, settings);
         clear_mark(&*core.disk).map_err(core.io_error("end the store's creation"))?;
         if !is_at_rest {
-            core.persist_recovered_state(&pages, end)?;
+            core.persist_recovered_state(&surveyed, end)?;
         }
         Ok(core)
     }

@@ -20,7 +20,7 @@ use crate::format::heap::{PageKind, RegionRef};
 use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{
-    Checkpointed, Image, ImageTraits, LinkChecks, PageSet, Survey, Touched, open_image,
+    Checkpointed, Image, ImageTraits, LinkChecks, PageSet, Survey, Surveyed, Touched, open_image,
 };
 use crate::log::{LogSource, RecoveredLog, Ring, scan};
 use crate::mutation::{ActiveMutation, Mutation};
@@ -39,8 +39,8 @@ pub(crate) struct Recovered {
     pub(super) newest: Newest,
     /// At the superblock's position until the records are applied.
     pub(crate) image: Image,
-    /// The pages that may become private when they are.
-    pub(super) pages: PageSet,
+    /// What applying them will change and read.
+    pub(super) surveyed: Surveyed,
     pub(super) end: EndOfLog,
     found: RecoveredLog,
 }
@@ -75,7 +75,7 @@ impl Recovered {
         let (mut recovered, survey) = survey(source, newest, traits)?;
         recovered.refuse_damaged_log(path, on_damage, mutation)?;
         expect_log_region(survey.log_regions(), &recovered.newest.block)?;
-        recovered.pages = survey.finish(recovered.end.heap_bytes)?;
+        recovered.surveyed = survey.finish(recovered.end.heap_bytes)?;
         Ok(recovered)
     }
 
@@ -86,13 +86,13 @@ impl Recovered {
 
     /// Performs step 3 in at most `budget_bytes` of private memory.
     pub(super) fn replay_within(&mut self, path: &Path, budget_bytes: u64) -> Result<()> {
-        let needed_bytes = self.pages.len() * PAGE_BYTES;
+        let needed_bytes = self.surveyed.pages.len() * PAGE_BYTES;
         self.replay_with(&mut WithinBudget { path, needed_bytes, budget_bytes })
     }
 
     fn replay_with(&mut self, touched: &mut impl Touched) -> Result<()> {
         self.image.set_random_from(0);
-        self.image.will_need_pages(self.pages.iter());
+        self.image.will_need_pages(self.surveyed.pages.iter());
         let (block, end) = (&self.newest.block, self.end.position);
         replay(&mut self.image, &self.source, block, end, touched)?;
         self.image.set_random_from(random_from_bytes());
@@ -174,8 +174,8 @@ fn survey(source: LogSource, newest: Newest, traits: ImageTraits) -> Result<(Rec
         })?;
     }
     let end = EndOfLog { position: found.end, prev_checksum: found.prev_checksum, heap_bytes };
-    let pages = PageSet::default();
-    Ok((Recovered { source, newest, image, pages, end, found }, survey))
+    let surveyed = Surveyed::default();
+    Ok((Recovered { source, newest, image, surveyed, end, found }, survey))
 }
 
 /// Applies the records up to `end` to an image of the state that `block` names. From here on the

@@ -23,7 +23,7 @@ use super::state::EndOfLog;
 use crate::error::Result;
 use crate::format::superblock::Superblock;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
-use crate::image::{Image, PageSet, Touched};
+use crate::image::{Image, PageSet, Surveyed, Touched};
 use crate::mutation::Mutation;
 
 /// Pages per positioned write.
@@ -31,6 +31,10 @@ const PAGES_PER_WRITE: u64 = 64;
 
 /// Sweeps over the log at most.
 const MAX_SWEEPS: u64 = 256;
+
+/// All sweeps together read at most so many times the bytes of the log and of the pages that it
+/// changes. The entries of a large transaction are longer than these pages.
+const SWEPT_TIMES: u64 = 4;
 
 /// Writes the changed pages of an image whenever too many of them are private.
 struct Rounds<'a> {
@@ -71,7 +75,7 @@ impl Rounds<'_> {
         &mut self,
         image: &mut Image,
         block: &Superblock,
-        pages: &PageSet,
+        surveyed: &Surveyed,
         end: EndOfLog,
     ) -> Result<()> {
         if image.position() == end.position {
@@ -79,7 +83,9 @@ impl Rounds<'_> {
         }
         let source = self.core.log_source();
         image.set_random_from(0);
-        let mut parts = parts(pages, self.max_pages);
+        let Surveyed { pages, spilled_bytes } = surveyed;
+        let log_bytes = end.position - image.position() + spilled_bytes;
+        let mut parts = parts(pages, self.max_pages, max_sweeps(pages.len(), log_bytes));
         let last = parts.pop().unwrap_or(0..u64::MAX);
         for part in parts {
             self.begin_part(image, pages, part);
@@ -94,7 +100,7 @@ impl Rounds<'_> {
     }
 
     fn begin_part(&mut self, image: &Image, pages: &PageSet, part: Range<u64>) {
-        image.will_need_pages(pages.iter().filter(|page| part.contains(page)));
+        image.will_need_pages(pages.within(part.clone()));
         self.part = part;
     }
 
@@ -116,8 +122,10 @@ impl Rounds<'_> {
 
     /// Writes the changed pages, in the order of the file.
     fn write(&mut self, image: &Image) -> Result<()> {
-        // An entry that zeroes many pages notes them before it changes the first.
+        // An entry that zeroes many pages notes them before it changes the first. If memory is
+        // locked, pages of earlier parts are private as well; they are written.
         for (page, count) in image.private_runs(u64::MAX) {
+            let (page, count) = self.clip(page, count);
             self.unwritten.insert_range(page, count);
         }
         let unwritten = std::mem::take(&mut self.unwritten);
@@ -133,14 +141,14 @@ impl Rounds<'_> {
 }
 
 impl Core {
-    /// Performs steps 1 to 5. The records touch `pages`.
-    pub(super) fn persist_recovered_state(&self, pages: &PageSet, end: EndOfLog) -> Result<()> {
+    /// Performs steps 1 to 5 for records that were surveyed.
+    pub(super) fn persist_recovered_state(&self, surveyed: &Surveyed, end: EndOfLog) -> Result<()> {
         let mut writer = self.lock_writer();
         let mut checkpointer = self.lock_checkpointer();
         let image = writer.workspace.image_mut();
         let block = checkpointer.last.clone();
-        let mut rounds = self.rounds(image, pages, end);
-        let changes_heap = pages.len() > 0;
+        let mut rounds = self.rounds(image, &surveyed.pages, end);
+        let changes_heap = surveyed.pages.len() > 0;
         self.in_order(
             Mutation::RoundBeforeRewrite,
             || self.rewrite_accepted_records(&block, end),
@@ -151,7 +159,7 @@ impl Core {
                         true => self.raise_reach(&mut checkpointer, end.position),
                         false => Ok(()),
                     },
-                    || rounds.replay(image, &block, pages, end),
+                    || rounds.replay(image, &block, surveyed, end),
                 )
             },
         )?;
@@ -196,10 +204,16 @@ impl Core {
     }
 }
 
+/// Returns how often a log of `log_bytes` that changes `pages` pages may be read.
+fn max_sweeps(pages: u64, log_bytes: u64) -> u64 {
+    let most_bytes = pages.saturating_mul(PAGE_BYTES).saturating_add(log_bytes);
+    (most_bytes.saturating_mul(SWEPT_TIMES) / log_bytes.max(1)).clamp(1, MAX_SWEEPS)
+}
+
 /// Divides the heap into parts of which the records touch at most `max_pages` each, or more if
-/// the parts were too many.
-fn parts(pages: &PageSet, max_pages: u64) -> Vec<Range<u64>> {
-    let part_pages = max_pages.max(pages.len().div_ceil(MAX_SWEEPS)).max(1);
+/// there would be more than `max_parts` parts.
+fn parts(pages: &PageSet, max_pages: u64, max_parts: u64) -> Vec<Range<u64>> {
+    let part_pages = max_pages.max(pages.len().div_ceil(max_parts)).max(1);
     let mut starts: Vec<u64> = pages.iter().step_by(part_pages as usize).collect();
     starts.push(u64::MAX);
     if let Some(first) = starts.first_mut() {
@@ -214,20 +228,35 @@ mod tests {
 
     #[test]
     fn parts_cover_the_heap_and_have_few_pages_each() {
-        for (count, max_pages) in [(0, 4), (1, 4), (4, 4), (5, 4), (9, 4), (5000, 4), (7, 0)] {
+        let counts = [(0, 4), (1, 4), (4, 4), (5, 4), (9, 4), (5000, 4), (7, 0)];
+        for ((count, max_pages), max_parts) in
+            counts.into_iter().flat_map(|counts| [1, 3, 256].map(|most| (counts, most)))
+        {
             let mut pages = PageSet::default();
             (0..count).for_each(|page| assert!(pages.insert(3 + 7 * page)));
-            let parts = parts(&pages, max_pages);
+            let parts = parts(&pages, max_pages, max_parts);
             let mut at = 0;
             for part in &parts {
                 assert_eq!(part.start, at);
-                let inside = pages.iter().filter(|page| part.contains(page)).count() as u64;
-                let most = max_pages.max(count.div_ceil(MAX_SWEEPS)).max(1);
+                let inside = pages.within(part.clone()).count() as u64;
+                let most = max_pages.max(count.div_ceil(max_parts)).max(1);
                 assert!(inside <= most && (inside > 0 || count == 0), "{part:?}");
                 at = part.end;
             }
             assert!(at == u64::MAX || count == 0, "{parts:?}");
-            assert!(parts.len() as u64 <= MAX_SWEEPS);
+            assert!(parts.len() as u64 <= max_parts);
         }
+    }
+
+    #[test]
+    fn sweeps_read_few_times_what_the_log_and_its_pages_have() {
+        for (pages, log_bytes) in
+            [(0, 0), (1, 1 << 30), (1 << 18, 1 << 30), (1 << 24, 1 << 20), (1 << 20, 10 << 30)]
+        {
+            let sweeps = max_sweeps(pages, log_bytes);
+            assert!((1..=MAX_SWEEPS).contains(&sweeps));
+            assert!(sweeps * log_bytes <= SWEPT_TIMES * (pages * PAGE_BYTES + log_bytes));
+        }
+        assert_eq!(max_sweeps(1 << 24, 1 << 20), MAX_SWEEPS, "small records of many pages");
     }
 }

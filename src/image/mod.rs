@@ -37,6 +37,6 @@ pub(crate) use page_set::PageSet;
 pub(crate) use pool::{Pool, PoolStats};
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use reader::ReaderReport;
-pub(crate) use survey::Survey;
+pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use view::ImageTraits;
 pub use view::LinkChecks;

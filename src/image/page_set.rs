@@ -1,5 +1,7 @@
 //! A set of page numbers.
 
+use std::ops::Range;
+
 /// A bitmap that grows with its largest page.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PageSet {
@@ -78,14 +80,23 @@ impl PageSet {
 
     /// Returns the pages in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
-        (0..).zip(&self.words).flat_map(|(index, word)| {
+        self.within(0..u64::MAX)
+    }
+
+    /// Returns those in a range. Takes time for the range alone.
+    pub(crate) fn within(&self, range: Range<u64>) -> impl Iterator<Item = u64> {
+        let end = range.end.div_ceil(64).min(self.words.len() as u64);
+        let first = (range.start / 64).min(end);
+        let words = &self.words[first as usize..end as usize];
+        let pages = (first..).zip(words).flat_map(|(index, word)| {
             let mut rest = *word;
             std::iter::from_fn(move || {
                 let bit = u64::from(rest.trailing_zeros());
                 rest &= rest.wrapping_sub(1);
                 (bit < 64).then_some(index * 64 + bit)
             })
-        })
+        });
+        pages.filter(move |page| range.contains(page))
     }
 
     /// Returns the first `count` runs of adjacent pages. Looks at nothing behind them.
@@ -165,6 +176,10 @@ mod tests {
             expected.dedup();
             assert_eq!(set.len(), expected.len() as u64);
             assert_eq!(set.iter().collect::<Vec<_>>(), expected, "{first} {count}");
+            for range in [0..0, 5..64, 5..65, 64..66, 65..u64::MAX, 128..129, 1000..2000] {
+                let inside = expected.iter().copied().filter(|page| range.contains(page));
+                assert!(set.within(range.clone()).eq(inside), "{range:?}");
+            }
         }
     }
 }

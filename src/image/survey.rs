@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::{HeapHeader, RegionRef};
-use crate::format::record::{Entries, Entry, RecordHeader};
+use crate::format::record::{Entries, Entry, KIND_SPILL, RecordHeader};
 use crate::format::{LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::log::Piece;
 use crate::map::{Excluded, is_in_view};
@@ -43,6 +43,16 @@ pub(crate) struct Survey {
     /// The pages that may become private. None lies past `room_bytes`, so the file's length bounds
     /// the set, at one bit a page.
     pages: PageSet,
+    spilled_bytes: u64,
+}
+
+/// What applying the surveyed records changes and reads.
+#[derive(Default)]
+pub(crate) struct Surveyed {
+    /// The pages that may become private.
+    pub(crate) pages: PageSet,
+    /// The entries that lie outside of the log.
+    pub(crate) spilled_bytes: u64,
 }
 
 impl Survey {
@@ -59,6 +69,7 @@ impl Survey {
             zeroed: PageRanges::default(),
             in_file: PageRanges::default(),
             pages: PageSet::default(),
+            spilled_bytes: 0,
         })
     }
 
@@ -67,6 +78,9 @@ impl Survey {
         let header = piece.header;
         let heap_bytes = header.heap_bytes.get();
         expect_room(self.room_bytes, heap_bytes)?;
+        if header.kind == KIND_SPILL {
+            self.spilled_bytes += piece.entries.len() as u64;
+        }
         self.limit = self.limit.max(heap_bytes);
         for entry in Entries::new(piece.entries) {
             let entry =
@@ -145,13 +159,12 @@ impl Survey {
         regions.map_or([RegionRef::default(); 2], |(regions, _)| regions)
     }
 
-    /// Ends the survey: after the last record, the heap must be `heap_bytes` long. Returns the pages
-    /// that may become private.
-    pub(crate) fn finish(self, heap_bytes: u64) -> Result<PageSet> {
+    /// Ends the survey: after the last record, the heap must be `heap_bytes` long.
+    pub(crate) fn finish(self, heap_bytes: u64) -> Result<Surveyed> {
         let pages = U32::read_from_prefix(self.head.as_bytes()).map_or(0, |(pages, _)| pages.get());
         let found = u64::from(pages) * PAGE_BYTES;
         if found == heap_bytes && heap_bytes >= PAGE_BYTES {
-            return Ok(self.pages);
+            return Ok(Surveyed { pages: self.pages, spilled_bytes: self.spilled_bytes });
         }
         Err(ErrorKind::corrupt("heap length in the heap's header", 0, heap_bytes, found))
     }
@@ -241,7 +254,7 @@ mod tests {
         let applied = applied.and_then(|()| image.finish_replay(heap_bytes));
         let surveyed = surveyed.and_then(|()| survey.finish(heap_bytes));
         let applied = applied.map(|()| touched.len()).map_err(|error| error.to_string());
-        [applied, surveyed.map(|pages| pages.len()).map_err(|error| error.to_string())]
+        [applied, surveyed.map(|found| found.pages.len()).map_err(|error| error.to_string())]
     }
 
     #[test]

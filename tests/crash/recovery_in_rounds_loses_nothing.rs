@@ -5,10 +5,13 @@
 //!
 //! The bound is four pages, or one, so that the log is swept several times.
 
-use flagstone::sim::{Cuts, Done, Faults, Program, Random, SimDisk};
-use flagstone::{Durability, Result};
+use std::path::Path;
+
+use flagstone::sim::{Call, Cuts, Done, Faults, Program, Random, SimDisk};
+use flagstone::{Durability, OpenOptions, Result, Store};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
 use testkit::recoveries::Killed;
+use testkit::scratch::{ScratchFile, open_shared, read_only_with};
 use testkit::sim_run::{BAD_DISK, FULL_DISK, Fixture, Run};
 use testkit::{forge, is_long};
 
@@ -79,27 +82,33 @@ fn killed() -> Vec<(String, Fixture, Killed)> {
         }
     }
     let fixture = Fixture::spilling().in_rounds(4);
-    for calls in 0.. {
-        let mut is_over = false;
-        let killed = Killed::after(&fixture, |run| {
-            run.commit(DURABLE, |tx, model| set_array(tx, model, 0, 9000, 0))?;
-            run.disk.fail_after(calls);
-            is_over = run.commit(DURABLE, |tx, model| fill_array(tx, model, 0, 7)).is_ok();
-            Ok(())
-        });
-        let killed = killed.expect("a store");
-        // Only the record of a spill is left to be replayed.
-        let records = forge::records(&killed.image);
-        if records.iter().any(|record| killed.image[record.start + 3] == 3) {
-            let name = format!("a transaction larger than the log, cut after {calls} calls");
-            all.push((name, fixture.clone(), killed));
-        }
-        if is_over {
-            break;
-        }
-    }
+    let spills = (0..).map_while(|calls| cut_in_a_spill(&fixture, calls, 9000));
+    let spills = (0..).zip(spills).filter(|(_, killed)| has_spill(&killed.image));
+    all.extend(spills.map(|(calls, killed)| {
+        let name = format!("a transaction larger than the log, cut after {calls} calls");
+        (name, fixture.clone(), killed)
+    }));
     assert!(all.len() > 4 * HISTORIES.len(), "no spill was left to be replayed");
     all
+}
+
+/// Kills a store after so many calls of a transaction that is larger than the log; returns `None` if
+/// there are fewer.
+fn cut_in_a_spill(fixture: &Fixture, calls: u64, len: u32) -> Option<Killed> {
+    let mut is_over = false;
+    let killed = Killed::after(fixture, |run| {
+        run.commit(DURABLE, |tx, model| set_array(tx, model, 0, len, 0))?;
+        run.disk.fail_after(calls);
+        is_over = run.commit(DURABLE, |tx, model| fill_array(tx, model, 0, 7)).is_ok();
+        Ok(())
+    });
+    let killed = killed.expect("a store");
+    (!is_over).then_some(killed)
+}
+
+/// Returns whether the record of a spill is left to be replayed.
+fn has_spill(image: &[u8]) -> bool {
+    forge::records(image).iter().any(|record| image[record.start + 3] == 3)
 }
 
 /// Returns whether a superblock of the image says that the heap may be newer than its position.
@@ -192,6 +201,52 @@ fn a_call_that_fails_in_any_round_loses_nothing() {
     println!("{failed} failures");
 }
 
+/// The entries of a large transaction are longer than the pages that they change.
+#[test]
+fn a_log_is_read_few_times_however_many_parts_the_heap_has() {
+    const PIECE: u64 = 64 * 1024;
+    let fixture = Fixture::spilling().in_rounds(1);
+    let spills = (0..).map_while(|calls| cut_in_a_spill(&fixture, calls, 80_000));
+    let mut spills = spills.filter(|killed| has_spill(&killed.image));
+    let killed = spills.next().expect("a spill");
+    let disk = killed.disk(0);
+    let len_bytes = killed.image.len() as u64;
+    drop(disk.open(&fixture.options).expect("it can be recovered"));
+    let reads = disk.calls().iter().filter(|call| **call == Call::Read).count() as u64;
+    // Nothing reads the heap so: an image is a copy.
+    println!("{reads} reads of {len_bytes} bytes");
+    assert!(reads <= 8 * len_bytes / PIECE + 40, "{reads} reads of {len_bytes} bytes");
+}
+
+/// Memory that a program has locked is never released, so each part finds the earlier ones private.
+#[test]
+fn locked_memory_makes_recovery_write_no_page_often() {
+    const CHILD: &str = "FLAGSTONE_TEST_LOCKED";
+    if std::env::var_os(CHILD).is_none() {
+        let path = Path::new("locked");
+        let status = testkit::child(&testkit::this_test!(), CHILD, path).status().expect("a child");
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let fixture = Fixture::small().in_rounds(1);
+    let killed = Killed::after(&fixture, lines_of_many_pages).expect("a store");
+    let expected = state_of(&fixture, &killed.disk(0), "a copy");
+    let written_bytes = || {
+        let disk = killed.disk(1);
+        assert_eq!(state_of(&fixture, &disk, "a mapping"), expected);
+        disk.written_bytes()
+    };
+    let released = written_bytes();
+    // SAFETY: the call changes how pages are kept, and no byte of them.
+    if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0 {
+        println!("SKIP[locked memory]: {}", std::io::Error::last_os_error());
+        return;
+    }
+    let locked = written_bytes();
+    println!("{released} bytes written, {locked} if memory is locked");
+    assert!(locked <= released + released / 4, "{locked} bytes instead of {released}");
+}
+
 /// The record of the last commit is durable, and rounds have written pages that have it. Then it is
 /// damaged, and no later record vouches for it.
 #[test]
@@ -234,4 +289,34 @@ fn check_reports_a_log_that_loses_what_the_heap_has() {
     let report = SimDisk::new(image).check().expect("it can be checked");
     let found = report.findings.first().expect("a finding").to_string();
     assert!(found.contains("no committed state can be put together"), "{found}");
+}
+
+/// Whoever opens a file that was cut in a round finds the last state; who only reads changes nothing.
+#[test]
+fn a_file_cut_in_a_round_can_be_opened_in_all_ways() {
+    type Way = (&'static str, fn(&Path, &OpenOptions) -> Result<Store>, bool);
+    let ways: [Way; 5] = [
+        ("open", testkit::open_with, false),
+        ("open_shared", open_shared, false),
+        ("open_copy", |path, options| options.open_copy(path), false),
+        ("open_private", |path, options| options.open_private(path), true),
+        ("open_read_only", read_only_with, true),
+    ];
+    let fixture = Fixture::small().in_rounds(4);
+    let killed = Killed::after(&fixture, lines_of_many_pages).expect("a store");
+    let expected = state_of(&fixture, &killed.disk(0), "as it was killed");
+    let cuts = (0..).map_while(|calls| killed.cut_short(&fixture, calls, &mut Random(calls)));
+    let cuts: Vec<_> = cuts.filter(|image| is_in_rounds(image)).collect();
+    assert!(cuts.len() > 4, "{} cuts in rounds", cuts.len());
+    for (image, (name, open, only_reads)) in
+        cuts.iter().flat_map(|image| ways.map(|way| (image, way)))
+    {
+        let file = ScratchFile::with(image).expect("a file");
+        let store = open(&file, &fixture.options).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(fixture.read(&store).expect(name), expected, "{name}");
+        assert!(store.check().expect(name).is_clean(), "{name}");
+        drop(store);
+        let is_same = std::fs::read(&file).expect("a file") == *image;
+        assert_eq!(is_same, only_reads, "{name}");
+    }
 }
