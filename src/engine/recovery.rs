@@ -168,7 +168,7 @@ fn survey(source: LogSource, newest: Newest, traits: ImageTraits) -> Result<(Rec
     let mut heap_bytes = from.heap_bytes;
     let mut found = RecoveredLog::none(from.position, block.prev_checksum.get());
     if !block.is_clean() {
-        found = scan(&source, block.epoch.get(), found.end, found.prev_checksum, |piece| {
+        found = scan(&source, block, |piece| {
             heap_bytes = piece.header.heap_bytes.get();
             survey.add(piece)
         })?;

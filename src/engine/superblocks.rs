@@ -13,7 +13,7 @@ use super::flush_leader::SyncFor;
 use super::sharing::state::POLL_INTERVAL;
 use super::state::{Checkpointer, EndOfLog};
 use crate::disk::Disk;
-use crate::error::{ErrorKind, Result, io_error};
+use crate::error::{Error, ErrorKind, Result, io_error};
 use crate::format::superblock::{
     FLAG_CLEAN, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_unfinished,
 };
@@ -212,11 +212,21 @@ fn expect_length(disk: &dyn Disk, path: &Path, block: &Superblock) -> Result<()>
     Ok(())
 }
 
-/// Returns the newest superblock, provided that the file is long enough for what it names.
+#[cold]
+fn used_up(block: &Superblock) -> Error {
+    let found = format!("generation {}, position {}", block.generation, block.position);
+    ErrorKind::corrupt("superblock", 0, "numbers of at most 2^61", found)
+}
+
+/// Returns the newest superblock, provided that the file is long enough for what it names, and that
+/// what follows it can be numbered.
 pub(super) fn choose(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> Result<Newest> {
     let newest = choose_slot(disk, path, mutation)?;
     expect_length(disk, path, &newest.block)?;
-    Ok(newest)
+    match newest.block.is_used_up() {
+        true => Err(used_up(&newest.block)),
+        false => Ok(newest),
+    }
 }
 
 /// Refuses a file that is not a store, or is incomplete, before anything acts on it. Does not check

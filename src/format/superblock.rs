@@ -19,6 +19,9 @@ pub(crate) const FLAG_CLEAN: u32 = 1;
 /// Minimum and maximum length of a log's ring.
 pub(crate) const LOG_BYTES: std::ops::RangeInclusive<u64> = PAGE_BYTES * 8..=1 << 30;
 
+/// The largest number in a superblock: sums of two stay within `u64`.
+const LIMIT: u64 = 1 << 62;
+
 /// Bytes of a superblock between its last field and its checksum.
 const RESERVED_BYTES: usize = 504 - 136;
 
@@ -191,6 +194,13 @@ impl Superblock {
         Ok(block)
     }
 
+    /// Returns whether the numbers of a store have got so far that it might count past their limit
+    /// while it is open, which would leave it without a valid superblock. No store gets there: half
+    /// of the way is left.
+    pub(crate) fn is_used_up(&self) -> bool {
+        [self.generation, self.position].iter().any(|number| number.get() > LIMIT / 2)
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
         self.flags.get() & FLAG_CLEAN != 0
     }
@@ -208,8 +218,7 @@ impl Superblock {
     /// from them stay within `u64`.
     fn make_sense(&self) -> Result<(), Unusable> {
         let log_end = self.log_offset.get().checked_add(self.log_bytes.get());
-        let limit = 1 << 62;
-        if self.generation.get() > limit {
+        if self.generation.get() > LIMIT {
             return Err(Unusable::Nonsense("the generation is impossible"));
         }
         if self.page_bytes.get() != PAGE_BYTES as u32 {
@@ -223,12 +232,12 @@ impl Superblock {
         if !starts_on_page || self.log_offset.get() < HEAP_START_BYTES {
             return Err(Unusable::Nonsense("the log's place is impossible"));
         }
-        if log_end.is_none_or(|end| end > limit) {
+        if log_end.is_none_or(|end| end > LIMIT) {
             return Err(Unusable::Nonsense("the log's end is impossible"));
         }
-        self.expect_positions(limit)?;
+        self.expect_positions()?;
         let whole_pages = self.heap_bytes.get().is_multiple_of(PAGE_BYTES);
-        if !whole_pages || self.heap_bytes.get() > limit || self.heap_bytes.get() == 0 {
+        if !whole_pages || self.heap_bytes.get() > LIMIT || self.heap_bytes.get() == 0 {
             return Err(Unusable::Nonsense("the heap's length is impossible"));
         }
         if log_end.is_none_or(|end| end > HEAP_START_BYTES + self.heap_bytes.get()) {
@@ -237,11 +246,11 @@ impl Superblock {
         Ok(())
     }
 
-    /// Checks the log positions, which are at most `limit`.
-    fn expect_positions(&self, limit: u64) -> Result<(), Unusable> {
+    /// Checks the log positions.
+    fn expect_positions(&self) -> Result<(), Unusable> {
         let [base, position, reach] =
             [self.log_base, self.position, self.reach].map(|word| word.get());
-        if !base.is_multiple_of(PAGE_BYTES) || !(base..=limit).contains(&position) {
+        if !base.is_multiple_of(PAGE_BYTES) || !(base..=LIMIT).contains(&position) {
             return Err(Unusable::Nonsense("the position is impossible"));
         }
         let in_block = position % PAGE_BYTES;

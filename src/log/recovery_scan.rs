@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::record::{self, HEADER_BYTES, RecordHeader, Spill};
+use crate::format::superblock::Superblock;
 
 use super::ring::Ring;
 use super::source::{EntryRange, LogSource, Piece, entries_in_log};
@@ -38,24 +39,27 @@ struct TailScan {
     has_record: bool,
 }
 
-/// Reads the records from `from` on, hands the entries of each to `each` once its checksum is known
-/// to be right, and determines whether they end where the log ends.
+/// Reads the records from the superblock's position on, hands the entries of each to `each` once its
+/// checksum is known to be right, and determines whether they end where the log ends.
 ///
 /// The ring's length bounds the work: one lap of records, then one pass that looks for a later one.
+/// A record that ends later than one lap is none: no superblock could name its end as its reach.
 pub(crate) fn scan(
     source: &LogSource,
-    epoch: u64,
-    from: u64,
-    prev_checksum: u64,
+    block: &Superblock,
     mut each: impl FnMut(Piece<'_>) -> Result<()>,
 ) -> Result<RecoveredLog> {
-    let mut found = RecoveredLog::none(from, prev_checksum);
-    let mut records = Records::new(source, epoch)?;
-    while found.end - from < source.ring.len_bytes() {
-        let Some(header) = records.read(found.end, found.prev_checksum)? else { break };
+    let (epoch, from) = (block.epoch.get(), block.position.get());
+    let mut found = RecoveredLog::none(from, block.prev_checksum.get());
+    let mut records = Records::new(source, block)?;
+    let last = from + source.ring.len_bytes();
+    while let Some(header) = records.read(found.end, found.prev_checksum)? {
+        let end = found.end + u64::from(header.len_bytes.get());
+        if end > last {
+            break;
+        }
         records.hand_over(&header, found.end, &mut each)?;
-        found.end += u64::from(header.len_bytes.get());
-        found.prev_checksum = header.checksum.get();
+        (found.end, found.prev_checksum) = (end, header.checksum.get());
     }
     let failed = |error| source.failed(error);
     let behind = scan_tail(&source.ring, epoch, from, found.end).map_err(failed)?;
@@ -76,12 +80,15 @@ struct Records<'a> {
     /// What spills may still name. A checkpoint follows a spill, so there is at most one. In a
     /// forged log, each record could name as many bytes as the file has.
     left_bytes: u64,
+    /// The largest length of the heap so far.
+    longest_heap: u64,
 }
 
 impl<'a> Records<'a> {
-    fn new(source: &'a LogSource, epoch: u64) -> Result<Self> {
+    fn new(source: &'a LogSource, block: &Superblock) -> Result<Self> {
         let left_bytes = source.disk.len_bytes().map_err(|error| source.failed(error))?;
-        Ok(Self { source, epoch, buffer: Vec::new(), spilled: None, left_bytes })
+        let (epoch, longest_heap) = (block.epoch.get(), block.heap_bytes.get());
+        Ok(Self { source, epoch, buffer: Vec::new(), spilled: None, left_bytes, longest_heap })
     }
 
     /// Reads the record at `position`, or returns `None` if no valid one is there. A failed read,
@@ -95,6 +102,7 @@ impl<'a> Records<'a> {
         };
         let checked = checked.map_err(|error| self.source.failed(error))?;
         let Some(header) = checked else { return Ok(None) };
+        self.longest_heap = self.longest_heap.max(header.heap_bytes.get());
         let is_valid = header.kind != record::KIND_SPILL || self.find_spill(&header)?;
         Ok(is_valid.then_some(header))
     }
@@ -122,11 +130,14 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Finds the entries that a spill names; returns whether they are valid, and no more than the
-    /// file can have.
+    /// Finds the entries that a spill names; returns whether they are valid, past all heaps so far,
+    /// and no more than the file can have. Recovery writes pages of those heaps while it reads them.
     fn find_spill(&mut self, header: &RecordHeader) -> Result<bool> {
         let Some((spill, entries)) = self.source.spilled(header)? else { return Ok(false) };
-        let Spill { len_bytes, checksum, .. } = spill;
+        let Spill { offset, len_bytes, checksum } = spill;
+        if offset.get() < self.longest_heap {
+            return Ok(false);
+        }
         let Some(left) = self.left_bytes.checked_sub(len_bytes.get()) else { return Ok(false) };
         self.left_bytes = left;
         self.spilled = Some(entries);

@@ -3,6 +3,7 @@
 #[cfg(feature = "sim")]
 mod a_flipped_bit_is_found;
 mod a_forged_file_costs_no_more_than_its_length;
+mod a_log_that_no_program_writes_is_refused;
 mod check_ends_on_any_file;
 mod check_finds_what_no_root_reaches;
 mod check_knows_what_values_mean;

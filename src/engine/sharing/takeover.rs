@@ -46,9 +46,7 @@ impl Core {
     /// Performs step 2.
     fn find_end(&self, block: &Superblock) -> Result<EndOfLog> {
         let mut heap_bytes = block.heap_bytes.get();
-        let (from, prev_checksum) = (block.position.get(), block.prev_checksum.get());
-        let source = self.log_source();
-        let found = scan(&source, block.epoch.get(), from, prev_checksum, |piece| {
+        let found = scan(&self.log_source(), block, |piece| {
             heap_bytes = piece.header.heap_bytes.get();
             Ok(())
         })?;
