@@ -4,7 +4,8 @@
 use std::sync::LazyLock;
 
 use flagstone::sim::{MemoryDisk, Mutation};
-use flagstone::{Checkpoints, Durability, LinkChecks, OpenOptions, Result, Store};
+use flagstone::{Checkpoints, Durability, Error, LinkChecks, OpenOptions, Result, Store};
+use testkit::forge::{self, HEAP, PAGE};
 use testkit::model::history::{Ending, Step};
 use testkit::model::roots::{Roots, State};
 
@@ -99,6 +100,7 @@ pub fn options(bits: u8) -> OpenOptions {
         .link_checks(tests)
         .salvage(bits & 2 != 0)
         .memory_budget_bytes(if bits & 8 == 0 { 256 << 20 } else { 0 })
+        .round_pages([u64::MAX, 1, u64::MAX, 4][usize::from(bits >> 2 & 3)])
 }
 
 /// Adds the mutation that `FLAGSTONE_FUZZ_MUTATION` names, to see that it is found.
@@ -181,7 +183,12 @@ pub fn use_file(
 /// after it. Few runs do more.
 pub fn recover(fixture: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance) {
     let options = options(bits).verify(chance.one_in(64));
-    let Ok(store) = disk.open(&options) else { return };
+    let before = chance.one_in(4).then(|| disk.to_bytes());
+    let opened = disk.open(&options);
+    if let Some(bytes) = before {
+        expect_same_in_memory(bytes, &options, opened.as_ref().map(|_| disk));
+    }
+    let Ok(store) = opened else { return };
     if !chance.one_in(16) {
         return;
     }
@@ -200,6 +207,33 @@ pub fn recover(fixture: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance)
         let _ =
             disk.open(&options).map(|store| store.read().map(|tx| fixture.readable(&tx)).is_ok());
     }
+}
+
+/// Checks that a recovery in rounds, which left `recovered`, did what one does that applies all
+/// records in memory first.
+fn expect_same_in_memory(
+    bytes: Vec<u8>,
+    options: &OpenOptions,
+    recovered: Result<&MemoryDisk, &Error>,
+) {
+    let in_memory = MemoryDisk::of(bytes);
+    let opened = in_memory.open(&options.clone().round_pages(u64::MAX));
+    // Closing it would write.
+    let (_open, disk) = match (opened, recovered) {
+        (Ok(store), Ok(disk)) => (store, disk),
+        (Err(_), Err(_)) => return,
+        (opened, recovered) => {
+            panic!("in memory: {:?}, in rounds: {:?}", opened.err(), recovered.err());
+        }
+    };
+    let [found, expected] = [disk, &in_memory].map(MemoryDisk::to_bytes);
+    let heap_bytes = |bytes: &[u8]| forge::number(bytes, forge::newest(bytes) + 120) as usize;
+    assert_eq!(heap_bytes(&found), heap_bytes(&expected));
+    let heap = HEAP..HEAP + heap_bytes(&found);
+    let pages = found[heap.clone()].chunks(PAGE).zip(expected[heap].chunks(PAGE));
+    let differs = (0..).zip(pages).find(|(_, (found, expected))| found != expected);
+    let page: Option<u64> = differs.map(|(page, _)| page);
+    assert!(page.is_none(), "rounds leave another heap, from page {page:?} on");
 }
 
 /// Runs one transaction. Returns `None` after the last step.
