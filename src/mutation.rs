@@ -114,6 +114,14 @@ pub enum Mutation {
     /// A checkpoint does not wait until other processes have copied, for their readers, the pages
     /// that it will write.
     BarrierNotAwaited,
+    /// A reader looks for the position to begin at before it announces that it may hold a snapshot.
+    HoldAfterGeneration,
+    /// A process withdraws that announcement without looking whether a snapshot is held.
+    WithdrawnWithoutScan,
+    /// A process acknowledges a barrier before it copies pages for its readers.
+    AckBeforeFreeze,
+    /// An image that no reader held is used although its log may have been overwritten.
+    StaleImageUsed,
     /// The next writer after a process that died with the write lock continues as if that process
     /// had released it.
     DeathNotNoticed,
@@ -124,7 +132,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 48] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -167,6 +175,10 @@ impl Mutation {
         Self::OlderSuperblockFirst,
         Self::GoodSuperblockFirst,
         Self::BarrierNotAwaited,
+        Self::HoldAfterGeneration,
+        Self::WithdrawnWithoutScan,
+        Self::AckBeforeFreeze,
+        Self::StaleImageUsed,
         Self::DeathNotNoticed,
         Self::WriteLockReleasedBeforeEnd,
     ];

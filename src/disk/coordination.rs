@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -19,6 +20,13 @@ use crate::map::{CoordinationMap, ForkGuard};
 
 /// The offset of the bytes that stand for locks.
 const LOCKS_AT: off_t = off_t::MAX / 2 + 1;
+/// The byte of the first slot. It changes whenever processes that read the coordination page in an
+/// earlier way must be kept out.
+const FIRST_SLOT: off_t = 68;
+/// How long a process waits for another one that is alive but does not move.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a process looks whether it can say that it holds no snapshot any more.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The purpose of a lock. One process at a time holds each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,16 +54,21 @@ impl Lock {
         match self {
             Self::Attach => 0,
             Self::Write => 1,
-            Self::Slot(slot) => 4 + slot as off_t,
+            Self::Slot(slot) => FIRST_SLOT + slot as off_t,
         }
     }
 }
 
 impl Mode {
-    fn byte(self) -> off_t {
+    /// Returns the bytes that everybody locks who has the file open in this mode.
+    ///
+    /// Whoever shares it also locks the bytes that were slots under earlier protocols, as everybody
+    /// else does under this one. A process of such a protocol locks its slot for itself alone. So
+    /// either of the two keeps the other one out.
+    fn bytes(self) -> Range<off_t> {
         match self {
-            Self::Reading => 2,
-            Self::Sharing => 3,
+            Self::Reading => 2..3,
+            Self::Sharing => 3..FIRST_SLOT,
         }
     }
 
@@ -85,6 +98,16 @@ pub(crate) trait Coordination: Send + Sync {
     /// not have seen what it stored there before the call, and what it loaded may be zeros. Once
     /// this fails, it always fails.
     fn expect_shared(&self) -> io::Result<()>;
+
+    /// Returns how long a process waits for another one that is alive but does not move.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    /// Returns how often a process looks whether it can say that it holds no snapshot any more.
+    fn look_interval(&self) -> Duration {
+        LOOK_INTERVAL
+    }
 
     /// Returns whether any other process has a slot.
     fn is_shared(&self) -> io::Result<bool> {
@@ -150,8 +173,9 @@ impl Drop for FileCoordination {
 /// Declares the mode in which `file` is open. Returns false if it is open in the other mode.
 pub(super) fn lock_mode(file: &File, mode: Mode) -> io::Result<bool> {
     // Lock first, then check: of two openings that do so at once, at least one sees the other.
-    let has_entered = set(file, F_RDLCK, mode.byte())?;
-    let other = mode.other().byte();
+    let has_entered = set_all(file, F_RDLCK, mode.bytes())?;
+    // The first byte of each mode is its own.
+    let other = mode.other().bytes().start;
     Ok(has_entered && !is_locked(file, other..other + 1)?)
 }
 
@@ -173,7 +197,11 @@ fn describe(kind: i32, bytes: Range<off_t>) -> flock {
 
 /// Sets a lock. Returns whether it was acquired.
 fn set(file: &File, kind: i32, byte: off_t) -> io::Result<bool> {
-    let lock = describe(kind, byte..byte + 1);
+    set_all(file, kind, byte..byte + 1)
+}
+
+fn set_all(file: &File, kind: i32, bytes: Range<off_t>) -> io::Result<bool> {
+    let lock = describe(kind, bytes);
     uninterrupted(|| match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
         Ok(_) => Ok(true),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
@@ -185,4 +213,25 @@ fn is_locked(file: &File, bytes: Range<off_t>) -> io::Result<bool> {
     let mut found = describe(F_WRLCK, bytes);
     uninterrupted(|| fcntl(file, FcntlArg::F_OFD_GETLK(&mut found)))?;
     Ok(i32::from(found.l_type) != F_UNLCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it has no file locks")]
+    fn a_process_of_an_earlier_protocol_is_kept_out_and_keeps_others_out() -> io::Result<()> {
+        /// The first slot under the earlier protocol.
+        const EARLIER_SLOT: off_t = 4;
+        let file = tempfile::NamedTempFile::new()?;
+        let open = || File::options().read(true).write(true).open(file.path());
+        let (first, second, earlier) = (open()?, open()?, open()?);
+        assert!(lock_mode(&first, Mode::Sharing)? && lock_mode(&second, Mode::Sharing)?);
+        assert!(!set(&earlier, F_WRLCK, EARLIER_SLOT)?);
+        drop((first, second));
+        assert!(set(&earlier, F_WRLCK, EARLIER_SLOT)?);
+        assert!(!lock_mode(&open()?, Mode::Sharing)?);
+        Ok(())
+    }
 }

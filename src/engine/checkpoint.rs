@@ -25,6 +25,7 @@ use crate::image::{Image, PageSet, Use, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{lock, sleep};
+use std::sync::atomic::fence;
 
 /// Pages per positioned write.
 const PAGES_PER_WRITE: u64 = 64;
@@ -155,8 +156,8 @@ impl Core {
     fn freeze_pinned_images(&self, position: u64, pages: &PageSet) -> Result<std::io::Result<()>> {
         let mut pool = lock(&self.pool);
         let visible = self.visible.load(Acquire);
-        if self.sharing.is_some() {
-            self.rebase_if_needed(&mut pool, visible)?;
+        if let Some(sharing) = &self.sharing {
+            self.prepare_to_advance(sharing, &mut pool, visible)?;
         }
         pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
     }
@@ -206,6 +207,7 @@ impl Core {
         if let Some(sharing) = &self.sharing {
             // Publish `start` before anything overwrites what was freed (P4).
             sharing.page().start.store(start, SeqCst);
+            fence(SeqCst);
             self.expect_connected(sharing)?;
         }
         let mut log = lock(&self.log);

@@ -217,6 +217,11 @@ mod tests {
         dirty.begin_window(5);
         dirty.superblock_moved(5);
         assert_eq!(pages(&dirty.all()), [1]);
+        dirty.begin_window(12);
+        dirty.begin_window(11);
+        dirty.note(20, &[(2, 1)]);
+        dirty.superblock_moved(11);
+        assert_eq!(pages(&dirty.all()), [1, 2]);
         dirty.superblock_moved(40);
         assert_eq!((dirty.all().len(), dirty.noted_to()), (0, 40));
     }

@@ -1,6 +1,7 @@
-//! Compares what is noted of changed pages with a scan of the log, for tests.
+//! Which pages records change, by a scan of the log.
 //!
-//! **Must not know** how pages are noted (`dirty_pages`): this is the definition to compare with.
+//! **Must not know** how pages are noted (`dirty_pages`): for tests, this is the definition to compare
+//! with.
 
 use super::core::Core;
 use crate::error::{ErrorKind, Result};
@@ -13,6 +14,7 @@ impl Core {
     /// Returns the pages that are noted as changed, and those that the log's records from the newest
     /// superblock's position on change. The caller has just begun a transaction, so this process
     /// knows of all records, and nobody overwrites them.
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn noted_and_scanned_pages(&self) -> Result<[PageSet; 2]> {
         let from = self.lock_checkpointer().last.position.get();
         let (noted, end) = {
@@ -22,7 +24,8 @@ impl Core {
         Ok([noted, self.scan_changed_pages(from, end)?])
     }
 
-    fn scan_changed_pages(&self, from: u64, to: u64) -> Result<PageSet> {
+    /// Returns the pages that the records from `from` to `to` change. Applies none.
+    pub(super) fn scan_changed_pages(&self, from: u64, to: u64) -> Result<PageSet> {
         let mut pages = PageSet::default();
         let file_pages = self.file_bytes()? / PAGE_BYTES;
         self.log_source().each_piece(from, to, |piece| {

@@ -33,7 +33,6 @@ mod commit;
 mod core;
 mod deferred;
 mod dirty_pages;
-#[cfg(any(test, feature = "sim"))]
 mod dirty_scan;
 mod failures;
 mod file_length;

@@ -36,7 +36,7 @@ pub(crate) struct CoordinationPage {
     pub(crate) visible: AtomicU64,
     /// The log before this position may be overwritten.
     pub(crate) start: AtomicU64,
-    /// A checkpoint is about to write pages that changed before this position.
+    /// A checkpoint writes, or has written, pages that changed before this position.
     pub(crate) barrier_position: AtomicU64,
     /// Counts the requested barriers.
     pub(crate) barrier_seq: AtomicU64,
@@ -83,11 +83,11 @@ pub(crate) struct Slot {
     pub(crate) process: AtomicU32,
     /// Whether it waits for the write lock.
     pub(crate) wants_write_lock: AtomicU32,
-    /// The position of the last barrier that it acknowledged: it needs no log before that.
-    pub(crate) acked_position: AtomicU64,
+    /// Not 0 if it may hold a snapshot. Only then is it asked before pages are written.
+    pub(crate) holds: AtomicU64,
     /// The last barrier that it acknowledged.
     pub(crate) barrier_acked: AtomicU64,
-    /// The longest heap of its images.
+    /// The longest heap of the snapshots that it holds.
     pub(crate) heap_bytes: AtomicU64,
 }
 
@@ -129,7 +129,7 @@ impl Slot {
     /// Clears the slot for a process, which has acknowledged nothing yet.
     pub(crate) fn reset(&self, process: u32) {
         self.wants_write_lock.store(0, Relaxed);
-        self.acked_position.store(0, Relaxed);
+        self.holds.store(0, Relaxed);
         self.barrier_acked.store(0, Relaxed);
         self.heap_bytes.store(0, Relaxed);
         self.process.store(process, SeqCst);

@@ -53,9 +53,7 @@ impl Image {
         const REGIONS: u64 = std::mem::offset_of!(HeapHeader, log) as u64;
         let bytes = self.map.peek::<{ size_of::<[RegionRef; 2]>() }>(REGIONS);
         let regions = bytes.ok().and_then(|bytes| <[RegionRef; 2]>::read_from_bytes(&bytes).ok());
-        let Some(regions) = regions else {
-            return Err(ErrorKind::corrupt("heap header", 0, "its log regions", "no heap"));
-        };
+        let Some(regions) = regions else { return Err(no_header()) };
         let holes = regions.map(hole);
         self.map.set_view(self.map.limit(), holes);
         Ok(())
@@ -66,17 +64,19 @@ impl Image {
         self.map.set_view(self.map.len_bytes(), [Excluded::default(); 2]);
     }
 
-    /// Reads the bounds and the log regions from the header.
+    /// Takes the bounds and the log regions from the header, by copies: where other processes write
+    /// the file, it may be changing under an image that nobody will use as it is now (M4).
     pub(crate) fn refresh_view(&mut self) -> Result<()> {
+        const LENGTH: u64 = std::mem::offset_of!(HeapHeader, heap_pages) as u64;
         self.map.set_view(PAGE_BYTES, [Excluded::default(); 2]);
-        let header = self.header()?;
-        let heap_bytes = u64::from(header.heap_pages.get()) * PAGE_BYTES;
-        let holes = header.log.map(hole);
+        let Ok(heap_pages) = self.map.peek::<4>(LENGTH) else { return Err(no_header()) };
+        let heap_bytes = u64::from(u32::from_le_bytes(heap_pages)) * PAGE_BYTES;
         if heap_bytes > self.map.len_bytes() || heap_bytes < PAGE_BYTES {
             let room = format!("a length of up to {} bytes", self.map.len_bytes());
             return Err(ErrorKind::corrupt("heap header", 0, room, heap_bytes));
         }
-        self.map.set_view(heap_bytes, holes);
+        self.refresh_holes()?;
+        self.map.set_view(heap_bytes, self.map.holes());
         Ok(())
     }
 
@@ -199,6 +199,11 @@ impl Image {
         }
         Err(ErrorKind::LinkNotLive { type_name, offset, len_bytes, found }.into())
     }
+}
+
+#[cold]
+fn no_header() -> crate::error::Error {
+    ErrorKind::corrupt("heap header", 0, "its length and its log regions", "no heap")
 }
 
 #[inline]

@@ -4,6 +4,8 @@
 //! holds it. Otherwise an idle image catches up and replaces it, and the old image becomes
 //! idle when its last reader leaves.
 
+mod others;
+
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,30 +279,15 @@ impl Pool {
         }
     }
 
-    /// Returns whether a reader of `visible` needs an image that does not exist yet.
-    pub(crate) fn needs_image(&mut self, visible: u64) -> bool {
-        if self.current.as_ref().is_some_and(|image| image.position >= visible) {
-            return false;
-        }
-        self.reclaim_idle();
-        self.idle.is_empty() && self.current.as_mut().and_then(Arc::get_mut).is_none()
-    }
-
     /// Makes new images begin from `checkpoint`.
     pub(crate) fn rebase(&mut self, checkpoint: Checkpointed) {
         self.checkpoint = checkpoint;
     }
 
     /// Notes that the log before `position` is gone.
-    pub(crate) fn forget_before(&mut self, position: u64) {
+    fn forget_before(&mut self, position: u64) {
         self.log_start = self.log_start.max(position);
         self.reclaim_idle();
-    }
-
-    /// Drops the current image, which was built from bytes that another process was overwriting.
-    pub(crate) fn forget_current(&mut self) {
-        self.current = None;
-        self.pin = None;
     }
 
     /// Drops all images that no reader holds. Returns whether none is left.

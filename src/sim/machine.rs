@@ -1,6 +1,7 @@
 //! A machine with several processes on one simulated disk.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::sync::unpoisoned;
 
@@ -27,6 +28,18 @@ impl SimMachine {
     #[must_use]
     pub fn disk(&self) -> &SimDisk {
         &self.disk
+    }
+
+    /// Returns how many processes say that they may hold a snapshot; one that has had none for some
+    /// milliseconds does not.
+    #[must_use]
+    pub fn holders(&self) -> usize {
+        self.shared.holders()
+    }
+
+    /// Sets how long a process waits for another one that does not move.
+    pub fn set_patience(&self, patience: Duration) {
+        self.shared.set_patience(patience);
     }
 
     /// Starts another process.

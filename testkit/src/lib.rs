@@ -10,6 +10,8 @@ pub mod full_fixture;
 #[cfg(feature = "sim")]
 pub mod histories;
 pub mod model;
+#[cfg(feature = "sim")]
+pub mod paused_run;
 #[cfg(feature = "power")]
 pub mod power;
 #[cfg(feature = "sim")]

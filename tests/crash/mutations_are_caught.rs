@@ -15,6 +15,7 @@ use flagstone::sim::{
 use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
 use testkit::histories::cut_and_grow;
+use testkit::paused_run::{Action, PausedRun, State};
 use testkit::process_run::ProcessRun;
 use testkit::recoveries::Killed;
 use testkit::sim_run::{BAD_DISK, Fixture, Run};
@@ -71,6 +72,10 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::OlderSuperblockFirst, checkpoints_fail, 60),
     (Mutation::GoodSuperblockFirst, a_superblock_was_torn, 20),
     (Mutation::BarrierNotAwaited, processes, 60),
+    (Mutation::HoldAfterGeneration, a_reader_stands_still, 20),
+    (Mutation::WithdrawnWithoutScan, a_snapshot_is_held_for_long, 2),
+    (Mutation::AckBeforeFreeze, a_snapshot_is_held, 2),
+    (Mutation::StaleImageUsed, a_reader_comes_back, 2),
     (Mutation::DeathNotNoticed, processes, 20),
     (Mutation::WriteLockReleasedBeforeEnd, processes, 60),
 ];
@@ -496,6 +501,31 @@ fn the_same_again(mutation: ActiveMutation, seed: u64) -> Outcome {
     }
     disk.fail_after(0);
     Ok(Cuts::new(&repeater, seed).look(&Recording::of(&disk, history), 200, 3)?)
+}
+
+/// A process stands still in a read; the seed says where.
+fn a_reader_stands_still(mutation: ActiveMutation, seed: u64) -> Outcome {
+    PausedRun::new(mutation, State::Idle)?.pause_in(Action::Read, seed - 1)?;
+    Ok(())
+}
+
+/// A process reads again after others went round the log.
+fn a_reader_comes_back(mutation: ActiveMutation, _seed: u64) -> Outcome {
+    PausedRun::new(mutation, State::LeftBehind)?.hold()?;
+    Ok(())
+}
+
+fn a_snapshot_is_held(mutation: ActiveMutation, _seed: u64) -> Outcome {
+    let mut run = PausedRun::new(mutation, State::Idle)?;
+    run.hold()?;
+    Ok(run.go_round()?)
+}
+
+fn a_snapshot_is_held_for_long(mutation: ActiveMutation, _seed: u64) -> Outcome {
+    let mut run = PausedRun::new(mutation, State::Idle)?;
+    run.hold()?;
+    run.rest();
+    Ok(run.stop_and_go_round()?)
 }
 
 /// Returns what an attempt found, if anything.

@@ -1,6 +1,6 @@
-//! Promise: a stopped process delays the others that share its store for at most ten seconds;
-//! then they get an error that names it. Nothing is half done then, and they continue once the
-//! process continues or is gone.
+//! Promise: a stopped process that holds a snapshot delays the others that share its store for at most
+//! ten seconds; then they get an error that names it. Nothing is half done then, and they continue
+//! once the process continues or is gone.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -17,7 +17,7 @@ fn open(path: &Path) -> flagstone::Result<Store> {
     open_shared(path, &options)
 }
 
-/// Another process that has the store open and is idle.
+/// Another process that has the store open and holds a snapshot.
 struct Other(KilledOnDrop);
 
 impl Other {
@@ -35,7 +35,8 @@ impl Other {
 
     fn be_it() -> TestResult {
         let Some(path) = std::env::var_os(CHILD) else { return Ok(()) };
-        let _store = open(Path::new(&path))?;
+        let store = open(Path::new(&path))?;
+        let _tx = store.read()?;
         println!("the store is open");
         loop {
             std::thread::park();
@@ -61,7 +62,7 @@ fn first(store: &Store) -> flagstone::Result<u64> {
 }
 
 /// A checkpoint must follow a large commit. The commit first requests a barrier, so it learns
-/// whether every process will acknowledge, even if nothing was logged since the last one.
+/// whether every process that is asked will acknowledge, even if nothing was logged since the last one.
 #[test]
 fn a_large_commit_is_refused_before_it_is_logged() -> TestResult {
     Other::be_it()?;

@@ -1,5 +1,7 @@
 //! Promises about several processes that share a store.
 
 mod a_killed_process_holds_up_no_other;
+mod a_process_without_a_snapshot_holds_up_no_other;
 mod a_stopped_process_costs_a_timeout_and_no_more;
+mod peer;
 mod several_processes_share_a_store;

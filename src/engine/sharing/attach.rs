@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Instant;
 
-use super::state::{POLL_INTERVAL, Sharing, TIMEOUT};
+use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::{Coordination, Disk, FileSize, Lock};
 use crate::engine::core::Core;
 use crate::engine::settings::Settings;
@@ -119,7 +119,7 @@ fn lock_attach(coordination: &dyn Coordination, path: &Path) -> Result<()> {
     let begun = Instant::now();
     let failed = |error| io_error("lock the file to open or close it", path)(error);
     while !coordination.try_lock(Lock::Attach).map_err(failed)? {
-        if begun.elapsed() > 2 * TIMEOUT {
+        if begun.elapsed() > 2 * coordination.patience() {
             return Err(ErrorKind::Locked { path: path.to_path_buf() }.into());
         }
         crate::sync::sleep(POLL_INTERVAL);

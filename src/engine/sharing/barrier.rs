@@ -1,49 +1,40 @@
-//! The barrier before a checkpoint writes pages: every process first copies, for its readers, the
-//! pages that change.
+//! The barrier before a checkpoint writes pages: every process that holds snapshots first copies, for
+//! its readers, the pages that change. A process that holds none is not asked.
 
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::time::{Duration, Instant};
 
-use super::state::{POLL_INTERVAL, Sharing, TIMEOUT};
+use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
 use crate::engine::core::Core;
-use crate::error::Result;
-use crate::image::PageSet;
+use crate::error::{ErrorKind, Result};
+use crate::format::coordination::Slot;
+use crate::image::{PageSet, Pool};
 use crate::mutation::Mutation;
 use crate::sync::lock;
 
-/// Longest sleep of the thread that acknowledges barriers.
-const CALL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the fault `AckBeforeFreeze` waits between the two.
+const UNTIL_FROZEN: Duration = Duration::from_millis(30);
 
 impl Core {
-    /// Announces that pages which changed before `position` are about to be written, and waits
-    /// until every live process has acknowledged.
+    /// Announces that pages which changed before `position` are about to be written, and waits until
+    /// every live process that may hold a snapshot has acknowledged. All before `position` is
+    /// visible.
     pub(in crate::engine) fn request_barrier(&self, position: u64) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
-        self.ack_own_barrier(sharing, position);
         let barrier = announce_barrier(sharing, position);
-        self.unless(Mutation::BarrierNotAwaited, || self.wait_for_acks(sharing, barrier))
+        self.unless(Mutation::BarrierNotAwaited, || self.wait_for_holders(sharing, barrier))
     }
 
-    /// This process's own acknowledgement stands even if others fail to acknowledge and the
-    /// checkpoint fails (P3).
-    fn ack_own_barrier(&self, sharing: &Sharing, position: u64) {
-        let mut pool = lock(&self.pool);
-        pool.forget_before(position);
-        let own = sharing.own();
-        own.heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
-        own.acked_position.fetch_max(position, SeqCst);
-    }
-
-    fn wait_for_acks(&self, sharing: &Sharing, barrier: u64) -> Result<()> {
+    fn wait_for_holders(&self, sharing: &Sharing, barrier: u64) -> Result<()> {
         let (page, begun) = (sharing.page(), Instant::now());
-        for (slot, other) in sharing.others() {
+        for (slot, other) in sharing.all_others() {
             loop {
                 let epoch = page.ack_event.epoch();
-                if other.barrier_acked.load(SeqCst) >= barrier || !self.is_alive(sharing, slot)? {
+                if !self.is_awaited(sharing, slot, other, barrier)? {
                     break;
                 }
-                if begun.elapsed() > TIMEOUT {
+                if begun.elapsed() > sharing.patience() {
                     return Err(self.unresponsive(sharing, slot + 1));
                 }
                 page.ack_event.wait_after(epoch, POLL_INTERVAL);
@@ -53,32 +44,50 @@ impl Core {
         self.expect_connected(sharing)
     }
 
+    /// Returns whether the process in a slot may hold a snapshot and has not acknowledged. What it
+    /// holds is looked at first: of a process that comes or goes meanwhile, that alone counts.
+    fn is_awaited(
+        &self,
+        sharing: &Sharing,
+        slot: usize,
+        other: &Slot,
+        barrier: u64,
+    ) -> Result<bool> {
+        if other.holds.load(SeqCst) == 0 || other.barrier_acked.load(SeqCst) >= barrier {
+            return Ok(false);
+        }
+        self.is_alive(sharing, slot)
+    }
+
+    /// Returns whether another process has the slot.
     fn is_alive(&self, sharing: &Sharing, slot: usize) -> Result<bool> {
         let is_locked = sharing.coordination.is_locked_by_other(Lock::Slot(slot));
         is_locked.map_err(self.io_error("see whether another process lives"))
     }
 
-    /// Acknowledges the barriers of other processes until `stop_serving`. Runs on a dedicated
-    /// thread.
+    /// Answers the barriers of other processes until `stop_serving`. Runs on a dedicated thread.
     pub(crate) fn serve_others(&self) {
         let Some(sharing) = &self.sharing else { return };
         let page = sharing.page();
+        let mut looked = Instant::now();
         while !sharing.is_stopping.load(SeqCst) {
             if self.expect_connected(sharing).is_err() {
                 return self.release_slot_when_idle(sharing);
+            }
+            if looked.elapsed() >= sharing.look_interval() {
+                looked = Instant::now();
+                self.withdraw_if_unused(sharing);
             }
             let epoch = page.barrier_event.epoch();
             // Read the number first: its position was stored before it.
             let barrier = page.barrier_seq.load(SeqCst);
             if sharing.own().barrier_acked.load(SeqCst) >= barrier {
-                page.barrier_event.wait_after(epoch, CALL_INTERVAL);
+                page.barrier_event.wait_after(epoch, sharing.look_interval());
                 continue;
             }
-            match self.ack_barrier(sharing, page.barrier_position.load(SeqCst)) {
-                Ok(()) => {
-                    sharing.own().barrier_acked.fetch_max(barrier, SeqCst);
-                    page.ack_event.notify();
-                }
+            match self.answer(sharing, barrier, page.barrier_position.load(SeqCst)) {
+                // Nobody waits for the rest, nor for its success.
+                Ok(position) => drop(self.follow_barrier(sharing, position)),
                 // Out of memory, for example. The requester keeps waiting, and then times out.
                 Err(_) => crate::sync::sleep(POLL_INTERVAL),
             }
@@ -93,58 +102,110 @@ impl Core {
         }
     }
 
-    /// Prepares this process for a barrier. Afterwards it needs neither the log before `barrier` nor
-    /// the pages in the file that a record before `barrier` changes (P3).
-    fn ack_barrier(&self, sharing: &Sharing, barrier: u64) -> Result<()> {
-        let page = sharing.page();
-        let mut writer = lock(&self.writer);
-        // This process may hold the write lock by now, and has then acknowledged for itself.
-        if sharing.own().acked_position.load(SeqCst) >= barrier {
-            return Ok(());
+    /// Gives the snapshots behind `position` their own copies of the pages that are about to be
+    /// written, and acknowledges the barrier (P3). Maps nothing. Returns `position`.
+    fn answer(&self, sharing: &Sharing, barrier: u64, position: u64) -> Result<u64> {
+        if self.mutation(Mutation::AckBeforeFreeze) {
+            sharing.acknowledge(barrier);
+            std::thread::sleep(UNTIL_FROZEN);
         }
-        self.bring_workspace_to(sharing, &mut writer, barrier)?;
-        self.lock_checkpointer().drop_image_before(barrier);
-        let source = self.log_source();
-        let start = page.start.load(SeqCst);
+        // A snapshot that is taken from now on is not behind it: it was visible before it was told.
+        if lock(&self.pool).is_held_before(position) {
+            let changed = self.pages_to_freeze(sharing, position)?;
+            let frozen = lock(&self.pool).freeze_before(position, &changed);
+            frozen.map_err(self.io_error("keep pages for readers"))?;
+            // The program's code must not run on this thread; its next commit reports the readers.
+            self.readers_unreported.store(true, Release);
+        }
+        sharing.note_held_heaps(&mut lock(&self.pool));
         self.expect_connected(sharing)?;
-        let changed = self.begin_others_window(start, barrier);
-        self.release_writer_memory(&mut writer);
-        let mut pool = lock(&self.pool);
-        let unused = pool.take_unheld();
-        let visible = page.visible.load(SeqCst);
-        self.rebase_if_needed(&mut pool, visible)?;
-        pool.prepare_checkpoint(&source, visible, barrier, &changed)?
-            .map_err(self.io_error("keep pages for readers"))?;
-        // The program's code must not run on this thread; its next commit reports the readers.
-        self.readers_unreported.store(true, Release);
-        pool.forget_before(barrier);
-        sharing.own().heap_bytes.store(pool.longest_heap_bytes(), SeqCst);
-        // This process may meanwhile have acknowledged another position while it held the write
-        // lock.
-        sharing.own().acked_position.fetch_max(barrier, SeqCst);
-        drop(pool);
-        drop(unused);
-        Ok(())
+        sharing.acknowledge(barrier);
+        Ok(position)
     }
 
-    /// Splits the noted pages where another process's checkpoint begins, and returns those that it
-    /// may write: what changed since `start`, which both superblocks have passed (P4).
-    fn begin_others_window(&self, start: u64, barrier: u64) -> PageSet {
+    /// Returns the pages that a checkpoint which begins at `position` may write. Reads the records that
+    /// are not noted yet, and applies none.
+    fn pages_to_freeze(&self, sharing: &Sharing, position: u64) -> Result<PageSet> {
+        let noted_to = self.forget_checkpointed(sharing)?;
+        let changed = match noted_to < position {
+            true => self.scan_changed_pages(noted_to, position),
+            false => Ok(PageSet::default()),
+        };
+        let is_kept = sharing.is_log_kept_from(noted_to.min(position));
+        if !is_kept.map_err(|error| self.cut_off(&error))? {
+            // The requester did not wait, and its checkpoint has ended.
+            return Err(ErrorKind::corrupt("log", noted_to, "records from here on", "later ones"));
+        }
+        let mut log = lock(&self.log);
+        log.dirty.note_followed(position, &changed?);
+        log.dirty.begin_others_window(position);
+        Ok(log.dirty.all())
+    }
+
+    /// Forgets the noted pages that both superblocks have passed (P4). Returns the position up to
+    /// which records are noted.
+    fn forget_checkpointed(&self, sharing: &Sharing) -> Result<u64> {
+        let start = sharing.page().start.load(SeqCst);
+        self.expect_connected(sharing)?;
         let mut log = lock(&self.log);
         log.dirty.superblock_moved(start);
         self.checkpointed.fetch_max(start, Release);
-        log.dirty.begin_window(barrier);
+        Ok(log.dirty.noted_to())
+    }
+
+    /// Brings the images that nobody uses up to `position`, so that the next transaction finds them near
+    /// the log's end. They are not waited for: if the log is overwritten first, they are dropped.
+    fn follow_barrier(&self, sharing: &Sharing, position: u64) -> Result<()> {
+        let mut writer = lock(&self.writer);
+        self.bring_workspace_to(sharing, &mut writer, position)?;
+        self.lock_checkpointer().drop_image_before(position);
+        self.forget_checkpointed(sharing)?;
+        let mut log = lock(&self.log);
+        log.dirty.begin_window(position);
         self.reserve_copies(&log);
-        log.dirty.all()
+        drop(log);
+        self.release_writer_memory(&mut writer);
+        drop(writer);
+        self.follow_in_pool(sharing)
+    }
+
+    fn follow_in_pool(&self, sharing: &Sharing) -> Result<()> {
+        let mut pool = lock(&self.pool);
+        let unused = pool.take_unheld();
+        let followed = match pool.has_images() {
+            true => self.advance_unheld(sharing, &mut pool),
+            false => Ok(()),
+        };
+        drop(pool);
+        drop(unused);
+        followed
+    }
+
+    fn advance_unheld(&self, sharing: &Sharing, pool: &mut Pool) -> Result<()> {
+        let visible = sharing.page().visible.load(SeqCst);
+        self.expect_connected(sharing)?;
+        let from = self.prepare_to_advance(sharing, pool, visible)?;
+        let followed = pool.follow(&self.log_source(), visible);
+        if !self.was_advanced_soundly(sharing, from)? {
+            pool.forget_unheld_current();
+        }
+        followed
     }
 }
 
-/// Publishes the barrier and returns its number. Each has a number of its own: the log may not have
-/// grown since the last one, so by position alone a process that does not move would seem to have
-/// acknowledged.
+impl Sharing {
+    fn acknowledge(&self, barrier: u64) {
+        self.own().barrier_acked.fetch_max(barrier, SeqCst);
+        self.page().ack_event.notify();
+    }
+}
+
+/// Publishes the barrier and returns its number. Each has a number of its own: the log may not
+/// have grown since the last one, so by position alone a process that does not move would seem to
+/// have acknowledged.
 fn announce_barrier(sharing: &Sharing, position: u64) -> u64 {
     let page = sharing.page();
-    page.barrier_position.store(position, SeqCst);
+    page.barrier_position.fetch_max(position, SeqCst);
     let barrier = page.barrier_seq.fetch_add(1, SeqCst) + 1;
     sharing.own().barrier_acked.fetch_max(barrier, SeqCst);
     page.barrier_event.notify();

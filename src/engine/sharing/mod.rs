@@ -1,15 +1,17 @@
 //! A store that several processes write, one at a time.
 //!
 //! **Owns** this process's view of the others: its slot, its share of the write lock, and its
-//! acknowledgements of barriers. docs/design/sharing.md argues the protocol
+//! answers to barriers. docs/design/sharing.md argues the protocol
 //! step by step.
 //!
 //! # Invariants
 //!
 //! `P1` Every change of the file happens under the write lock, which one process holds at a time;
 //! the threads of that process share it. `P2` When the write lock is released, everything appended
-//! is visible, and the page holds the log's end. `P3` A process that holds a slot has no image from
-//! before the barrier that it acknowledged, except pinned ones, which have pages of their own. `P4`
+//! is visible, and the page holds the log's end. `P3` A snapshot
+//! is taken at what is visible after the slot says that its process may hold one; and a process that
+//! says so acknowledges a barrier when its snapshots behind it have pages of their own. So whoever
+//! writes pages, all visible, need not ask a process that does not say so. `P4`
 //! The log is not overwritten from the page's `start` on; `start` is at most the older superblock's
 //! position. `P5` `lock_holder` is 0 only if the last holder released the write lock in order. `P6`
 //! A process acts on what it read from the page only after it has checked that the page is the
@@ -20,6 +22,7 @@ mod barrier;
 mod catch_up;
 mod cut_off;
 mod hold;
+mod holds;
 mod snapshot;
 pub(super) mod state;
 mod takeover;

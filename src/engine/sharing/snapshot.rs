@@ -8,6 +8,7 @@ use super::state::Sharing;
 use crate::engine::core::Core;
 use crate::error::Result;
 use crate::image::{Checkpointed, Image, Pool};
+use crate::mutation::Mutation;
 use crate::sync::lock;
 
 impl Core {
@@ -17,44 +18,68 @@ impl Core {
         sharing: &Sharing,
         caller: &'static Location<'static>,
     ) -> Result<Arc<Image>> {
-        let page = sharing.page();
+        // Locked until the snapshot is taken: this process answers no barrier meanwhile (P3).
         let mut pool = lock(&self.pool);
+        let is_late = self.mutation(Mutation::HoldAfterGeneration);
+        if !is_late {
+            sharing.announce(&mut pool);
+        }
         loop {
-            // Under the lock: no thread acknowledges a barrier in between (P3).
-            let visible = page.visible.load(SeqCst);
+            // Not before the announcement: whoever writes pages made all before them visible, and then
+            // looked for it.
+            let visible = sharing.page().visible.load(SeqCst);
             self.expect_connected(sharing)?;
-            let from = self.rebase_if_needed(&mut pool, visible)?;
+            let from = self.prepare_to_advance(sharing, &mut pool, visible)?;
             let max_held = self.settings.max_held_images;
             let taken = pool.take(&|| self.log_source(), visible, max_held, caller);
-            // The log before a new image's position may have been overwritten while the image was
-            // made.
-            let is_kept = from.map_or(Ok(true), |from| sharing.is_log_kept_from(from));
-            if is_kept.map_err(|error| self.cut_off(&error))? {
+            if self.was_advanced_soundly(sharing, from)? {
                 let image = taken.map_err(|error| self.unreadable(error))?;
+                if is_late {
+                    sharing.announce(&mut pool);
+                }
                 sharing.note_heap(image.heap_bytes());
                 // Under the lock that also guards the release of images without readers.
                 self.expect_connected(sharing)?;
                 return Ok(image);
             }
-            // An error has left the current image unchanged.
-            if taken.is_ok() {
-                pool.forget_current();
-            }
+            drop(taken);
+            pool.forget_unheld_current();
         }
     }
 
-    /// Rebases the pool on the newest superblock if it has no image to advance to `visible`.
-    /// Returns the superblock's log position in that case.
-    pub(in crate::engine) fn rebase_if_needed(
+    /// Prepares the pool for an advance to `visible`: images whose log is gone leave it, and a new one
+    /// would begin at the newest superblock. Returns the position where the advance begins, or
+    /// `None` if none is needed.
+    pub(in crate::engine) fn prepare_to_advance(
         &self,
+        sharing: &Sharing,
         pool: &mut Pool,
         visible: u64,
     ) -> Result<Option<u64>> {
-        if !pool.needs_image(visible) {
+        if pool.is_current_at(visible) {
             return Ok(None);
+        }
+        if !self.mutation(Mutation::StaleImageUsed) {
+            pool.forget_log_before(sharing.page().start.load(SeqCst));
+        }
+        if let Some(position) = pool.position_to_advance() {
+            return Ok(Some(position));
         }
         let (block, _) = self.read_superblock()?;
         pool.rebase(Checkpointed::of(&block));
         Ok(Some(block.position.get()))
+    }
+
+    /// Returns whether the log from `from` on was there until now. Otherwise an image that was advanced
+    /// from there is worth nothing, and neither is the error.
+    pub(super) fn was_advanced_soundly(
+        &self,
+        sharing: &Sharing,
+        from: Option<u64>,
+    ) -> Result<bool> {
+        let Some(from) = from.filter(|_| !self.mutation(Mutation::StaleImageUsed)) else {
+            return Ok(true);
+        };
+        sharing.is_log_kept_from(from).map_err(|error| self.cut_off(&error))
     }
 }

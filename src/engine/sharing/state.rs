@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, fence};
 use std::time::{Duration, Instant};
 
+use super::holds::Announcement;
 use crate::disk::Coordination;
 use crate::format::coordination::{CoordinationPage, Slot};
+use crate::image::Pool;
 use crate::sync::{Condvar, Mutex, MutexGuard, unpoisoned};
 
-/// How long a process waits for another one that is alive but does not move.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it waits before it checks again whether the other one is alive.
 pub(in crate::engine) const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -23,6 +23,7 @@ pub(in crate::engine) struct Sharing {
     hold: Mutex<HoldState>,
     pub(super) hold_changed: Condvar,
     pub(super) is_stopping: AtomicBool,
+    pub(super) announcement: Announcement,
 }
 
 /// The write lock as the threads of this process share it.
@@ -45,6 +46,7 @@ impl Sharing {
             hold: Mutex::default(),
             hold_changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
+            announcement: Announcement::default(),
         }
     }
 
@@ -80,22 +82,36 @@ impl Sharing {
         &self.page().slots[self.slot]
     }
 
-    /// Returns the other slots that were ever taken.
-    pub(super) fn others(&self) -> impl Iterator<Item = (usize, &Slot)> {
-        let slots = self.page().slots.iter().enumerate();
-        slots.filter(|(slot, other)| *slot != self.slot && other.process.load(SeqCst) != 0)
+    /// Returns how long this process waits for another one that is alive but does not move.
+    pub(super) fn patience(&self) -> Duration {
+        self.coordination.patience()
     }
 
-    /// Returns the longest heap of any image in another process.
+    /// Returns all slots but this process's own.
+    pub(super) fn all_others(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        self.page().slots.iter().enumerate().filter(|(slot, _)| *slot != self.slot)
+    }
+
+    /// Returns the other slots that were ever taken.
+    pub(super) fn others(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        self.all_others().filter(|(_, other)| other.process.load(SeqCst) != 0)
+    }
+
+    /// Returns the longest heap of any snapshot that another process holds.
     pub(in crate::engine) fn longest_heap_bytes(&self) -> u64 {
         self.others().map(|(_, slot)| slot.heap_bytes.load(SeqCst)).max().unwrap_or(0)
     }
 
-    /// Publishes that this process has an image of a heap of this length.
+    /// Publishes that this process holds a snapshot of a heap of this length. The pool is locked.
     pub(super) fn note_heap(&self, heap_bytes: u64) {
         let own = &self.own().heap_bytes;
         if own.load(Relaxed) < heap_bytes {
             own.fetch_max(heap_bytes, SeqCst);
         }
+    }
+
+    /// Publishes the longest heap of the snapshots that this process holds.
+    pub(super) fn note_held_heaps(&self, pool: &mut Pool) {
+        self.own().heap_bytes.store(pool.longest_held_heap_bytes(), SeqCst);
     }
 }

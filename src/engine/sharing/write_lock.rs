@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::hold::Joined;
-use super::state::{HoldState, POLL_INTERVAL, Sharing, TIMEOUT};
+use super::state::{HoldState, POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
 use crate::engine::core::Core;
 use crate::engine::flush_leader::SyncFor;
@@ -108,7 +108,7 @@ impl Core {
             if sharing.coordination.try_lock(Lock::Write).map_err(failed)? {
                 break Ok(());
             }
-            if since.elapsed() > TIMEOUT {
+            if since.elapsed() > sharing.patience() {
                 break Err(self.unresponsive(sharing, page.lock_holder.load(SeqCst) as usize));
             }
             page.write_lock_event.wait_after(epoch, POLL_INTERVAL);
@@ -122,7 +122,7 @@ impl Core {
     pub(super) fn unresponsive(&self, sharing: &Sharing, number: usize) -> Error {
         let slot = number.checked_sub(1).and_then(|slot| sharing.page().slots.get(slot));
         let process = slot.map_or(0, |slot| slot.process.load(SeqCst));
-        let (path, waited) = (self.path.clone(), TIMEOUT);
+        let (path, waited) = (self.path.clone(), sharing.patience());
         ErrorKind::ProcessUnresponsive { path, process, waited }.into()
     }
 
