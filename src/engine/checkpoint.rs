@@ -170,7 +170,7 @@ impl Core {
         for (page, count) in runs {
             let bytes = image.pages(page, count)?;
             let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
-            written.map_err(self.poisoned_by("write the heap"))?;
+            written.map_err(self.write_failed("write the heap"))?;
             self.progress.note_step();
             (slice.pages, left) = (slice.pages + count, left - count);
             if self.pace.is_slice(slice.pages, left) {

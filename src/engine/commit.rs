@@ -106,7 +106,7 @@ impl Core {
             for page in (*first..end).step_by(SLICE as usize) {
                 let pages = workspace.pages(page, SLICE.min(end - page))?;
                 let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, pages);
-                written.map_err(self.poisoned_by("write new pages in place"))?;
+                written.map_err(self.write_failed("write new pages in place"))?;
             }
         }
         Ok(())
@@ -131,7 +131,11 @@ impl Core {
         let RecordBody { record, changed, .. } = body;
         let mut log = self.lock_log_with_room(record.len() as u64)?;
         let what = Append { record, kind, heap_bytes, durable };
-        let position = log.tail.append(what).map_err(self.poisoned_by("append to the log"))?;
+        // The record may be whole all the same. Whoever recovers the log finds out.
+        let position = log.tail.append(what).map_err(|error| {
+            self.write_failed("append to the log")(error);
+            self.poison.commit_unknown()
+        })?;
         log.heap_bytes = heap_bytes;
         log.ends.note(heap_bytes);
         self.note_changed(&mut log, changed);

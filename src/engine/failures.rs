@@ -1,7 +1,9 @@
-//! What a failure means for the store: which one poisons it, here and in the other processes.
+//! What a failure means for the store: which one poisons it, here alone or in the other processes too.
 //!
-//! A failure poisons if the file may now differ from what memory shows (`poison`). Any other
-//! failure only ends the operation.
+//! After a failed *write*, the file may lack a part of what this process was writing. It is as if this
+//! process had been killed there: it writes no more, and the next one takes over. After a failed
+//! *sync*, the page cache may show what the disk does not have, and no process can tell. So that
+//! poisons the store for all. Any other failure only ends the operation.
 
 use std::io;
 use std::sync::atomic::Ordering::SeqCst;
@@ -12,7 +14,7 @@ use crate::log::READING;
 use crate::mutation::Mutation;
 
 impl Core {
-    /// Refuses to write after an earlier write failed, in this process or in another one.
+    /// Refuses to write after an earlier write of this process failed, or a sync of any.
     pub(crate) fn refuse_poisoned(&self) -> Result<()> {
         self.learn_of_poison();
         self.unless(Mutation::PoisonIgnored, || self.poison.refuse())
@@ -21,42 +23,55 @@ impl Core {
     fn learn_of_poison(&self) {
         let Some(sharing) = &self.sharing else { return };
         if sharing.page().poisoned.load(SeqCst) != 0 {
-            self.poison.set("another process could not write the file".to_string());
+            self.poison.set("another process could not sync the file".to_string());
         }
         // The check itself poisons the store if the page is lost.
         let _ = self.expect_connected(sharing);
     }
 
     /// Poisons the store for this process and for all that share it.
-    pub(super) fn poison(&self, cause: String) {
+    #[cold]
+    fn poison_all(&self, cause: String) {
         self.poison.set(cause);
         if let Some(sharing) = &self.sharing {
             sharing.page().poisoned.store(1, SeqCst);
         }
     }
 
-    /// Returns a function that poisons the store because `action` failed, and returns the error.
-    pub(super) fn poisoned_by(
+    /// Returns a function that poisons the store for this process because a write failed, and returns
+    /// the error.
+    pub(super) fn write_failed(
         &self,
         action: &'static str,
     ) -> impl FnOnce(io::Error) -> Error + use<'_> {
         move |source| {
-            self.poison(format!("{action}: {source}"));
+            self.poison.set(format!("{action}: {source}"));
             self.io_error(action)(source)
         }
     }
 
-    /// Poisons the store after an error that makes the file unsafe to write.
+    /// Returns a function that poisons the store for all because a sync failed, and returns the error.
+    pub(super) fn sync_failed(
+        &self,
+        action: &'static str,
+    ) -> impl FnOnce(io::Error) -> Error + use<'_> {
+        move |source| {
+            self.poison_all(format!("{action}: {source}"));
+            self.io_error(action)(source)
+        }
+    }
+
+    /// Poisons the store for all after an error that makes the file unsafe to write.
     #[cold]
     pub(super) fn poisoned_because(&self, error: Error) -> Error {
-        self.poison(error.to_string());
+        self.poison_all(error.to_string());
         error
     }
 
-    /// Poisons the store after a failed rollback.
+    /// Poisons the store for this process after a failed rollback.
     #[cold]
     pub(crate) fn poison_writer(&self, cause: &Error) {
-        self.poison(format!("take a transaction back: {cause}"));
+        self.poison.set(format!("take a transaction back: {cause}"));
     }
 
     /// Replaces a read error after a failed write by the poison. The kernel may drop pages that it

@@ -69,14 +69,14 @@ impl Core {
         if self.mutation(Mutation::CutLengthKept) {
             self.growth.synced(durable_bytes);
         }
-        cut.map_err(self.poisoned_by("cut the file"))
+        cut.map_err(self.write_failed("cut the file"))
     }
 
     /// Cuts the file. Both superblocks name the same state, and no image will read beyond it.
     pub(super) fn cut_to_heap(&self, heap_bytes: u64) -> Result<()> {
         let in_images = lock(&self.pool).longest_heap_bytes();
         let cut = self.growth.truncate(heap_bytes.max(in_images));
-        cut.map_err(self.poisoned_by("cut the file"))?;
+        cut.map_err(self.write_failed("cut the file"))?;
         self.sync_heap(SyncFor::Commits, "sync the file's length").map(drop)
     }
 }

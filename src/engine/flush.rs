@@ -37,13 +37,13 @@ impl Core {
     /// Pads the log's last block and syncs its mapping up to there. Commits append meanwhile.
     fn pad_and_sync_log(&self, _leader: &FlushGuard<'_>) -> Result<EndOfLog> {
         let mut log = lock(&self.log);
-        log.tail.pad_block().map_err(self.poisoned_by("write the log"))?;
+        log.tail.pad_block().map_err(self.write_failed("write the log"))?;
         self.deferred.flush_begins();
         let (from, end, ring) = (log.tail.durable, log.end(), log.tail.ring.clone());
         drop(log);
         if from < end.position {
             self.unless(Mutation::AcknowledgeBeforeFlush, || {
-                ring.flush(from, end.position).map_err(self.poisoned_by("flush the log"))
+                ring.flush(from, end.position).map_err(self.sync_failed("flush the log"))
             })?;
         }
         Ok(end)
@@ -63,7 +63,7 @@ impl Core {
         self.refuse_poisoned()?;
         let mut log = lock(&self.log);
         // Pad first: the flush would, and the superblock names a block's begin.
-        log.tail.pad_block().map_err(self.poisoned_by("write the log"))?;
+        log.tail.pad_block().map_err(self.write_failed("write the log"))?;
         let begin = log.end();
         log.ends.begin_checkpoint(begin.heap_bytes);
         if self.mutation(Mutation::DirtyWindowDropped) {
@@ -103,7 +103,7 @@ impl Core {
         let _leader = self.flush_leader.take(sync_for);
         self.refuse_poisoned()?;
         let begun = self.disk.now();
-        self.disk.sync().map_err(self.poisoned_by(action))?;
+        self.disk.sync().map_err(self.sync_failed(action))?;
         let took = self.disk.now() - begun;
         self.refuse_poisoned()?;
         Ok(took)

@@ -70,7 +70,7 @@ impl Core {
         let end = (page + pages) * PAGE_BYTES;
         self.growth.reserve(end)?;
         zero_log(&*self.disk, HEAP_START_BYTES + page * PAGE_BYTES, pages * PAGE_BYTES)
-            .map_err(self.poisoned_by("write a new log region"))?;
+            .map_err(self.write_failed("write a new log region"))?;
         self.sync_log_region(end)?;
         Ok(page)
     }

@@ -1,6 +1,6 @@
-//! Poison: after a failed write or sync, nothing more may be written.
+//! Poison: after a failed write or sync, this process writes nothing more.
 //!
-//! The kernel reports a failed write once, and then shows the new bytes in memory as if they were
+//! The kernel reports a failed sync once, and then shows the new bytes in memory as if they were
 //! safe. So the first failure ends all writing until the store is opened again, and every later
 //! error names it as the cause.
 //!

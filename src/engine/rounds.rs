@@ -134,7 +134,7 @@ impl Rounds<'_> {
         for (page, count) in unwritten.runs(PAGES_PER_WRITE).into_iter().filter(in_heap) {
             let bytes = image.pages(page, count.min(image.heap_pages() - page))?;
             let written = self.core.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, bytes);
-            written.map_err(self.core.poisoned_by("write the heap"))?;
+            written.map_err(self.core.write_failed("write the heap"))?;
         }
         Ok(())
     }
@@ -197,7 +197,7 @@ impl Core {
         };
         while at < to {
             let rewritten = rewrite(at, &mut block);
-            rewritten.map_err(self.poisoned_by("write recovered records"))?;
+            rewritten.map_err(self.write_failed("write recovered records"))?;
             at += PAGE_BYTES;
         }
         self.sync_heap(SyncFor::Checkpoint, "sync recovered records").map(drop)

@@ -43,7 +43,7 @@ impl Core {
         self.growth.reserve(end)?;
         self.refuse_poisoned()?;
         let written = self.disk.write_at(HEAP_START_BYTES + start, entries);
-        written.map_err(self.poisoned_by("write a large transaction"))?;
+        written.map_err(self.write_failed("write a large transaction"))?;
         self.unless(Mutation::SpillNotSynced, || self.sync_growth())?;
         Ok(Spill {
             offset: U64::new(start),
@@ -58,7 +58,7 @@ impl Core {
             // A stopped process delays this one and all others, but the record must not be left
             // without its checkpoint.
             if !matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. }) {
-                self.poison(error.to_string());
+                self.poison.set(error.to_string());
                 return Err(self.poison.commit_unknown());
             }
         }

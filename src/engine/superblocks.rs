@@ -176,7 +176,7 @@ impl Core {
         change(&mut block);
         let offset = SLOT_OFFSETS_BYTES[checkpointer.slot];
         let written = self.disk.write_at(offset, &block.to_page());
-        written.map_err(self.poisoned_by("write a superblock"))?;
+        written.map_err(self.write_failed("write a superblock"))?;
         let is_synced_with_the_other =
             checkpointer.slot == 0 && self.mutation(Mutation::SuperblocksInOneSync);
         if !is_synced_with_the_other {

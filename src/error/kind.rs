@@ -530,8 +530,8 @@ pub enum ErrorKind {
         cause: String,
     },
 
-    /// The flush of a commit failed: the next open shows whether the commit is durable.
-    #[error("{path}: the commit was logged, but making it durable failed ({cause}): whether it lasts is known after opening the store again", path = .path.display())]
+    /// Logging a commit, or its flush, failed: the next open shows whether the commit lasts.
+    #[error("{path}: logging the commit and making it durable failed ({cause}): whether it lasts is known after opening the store again", path = .path.display())]
     CommitUnknown {
         /// The store's file.
         path: PathBuf,

@@ -21,8 +21,8 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// With [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown) the commit is in
-    /// the log, but the flush failed. After any other error nothing has changed.
+    /// With [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown) the commit may last
+    /// or not: writing the log failed, or its flush. After any other error nothing has changed.
     pub fn commit(self) -> Result<()> {
         let durability = self.durability;
         self.append_and_release(durability)?.wait()
@@ -53,7 +53,7 @@ impl<'store> WriteTx<'store> {
     ///
     /// # Errors
     ///
-    /// After an error nothing has changed.
+    /// As for [`commit`](Self::commit).
     pub fn commit_later(self) -> Result<PendingCommit<'store>> {
         let store = self.store;
         let pending = self.append_and_release(Durability::Durable)?;

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use flagstone::sim::{Done, Faults, History, Random, Recording, SimMachine, SimProcess};
+use flagstone::sim::{Call, Done, Faults, History, Random, Recording, SimMachine, SimProcess};
 use flagstone::{Durability, ErrorKind, OwnedReadTx, Result, Store, WriteTx};
 
 use super::fixture::{Digest, Model, contents, set_array};
@@ -31,8 +31,9 @@ pub struct ProcessRun<'a> {
     perhaps: Option<Model>,
     random: Random,
     pub kills: u64,
-    /// How often a failure has poisoned the store.
+    /// How often a failure has poisoned the store, and how often for one process alone.
     pub poisoned: u64,
+    pub failed_alone: u64,
 }
 
 impl<'a> ProcessRun<'a> {
@@ -51,6 +52,7 @@ impl<'a> ProcessRun<'a> {
             random: Random(seed),
             kills: 0,
             poisoned: 0,
+            failed_alone: 0,
         };
         run.join()?;
         Ok(run)
@@ -142,31 +144,48 @@ impl<'a> ProcessRun<'a> {
         self.go_on_after_death()
     }
 
-    /// Makes a write or flush fail in some process. The store is then poisoned for all, unless
-    /// the failed call was harmless. All processes end and start again.
+    /// Makes a write, a flush or a sync fail in some process, unless another call comes first. A
+    /// flush or sync poisons the store for all; a write only for its process, and another one takes
+    /// over.
     fn fail(&mut self) -> Result<()> {
         let disk = self.machine.disk().clone();
         let first = disk.next_call() + self.random.below(60);
         let done = self.random.pick(&[Done::Nothing, Done::Part(self.kills), Done::All]);
         let (calls, errno) = (first..first + 1, BAD_DISK);
         disk.set_faults(Some(Faults { calls, errno, done, spares_reading: true }));
-        let mut failed = Ok(());
+        let mut failed = None;
         for _ in 0..6 {
             let who = self.any();
-            failed = failed.and(self.transact(who));
-        }
-        if matches!(&failed, Err(error) if matches!(error.kind(), ErrorKind::CommitUnknown { .. }))
-        {
-            self.poisoned += 1;
-            for member in &self.members {
-                let refused = member.store.write().map(drop);
-                let is_refused = matches!(&refused, Err(error) if matches!(error.kind(), ErrorKind::Poisoned { .. }));
-                assert!(is_refused, "a process writes a store that is poisoned: {refused:?}");
+            if self.transact(who).is_err() {
+                failed = Some(who);
+                break;
             }
         }
         disk.set_faults(None);
-        self.members.clear();
-        self.go_on_after_death()
+        let is_poisoned = |member: &Member| {
+            let refused = member.store.write().map(drop);
+            matches!(&refused, Err(error) if matches!(error.kind(), ErrorKind::Poisoned { .. }))
+        };
+        let Some(failed) = failed.filter(|who| is_poisoned(&self.members[*who])) else {
+            self.members.clear();
+            return self.go_on_after_death();
+        };
+        self.poisoned += 1;
+        let call = disk.calls()[first as usize];
+        if matches!(call, Call::Sync | Call::Flush) {
+            let all = self.members.iter().all(is_poisoned);
+            assert!(all, "a process writes a store after {call:?} failed");
+            self.members.clear();
+            return self.go_on_after_death();
+        }
+        self.failed_alone += 1;
+        let member = self.members.swap_remove(failed);
+        self.go_on_after_death()?;
+        assert_eq!(model(&member.store)?.digest(), self.model.digest(), "it reads on");
+        if let Some((tx, digest)) = member.held.first() {
+            assert_eq!(contents(tx)?.digest(), *digest, "its snapshot has changed");
+        }
+        Ok(())
     }
 
     /// Determines whether the uncertain commit happened; it did, or it never will.

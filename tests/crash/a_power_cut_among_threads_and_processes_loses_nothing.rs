@@ -46,7 +46,7 @@ fn threads_with_checkpoints_in_the_background() {
 
 #[test]
 fn processes_that_are_killed_at_random() {
-    let (mut images, mut kills, mut poisoned) = (0, 0, 0);
+    let (mut images, mut kills, mut poisoned, mut alone) = (0, 0, 0, 0);
     for seed in seeds() {
         let fixture = &Fixture::of_seed(seed);
         let mut run = ProcessRun::new(fixture, seed).expect("a store");
@@ -55,10 +55,14 @@ fn processes_that_are_killed_at_random() {
         }
         kills += run.kills;
         poisoned += run.poisoned;
+        alone += run.failed_alone;
         images += look(fixture, &run.end(), seed, 40);
     }
-    println!("{images} images, {kills} kills, poisoned {poisoned} times, {:?}", seeds());
-    assert!(kills > 0 && poisoned > 0);
+    println!(
+        "{images} images, {kills} kills, poisoned {poisoned} times, {alone} for one alone, {:?}",
+        seeds()
+    );
+    assert!(kills > 0 && poisoned > alone && alone > 0);
 }
 
 /// At each call of a transaction that exceeds the log, and of the checkpoint after it.

@@ -3,21 +3,17 @@
 //! goes on, it sees what they did.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use flagstone::{Durability, Store};
+use flagstone::Store;
 use testkit::scratch::ScratchFile;
 use testkit::{TestResult, this_test};
 
-use crate::peer::{LOG_BYTES, Peer, add, fill, open, serve};
+use crate::peer::{Peer, fill, go_round, open, serve};
 
-/// How many times the others go round the log.
-const LAPS: u64 = 30;
 /// After this long without a snapshot, a process holds up no other: 200 ms, and time for a machine
 /// that is busy.
 const A_WHILE: Duration = Duration::from_millis(600);
-/// More than any commit should take, and less than a process waits for one that does not answer.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// Returns a store in which a peer has read and written, with a heap of 64 MiB.
 fn begin(test: &str, path: &Path) -> TestResult<(Store, Peer)> {
@@ -34,31 +30,6 @@ fn begin(test: &str, path: &Path) -> TestResult<(Store, Peer)> {
 /// Makes the heap longer, so that an image takes more memory.
 fn grow(store: &Store) -> flagstone::Result<()> {
     store.update(|tx| tx.alloc_slice_zeroed::<u64>(4 << 20).map(drop))
-}
-
-/// Goes round the log many times, with commits of both kinds, transactions larger than the log, and
-/// checkpoints. Returns the number of commits to the array.
-fn go_round(store: &Store) -> TestResult<u64> {
-    let (mut commits, mut longest) = (0, Duration::ZERO);
-    while commits * LOG_BYTES / 4 < LAPS * LOG_BYTES {
-        let begun = Instant::now();
-        match commits % 10 {
-            3 => store.checkpoint()?,
-            6 => store.update(|tx| {
-                let large = tx.alloc_slice_copy(&[commits; 20_000])?;
-                tx.free(large)
-            })?,
-            _ => {}
-        }
-        let durability = if commits % 3 == 0 { Durability::Durable } else { Durability::Deferred };
-        add(store, durability)?;
-        commits += 1;
-        longest = longest.max(begun.elapsed());
-    }
-    println!("{commits} commits, the longest took {longest:?}");
-    assert!(longest < PAUSE, "{longest:?}");
-    assert!(store.check()?.is_clean());
-    Ok(commits)
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Promises about several processes that share a store.
 
+mod a_failure_stays_with_its_process;
 mod a_killed_process_holds_up_no_other;
 mod a_process_without_a_snapshot_holds_up_no_other;
 mod a_stopped_process_costs_a_timeout_and_no_more;

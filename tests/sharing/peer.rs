@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use flagstone::{Durability, Link, OpenOptions, Store};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,7 +15,11 @@ const CHILD: &str = "FLAGSTONE_PEER";
 const ANSWER: &str = "answer: ";
 /// Words of the array that each commit changes: a quarter of the log.
 const WORDS: u64 = 2048;
-pub const LOG_BYTES: u64 = 64 * 1024;
+const LOG_BYTES: u64 = 64 * 1024;
+/// How many times the others go round the log.
+const LAPS: u64 = 30;
+/// More than any commit should take, and less than a process waits for one that does not answer.
+const PAUSE: Duration = Duration::from_secs(5);
 
 pub fn open(path: &Path) -> flagstone::Result<Store> {
     open_shared(path, &OpenOptions::new().log_bytes(LOG_BYTES))
@@ -42,6 +47,31 @@ pub fn value(tx: &flagstone::ReadTx<'_>) -> flagstone::Result<u64> {
     let array = tx.root_object::<[u64]>("array")?;
     assert!(array.iter().all(|word| *word == array[0]), "half of a commit");
     Ok(array[0])
+}
+
+/// Goes round the log many times, with commits of both kinds, transactions larger than the log, and
+/// checkpoints. Returns the number of commits to the array.
+pub fn go_round(store: &Store) -> TestResult<u64> {
+    let (mut commits, mut longest) = (0, Duration::ZERO);
+    while commits * LOG_BYTES / 4 < LAPS * LOG_BYTES {
+        let begun = Instant::now();
+        match commits % 10 {
+            3 => store.checkpoint()?,
+            6 => store.update(|tx| {
+                let large = tx.alloc_slice_copy(&[commits; 20_000])?;
+                tx.free(large)
+            })?,
+            _ => {}
+        }
+        let durability = if commits % 3 == 0 { Durability::Durable } else { Durability::Deferred };
+        add(store, durability)?;
+        commits += 1;
+        longest = longest.max(begun.elapsed());
+    }
+    println!("{commits} commits, the longest took {longest:?}");
+    assert!(longest < PAUSE, "{longest:?}");
+    assert!(store.check()?.is_clean());
+    Ok(commits)
 }
 
 /// The other process, as the test sees it.
@@ -100,8 +130,10 @@ pub fn serve() -> TestResult {
             "held" => value(held.as_ref().ok_or("a snapshot")?)?.to_string(),
             "read" => value(&store.read()?)?.to_string(),
             "add" => told(add(&store, Durability::Deferred)),
+            "checkpoint" => told(store.checkpoint()),
             "leave_memory" => told(leave_memory(number.parse()?)),
-            "limit_files" => told(limit_files(number.parse()?)),
+            "limit_files" => told(limit(Resource::Fsize, number.parse()?)),
+            "limit_descriptors" => told(limit(Resource::Nofile, number.parse()?)),
             _ => return Err(format!("an unknown order: {order}").into()),
         };
         println!("{ANSWER}{done}");
@@ -121,7 +153,7 @@ fn leave_memory(bytes: u64) -> TestResult {
     Ok(setrlimit(Resource::As, Rlimit { current, ..getrlimit(Resource::As) })?)
 }
 
-/// Limits the length of the files that the process may write; further writes are errors.
-fn limit_files(bytes: u64) -> TestResult {
-    Ok(setrlimit(Resource::Fsize, Rlimit { current: Some(bytes), maximum: None })?)
+/// Limits a resource of the process.
+fn limit(resource: Resource, most: u64) -> TestResult {
+    Ok(setrlimit(resource, Rlimit { current: Some(most), ..getrlimit(resource) })?)
 }

@@ -76,7 +76,7 @@ impl Core {
 
     /// Acquires the lock from the other processes, and learns what they did.
     fn lock_out_others(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
-        self.expect_connected(sharing)?;
+        self.refuse_poisoned()?;
         self.wait_for_lock(sharing, last, since)?;
         // On failure `lock_holder` stays set: the next process takes over as after a death (P5).
         self.learn_of_others(sharing, last).inspect_err(|_| unlock_write(sharing))
@@ -129,10 +129,17 @@ impl Core {
     /// Releases the write lock. Everything appended becomes visible first, and the page gets the
     /// log's end (P2). So no record needs a flush after its process's hold, and a thread that waits
     /// for its commit does not keep the lock.
+    ///
+    /// After a failed write, `lock_holder` stays set: the next process takes over as after a death
+    /// (P5).
     fn release_write_lock(&self, sharing: &Sharing) -> u64 {
         if lock(&self.log).tail.awaits_flush() {
             // A failure poisons the store in all processes.
             let _ = self.flush_all(&self.flush_leader.take(SyncFor::Commits));
+        }
+        if self.poison.is_set() {
+            unlock_write(sharing);
+            return 0;
         }
         if self.mutation(Mutation::WriteLockReleasedBeforeEnd) {
             sharing.page().lock_holder.store(0, SeqCst);
