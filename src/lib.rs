@@ -40,6 +40,7 @@ mod workspace;
 pub use catalog::RootInfo;
 pub use check::{Dangling, DanglingList, Finding, Report, Unreachable, UnreachableList};
 pub use collections::{Bytes, Pair, Text};
+pub use engine::{ProcessInfo, SnapshotInfo};
 pub use error::{Error, ErrorKind, Result};
 pub use flagstone_derive::persist;
 pub use image::{Image, LinkChecks, LongReader};

@@ -7,6 +7,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::checkpoint_progress::CheckpointProgress;
 use super::deferred::OldestDeferred;
@@ -60,6 +61,7 @@ pub(crate) struct Core {
     pub(super) deferred: OldestDeferred,
     pub(super) poison: Poison,
     pub(super) fork_guard: ForkGuard,
+    pub(super) opened_at: SystemTime,
     /// Notified when more becomes visible, in a store that only this process has open.
     pub(super) event: Event,
     /// The other processes, in a store that several have open.

@@ -63,5 +63,6 @@ pub(crate) use format_store::{create, create_in_place, new_file_bytes};
 pub(crate) use recovery::{LogEnd, OnDamage, Recovered};
 pub(crate) use settings::{Access, Settings, random_from_bytes};
 pub(crate) use sharing::WriteLock;
+pub use sharing::{ProcessInfo, SnapshotInfo};
 pub(crate) use state::Writer;
 pub(crate) use superblocks::{expect_store, read_head};

@@ -10,6 +10,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::checkpoint_progress::CheckpointProgress;
 use super::core::Core;
@@ -161,6 +162,7 @@ impl Core {
             deferred: Default::default(),
             poison: Poison::none(path),
             fork_guard: ForkGuard::here(),
+            opened_at: SystemTime::now(),
             event: Event::default(),
             sharing: None,
             replayed_bytes: end.position - from.position,

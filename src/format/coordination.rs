@@ -89,12 +89,19 @@ pub(crate) struct Slot {
     pub(crate) barrier_acked: AtomicU64,
     /// The longest heap of the snapshots that it holds.
     pub(crate) heap_bytes: AtomicU64,
+    /// When it opened the store, in milliseconds of the calendar's clock. This and what follows is
+    /// for people.
+    pub(crate) opened_at_ms: AtomicU64,
+    /// The oldest snapshot that it holds, and when it began, in milliseconds of the monotonic clock;
+    /// 0 if it holds none.
+    pub(crate) oldest_position: AtomicU64,
+    pub(crate) oldest_since_ms: AtomicU64,
 }
 
 const _: () = {
     assert!(size_of::<CoordinationPage>() <= PAGE_BYTES as usize);
     assert!(align_of::<CoordinationPage>() == 8);
-    assert!(size_of::<Slot>() == 32);
+    assert!(size_of::<Slot>() == 56);
     assert!(size_of::<LogEndWords>() == 88);
     assert!(std::mem::offset_of!(CoordinationPage, write_lock_seq) == 40);
     assert!(std::mem::offset_of!(CoordinationPage, end) == 80);
@@ -126,10 +133,13 @@ impl CoordinationPage {
 }
 
 impl Slot {
-    /// Clears the slot for a process, which has acknowledged nothing yet.
+    /// Clears the slot for a process, which holds nothing and has acknowledged nothing yet.
     pub(crate) fn reset(&self, process: u32) {
         self.wants_write_lock.store(0, Relaxed);
         self.holds.store(0, Relaxed);
+        self.opened_at_ms.store(0, Relaxed);
+        self.oldest_position.store(0, Relaxed);
+        self.oldest_since_ms.store(0, Relaxed);
         self.barrier_acked.store(0, Relaxed);
         self.heap_bytes.store(0, Relaxed);
         self.process.store(process, SeqCst);

@@ -158,7 +158,8 @@ impl Pool {
         self.retired.iter().map(RetiredImage::long_reader).chain(current).collect()
     }
 
-    fn oldest(&self) -> Option<LongReader> {
+    /// Returns the reader that has held an image for the longest time.
+    pub(crate) fn oldest(&self) -> Option<LongReader> {
         self.held().into_iter().max_by_key(|reader| reader.age)
     }
 

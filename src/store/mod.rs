@@ -15,6 +15,7 @@ mod log_move;
 mod open;
 mod options;
 mod place;
+mod processes;
 mod raw_alloc;
 mod read;
 mod release;

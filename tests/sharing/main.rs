@@ -6,3 +6,4 @@ mod a_process_without_a_snapshot_holds_up_no_other;
 mod a_stopped_process_costs_a_timeout_and_no_more;
 mod peer;
 mod several_processes_share_a_store;
+mod the_processes_are_listed;

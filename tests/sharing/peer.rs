@@ -97,6 +97,10 @@ impl Peer {
         Ok(peer)
     }
 
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     fn answer(&mut self) -> TestResult<String> {
         for line in self.answers.by_ref() {
             if let Some((_, answer)) = line?.split_once(ANSWER) {
@@ -125,6 +129,10 @@ pub fn serve() -> TestResult {
         let done = match order {
             "hold" => {
                 held = Some(store.read()?);
+                "ok".to_string()
+            }
+            "let_go" => {
+                held = None;
                 "ok".to_string()
             }
             "held" => value(held.as_ref().ok_or("a snapshot")?)?.to_string(),

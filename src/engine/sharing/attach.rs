@@ -7,8 +7,9 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use super::members::ms;
 use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::{Coordination, Disk, FileSize, Lock};
 use crate::engine::core::Core;
@@ -146,6 +147,8 @@ impl Sharing {
         let taken = taken.map_err(io_error("lock the file for a process", path))?;
         if taken {
             self.own().reset(std::process::id());
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.own().opened_at_ms.store(ms(now), SeqCst);
         }
         Ok(taken)
     }

@@ -60,7 +60,7 @@ impl Core {
     }
 
     /// Returns whether another process has the slot.
-    fn is_alive(&self, sharing: &Sharing, slot: usize) -> Result<bool> {
+    pub(super) fn is_alive(&self, sharing: &Sharing, slot: usize) -> Result<bool> {
         let is_locked = sharing.coordination.is_locked_by_other(Lock::Slot(slot));
         is_locked.map_err(self.io_error("see whether another process lives"))
     }

@@ -54,12 +54,14 @@ impl Sharing {
 
 impl Core {
     /// Withdraws the announcement if no snapshot was taken since the last call and none is held.
+    /// Publishes which is held.
     pub(super) fn withdraw_if_unused(&self, sharing: &Sharing) {
         let Announcement { is_made, is_used } = &sharing.announcement;
         if !is_made.load(Relaxed) {
             return;
         }
         let mut pool = lock(&self.pool);
+        sharing.note_oldest_snapshot(pool.oldest());
         let was_used = is_used.swap(false, Relaxed);
         let is_needed = pool.is_held() && !self.mutation(Mutation::WithdrawnWithoutScan);
         if was_used || is_needed {

@@ -23,9 +23,11 @@ mod catch_up;
 mod cut_off;
 mod hold;
 mod holds;
+mod members;
 mod snapshot;
 pub(super) mod state;
 mod takeover;
 mod write_lock;
 
+pub use members::{ProcessInfo, SnapshotInfo};
 pub(crate) use write_lock::WriteLock;
