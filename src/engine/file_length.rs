@@ -6,7 +6,6 @@
 
 use super::core::Core;
 use super::flush_leader::SyncFor;
-use super::sharing::state::Sharing;
 use crate::error::Result;
 use crate::mutation::Mutation;
 use crate::sync::lock;
@@ -25,8 +24,8 @@ impl Core {
             return lock(&self.log).heap_bytes;
         }
         let in_images = lock(&self.pool).longest_heap_bytes();
-        let in_others = self.sharing.as_ref().map_or(0, Sharing::longest_heap_bytes);
-        lock(&self.log).ends.longest().max(in_images).max(in_others)
+        let own = lock(&self.log).ends.longest().max(in_images);
+        self.sharing.as_ref().map_or(own, |sharing| sharing.longest_heap_bytes(own))
     }
 
     /// Syncs the file's growth if a heap of `heap_bytes` needs it.
@@ -46,18 +45,14 @@ impl Core {
     }
 
     /// Cuts the file after the longest heap of any state or image. Skips the cut while a writer is
-    /// active, which might be about to grow the file.
+    /// active, which might be about to grow the file, or while another process uses an image.
     pub(super) fn cut_file(&self, heap_bytes: u64) -> Result<()> {
-        // Other processes may have longer images.
-        if self.sharing.is_some() {
-            return Ok(());
-        }
         let Ok(writer) = self.writer.try_lock() else { return Ok(()) };
         let in_writer = writer.workspace.heap_bytes();
         let needed = self.in_place_from_bytes().max(in_writer).max(heap_bytes);
         // Do not cut what the next growth would add again.
         let slack = needed / 8 + 256 * 1024;
-        if self.growth.capacity_bytes() <= needed + slack {
+        if self.growth.capacity_bytes() <= needed + slack || !self.are_others_at_rest()? {
             return Ok(());
         }
         self.truncate_file(needed)

@@ -14,7 +14,7 @@
 //! complete states: the log holds every record from the older one's position on. Before recovery
 //! writes a page with what records past that position say, the newest one's reach covers them. `E3` One sync runs
 //! at a time; after a failed one nothing more is written. `E4` The file is longer than any heap
-//! that a superblock, a record or an image names.
+//! that a superblock, a record or an image in use names.
 //!
 //! # Files
 //!

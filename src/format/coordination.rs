@@ -84,7 +84,9 @@ pub(crate) struct Slot {
     /// Whether it waits for the write lock.
     pub(crate) wants_write_lock: AtomicU32,
     /// Not 0 if it may hold a snapshot. Only then is it asked before pages are written.
-    pub(crate) holds: AtomicU64,
+    pub(crate) holds: AtomicU32,
+    /// Not 0 while it brings images up to date that it holds for nobody. The file is not cut then.
+    pub(crate) follows: AtomicU32,
     /// The last barrier that it acknowledged.
     pub(crate) barrier_acked: AtomicU64,
     /// The longest heap of the snapshots that it holds.
@@ -137,6 +139,7 @@ impl Slot {
     pub(crate) fn reset(&self, process: u32) {
         self.wants_write_lock.store(0, Relaxed);
         self.holds.store(0, Relaxed);
+        self.follows.store(0, Relaxed);
         self.opened_at_ms.store(0, Relaxed);
         self.oldest_position.store(0, Relaxed);
         self.oldest_since_ms.store(0, Relaxed);

@@ -26,8 +26,9 @@
 //! is `unsafe` for this reason). Where opening is safe (`open_copy`, `open_private`,
 //! `in_memory`), the mapped file is a nameless file in memory that nobody else has, unless
 //! they look for this process's descriptors in `/proc`, as they could for its memory.
-//! `M5` The file is never cut below the bytes that a map's `limit` covers. This rests on the
-//! same promise as M4.
+//! `M5` The file is never cut below the bytes that a map's `limit` covers, as long as anybody uses
+//! the map. (Of a store that several processes share, an idle image may be longer than the file: it
+//! is brought up to date, or dropped, before it is used.) This rests on the same promise as M4.
 //! `M6` While an `Arc` holds the holder of a map, nobody gets a `&mut` to it, and nothing
 //! changes a map's view through `&`: a copy of its bounds stays true.
 //! `M7` A mapping is used and unmapped only in the process that made it: a forked child

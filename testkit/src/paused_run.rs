@@ -13,6 +13,8 @@ use flagstone::{Durability, ErrorKind, Link, OpenOptions, OwnedReadTx, Result, S
 /// The objects, and the words in each: a page and more.
 const NAMES: [&str; 2] = ["left", "right"];
 const WORDS: usize = 600;
+/// Words of an array that makes the heap, and the file, much longer.
+const LARGE: u64 = 1 << 17;
 /// Commits that go round the log once, and more.
 const LAP: usize = 8;
 /// How long a process waits for one that stands still.
@@ -53,6 +55,8 @@ pub struct Paused {
     pub was_paused: bool,
     /// Whether the others had to wait for it.
     pub was_held_up: bool,
+    /// Whether they cut the file.
+    pub was_cut: bool,
 }
 
 /// A store that a busy process shares with one that stands still.
@@ -96,6 +100,15 @@ impl Busy {
         Ok(())
     }
 
+    /// Frees the large array.
+    fn shrink(&self) -> Result<()> {
+        self.store.update(|tx| {
+            let large: Link<[u64]> = tx.root("large")?;
+            tx.set_root("large", Link::<[u64]>::null())?;
+            if large.is_null() { Ok(()) } else { tx.free(large) }
+        })
+    }
+
     /// Goes round the log, with a checkpoint.
     fn go_round(&self) -> Result<()> {
         (0..LAP).try_for_each(|_| self.commit(&self.store))?;
@@ -105,7 +118,7 @@ impl Busy {
     /// Does so while the other one stands still.
     fn go_round_meanwhile(&self) {
         self.machine.set_patience(PATIENCE);
-        let gone = (0..3).try_for_each(|_| self.go_round());
+        let gone = self.shrink().and_then(|()| (0..3).try_for_each(|_| self.go_round()));
         self.machine.set_patience(LONG_PATIENCE);
         let Err(error) = gone else { return };
         let is_timeout = matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. });
@@ -145,6 +158,11 @@ impl PausedRun {
                 tx.set_root(name, object)
             })?;
         }
+        store.update(|tx| {
+            let large = tx.alloc_slice_zeroed::<u64>(LARGE)?;
+            tx.at_mut(large)?.fill(7);
+            tx.set_root("large", large)
+        })?;
         let values = Mutex::new(BTreeMap::from([(store.read()?.position(), 0)]));
         let was_held_up = Mutex::new(false);
         let busy = Arc::new(Busy { machine: machine.clone(), store, values, was_held_up });
@@ -221,8 +239,9 @@ impl PausedRun {
     }
 
     /// Lets the second process stand still before its `calls`th call of an action, until the busy one
-    /// has gone round the log three times.
+    /// has gone round the log three times, and has cut the file.
     pub fn pause_in(&mut self, action: Action, calls: u64) -> Result<Paused> {
+        let file_bytes = self.busy.store.stats()?.file_bytes;
         self.expect_withdrawn_unless_held();
         let busy = Arc::clone(&self.busy);
         let process = match action {
@@ -241,8 +260,9 @@ impl PausedRun {
         }
         let was_paused = !process.cancel_pause();
         let was_held_up = *self.busy.was_held_up.lock().expect("no panic");
+        let was_cut = self.busy.store.stats()?.file_bytes < file_bytes;
         self.expect_all_well()?;
-        Ok(Paused { was_paused, was_held_up })
+        Ok(Paused { was_paused, was_held_up, was_cut })
     }
 
     /// Checks that both see whole commits, go on, and would lose nothing in a power cut.

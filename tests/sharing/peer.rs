@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use flagstone::{Durability, Link, OpenOptions, Store};
+use flagstone::{Durability, Link, OpenOptions, Store, WriteTx};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testkit::scratch::open_shared;
 use testkit::{KilledOnDrop, TestResult};
@@ -16,6 +16,7 @@ const ANSWER: &str = "answer: ";
 /// Words of the array that each commit changes: a quarter of the log.
 const WORDS: u64 = 2048;
 const LOG_BYTES: u64 = 64 * 1024;
+pub const LARGE_BYTES: u64 = 16 << 20;
 /// How many times the others go round the log.
 const LAPS: u64 = 30;
 /// More than any commit should take, and less than a process waits for one that does not answer.
@@ -40,6 +41,13 @@ pub fn add(store: &Store, durability: Durability) -> flagstone::Result<()> {
     tx.at_mut(array)?.iter_mut().for_each(|word| *word += 1);
     tx.set_durability(durability);
     tx.commit()
+}
+
+/// Takes space for an array that is much longer than the log.
+pub fn alloc_large(tx: &mut WriteTx<'_>) -> flagstone::Result<Link<[u64]>> {
+    let large = tx.alloc_slice_zeroed::<u64>(LARGE_BYTES / 8)?;
+    tx.at_mut(large)?.fill(7);
+    Ok(large)
 }
 
 /// Returns the value of all words.
@@ -135,6 +143,11 @@ pub fn serve() -> TestResult {
                 held = None;
                 "ok".to_string()
             }
+            "alloc_large" => told(store.write().and_then(|mut tx| {
+                let _ = alloc_large(&mut tx)?;
+                std::mem::forget(tx);
+                Ok(())
+            })),
             "held" => value(held.as_ref().ok_or("a snapshot")?)?.to_string(),
             "read" => value(&store.read()?)?.to_string(),
             "add" => told(add(&store, Durability::Deferred)),

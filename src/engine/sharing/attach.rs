@@ -71,7 +71,9 @@ impl Core {
         let sharing = Sharing::claim_any(coordination, path)?;
         let growth = FileSize::new(Arc::clone(&disk), path, settings.max_file_bytes);
         let growth = growth.map_err(io_error("look at the file's length", path))?;
-        let mut core = Self::attach_core(disk, Arc::new(growth), path, settings)?;
+        // The file is as long as the superblock says only until the others have cut it.
+        let attach = || Self::attach_core(disk, Arc::new(growth), path, settings);
+        let mut core = sharing.announce_following(attach)?;
         core.sharing = Some(sharing);
         Ok(core)
     }

@@ -65,6 +65,21 @@ impl Core {
         is_locked.map_err(self.io_error("see whether another process lives"))
     }
 
+    /// Returns whether no other process works with an image, so that the file may be cut. One that
+    /// begins to after this finds `start` where it is now, and does not look past any state from
+    /// there on.
+    pub(in crate::engine) fn are_others_at_rest(&self) -> Result<bool> {
+        let Some(sharing) = &self.sharing else { return Ok(true) };
+        for (slot, other) in sharing.all_others() {
+            let is_at_work = other.holds.load(SeqCst) != 0 || other.follows.load(SeqCst) != 0;
+            if is_at_work && self.is_alive(sharing, slot)? {
+                return Ok(false);
+            }
+        }
+        self.expect_connected(sharing)?;
+        Ok(true)
+    }
+
     /// Answers the barriers of other processes until `stop_serving`. Runs on a dedicated thread.
     pub(crate) fn serve_others(&self) {
         let Some(sharing) = &self.sharing else { return };
@@ -87,7 +102,9 @@ impl Core {
             }
             match self.answer(sharing, barrier, page.barrier_position.load(SeqCst)) {
                 // Nobody waits for the rest, nor for its success.
-                Ok(position) => drop(self.follow_barrier(sharing, position)),
+                Ok(position) => {
+                    sharing.announce_following(|| drop(self.follow_barrier(sharing, position)))
+                }
                 // Out of memory, for example. The requester keeps waiting, and then times out.
                 Err(_) => crate::sync::sleep(POLL_INTERVAL),
             }
@@ -138,7 +155,7 @@ impl Core {
         }
         let mut log = lock(&self.log);
         log.dirty.note_followed(position, &changed?);
-        log.dirty.begin_others_window(position);
+        log.dirty.begin_window(position);
         Ok(log.dirty.all())
     }
 

@@ -50,6 +50,14 @@ impl Sharing {
         self.own().holds.store(1, SeqCst);
         self.announcement.is_made.store(true, Relaxed);
     }
+
+    /// Announces that this process works with images that it holds for nobody, while it does `work`.
+    pub(super) fn announce_following<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.own().follows.store(1, SeqCst);
+        let done = work();
+        self.own().follows.store(0, SeqCst);
+        done
+    }
 }
 
 impl Core {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, fence};
 use std::time::{Duration, Instant};
 
 use super::holds::Announcement;
-use crate::disk::Coordination;
+use crate::disk::{Coordination, Lock};
 use crate::format::coordination::{CoordinationPage, Slot};
 use crate::image::Pool;
 use crate::sync::{Condvar, Mutex, MutexGuard, unpoisoned};
@@ -97,9 +97,17 @@ impl Sharing {
         self.all_others().filter(|(_, other)| other.process.load(SeqCst) != 0)
     }
 
-    /// Returns the longest heap of any snapshot that another process holds.
-    pub(in crate::engine) fn longest_heap_bytes(&self) -> u64 {
-        self.others().map(|(_, slot)| slot.heap_bytes.load(SeqCst)).max().unwrap_or(0)
+    /// Returns the longest heap of any snapshot that another process holds, or `least` if that is
+    /// longer.
+    pub(in crate::engine) fn longest_heap_bytes(&self, least: u64) -> u64 {
+        // What a dead process has left in its slot counts for nothing.
+        let is_alive = |slot| {
+            let is_locked = self.coordination.is_locked_by_other(Lock::Slot(slot));
+            is_locked.unwrap_or(true)
+        };
+        let held = self.all_others().map(|(slot, other)| (slot, other.heap_bytes.load(SeqCst)));
+        let held = held.filter(|(slot, bytes)| *bytes > least && is_alive(*slot));
+        held.map(|(_, bytes)| bytes).max().unwrap_or(least)
     }
 
     /// Publishes that this process holds a snapshot of a heap of this length. The pool is locked.

@@ -27,14 +27,14 @@ impl Core {
     pub(super) fn take_over(&self, sharing: &Sharing) -> Result<()> {
         self.refuse_poisoned()?;
         let newest = self.choose_superblock()?;
-        let end = self.find_end(&newest.block)?;
+        let (end, longest) = self.find_end(&newest.block)?;
         self.expect_visible_records(sharing, newest.block.reach.get(), end)?;
         // The durable length is unknown: sync it before a record relies on it.
         self.growth.refresh(0).map_err(self.io_error("look at the file's length"))?;
         self.rewrite_records(newest.block.position.get(), end.position)?;
         let mut checkpointer = self.lock_checkpointer();
         let both_valid = newest.both_valid;
-        self.adopt_state(sharing, &mut checkpointer, newest, end);
+        self.adopt_state(sharing, &mut checkpointer, newest, end, longest);
         if both_valid {
             self.persist_newest_superblock(&mut checkpointer)?;
         }
@@ -43,15 +43,17 @@ impl Core {
         self.run_checkpoint(&mut checkpointer)
     }
 
-    /// Performs step 2.
-    fn find_end(&self, block: &Superblock) -> Result<EndOfLog> {
+    /// Performs step 2. Returns the end, and the longest heap of any state from the superblock's on.
+    fn find_end(&self, block: &Superblock) -> Result<(EndOfLog, u64)> {
         let mut heap_bytes = block.heap_bytes.get();
+        let mut longest = heap_bytes;
         let found = scan(&self.log_source(), block, |piece| {
             heap_bytes = piece.header.heap_bytes.get();
+            longest = longest.max(heap_bytes);
             Ok(())
         })?;
         let (position, prev_checksum) = (found.end, found.prev_checksum);
-        Ok(EndOfLog { position, prev_checksum, heap_bytes })
+        Ok((EndOfLog { position, prev_checksum, heap_bytes }, longest))
     }
 
     /// Refuses a log that ends before a record that a reader, or a page of the heap in the file, may
@@ -74,12 +76,14 @@ impl Core {
         checkpointer: &mut Checkpointer,
         newest: Newest,
         end: EndOfLog,
+        longest_heap_bytes: u64,
     ) {
         let (epoch, superblock) = (newest.block.epoch.get(), newest.block.position.get());
         (checkpointer.slot, checkpointer.last) = (newest.own_slot(), newest.block);
         checkpointer.drop_image_unless_at_last();
-        // The recent lengths of the heap are unknown, but none exceeds the file.
-        let ends = ReplayHorizon::new(self.growth.capacity_bytes());
+        // Nothing is written in place before step 4 has made both superblocks name the end, so no
+        // earlier state than the newest superblock's will be replayed.
+        let ends = ReplayHorizon::new(longest_heap_bytes);
         let mut log = lock(&self.log);
         let start = sharing.page().start.load(SeqCst);
         // The dead process's records are noted by the checkpoint that follows.
