@@ -103,7 +103,7 @@ impl Core {
             match self.answer(sharing, barrier, page.barrier_position.load(SeqCst)) {
                 // Nobody waits for the rest, nor for its success.
                 Ok(position) => {
-                    sharing.announce_following(|| drop(self.follow_barrier(sharing, position)))
+                    sharing.announce_following(|| drop(self.follow_barrier(sharing, position)));
                 }
                 // Out of memory, for example. The requester keeps waiting, and then times out.
                 Err(_) => crate::sync::sleep(POLL_INTERVAL),
