@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry};
 use crate::format::{LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::PageSet;
+#[cfg(any(test, feature = "sim"))]
 use crate::sync::lock;
 
 impl Core {
