@@ -15,9 +15,10 @@
 //! - It writes nothing more, as after a failed write, and begins no snapshot.
 //! - It releases the write lock when its current transaction ends. `lock_holder` on the shared page
 //!   still names it, so the next process takes over, as after a death (P5).
-//! - Its slot stays locked while readers pin images, or while a transaction is running. Meanwhile
-//!   others wait for an acknowledgement that does not come, as from a stopped process. After the
-//!   last of them the slot is released, as if the process had been killed.
+//! - Its slot stays locked while readers pin images, or while a transaction is running. If its last
+//!   word was that it may hold a snapshot, others wait for an acknowledgement that does not come, as
+//!   from a stopped process. After the last of them the slot is released, as if the process had been
+//!   killed.
 
 use std::sync::TryLockError;
 use std::sync::atomic::Ordering::SeqCst;
