@@ -73,9 +73,9 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::GoodSuperblockFirst, a_superblock_was_torn, 20),
     (Mutation::BarrierNotAwaited, processes, 60),
     (Mutation::HoldAfterGeneration, a_reader_stands_still, 20),
-    (Mutation::WithdrawnWithoutScan, a_snapshot_is_held_for_long, 2),
-    (Mutation::AckBeforeFreeze, a_snapshot_is_held, 2),
-    (Mutation::StaleImageUsed, a_reader_comes_back, 2),
+    (Mutation::WithdrawnWithoutScan, a_snapshot_is_held_for_long, 20),
+    (Mutation::AckBeforeFreeze, a_snapshot_is_held, 20),
+    (Mutation::StaleImageUsed, a_reader_comes_back, 20),
     (Mutation::DeathNotNoticed, processes, 20),
     (Mutation::WriteLockReleasedBeforeEnd, processes, 60),
 ];

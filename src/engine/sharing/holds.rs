@@ -8,24 +8,14 @@
 //! word is not withdrawn by the reader that leaves, but by the service thread, when no snapshot was
 //! taken for a while and none is held.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use super::state::Sharing;
+use super::state::{Announcement, Sharing};
 use crate::engine::core::Core;
 use crate::image::Pool;
 use crate::mutation::Mutation;
 use crate::sync::lock;
-
-/// What this process has announced. Changed under the pool's lock alone.
-#[derive(Default)]
-pub(super) struct Announcement {
-    /// Whether `holds` in the slot is set.
-    is_made: AtomicBool,
-    /// Whether a snapshot was taken since the service thread looked last.
-    is_used: AtomicBool,
-}
 
 impl Sharing {
     /// Returns how often the service thread looks whether the word can be withdrawn: 100 ms. It is

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, fence};
 use std::time::{Duration, Instant};
 
-use super::holds::Announcement;
 use crate::disk::{Coordination, Lock};
 use crate::format::coordination::{CoordinationPage, Slot};
 use crate::image::Pool;
@@ -24,6 +23,15 @@ pub(in crate::engine) struct Sharing {
     pub(super) hold_changed: Condvar,
     pub(super) is_stopping: AtomicBool,
     pub(super) announcement: Announcement,
+}
+
+/// What this process has announced of its snapshots (`holds`). Changed under the pool's lock alone.
+#[derive(Default)]
+pub(super) struct Announcement {
+    /// Whether `holds` in the slot is set.
+    pub(super) is_made: AtomicBool,
+    /// Whether a snapshot was taken since the service thread looked last.
+    pub(super) is_used: AtomicBool,
 }
 
 /// The write lock as the threads of this process share it.
