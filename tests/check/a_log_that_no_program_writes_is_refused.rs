@@ -42,7 +42,7 @@ impl Sample {
 
     /// Returns the first word of the heap's header, with another number of pages.
     fn head(&self, heap_bytes: u64) -> u64 {
-        forge::number(&self.bytes, HEAP) >> 32 << 32 | heap_bytes / PAGE as u64
+        ((forge::number(&self.bytes, HEAP) >> 32) << 32) | (heap_bytes / PAGE as u64)
     }
 
     /// Returns the file with these records: kind, length of the heap, body.
@@ -153,7 +153,7 @@ fn no_page_of_an_earlier_heap_was_written_in_place() -> TestResult {
     assert_eq!(replayed_bytes(&bytes)?, None, "an earlier record had the page in its heap");
     let bytes = sample.with(&[(COMMIT, more, [grown, bulk(page - 1)].concat())]);
     assert_eq!(replayed_bytes(&bytes)?, None, "the heap had the page before");
-    let line = [page * 64 << 8 | 1, 7];
+    let line = [((page * 64) << 8) | 1, 7];
     let bytes = sample.with(&[(COMMIT, more, [grown, line, bulk(page)].concat())]);
     assert_eq!(replayed_bytes(&bytes)?, None, "a round may have written the line");
     let bytes = sample.with(&[(COMMIT, more, [grown, bulk(page), line].concat())]);
