@@ -39,6 +39,8 @@ fn build(folder: &Folder, log_bytes: u64) -> PathBuf {
     let options = OpenOptions::new()
         .log_bytes(log_bytes / 3 * 4 + (1 << 20))
         .checkpoints(Checkpoints::ByCommits)
+        // Otherwise memory makes a checkpoint due before the log is full.
+        .memory_budget_bytes(AMPLE_BYTES)
         .durability(Durability::Deferred);
     let store = folder.open("whole", &options);
     let numbers = store.update(|tx| -> flagstone::Result<_> {
