@@ -13,6 +13,7 @@
 //! that changed, would be twice as frequent.
 
 use std::sync::Arc;
+use std::sync::atomic::fence;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
@@ -25,7 +26,6 @@ use crate::image::{Image, PageSet, Use, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{lock, sleep};
-use std::sync::atomic::fence;
 
 /// Pages per positioned write.
 const PAGES_PER_WRITE: u64 = 64;
@@ -126,7 +126,7 @@ impl Core {
     /// Keeps the image for the next checkpoint, and its pages if the memory budget allows it. All of
     /// them equal the file's.
     fn return_checkpoint_image(&self, checkpointer: &mut Checkpointer, mut image: Image) {
-        if self.account.may_keep() || image.release_memory(&PageSet::default()).is_ok() {
+        if self.account.may_keep() || image.release_memory().is_ok() {
             checkpointer.image = Some(image);
         }
     }

@@ -300,16 +300,13 @@ impl Image {
         stored.map_err(|_| no_pages(header))
     }
 
-    /// Drops private pages that equal the file's, except those in `keep`.
-    pub(crate) fn release_memory(&mut self, keep: &PageSet) -> std::io::Result<()> {
-        for (page, count) in self.touched.without(keep).runs(u64::MAX) {
-            self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES)?;
-        }
-        self.untouch_all_but(keep);
-        Ok(())
+    /// Drops the pages that may be private, all of which equal the file's.
+    pub(crate) fn release_memory(&mut self) -> std::io::Result<()> {
+        self.release_runs(&PageSet::default(), usize::MAX).map(drop)
     }
 
-    /// Drops such pages, but of at most `count` runs. Returns whether more are left.
+    /// Drops private pages that equal the file's, all but those in `keep`, in at most `count` runs.
+    /// Returns whether more are left.
     pub(crate) fn release_runs(&mut self, keep: &PageSet, count: usize) -> std::io::Result<bool> {
         let rest = self.touched.without(keep);
         let mut released = PageSet::default();

@@ -329,7 +329,7 @@ impl Pool {
             return self.take_unheld();
         };
         // A page that cannot be released stays private, which is also correct.
-        let _ = image.release_memory(&PageSet::default());
+        let _ = image.release_memory();
         self.take_idle()
     }
 
