@@ -47,6 +47,9 @@ pub enum Mutation {
     LogFreedAfterOneSuperblock,
     /// Snapshots that readers pin get no pages of their own.
     ReaderNotFrozen,
+    /// An image is published although a checkpoint that began meanwhile may be writing pages which it
+    /// shows.
+    PublishedBehindFloor,
     /// The file is cut, but its old length still counts as durable.
     CutLengthKept,
     /// A close marks the superblock clean before it runs the checkpoint that closing needs.
@@ -132,7 +135,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -148,6 +151,7 @@ impl Mutation {
         Self::SuperblocksInOneSync,
         Self::LogFreedAfterOneSuperblock,
         Self::ReaderNotFrozen,
+        Self::PublishedBehindFloor,
         Self::CutLengthKept,
         Self::CleanBeforeCheckpoint,
         Self::DirtyPageMissed,

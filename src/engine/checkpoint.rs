@@ -2,11 +2,11 @@
 //!
 //! 1. L is the log's end. Flush up to L. Bring the checkpoint's image to L.
 //! 2. From here on no new reader gets an image before L. Images before L that readers pin get their
-//!    own copies of the pages to be written.
+//!    own copies of the pages to be written. No reader waits for that.
 //! 3. Write the pages in slices, and sync each slice. How long a slice is, `pace` learns.
 //! 4. Write L into the older superblock's slot, sync; then into the other slot, sync
 //!    (`superblocks`).
-//! 5. Free the log up to L, cut the file, release memory.
+//! 5. Free the log up to L, cut the file, release memory, prepare an image for the next readers.
 //!
 //! The second superblock costs one page and one sync, and frees the whole log. Without it, half of
 //! the log would always be kept for the older superblock, and checkpoints, which write every page
@@ -19,10 +19,12 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::flush_leader::SyncFor;
 use super::pace::SliceTime;
+use super::sharing::snapshot::SharedLog;
+use super::sharing::state::Sharing;
 use super::state::Checkpointer;
 use crate::error::Result;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
-use crate::image::{Image, PageSet, Use, open_image};
+use crate::image::{Follow, Image, PageSet, Use, open_image};
 use crate::mutation::Mutation;
 use crate::sync::atomic::Ordering::{Acquire, Release, SeqCst};
 use crate::sync::{lock, sleep};
@@ -48,6 +50,7 @@ impl Core {
         let hold = self.join_write_lock()?;
         let made = self.run_checkpoint(&mut self.lock_checkpointer());
         drop(hold);
+        self.acknowledge_visible();
         self.report_long_readers();
         made
     }
@@ -93,6 +96,9 @@ impl Core {
         self.cut_file(image.heap_bytes())?;
         self.return_checkpoint_image(checkpointer, image);
         self.release_idle_writer_memory();
+        if self.sharing.is_none() {
+            drop(self.pool.renew(self));
+        }
         self.progress.note_end();
         Ok(())
     }
@@ -134,8 +140,6 @@ impl Core {
     /// Performs step 2 for this process. Kernels before 5.14 cannot give a page to a pinned image;
     /// there the checkpoint waits for the readers.
     fn keep_pages_for_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
-        let unused = lock(&self.pool).take_idle();
-        drop(unused);
         self.unless(Mutation::ReaderNotFrozen, || {
             let begun = Instant::now();
             while let Err(error) = self.freeze_pinned_images(position, pages)? {
@@ -154,12 +158,40 @@ impl Core {
     }
 
     fn freeze_pinned_images(&self, position: u64, pages: &PageSet) -> Result<std::io::Result<()>> {
-        let mut pool = lock(&self.pool);
-        let visible = self.visible.load(Acquire);
-        if let Some(sharing) = &self.sharing {
-            self.prepare_to_advance(sharing, &mut pool, visible)?;
+        match &self.sharing {
+            None => self.freeze_images_before(self, position, pages),
+            Some(sharing) => {
+                let _images = sharing.lock_images();
+                let log = SharedLog { core: self, visible: self.visible.load(Acquire) };
+                self.prepare_to_advance(sharing, log.visible)?;
+                self.freeze_images_before(&log, position, pages)
+            }
         }
-        pool.prepare_checkpoint(&self.log_source(), visible, position, pages)
+    }
+
+    /// Performs steps 1 to 3, and returns L.
+    #[cfg(test)]
+    pub(crate) fn begin_checkpoint(&self) -> Result<u64> {
+        let mut checkpointer = self.lock_checkpointer();
+        let end = self.flush_for_checkpoint()?;
+        let (image, pages) = self.take_checkpoint_image(&mut checkpointer, end.position)?;
+        self.keep_pages_for_readers(end.position, &pages)?;
+        self.write_pages(&image, &pages)?;
+        Ok(end.position)
+    }
+
+    /// Sees to it that whatever readers get from now on is at `position` or later, and that what they
+    /// have already keeps its `pages`. No lock is held while these are copied.
+    fn freeze_images_before(
+        &self,
+        log: &dyn Follow,
+        position: u64,
+        pages: &PageSet,
+    ) -> Result<std::io::Result<()>> {
+        self.pool.refresh(log)?;
+        // After that: it may need the nearest of them.
+        drop(self.pool.release_idle());
+        Ok(self.pool.freeze_before(position, pages))
     }
 
     /// Performs step 3.
@@ -199,17 +231,28 @@ impl Core {
     }
 
     /// Frees the log before `start`. No reader needs it once idle images from before `start` are
-    /// dropped.
+    /// dropped, and no thread is bringing one forward.
     pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) -> Result<()> {
-        let mut pool = lock(&self.pool);
-        pool.checkpointed(checkpointer.checkpointed(), start);
-        let unused = pool.release_memory();
+        let images = self.sharing.as_ref().map(Sharing::lock_images);
+        let mut surplus = self.pool.checkpointed(checkpointer.checkpointed(), start);
+        // What was changed before `start` is in the file.
+        let changed_since = || {
+            let mut log = lock(&self.log);
+            log.dirty.superblock_moved(start);
+            log.dirty.all()
+        };
+        match &self.sharing {
+            None => surplus.extend(self.pool.release_after_checkpoint(self, &changed_since)),
+            Some(_) => surplus.extend(self.pool.release()),
+        }
         if let Some(sharing) = &self.sharing {
             // Publish `start` before anything overwrites what was freed (P4).
             sharing.page().start.store(start, SeqCst);
             fence(SeqCst);
             self.expect_connected(sharing)?;
         }
+        drop(images);
+        drop(surplus);
         let mut log = lock(&self.log);
         log.tail.start = start;
         log.ends.end_checkpoint();
@@ -218,8 +261,6 @@ impl Core {
         // Only now: who sees the new position finds the pages that may be released (Q2).
         self.checkpointed.store(start, Release);
         self.log_freed.notify_all();
-        drop((log, pool));
-        drop(unused);
         Ok(())
     }
 }

@@ -207,6 +207,8 @@ impl Core {
         let _hold = self.join_write_lock()?;
         self.refuse_poisoned()?;
         let appended = lock(&self.log).tail.appended;
-        self.flush_to(appended)
+        self.flush_to(appended)?;
+        self.acknowledge_visible();
+        Ok(())
     }
 }

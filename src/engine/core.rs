@@ -39,7 +39,7 @@ pub(crate) struct Core {
     pub(super) writer: Mutex<Writer>,
     pub(super) checkpointer: Mutex<Checkpointer>,
     pub(super) flush_leader: FlushLeader,
-    pub(super) pool: Mutex<Pool>,
+    pub(super) pool: Pool,
     pub(super) log: Mutex<LogState>,
     /// Notified, with `log`, when a commit that waits for space in the log should look again.
     pub(super) log_freed: Condvar,

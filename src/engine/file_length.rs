@@ -23,7 +23,7 @@ impl Core {
         if self.mutation(Mutation::InPlaceFromHeapEnd) {
             return lock(&self.log).heap_bytes;
         }
-        let in_images = lock(&self.pool).longest_heap_bytes();
+        let in_images = self.pool.longest_heap_bytes();
         let own = lock(&self.log).ends.longest().max(in_images);
         self.sharing.as_ref().map_or(own, |sharing| sharing.longest_heap_bytes(own))
     }
@@ -69,7 +69,7 @@ impl Core {
 
     /// Cuts the file. Both superblocks name the same state, and no image will read beyond it.
     pub(super) fn cut_to_heap(&self, heap_bytes: u64) -> Result<()> {
-        let in_images = lock(&self.pool).longest_heap_bytes();
+        let in_images = self.pool.longest_heap_bytes();
         let cut = self.growth.truncate(heap_bytes.max(in_images));
         cut.map_err(self.write_failed("cut the file"))?;
         self.sync_heap(SyncFor::Commits, "sync the file's length").map(drop)

@@ -82,7 +82,8 @@ impl Core {
     /// checkpoint's, and the readers' when the next reader comes.
     #[inline]
     pub(super) fn reserve_copies(&self, log: &LogState) {
-        let of_readers = log.dirty.bytes().saturating_sub(self.account.bytes(Use::Readers));
+        let by_readers = self.pool.followers() * log.dirty.bytes();
+        let of_readers = by_readers.saturating_sub(self.account.bytes(Use::Readers));
         self.account.reserve(log.dirty.uncopied_bytes() + of_readers);
     }
 

@@ -25,7 +25,8 @@
 //!
 //! # Lock order
 //!
-//! write lock, writer, checkpointer, flush leader, pool, log.
+//! write lock, writer, checkpointer, flush leader, images (of a shared store), pool, log. The pool's is
+//! held to change lists alone, and never with the log's.
 
 mod checkpoint;
 mod checkpoint_progress;

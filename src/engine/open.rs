@@ -29,7 +29,7 @@ use crate::image::{Account, Checkpointed, Image, Pool, Use, open_image};
 use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
-use crate::sync::{Mutex, lock, unpoisoned};
+use crate::sync::{Mutex, unpoisoned};
 use crate::workspace::{RecordBody, Workspace};
 
 /// The state of a store as found on opening.
@@ -75,7 +75,7 @@ impl Core {
         let core = Self::from_state(state, growth, path, settings);
         // No checkpoint gives its pages back, so nobody waits for that.
         image.charge_to(&core.account, Use::Held);
-        lock(&core.pool).begin_with(image);
+        core.pool.begin_with(image);
         Ok(core)
     }
 
@@ -138,14 +138,20 @@ impl Core {
         let workspace = Workspace::new(image, Arc::clone(&disk), Arc::clone(&growth));
         let body = RecordBody::default();
         let writer = Writer { workspace, body, has_begun: false };
-        let pool = Pool::new(from, settings.image_traits(&block), Arc::clone(&account));
+        let pool = Pool::new(
+            from,
+            settings.image_traits(&block),
+            Arc::clone(&account),
+            settings.max_held_images,
+            settings.mutation,
+        );
         Self {
             path: path.to_path_buf(),
             disk,
             growth,
             hash_key: block.hash_key,
             writer: Mutex::new(writer),
-            pool: Mutex::new(pool),
+            pool,
             checkpointer: Mutex::new(Checkpointer { image: None, last: block, slot, begun: false }),
             flush_leader: Default::default(),
             settings,
@@ -177,6 +183,7 @@ impl Core {
         if !checkpointer.begun {
             return Ok(());
         }
+        self.pool.expect_no_reader();
         if self.mutation(Mutation::CleanBeforeCheckpoint) {
             self.mark_clean(&mut checkpointer)?;
         }

@@ -4,47 +4,73 @@
 //! with its image.
 
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
 use crate::error::Result;
 use crate::format::coordination::Event;
-use crate::image::{Image, PoolStats, ReaderReport};
+use crate::image::{Follow, PoolStats, ReaderReport, Reading};
+use crate::log::LogSource;
 use crate::sync::atomic::Ordering::{Acquire, Release};
-use crate::sync::lock;
+
+/// The log of a store that this process has for itself.
+impl Follow for Core {
+    fn visible(&self) -> u64 {
+        self.visible.load(Acquire)
+    }
+
+    fn source(&self) -> LogSource {
+        self.log_source()
+    }
+}
 
 impl Core {
     /// Takes a snapshot at the visible position and records the caller's caller as its holder.
     #[inline]
     #[track_caller]
-    pub(crate) fn snapshot(&self) -> Result<Arc<Image>> {
+    pub(crate) fn snapshot(&self) -> Result<Reading> {
         let caller = Location::caller();
         self.expect_own_process()?;
         if let Some(sharing) = &self.sharing {
             return self.shared_snapshot(sharing, caller);
         }
-        // Read `visible` under the pool's lock: a position read earlier could lie before the pages
-        // that a checkpoint is writing.
-        let mut pool = lock(&self.pool);
-        let visible = self.visible.load(Acquire);
-        let max_held = self.settings.max_held_images;
-        let taken = pool.take(&|| self.log_source(), visible, max_held, caller);
-        taken.map_err(|error| self.unreadable(error))
-    }
-
-    /// Updates the pool after a reader has released an image that is not the current one. Surplus
-    /// images are unmapped here, after the lock is released.
-    pub(crate) fn reader_left(&self) {
-        if self.is_own_process() {
-            let surplus = lock(&self.pool).reader_left();
-            drop(surplus);
+        match self.pool.pin(caller) {
+            Some(reading) => Ok(reading),
+            None => self.pool.take(self, caller).map_err(|error| self.unreadable(error)),
         }
     }
 
+    /// Updates the pool after a reader has released a retired image.
+    pub(crate) fn reader_left(&self) {
+        if self.is_own_process() {
+            drop(self.pool.reader_left());
+        }
+    }
+
+    /// Returns what [`Pool::withdrawn`](crate::image::Pool::withdrawn) does.
+    #[inline]
+    pub(crate) fn withdrawn_images(&self) -> u64 {
+        self.pool.withdrawn()
+    }
+
     pub(crate) fn pool_stats(&self) -> PoolStats {
-        lock(&self.pool).stats()
+        self.pool.stats()
+    }
+
+    /// Has readers that begin from now on see everything before `position`. Called before a call returns
+    /// that made it visible, without any lock. In a shared store, readers see all that is visible.
+    #[inline]
+    pub(crate) fn acknowledge(&self, position: u64) {
+        self.pool.drop_surplus();
+        if self.sharing.is_none() {
+            self.pool.acknowledge(self, position);
+        }
+    }
+
+    /// Does so for all that is visible.
+    pub(crate) fn acknowledge_visible(&self) {
+        self.acknowledge(self.visible.load(Acquire));
     }
 
     /// Reports readers that hold a snapshot for long, if a checkpoint since the last report has
@@ -62,7 +88,7 @@ impl Core {
     fn report_readers_now(&self) {
         self.readers_unreported.store(false, Release);
         let Some(ReaderReport { age, report }) = &self.settings.reader_report else { return };
-        let long = lock(&self.pool).take_long_readers(*age);
+        let long = self.pool.take_long_readers(*age);
         long.iter().for_each(|reader| report(reader));
     }
 
@@ -75,6 +101,7 @@ impl Core {
         loop {
             let epoch = self.commit_event().epoch();
             if self.visible_to_all() > seen {
+                self.acknowledge_visible();
                 return Ok(true);
             }
             self.refuse_poisoned()?;
@@ -86,6 +113,59 @@ impl Core {
     /// Returns the event that `publish` notifies when more becomes visible.
     pub(super) fn commit_event(&self) -> &Event {
         self.sharing.as_ref().map_or(&self.event, |sharing| &sharing.page().commit_event)
+    }
+
+    /// Returns whether a standby should be made, on a thread that has time.
+    #[inline]
+    pub(crate) fn lacks_standby(&self) -> bool {
+        self.sharing.is_none() && self.pool.lacks_standby(self.visible())
+    }
+
+    pub(crate) fn make_standby(&self) {
+        if self.lacks_standby() {
+            self.pool.make_standby(self);
+        }
+    }
+
+    /// Takes a snapshot, and runs `act` after its position was decided, while its image is out.
+    #[cfg(test)]
+    pub(crate) fn snapshot_interrupted(&self, act: impl FnOnce()) -> Result<Reading> {
+        struct Interrupted<'core, F>(&'core Core, std::cell::Cell<Option<F>>);
+
+        impl<F: FnOnce()> Follow for Interrupted<'_, F> {
+            fn visible(&self) -> u64 {
+                self.0.visible()
+            }
+
+            fn source(&self) -> LogSource {
+                if let Some(act) = self.1.take() {
+                    act();
+                }
+                self.0.log_source()
+            }
+        }
+
+        self.pool.take(&Interrupted(self, Some(act).into()), Location::caller())
+    }
+
+    /// Runs `act` while this thread has each lock under which somebody may work, or wait.
+    #[cfg(test)]
+    pub(crate) fn with_working_locks(&self, act: impl FnOnce()) {
+        let _writer = self.lock_writer();
+        let _checkpointer = self.lock_checkpointer();
+        let _leader = self.flush_leader.take(super::flush_leader::SyncFor::Commits);
+        act();
+    }
+
+    /// Runs `act` while this thread has all locks of a store that is not shared.
+    #[cfg(test)]
+    pub(crate) fn with_all_locks(&self, act: impl FnOnce()) {
+        self.with_working_locks(|| {
+            self.pool.with_lists_locked(|| {
+                let _log = crate::sync::lock(&self.log);
+                act();
+            });
+        });
     }
 
     fn visible_to_all(&self) -> u64 {

@@ -50,13 +50,16 @@ impl Image {
 
     /// Reads the log regions from the header, even while records are being applied to it.
     pub(crate) fn refresh_holes(&mut self) -> Result<()> {
+        let holes = self.peek_holes()?;
+        self.map.set_view(self.map.limit(), holes);
+        Ok(())
+    }
+
+    fn peek_holes(&self) -> Result<[Excluded; 2]> {
         const REGIONS: u64 = std::mem::offset_of!(HeapHeader, log) as u64;
         let bytes = self.map.peek::<{ size_of::<[RegionRef; 2]>() }>(REGIONS);
         let regions = bytes.ok().and_then(|bytes| <[RegionRef; 2]>::read_from_bytes(&bytes).ok());
-        let Some(regions) = regions else { return Err(no_header()) };
-        let holes = regions.map(hole);
-        self.map.set_view(self.map.limit(), holes);
-        Ok(())
+        Ok(regions.ok_or_else(no_header)?.map(hole))
     }
 
     /// Makes all mapped bytes usable, until `refresh_view`.
@@ -64,20 +67,28 @@ impl Image {
         self.map.set_view(self.map.len_bytes(), [Excluded::default(); 2]);
     }
 
-    /// Takes the bounds and the log regions from the header, by copies: where other processes write
-    /// the file, it may be changing under an image that nobody will use as it is now (M4).
+    /// Takes the bounds and the log regions from the header, by copies: the file may be changing under
+    /// an image that nobody will use as it is now (M4). Changes nothing if they make no sense: such an
+    /// image has more records to apply.
     pub(crate) fn refresh_view(&mut self) -> Result<()> {
-        const LENGTH: u64 = std::mem::offset_of!(HeapHeader, heap_pages) as u64;
+        let before = (self.map.limit(), self.map.holes());
         self.map.set_view(PAGE_BYTES, [Excluded::default(); 2]);
-        let Ok(heap_pages) = self.map.peek::<4>(LENGTH) else { return Err(no_header()) };
+        let found = self.peek_view();
+        let (limit, holes) = *found.as_ref().unwrap_or(&before);
+        self.map.set_view(limit, holes);
+        found.map(drop)
+    }
+
+    /// Reads the heap's length and the log regions from the header.
+    fn peek_view(&self) -> Result<(u64, [Excluded; 2])> {
+        const LENGTH: u64 = std::mem::offset_of!(HeapHeader, heap_pages) as u64;
+        let heap_pages = self.map.peek::<4>(LENGTH).map_err(|_| no_header())?;
         let heap_bytes = u64::from(u32::from_le_bytes(heap_pages)) * PAGE_BYTES;
         if heap_bytes > self.map.len_bytes() || heap_bytes < PAGE_BYTES {
             let room = format!("a length of up to {} bytes", self.map.len_bytes());
             return Err(ErrorKind::corrupt("heap header", 0, room, heap_bytes));
         }
-        self.refresh_holes()?;
-        self.map.set_view(heap_bytes, self.map.holes());
-        Ok(())
+        Ok((heap_bytes, self.peek_holes()?))
     }
 
     /// Returns the number of heap pages in this image.

@@ -34,6 +34,14 @@ pub(crate) trait Touched {
     }
 }
 
+/// For images of readers: nobody asks what their records touch.
+pub(super) struct NothingNoted;
+
+impl Touched for NothingNoted {
+    #[inline]
+    fn note(&mut self, _first: u64, _count: u64) {}
+}
+
 impl Touched for PageSet {
     #[inline]
     fn note(&mut self, first: u64, count: u64) {
@@ -331,9 +339,11 @@ impl Image {
         self.touched.runs(most)
     }
 
-    /// Makes `pages` private with the bytes that they show now (I3).
-    pub(crate) fn freeze(&self, pages: &PageSet) -> std::io::Result<()> {
-        let runs = pages.runs(u64::MAX).into_iter();
+    /// Makes `pages` private with the bytes that they show now.
+    pub(super) fn freeze(&self, pages: &PageSet) -> std::io::Result<()> {
+        // The kernel keeps others from mapping memory during each call.
+        const PAGES_AT_ONCE: u64 = 256;
+        let runs = pages.runs(PAGES_AT_ONCE).into_iter();
         runs.map(|(page, count)| (page * PAGE_BYTES, count * PAGE_BYTES))
             .try_for_each(|(offset, bytes)| uninterrupted(|| self.map.freeze(offset, bytes)))
     }

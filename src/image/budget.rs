@@ -229,6 +229,15 @@ impl Charge {
         Self { account: Arc::clone(account), usage: AtomicUsize::new(usage as usize), pages }
     }
 
+    /// Returns a charge of no pages for the same use in the same account.
+    pub(super) fn none_more(&self) -> Self {
+        Self {
+            account: Arc::clone(&self.account),
+            usage: AtomicUsize::new(self.usage.load(Relaxed)),
+            pages: 0,
+        }
+    }
+
     /// Counts another page.
     #[inline]
     pub(super) fn add_page(&mut self) {

@@ -11,18 +11,30 @@
 //! after all records up to P. `I2` An image begins from a checkpoint. Every page touched by
 //! a record between that checkpoint and the image's own position is private in the image.
 //! `I3` An image that a reader holds does not change.
+//!
+//! Beside a checkpoint at L (docs/design/reading.md): `F3` An image at rest at L or later has its own
+//! copies of the pages to be written, or they are zero and are written as zeros. `F4` An image becomes
+//! usable only at a position of at least the floor, which is compared after the last byte of the file
+//! was read for that image, and becomes L before the first page is written. `F5` An image that can be
+//! used behind L has its own copies of the pages before the first is written.
 
 mod allocator_view;
 mod apply;
 mod budget;
+mod frozen;
+mod lists;
 mod memory_limit;
 mod open;
+mod others;
+mod out;
 mod page_ranges;
 mod page_set;
 mod pool;
 mod read_ahead;
 mod reader;
+mod reading;
 mod survey;
+mod upkeep;
 mod view;
 
 pub use reader::LongReader;
@@ -34,9 +46,11 @@ pub(crate) use budget::{Account, Budget, Use};
 pub(crate) use memory_limit::memory_limit_bytes;
 pub(crate) use open::{Checkpointed, open_image};
 pub(crate) use page_set::PageSet;
-pub(crate) use pool::{Pool, PoolStats};
+pub(crate) use pool::{Follow, Pool};
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use reader::ReaderReport;
+pub(crate) use reading::Reading;
 pub(crate) use survey::{Survey, Surveyed};
+pub(crate) use upkeep::PoolStats;
 pub(crate) use view::ImageTraits;
 pub use view::LinkChecks;

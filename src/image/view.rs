@@ -1,7 +1,6 @@
 //! An image, and access to it through links.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
@@ -12,8 +11,10 @@ use crate::map::{AccessError, HasMap, PrivateMap};
 use crate::persist::{Link, Persist, Pointee};
 
 use super::budget::{Account, Charge, Use};
+use super::frozen::Frozen;
 use super::page_ranges::PageRanges;
 use super::page_set::PageSet;
+use super::reader::ReaderLines;
 
 /// The checks made when a link is followed for reading.
 ///
@@ -56,8 +57,10 @@ pub struct Image {
     /// Whether the record being applied has changed the page of the heap's header.
     pub(super) has_new_header: bool,
     traits: ImageTraits,
-    /// Whether the pool has retired this image. Readers may still hold it.
-    is_retired: AtomicBool,
+    /// Pages that checkpoints froze while readers held this image, without those that were private
+    /// before.
+    pub(super) frozen: Frozen,
+    pub(super) readers: ReaderLines,
 }
 
 /// Settings that all images of a store share.
@@ -83,9 +86,18 @@ impl Image {
         }
         map.set_random_from(traits.random_from_bytes);
         let (zeroed, in_file) = (PageRanges::default(), PageRanges::default());
-        let (touched, is_retired) = (PageSet::default(), AtomicBool::new(false));
-        let (has_new_header, charge) = (false, None);
-        Self { map, position, touched, charge, zeroed, in_file, has_new_header, traits, is_retired }
+        Self {
+            map,
+            position,
+            touched: PageSet::default(),
+            charge: None,
+            zeroed,
+            in_file,
+            has_new_header: false,
+            traits,
+            frozen: Frozen::default(),
+            readers: ReaderLines::default(),
+        }
     }
 
     /// Counts the image's private pages in `account`, from now on.
@@ -98,16 +110,27 @@ impl Image {
         if let Some(charge) = &self.charge {
             charge.move_to(usage);
         }
+        self.frozen.charge_as(usage);
     }
 
-    /// Returns whether the pool must be told when a reader leaves this image.
-    #[inline]
-    pub(crate) fn is_retired(&self) -> bool {
-        self.is_retired.load(Relaxed)
+    /// Makes `pages` private with the bytes that they show now, for the readers that hold this image
+    /// (I3).
+    pub(crate) fn keep(&self, pages: &PageSet) -> std::io::Result<()> {
+        self.freeze(pages)?;
+        let heap_pages = self.heap_pages();
+        let in_heap = pages.iter().take_while(|page| *page < heap_pages);
+        let new = in_heap.filter(|page| !self.touched.contains(*page));
+        self.frozen.add(new, self.charge.as_ref());
+        Ok(())
     }
 
-    pub(super) fn set_retired(&self, is_retired: bool) {
-        self.is_retired.store(is_retired, Relaxed);
+    /// Counts frozen pages as touched, now that no reader holds this image.
+    pub(super) fn thaw(&mut self) {
+        if self.frozen.bytes() == 0 {
+            return;
+        }
+        let frozen = self.frozen.take();
+        frozen.iter().for_each(|page| _ = self.touch(page));
     }
 
     /// Returns the log position up to which this image follows the log. A later commit has a
@@ -381,7 +404,7 @@ impl Image {
 
     /// Returns the bytes of memory that this image may hold for itself.
     pub(crate) fn private_bytes(&self) -> u64 {
-        self.touched.len() * PAGE_BYTES
+        self.touched.len() * PAGE_BYTES + self.frozen.bytes()
     }
 }
 

@@ -29,8 +29,8 @@
 //! `M5` The file is never cut below the bytes that a map's `limit` covers, as long as anybody uses
 //! the map. (Of a store that several processes share, an idle image may be longer than the file: it
 //! is brought up to date, or dropped, before it is used.) This rests on the same promise as M4.
-//! `M6` While an `Arc` holds the holder of a map, nobody gets a `&mut` to it, and nothing
-//! changes a map's view through `&`: a copy of its bounds stays true.
+//! `M6` While an `Arc` holds the holder of a map, or an `arc_swap::Guard`, which is as good, nobody
+//! gets a `&mut` to it, and nothing changes a map's view through `&`: a copy of its bounds stays true.
 //! `M7` A mapping is used and unmapped only in the process that made it: a forked child
 //! does not have it ([`ForkGuard`]).
 //! `M8` Shared mappings (the log and the coordination page) are accessed through atomics
@@ -46,9 +46,11 @@ mod pinned;
 mod private;
 mod replay;
 mod sigbus;
+mod static_ref;
 
 pub(crate) use coordination::CoordinationMap;
 pub(crate) use fork::ForkGuard;
 pub(crate) use log::LogMap;
 pub(crate) use pinned::{HasMap, PinnedMap};
 pub(crate) use private::{AccessError, Excluded, PrivateMap, is_in_view};
+pub(crate) use static_ref::StaticRef;

@@ -1,11 +1,11 @@
 //! A map that is pinned for reading, with its fast bounds at hand.
 
 use std::ops::Deref;
-use std::sync::Arc;
 
 use super::PrivateMap;
 use super::fast_path::FastBounds;
 use crate::persist::Persist;
+use crate::sync::Pinned;
 
 /// A holder of a map that does not change while the holder is shared.
 pub(crate) trait HasMap {
@@ -14,16 +14,16 @@ pub(crate) trait HasMap {
 }
 
 /// A shared holder of a map, with the map's fast bounds by value. A loop that follows links can
-/// then keep the bounds in registers, which it could not if they were behind the `Arc`.
+/// then keep the bounds in registers, which it could not if they were behind a pointer.
 pub(crate) struct PinnedMap<T> {
-    owner: Arc<T>,
+    owner: Pinned<T>,
     fast_path: FastBounds,
 }
 
 impl<T: HasMap> PinnedMap<T> {
     /// Pins `owner` together with the fast bounds of its map.
     #[inline]
-    pub(crate) fn new(owner: Arc<T>) -> Self {
+    pub(crate) fn new(owner: Pinned<T>) -> Self {
         let fast_path = owner.map().fast();
         Self { owner, fast_path }
     }

@@ -100,11 +100,14 @@ impl PendingCommit<'_> {
     /// [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
+        self.store.core.acknowledge(self.committed.position);
         self.store.core.report_long_readers();
         if self.committed.checkpoint_due {
             self.store.start_due_checkpoint();
         } else if self.committed.flush_scheduled {
             self.store.start_flush_timer();
+        } else if self.store.core.lacks_standby() {
+            self.store.start_standby();
         }
         self.store.core.wait_for_log(self.committed);
         Ok(())
@@ -113,6 +116,10 @@ impl PendingCommit<'_> {
     /// Returns whether the commit is already durable, in which case `wait` would not block.
     #[must_use]
     pub fn is_durable(&self) -> bool {
-        self.store.core.durable() >= self.committed.position
+        let is_durable = self.store.core.durable() >= self.committed.position;
+        if is_durable {
+            self.store.core.acknowledge(self.committed.position);
+        }
+        is_durable
     }
 }

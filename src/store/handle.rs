@@ -255,6 +255,15 @@ impl Store {
         }
     }
 
+    /// Has an image made for readers, after a commit that found none.
+    #[cold]
+    pub(super) fn start_standby(&self) {
+        match self.checkpoints {
+            Checkpoints::Background => self.background.wake(&self.core),
+            Checkpoints::ByCommits => self.core.make_standby(),
+        }
+    }
+
     /// Has the thread look when to flush, after the first commit that the option `flush_every`
     /// concerns since the last flush.
     pub(super) fn start_flush_timer(&self) {

@@ -1,5 +1,5 @@
-//! The threads of a store: one runs checkpoints and flushes in the background, one answers the other processes
-//! that share the store.
+//! The threads of a store: one runs checkpoints and flushes in the background, and makes images that
+//! readers will need; one answers the other processes that share the store.
 //!
 //! **Owns** the threads, and what wakes them. **Must not know** what a checkpoint does, or when one
 //! is due: the engine says so. A store that never has one due, such as a store that is only read,
@@ -73,7 +73,8 @@ impl WakeUp {
             // report can panic.
             let _ = catch_unwind(AssertUnwindSafe(|| {
                 let _ = core.flush_if_due();
-                core.checkpoint_if_due()
+                let _ = core.checkpoint_if_due();
+                core.make_standby();
             }));
         }
     }

@@ -50,6 +50,8 @@ fn begin(options: &OpenOptions, open: Open) -> Arc<Run> {
 
 fn make_pair(tx: &mut flagstone::WriteTx<'_>) -> flagstone::Result<Link<Pair>> {
     let left = tx.alloc_slice_copy(&[0; WORDS])?;
+    // Between the two: a checkpoint writes them one after the other.
+    let _apart = tx.alloc_slice_copy(&[0u64; WORDS])?;
     let right = tx.alloc_slice_copy(&[0; WORDS])?;
     let pair = tx.alloc(Pair { left, right })?;
     tx.set_root("pair", pair)?;
@@ -246,6 +248,42 @@ fn with_checkpoints_in_the_background() {
             |run| run.look(false),
         ],
     );
+}
+
+/// A reader that has no image yet makes one from the file while a checkpoint writes there.
+#[test]
+fn with_a_first_reader_beside_a_checkpoint() {
+    explore(
+        || {
+            let run = begin(&options(), SimDisk::open);
+            run.store.checkpoint().expect("a checkpoint");
+            run
+        },
+        &[
+            |run| {
+                let mut tx = run.store.write().expect("a transaction");
+                run.change(&mut tx);
+                tx.set_durability(Durability::Deferred);
+                tx.commit().expect("a commit");
+                run.store.checkpoint().expect("a checkpoint");
+            },
+            |run| run.look(false),
+            |run| run.look(false),
+        ],
+    );
+}
+
+/// Readers and commits bring images forward, several at a time, beside checkpoints that wait for them
+/// before they free the log.
+#[test]
+fn with_images_that_are_out() {
+    check(&[
+        |run| (0..3).for_each(|_| run.commit(Durability::Deferred)),
+        |run| (0..2).for_each(|_| run.store.checkpoint().expect("a checkpoint")),
+        |run| (0..2).for_each(|_| run.look(false)),
+        |run| (0..2).for_each(|_| run.look(false)),
+        |run| run.look(false),
+    ]);
 }
 
 /// A checkpoint and a transaction of one process, which both follow what another one committed. The

@@ -21,6 +21,7 @@ mod everything_but_the_mapping;
 mod large_objects_are_made_in_place;
 mod memory_is_bounded;
 mod no_object_overlaps_the_heap_header;
+mod readers_never_wait;
 mod readers_see_whole_commits;
 mod reading_ahead_changes_no_result;
 mod what_cannot_persist_does_not_compile;

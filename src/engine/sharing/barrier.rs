@@ -4,12 +4,13 @@
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::time::{Duration, Instant};
 
+use super::snapshot::SharedLog;
 use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
 use crate::engine::core::Core;
 use crate::error::{ErrorKind, Result};
 use crate::format::coordination::Slot;
-use crate::image::{PageSet, Pool};
+use crate::image::PageSet;
 use crate::mutation::Mutation;
 use crate::sync::lock;
 
@@ -127,17 +128,31 @@ impl Core {
             std::thread::sleep(UNTIL_FROZEN);
         }
         // A snapshot that is taken from now on is not behind it: it was visible before it was told.
-        if lock(&self.pool).is_held_before(position) {
+        if self.is_held_before(sharing, position) {
             let changed = self.pages_to_freeze(sharing, position)?;
-            let frozen = lock(&self.pool).freeze_before(position, &changed);
+            let _images = sharing.lock_images();
+            let frozen = self.pool.freeze_before(position, &changed);
             frozen.map_err(self.io_error("keep pages for readers"))?;
             // The program's code must not run on this thread; its next commit reports the readers.
             self.readers_unreported.store(true, Release);
         }
-        sharing.note_held_heaps(&mut lock(&self.pool));
+        self.note_held_heaps(sharing);
         self.expect_connected(sharing)?;
         sharing.acknowledge(barrier);
         Ok(position)
+    }
+
+    /// Returns whether readers of this process hold a snapshot behind `position`. Who had looked before
+    /// what is visible has its snapshot once the images can be locked.
+    fn is_held_before(&self, sharing: &Sharing, position: u64) -> bool {
+        let _images = sharing.lock_images();
+        self.pool.is_held_before(position)
+    }
+
+    /// Publishes the longest heap of the snapshots that this process holds.
+    fn note_held_heaps(&self, sharing: &Sharing) {
+        let _images = sharing.lock_images();
+        sharing.own().heap_bytes.store(self.pool.longest_held_heap_bytes(), SeqCst);
     }
 
     /// Returns the pages that a checkpoint which begins at `position` may write. Reads the records that
@@ -187,24 +202,17 @@ impl Core {
     }
 
     fn follow_in_pool(&self, sharing: &Sharing) -> Result<()> {
-        let mut pool = lock(&self.pool);
-        let unused = pool.take_unheld();
-        let followed = match pool.has_images() {
-            true => self.advance_unheld(sharing, &mut pool),
-            false => Ok(()),
-        };
-        drop(pool);
-        drop(unused);
-        followed
-    }
-
-    fn advance_unheld(&self, sharing: &Sharing, pool: &mut Pool) -> Result<()> {
+        let _images = sharing.lock_images();
+        drop(self.pool.release());
+        if !self.pool.has_images() {
+            return Ok(());
+        }
         let visible = sharing.page().visible.load(SeqCst);
         self.expect_connected(sharing)?;
-        let from = self.prepare_to_advance(sharing, pool, visible)?;
-        let followed = pool.follow(&self.log_source(), visible);
+        let from = self.prepare_to_advance(sharing, visible)?;
+        let followed = self.pool.refresh(&SharedLog { core: self, visible });
         if !self.was_advanced_soundly(sharing, from)? {
-            pool.forget_unheld_current();
+            drop(self.pool.forget_published());
         }
         followed
     }

@@ -27,7 +27,7 @@ use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
 use crate::engine::core::Core;
 use crate::error::{Error, Result};
-use crate::sync::{Mutex, lock};
+use crate::sync::Mutex;
 
 impl Core {
     /// Returns an error if the page is no longer shared: then nothing read from it or stored to it
@@ -58,7 +58,9 @@ impl Core {
     /// Returns whether neither a transaction nor a reader has an image. No new one begins: each
     /// checks that the page is shared once it has its lock.
     fn is_idle(&self) -> bool {
-        !is_held(&self.writer) && !is_held(&self.checkpointer) && lock(&self.pool).forget_all()
+        let Some(sharing) = &self.sharing else { return true };
+        let _images = sharing.lock_images();
+        !is_held(&self.writer) && !is_held(&self.checkpointer) && self.pool.forget_all()
     }
 }
 

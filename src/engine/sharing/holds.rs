@@ -11,11 +11,9 @@
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
-use super::state::{Announcement, Sharing};
+use super::state::{Announcement, ImagesLock, Sharing};
 use crate::engine::core::Core;
-use crate::image::Pool;
 use crate::mutation::Mutation;
-use crate::sync::lock;
 
 impl Sharing {
     /// Returns how often the service thread looks whether the word can be withdrawn: 100 ms. It is
@@ -25,9 +23,10 @@ impl Sharing {
     }
 
     /// Announces that this process may hold a snapshot. The caller looks what is visible after
-    /// that, and keeps the pool locked until it has its snapshot, so the announcement stands meanwhile.
+    /// that, and keeps the images locked until it has its snapshot, so the announcement stands
+    /// meanwhile.
     #[inline]
-    pub(super) fn announce(&self, _pool: &mut Pool) {
+    pub(super) fn announce(&self, _images: &ImagesLock<'_>) {
         let Announcement { is_made, is_used } = &self.announcement;
         if !is_made.load(Relaxed) {
             self.announce_now();
@@ -58,17 +57,17 @@ impl Core {
         if !is_made.load(Relaxed) {
             return;
         }
-        let mut pool = lock(&self.pool);
-        sharing.note_oldest_snapshot(pool.oldest());
+        let images = sharing.lock_images();
+        sharing.note_oldest_snapshot(self.pool.oldest());
         let was_used = is_used.swap(false, Relaxed);
-        let is_needed = pool.is_held() && !self.mutation(Mutation::WithdrawnWithoutScan);
+        let is_needed = self.pool.is_held() && !self.mutation(Mutation::WithdrawnWithoutScan);
         if was_used || is_needed {
             return;
         }
         is_made.store(false, Relaxed);
         sharing.own().heap_bytes.store(0, SeqCst);
         sharing.own().holds.store(0, SeqCst);
-        drop(pool);
+        drop(images);
         sharing.page().ack_event.notify();
     }
 }

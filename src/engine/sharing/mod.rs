@@ -24,7 +24,7 @@ mod cut_off;
 mod hold;
 mod holds;
 mod members;
-mod snapshot;
+pub(in crate::engine) mod snapshot;
 pub(super) mod state;
 mod takeover;
 mod write_lock;

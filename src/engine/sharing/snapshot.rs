@@ -1,15 +1,30 @@
 //! Snapshots of what other processes committed.
 
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::state::Sharing;
 use crate::engine::core::Core;
 use crate::error::Result;
-use crate::image::{Checkpointed, Image, Pool};
+use crate::image::{Checkpointed, Follow, Reading};
+use crate::log::LogSource;
 use crate::mutation::Mutation;
-use crate::sync::lock;
+
+/// The log up to a position that all processes may see.
+pub(in crate::engine) struct SharedLog<'core> {
+    pub(in crate::engine) core: &'core Core,
+    pub(in crate::engine) visible: u64,
+}
+
+impl Follow for SharedLog<'_> {
+    fn visible(&self) -> u64 {
+        self.visible
+    }
+
+    fn source(&self) -> LogSource {
+        self.core.log_source()
+    }
+}
 
 impl Core {
     /// Takes a snapshot at the position that all processes may see.
@@ -17,33 +32,32 @@ impl Core {
         &self,
         sharing: &Sharing,
         caller: &'static Location<'static>,
-    ) -> Result<Arc<Image>> {
+    ) -> Result<Reading> {
         // Locked until the snapshot is taken: this process answers no barrier meanwhile (P3).
-        let mut pool = lock(&self.pool);
+        let images = sharing.lock_images();
         let is_late = self.mutation(Mutation::HoldAfterGeneration);
         if !is_late {
-            sharing.announce(&mut pool);
+            sharing.announce(&images);
         }
         loop {
             // Not before the announcement: whoever writes pages made all before them visible, and then
             // looked for it.
             let visible = sharing.page().visible.load(SeqCst);
             self.expect_connected(sharing)?;
-            let from = self.prepare_to_advance(sharing, &mut pool, visible)?;
-            let max_held = self.settings.max_held_images;
-            let taken = pool.take(&|| self.log_source(), visible, max_held, caller);
+            let from = self.prepare_to_advance(sharing, visible)?;
+            let taken = self.pool.take(&SharedLog { core: self, visible }, caller);
             if self.was_advanced_soundly(sharing, from)? {
-                let image = taken.map_err(|error| self.unreadable(error))?;
+                let reading = taken.map_err(|error| self.unreadable(error))?;
                 if is_late {
-                    sharing.announce(&mut pool);
+                    sharing.announce(&images);
                 }
-                sharing.note_heap(image.heap_bytes());
+                sharing.note_heap(reading.heap_bytes());
                 // Under the lock that also guards the release of images without readers.
                 self.expect_connected(sharing)?;
-                return Ok(image);
+                return Ok(reading);
             }
             drop(taken);
-            pool.forget_unheld_current();
+            drop(self.pool.forget_published());
         }
     }
 
@@ -53,20 +67,19 @@ impl Core {
     pub(in crate::engine) fn prepare_to_advance(
         &self,
         sharing: &Sharing,
-        pool: &mut Pool,
         visible: u64,
     ) -> Result<Option<u64>> {
-        if pool.is_current_at(visible) {
+        if self.pool.is_published_at(visible) {
             return Ok(None);
         }
         if !self.mutation(Mutation::StaleImageUsed) {
-            pool.forget_log_before(sharing.page().start.load(SeqCst));
+            drop(self.pool.forget_before(sharing.page().start.load(SeqCst)));
         }
-        if let Some(position) = pool.position_to_advance() {
+        if let Some(position) = self.pool.position_to_advance() {
             return Ok(Some(position));
         }
         let (block, _) = self.read_superblock()?;
-        pool.rebase(Checkpointed::of(&block));
+        self.pool.rebase(Checkpointed::of(&block));
         Ok(Some(block.position.get()))
     }
 

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use crate::disk::{Coordination, Lock};
 use crate::format::coordination::{CoordinationPage, Slot};
-use crate::image::Pool;
 use crate::sync::{Condvar, Mutex, MutexGuard, unpoisoned};
 
 /// How long it waits before it checks again whether the other one is alive.
@@ -22,10 +21,15 @@ pub(in crate::engine) struct Sharing {
     hold: Mutex<HoldState>,
     pub(super) hold_changed: Condvar,
     pub(super) is_stopping: AtomicBool,
+    /// Held by whoever begins a snapshot, or answers for this process's images (P3).
+    images: Mutex<()>,
     pub(super) announcement: Announcement,
 }
 
-/// What this process has announced of its snapshots (`holds`). Changed under the pool's lock alone.
+/// The lock under which a process of several begins its snapshots, and answers for its images.
+pub(in crate::engine) type ImagesLock<'a> = MutexGuard<'a, ()>;
+
+/// What this process has announced of its snapshots (`holds`). Changed under the lock of the images.
 #[derive(Default)]
 pub(super) struct Announcement {
     /// Whether `holds` in the slot is set.
@@ -54,12 +58,18 @@ impl Sharing {
             hold: Mutex::default(),
             hold_changed: Condvar::new(),
             is_stopping: AtomicBool::new(false),
+            images: Mutex::default(),
             announcement: Announcement::default(),
         }
     }
 
     pub(in crate::engine) fn page(&self) -> &CoordinationPage {
         self.coordination.page()
+    }
+
+    /// Keeps other threads from beginning snapshots, and from answering for them (P3).
+    pub(in crate::engine) fn lock_images(&self) -> ImagesLock<'_> {
+        unpoisoned(self.images.lock())
     }
 
     pub(super) fn lock_hold(&self) -> MutexGuard<'_, HoldState> {
@@ -118,16 +128,11 @@ impl Sharing {
         held.map(|(_, bytes)| bytes).max().unwrap_or(least)
     }
 
-    /// Publishes that this process holds a snapshot of a heap of this length. The pool is locked.
+    /// Publishes that this process holds a snapshot of a heap of this length. The images are locked.
     pub(super) fn note_heap(&self, heap_bytes: u64) {
         let own = &self.own().heap_bytes;
         if own.load(Relaxed) < heap_bytes {
             own.fetch_max(heap_bytes, SeqCst);
         }
-    }
-
-    /// Publishes the longest heap of the snapshots that this process holds.
-    pub(super) fn note_held_heaps(&self, pool: &mut Pool) {
-        self.own().heap_bytes.store(pool.longest_held_heap_bytes(), SeqCst);
     }
 }
