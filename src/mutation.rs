@@ -67,12 +67,14 @@ pub enum Mutation {
     ReleasedWhileDirty,
 
     // Moves of the log.
-    /// The log is moved without the checkpoint that empties it.
-    LogMovedWithoutCheckpoint,
+    /// The log is moved without the records that were not durable when the move began.
+    LogTailNotCopied,
+    /// A superblock names the new log before the records copied there are durable.
+    LogCopyNotFlushed,
+    /// Commits are flushed to the new log while the superblock that names it is not durable.
+    LogMoveNotSynced,
     /// The old log is freed when only one superblock names the new one.
     LogMovedWithOneSuperblock,
-    /// The file's new length is not synced before a record names the new log.
-    LogMovedUnsynced,
 
     // Failures.
     /// The store continues after a failed write or flush.
@@ -135,7 +137,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -158,9 +160,10 @@ impl Mutation {
         Self::DirtyNotedLate,
         Self::DirtyWindowDropped,
         Self::ReleasedWhileDirty,
-        Self::LogMovedWithoutCheckpoint,
+        Self::LogTailNotCopied,
+        Self::LogCopyNotFlushed,
+        Self::LogMoveNotSynced,
         Self::LogMovedWithOneSuperblock,
-        Self::LogMovedUnsynced,
         Self::PoisonIgnored,
         Self::RecordChecksumIgnored,
         Self::RecordWithoutPredecessor,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, OFlags, fadvise};
+use rustix::fs::{Advice, OFlags, fadvise, fstatvfs};
 use rustix::io::Errno;
 
 use super::file_system::FileSystem;
@@ -246,6 +246,11 @@ impl Disk for FileDisk {
             self.heap.set_len(from)?;
         }
         grown
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let found = uninterrupted(|| fstatvfs(&*self.heap))?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn truncate(&self, len_bytes: u64) -> io::Result<()> {

@@ -36,6 +36,12 @@ impl FileSize {
         self.capacity_bytes.load(Relaxed)
     }
 
+    /// Returns how many bytes the file may still grow by, as far as that is known.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        let left = self.max_file_bytes.saturating_sub(self.capacity_bytes() + HEAP_START_BYTES);
+        Ok(self.disk.free_bytes()?.min(left))
+    }
+
     /// Makes space for a heap of `heap_bytes`, in a step proportional to the file's size. Only
     /// the holder of the write lock may call it.
     pub(crate) fn reserve(&self, heap_bytes: u64) -> Result<()> {

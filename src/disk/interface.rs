@@ -56,6 +56,11 @@ pub(crate) trait Disk: Send + Sync {
     /// there can fail for lack of it. A failure leaves the file as it was.
     fn grow(&self, from: u64, to: u64) -> io::Result<()>;
 
+    /// Returns how many bytes the file can grow by, as far as that is known.
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
+
     /// Cuts the file to `len_bytes`.
     fn truncate(&self, len_bytes: u64) -> io::Result<()>;
 

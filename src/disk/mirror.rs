@@ -49,6 +49,10 @@ impl Disk for Mirror {
         self.file.start_afresh()
     }
 
+    fn free_bytes(&self) -> io::Result<u64> {
+        self.file.free_bytes()
+    }
+
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {
         self.file.grow(from, to)?;
         self.copy.set_len(to)

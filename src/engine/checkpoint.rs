@@ -257,6 +257,7 @@ impl Core {
         log.tail.start = start;
         log.ends.end_checkpoint();
         log.dirty.superblock_moved(start);
+        log.checkpoint_ended = Some(self.disk.now());
         self.reserve_copies(&log);
         // Only now: who sees the new position finds the pages that may be released (Q2).
         self.checkpointed.store(start, Release);

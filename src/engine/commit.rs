@@ -13,6 +13,7 @@
 use std::time::Instant;
 
 use super::core::Core;
+use super::log_region::LogStep;
 use super::state::{LogState, Writer};
 use super::throttle::Demand;
 use crate::error::Result;
@@ -35,8 +36,8 @@ pub(crate) struct Committed {
     pub(crate) checkpoint_due: bool,
     /// Whether the store's thread must look when to flush.
     pub(crate) flush_scheduled: bool,
-    /// The length that the log should be moved to, if a move is due.
-    pub(crate) log_bytes_wanted: Option<u64>,
+    /// What is to be done for the log's move.
+    pub(crate) log_step: Option<LogStep>,
     /// When the caller may go on, since the log fills faster than it is freed.
     delayed_until: Option<Instant>,
 }
@@ -49,7 +50,7 @@ impl Committed {
             durable,
             checkpoint_due: false,
             flush_scheduled: false,
-            log_bytes_wanted: None,
+            log_step: None,
             delayed_until: None,
         }
     }
@@ -130,6 +131,9 @@ impl Core {
     ) -> Result<Committed> {
         let RecordBody { record, changed, .. } = body;
         let mut log = self.lock_log_with_room(record.len() as u64)?;
+        // A move of the log may have failed while this thread waited for the lock, after its superblock
+        // was written: nobody would find a record in the old ring.
+        self.refuse_poisoned()?;
         let what = Append { record, kind, heap_bytes, durable };
         // The record may be whole all the same. Whoever recovers the log finds out.
         let position = log.tail.append(what).map_err(|error| {
@@ -147,7 +151,7 @@ impl Core {
             durable: durable || log.tail.awaits_flush(),
             checkpoint_due,
             flush_scheduled: !durable && self.note_deferred(position),
-            log_bytes_wanted: self.log_bytes_wanted(&log),
+            log_step: self.log_step(&mut log),
             delayed_until: self.charge(&mut log, checkpoint_due),
         })
     }
@@ -165,6 +169,8 @@ impl Core {
     /// Charges the record just appended for its share of the log that is free until the checkpoint
     /// that runs, or is due, frees more.
     fn charge(&self, log: &mut LogState, is_due: bool) -> Option<Instant> {
+        // A move of the log makes room, and may go before the checkpoint.
+        let is_due = is_due && !log.log_move.makes_room();
         let demand = self.pace.left(is_due).map(|left| Demand {
             free_bytes: log.tail.free_bytes(),
             left,

@@ -100,13 +100,17 @@ impl Core {
     /// Syncs the file through the heap's descriptor. One sync runs at a time; a failure poisons.
     /// Returns how long the sync took, without the wait for the one before.
     pub(super) fn sync_heap(&self, sync_for: SyncFor, action: &'static str) -> Result<Duration> {
-        let _leader = self.flush_leader.take(sync_for);
-        self.refuse_poisoned()?;
+        let leader = self.flush_leader.take(sync_for);
         let begun = self.disk.now();
-        self.disk.sync().map_err(self.sync_failed(action))?;
-        let took = self.disk.now() - begun;
+        self.sync_led(&leader, action)?;
+        Ok(self.disk.now() - begun)
+    }
+
+    /// Does the same as the flush leader.
+    pub(super) fn sync_led(&self, _leader: &FlushGuard<'_>, action: &'static str) -> Result<()> {
         self.refuse_poisoned()?;
-        Ok(took)
+        self.disk.sync().map_err(self.sync_failed(action))?;
+        self.refuse_poisoned()
     }
 
     /// Notes a deferred commit that was just appended; the log is locked. Returns whether a flush

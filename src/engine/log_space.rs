@@ -64,13 +64,23 @@ impl Core {
         Some(CheckpointerGuard { checkpointer, _wakes: WakesCommit { core: self } })
     }
 
-    /// Returns whether a checkpoint is due: so much was logged since the last one began, it would
-    /// give enough memory back, or a transaction waits for memory.
+    /// Returns whether a checkpoint is due: so much was logged since the last one began, the log has
+    /// moved, it would give enough memory back, or a transaction waits for memory.
     pub(super) fn is_checkpoint_due(&self, log: &LogState) -> bool {
+        self.is_log_filling(log)
+            || log.tail.start < log.least_start
+            || self.is_checkpoint_due_for_memory(log)
+    }
+
+    /// Returns whether so much was logged since the last checkpoint began that one is due.
+    pub(super) fn is_log_filling(&self, log: &LogState) -> bool {
         let since_checkpoint = log.tail.appended - log.checkpoint;
         since_checkpoint > self.settings.checkpoint_after(log.tail.ring.len_bytes())
-            || self.account.is_checkpoint_due(log.dirty.bytes_since_begin())
-            || self.progress.is_awaited()
+    }
+
+    /// Returns whether a checkpoint is due whatever the log's length is.
+    pub(super) fn is_checkpoint_due_for_memory(&self, log: &LogState) -> bool {
+        self.account.is_checkpoint_due(log.dirty.bytes_since_begin()) || self.progress.is_awaited()
     }
 
     /// Locks the log once a record of `len_bytes` fits. Waits while another thread frees the log,
@@ -78,6 +88,9 @@ impl Core {
     pub(super) fn lock_log_with_room(&self, len_bytes: u64) -> Result<MutexGuard<'_, LogState>> {
         let mut log = lock(&self.log);
         let mut is_freed = false;
+        if !log.tail.fits(len_bytes) {
+            self.note_load(&mut log);
+        }
         while !log.tail.fits(len_bytes) {
             if is_freed {
                 return Err(ErrorKind::corrupt("log", 0, "room after a checkpoint", "none"));

@@ -119,6 +119,11 @@ impl Pace {
         });
     }
 
+    /// Returns how many pages a slice has.
+    pub(super) fn slice_pages(&self) -> u64 {
+        self.learned().slice_pages
+    }
+
     /// Returns whether a slice of `pages` is to be synced now, with `left` more to write. A short
     /// rest belongs to the slice before it.
     pub(super) fn is_slice(&self, pages: u64, left: u64) -> bool {

@@ -28,6 +28,7 @@ impl Core {
         if self.sharing.is_some() {
             self.checkpoint_within()?;
         }
+        self.note_load(&mut lock(&self.log));
         let spill = self.write_spill(&body.record[HEADER_BYTES as usize..], heap_bytes)?;
         body.record = vec![0; HEADER_BYTES as usize];
         body.record.extend_from_slice(spill.as_bytes());

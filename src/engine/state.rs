@@ -3,9 +3,11 @@
 //! **Owns** these types, and the lookups that need nothing but one of them. **Must not know** the
 //! steps of the protocol, which lock and change them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::dirty_pages::DirtyPages;
+use super::log_region::LogMove;
 use super::replay_horizon::ReplayHorizon;
 use super::throttle::Throttle;
 use crate::format::superblock::Superblock;
@@ -61,7 +63,15 @@ pub(super) struct LogState {
     pub(super) heap_bytes: u64,
     /// Position at which the last checkpoint began.
     pub(super) checkpoint: u64,
+    /// When the last checkpoint of this opening ended.
+    pub(super) checkpoint_ended: Option<Duration>,
     pub(super) throttle: Throttle,
+    pub(super) log_move: LogMove,
+    /// The ring before the last move, as long as somebody reads it.
+    pub(super) old_ring: Weak<Ring>,
+    /// The superblocks do not stay before this position: behind it lies the record that allocates the
+    /// region that they name.
+    pub(super) least_start: u64,
     /// No move of the log is tried before this position, because the last one failed.
     pub(super) no_move_before: u64,
 }
@@ -80,7 +90,19 @@ impl LogState {
         tail.start = start;
         let (heap_bytes, checkpoint) = (end.heap_bytes, end.position);
         let throttle = Throttle::new(end.position);
-        Self { tail, ends, dirty, heap_bytes, checkpoint, throttle, no_move_before: 0 }
+        Self {
+            tail,
+            ends,
+            dirty,
+            heap_bytes,
+            checkpoint,
+            checkpoint_ended: None,
+            throttle,
+            log_move: LogMove::None,
+            old_ring: Weak::new(),
+            least_start: 0,
+            no_move_before: 0,
+        }
     }
 
     /// Goes on from the end that other processes left. `superblock` is the position of the newest.

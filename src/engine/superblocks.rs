@@ -18,7 +18,6 @@ use crate::format::superblock::{
     FLAG_CLEAN, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_unfinished,
 };
 use crate::format::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
-use crate::log::Ring;
 use crate::mutation::{ActiveMutation, Mutation};
 use crate::sync::lock;
 
@@ -129,20 +128,6 @@ impl Core {
         })
     }
 
-    /// Makes both superblocks name `ring` as the log, the older one first.
-    pub(super) fn name_log(&self, checkpointer: &mut Checkpointer, ring: &Ring) -> Result<()> {
-        let base = ring.base();
-        let name = |block: &mut Superblock| {
-            block.log_offset = U64::new(ring.file_offset(base));
-            block.log_bytes = U64::new(ring.len_bytes());
-            block.log_base = U64::new(base);
-        };
-        self.write_superblock(checkpointer, name)?;
-        self.unless(Mutation::LogMovedWithOneSuperblock, || {
-            self.write_superblock(checkpointer, name)
-        })
-    }
-
     /// Marks the store as closed, in the older superblock.
     pub(super) fn mark_clean(&self, checkpointer: &mut Checkpointer) -> Result<()> {
         self.write_superblock(checkpointer, |block| block.flags = U32::new(FLAG_CLEAN))
@@ -170,13 +155,7 @@ impl Core {
         checkpointer: &mut Checkpointer,
         change: impl FnOnce(&mut Superblock),
     ) -> Result<()> {
-        let mut block = checkpointer.last.clone();
-        block.generation = U64::new(block.generation.get() + 1);
-        block.flags = U32::new(0);
-        change(&mut block);
-        let offset = SLOT_OFFSETS_BYTES[checkpointer.slot];
-        let written = self.disk.write_at(offset, &block.to_page());
-        written.map_err(self.write_failed("write a superblock"))?;
+        let block = self.put_in_slot(checkpointer, change)?;
         let is_synced_with_the_other =
             checkpointer.slot == 0 && self.mutation(Mutation::SuperblocksInOneSync);
         if !is_synced_with_the_other {
@@ -184,6 +163,33 @@ impl Core {
         }
         checkpointer.last = block;
         Ok(())
+    }
+
+    /// Writes the next superblock into the slot of the older one. The caller syncs it before the
+    /// next one is written.
+    pub(super) fn put_superblock(
+        &self,
+        checkpointer: &mut Checkpointer,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<()> {
+        checkpointer.slot ^= 1;
+        checkpointer.last = self.put_in_slot(checkpointer, change)?;
+        Ok(())
+    }
+
+    fn put_in_slot(
+        &self,
+        checkpointer: &Checkpointer,
+        change: impl FnOnce(&mut Superblock),
+    ) -> Result<Superblock> {
+        let mut block = checkpointer.last.clone();
+        block.generation = U64::new(block.generation.get() + 1);
+        block.flags = U32::new(0);
+        change(&mut block);
+        let offset = SLOT_OFFSETS_BYTES[checkpointer.slot];
+        let written = self.disk.write_at(offset, &block.to_page());
+        written.map_err(self.write_failed("write a superblock"))?;
+        Ok(block)
     }
 }
 

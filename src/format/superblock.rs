@@ -240,7 +240,9 @@ impl Superblock {
         if !whole_pages || self.heap_bytes.get() > LIMIT || self.heap_bytes.get() == 0 {
             return Err(Unusable::Nonsense("the heap's length is impossible"));
         }
-        if log_end.is_none_or(|end| end > HEAP_START_BYTES + self.heap_bytes.get()) {
+        // The region may have been allocated by a record that is still to be applied.
+        let heap_end = HEAP_START_BYTES + self.heap_bytes.get();
+        if self.is_clean() && log_end.is_none_or(|end| end > heap_end) {
             return Err(Unusable::Nonsense("the log is not within the heap"));
         }
         Ok(())

@@ -66,12 +66,13 @@ impl<'store> WriteTx<'store> {
         let store = self.store;
         store.core.expect_own_process()?;
         let durable = durability == Durability::Durable;
-        let committed = store.core.append_commit(&mut self.writer.writer, durable)?;
+        let mut committed = store.core.append_commit(&mut self.writer.writer, durable)?;
         self.writer.numbers.commit();
-        // The commit stands, even if the log cannot grow. The writer's lock is still held: the move
-        // commits a transaction of its own, which no other may come between.
-        if let Some(log_bytes) = committed.log_bytes_wanted {
-            log_move::try_to_grow(&store.core, &mut self.writer.writer, log_bytes);
+        // The commit stands, even if the log cannot grow. The writer's lock is still held: the step
+        // is a transaction of its own.
+        if let Some(step) = committed.log_step {
+            committed.flush_scheduled |=
+                log_move::take_step(&store.core, &mut self.writer.writer, step);
         }
         self.release_writer();
         Ok(PendingCommit { store, committed })
@@ -102,9 +103,10 @@ impl PendingCommit<'_> {
         self.store.core.finish_commit(self.committed)?;
         self.store.core.acknowledge(self.committed.position);
         self.store.core.report_long_readers();
-        if self.committed.checkpoint_due {
-            self.store.start_due_checkpoint();
-        } else if self.committed.flush_scheduled {
+        if self.committed.checkpoint_due || self.committed.log_step.is_some() {
+            self.store.start_due_work();
+        }
+        if self.committed.flush_scheduled {
             self.store.start_flush_timer();
         } else if self.store.core.lacks_standby() {
             self.store.start_standby();

@@ -10,7 +10,7 @@ use crate::sync::Mutex;
 
 use super::gate::Gate;
 use super::options::{Checkpoints, Durability, OpenOptions};
-use super::threads::{Background, Service};
+use super::threads::{Background, Service, do_all_due_work};
 
 /// An open store.
 ///
@@ -245,13 +245,13 @@ impl Store {
         self.core.noted_and_scanned_pages()
     }
 
-    /// Has a checkpoint run, after a commit that found the log filling up.
-    pub(super) fn start_due_checkpoint(&self) {
+    /// Has a checkpoint run, or the log moved, after a commit that found the log filling up.
+    pub(super) fn start_due_work(&self) {
         match self.checkpoints {
             Checkpoints::Background => self.background.wake(&self.core),
             // The commit stands. If the checkpoint failed, the next commit retries it, or the
             // store is poisoned and the next commit reports that.
-            Checkpoints::ByCommits => drop(self.core.checkpoint_if_due()),
+            Checkpoints::ByCommits => drop(do_all_due_work(&self.core)),
         }
     }
 

@@ -1,48 +1,52 @@
-//! Moves the log to a larger region, the one step that needs both allocator and log.
+//! The transactions of the log's move: one allocates the new region, one frees the old one. This is
+//! the one step that needs both allocator and log.
 //!
-//! The new region is written past the end of the file; a durable transaction allocates it; the log
-//! moves; and a second transaction frees the old region. A crash in between leaves a region that
-//! the superblock does not name; `free_stale_regions` frees it before the first write.
+//! They are commits like any others, and the thread that has just committed makes them, since it has
+//! the writer's lock. A crash in between leaves a region that the superblock does not name;
+//! `free_stale_regions` frees it before the first write.
 
 use crate::alloc::{allocate_log_region, free_log_region};
-use crate::engine::{Core, Writer};
-use crate::error::{ErrorKind, Result};
-use crate::format::PAGE_BYTES;
+use crate::engine::{Core, LogStep, Region, Writer};
+use crate::error::Result;
 use crate::format::heap::{HeapHeader, RegionRef};
 use crate::workspace::Workspace;
 use zerocopy::little_endian::U32;
 
-/// Moves the log to a region of `log_bytes`, or postpones the move if it fails. The log then keeps
-/// its length, or the store is poisoned, which the next flush or transaction reports. The caller
-/// holds the writer's mutex, and no transaction is open.
-pub(super) fn try_to_grow(core: &Core, writer: &mut Writer, log_bytes: u64) {
-    if grow(core, writer, log_bytes).is_err() {
+/// Takes a step of the log's move, or puts the move off if that fails. The log then keeps its
+/// length, or the store is poisoned, which the next flush or transaction reports. The caller
+/// holds the writer's mutex, and no transaction is open. Returns whether the store's thread must look
+/// when to flush.
+pub(super) fn take_step(core: &Core, writer: &mut Writer, step: LogStep) -> bool {
+    let taken = match step {
+        LogStep::Allocate { bytes } => allocate(core, writer, bytes),
+        LogStep::Continue => Ok(false),
+        LogStep::Free => free_stale_regions(core, writer),
+    };
+    if taken.is_err() {
         core.put_off_log_move();
     }
+    taken.unwrap_or(false)
 }
 
-fn grow(core: &Core, writer: &mut Writer, log_bytes: u64) -> Result<()> {
-    let pages = log_bytes / PAGE_BYTES;
-    let page = core.prepare_log_region(pages)?;
-    let old = core.log_region();
-    let allocated = allocate(&mut writer.workspace, page, pages, old);
-    finish(core, writer, allocated)?;
-    let moved = core.move_log(writer, page, pages);
-    // After a failed move too: the allocated region belongs to no log then.
-    free_stale_regions(core, writer)?;
-    moved
+/// Makes the file longer by a region, and commits the transaction that allocates it.
+fn allocate(core: &Core, writer: &mut Writer, bytes: u64) -> Result<bool> {
+    let Region { page, pages } = core.reserve_log_region(bytes)?;
+    let live = core.log_region();
+    let workspace = &mut writer.workspace;
+    let allocated = allocate_log_region(workspace, page, pages).and_then(|page| {
+        let region = Region { page, pages };
+        set_regions(workspace, [live, region])?;
+        Ok(region)
+    });
+    let (region, is_flush_scheduled) = finish(core, writer, allocated)?;
+    core.note_log_region(region);
+    Ok(is_flush_scheduled)
 }
 
-fn allocate(workspace: &mut Workspace, page: u64, pages: u64, old: (u64, u64)) -> Result<()> {
-    let found = allocate_log_region(workspace, page, pages)?;
-    if found != page {
-        return Err(ErrorKind::corrupt("new log region (page)", 0, page, found));
-    }
-    set_regions(workspace, [old, (page, pages)])
-}
-
-/// Durably commits the log move's own transaction, or rolls it back.
-fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<T> {
+/// Commits the log move's own transaction, or rolls it back. Nobody waits for it to be durable: the
+/// move copies it and flushes the copy, and nothing needs the one that frees. Also returns whether the
+/// store's thread must look when to flush.
+fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<(T, bool)> {
     let value = match done {
         Ok(value) => value,
         Err(error) => {
@@ -50,37 +54,45 @@ fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<T> {
             return Err(error);
         }
     };
-    core.append_commit(writer, true)?;
-    core.sync()?;
-    Ok(value)
+    let committed = core.append_commit(writer, false)?;
+    Ok((value, committed.flush_scheduled))
 }
 
-/// Frees log regions that the superblock does not name.
-pub(super) fn free_stale_regions(core: &Core, writer: &mut Writer) -> Result<()> {
+/// Frees log regions that the superblock does not name. Returns whether the store's thread must look
+/// when to flush.
+pub(super) fn free_stale_regions(core: &Core, writer: &mut Writer) -> Result<bool> {
     let live = core.log_region();
     let named = regions(&writer.workspace)?;
-    if named == [live, (0, 0)] {
-        return Ok(());
+    let mut is_flush_scheduled = false;
+    if named != [live, NONE] {
+        let freed = free_others(&mut writer.workspace, live, named);
+        (_, is_flush_scheduled) = finish(core, writer, freed)?;
     }
-    let freed = free_others(&mut writer.workspace, live, named);
-    finish(core, writer, freed)
+    core.note_no_stale_region();
+    Ok(is_flush_scheduled)
 }
 
-fn free_others(workspace: &mut Workspace, live: (u64, u64), named: [(u64, u64); 2]) -> Result<()> {
-    set_regions(workspace, [live, (0, 0)])?;
-    let mut others = named.into_iter().filter(|region| *region != live && region.1 != 0);
-    others.try_for_each(|(page, pages)| free_log_region(workspace, page, pages))
+fn free_others(workspace: &mut Workspace, live: Region, named: [Region; 2]) -> Result<()> {
+    set_regions(workspace, [live, NONE])?;
+    let mut others = named.into_iter().filter(|region| *region != live && *region != NONE);
+    others.try_for_each(|region| free_log_region(workspace, region.page, region.pages))
 }
 
-fn regions(workspace: &Workspace) -> Result<[(u64, u64); 2]> {
-    let numbers = |region: RegionRef| (region.page.get().into(), region.pages.get().into());
-    Ok(workspace.header()?.log.map(numbers))
+const NONE: Region = Region { page: 0, pages: 0 };
+
+fn regions(workspace: &Workspace) -> Result<[Region; 2]> {
+    let region = |region: RegionRef| Region {
+        page: region.page.get().into(),
+        pages: region.pages.get().into(),
+    };
+    Ok(workspace.header()?.log.map(region))
 }
 
-fn set_regions(workspace: &mut Workspace, regions: [(u64, u64); 2]) -> Result<()> {
-    let region =
-        |(page, pages)| RegionRef { page: U32::new(page as u32), pages: U32::new(pages as u32) };
-    let regions = regions.map(region);
-    *workspace.header_mut(std::mem::offset_of!(HeapHeader, log))? = regions;
+fn set_regions(workspace: &mut Workspace, regions: [Region; 2]) -> Result<()> {
+    let region = |Region { page, pages }| RegionRef {
+        page: U32::new(page as u32),
+        pages: U32::new(pages as u32),
+    };
+    *workspace.header_mut(std::mem::offset_of!(HeapHeader, log))? = regions.map(region);
     workspace.adopt_length()
 }

@@ -174,8 +174,9 @@ impl OpenOptions {
         self
     }
 
-    /// Sets the length up to which the log grows under load. It grows fourfold whenever writes
-    /// have wrapped around it four times, never past an eighth of the heap. Default: 64 MiB.
+    /// Sets the length up to which the log grows under load: when it makes a checkpoint due less than a
+    /// second after the last one, it becomes up to sixteen times as long. It takes at most a quarter of
+    /// the heap, or 16 MiB if that is more, and an eighth of the disk's free space. Default: 64 MiB.
     ///
     /// ```
     /// # use flagstone::OpenOptions;

@@ -71,11 +71,16 @@ impl WakeUp {
             // If it failed, the commit that finds the log full retries it and gets the error; or
             // the store is poisoned, and every call reports that. Only the program's own reader
             // report can panic.
-            let _ = catch_unwind(AssertUnwindSafe(|| {
+            let done = catch_unwind(AssertUnwindSafe(|| {
                 let _ = core.flush_if_due();
-                let _ = core.checkpoint_if_due();
+                let is_more_due = core.do_due_work();
                 core.make_standby();
+                is_more_due
             }));
+            // One piece at a time: a checkpoint may be due by then, or the thread is to end.
+            if let Ok(Ok(true)) = done {
+                self.wake();
+            }
         }
     }
 }
@@ -87,7 +92,7 @@ impl Background {
         match self.thread(core) {
             Some(thread) => thread.wake(),
             // Without the lock: the program's reader report may find the next checkpoint due.
-            None => drop(core.checkpoint_if_due()),
+            None => drop(do_all_due_work(core)),
         }
     }
 
@@ -123,6 +128,12 @@ impl Background {
             let _ = thread.join();
         }
     }
+}
+
+/// Does what is due, on the calling thread.
+pub(super) fn do_all_due_work(core: &Core) -> Result<()> {
+    while core.do_due_work()? {}
+    Ok(())
 }
 
 fn begin(core: &Arc<Core>) -> std::io::Result<(JoinHandle<()>, Arc<WakeUp>)> {

@@ -85,8 +85,10 @@ impl Store {
         let writer = self.core.lock_writer();
         let numbers = lock(&self.numbers);
         let mut writer = WriterGuard { writer, numbers, _passed: passed, _write_lock: write_lock };
-        if self.core.begin_write(&mut writer.writer)? {
-            log_move::free_stale_regions(&self.core, &mut writer.writer)?;
+        if self.core.begin_write(&mut writer.writer)?
+            && log_move::free_stale_regions(&self.core, &mut writer.writer)?
+        {
+            self.start_flush_timer();
         }
         Ok(WriteTx {
             store: self,

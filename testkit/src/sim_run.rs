@@ -25,7 +25,8 @@ impl Fixture {
     /// Returns parameters for stores that are minimal and stay so.
     pub fn small() -> Self {
         let profile = Profile { collections: false, elements: 40, max_elements: 1200 };
-        Self { options: OpenOptions::new().log_bytes(64 * 1024), profile }
+        let options = OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(64 * 1024);
+        Self { options, profile }
     }
 
     /// Returns the same with collections.

@@ -5,6 +5,8 @@ mod a_failing_call_loses_nothing;
 mod a_failing_system_call_loses_nothing;
 mod a_killed_writer_loses_nothing;
 #[cfg(feature = "sim")]
+mod a_moving_log_loses_nothing;
+#[cfg(feature = "sim")]
 mod a_paused_process_sees_whole_commits;
 #[cfg(feature = "sim")]
 mod a_power_cut_among_threads_and_processes_loses_nothing;

@@ -51,9 +51,10 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::DirtyNotedLate, small, 5),
     (Mutation::DirtyWindowDropped, a_checkpoint_is_given_up, 5),
     (Mutation::ReleasedWhileDirty, memory_is_short, 5),
-    (Mutation::LogMovedWithoutCheckpoint, the_log_moves, 5),
+    (Mutation::LogTailNotCopied, the_log_moves, 5),
+    (Mutation::LogCopyNotFlushed, the_log_moves, 20),
+    (Mutation::LogMoveNotSynced, the_log_moves_and_the_power_fails, 10),
     (Mutation::LogMovedWithOneSuperblock, the_log_moves, 20),
-    (Mutation::LogMovedUnsynced, the_log_moves, 20),
     (Mutation::PoisonIgnored, flushes_fail, 5),
     (Mutation::RecordChecksumIgnored, small, 10),
     (Mutation::RecordWithoutPredecessor, deferred, 20),
@@ -252,7 +253,9 @@ fn the_log_moves(mutation: ActiveMutation, seed: u64) -> Outcome {
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 0))?;
     let log_bytes = run.store().stats()?.log_bytes;
     for number in 0.. {
-        run.begin_here()?;
+        if number % 3 == 0 {
+            run.begin_here()?;
+        }
         run.commit(Durability::Deferred, |tx, model| fill_array(tx, model, 1, number))?;
         if run.store().stats()?.log_bytes > log_bytes {
             break;
@@ -263,8 +266,42 @@ fn the_log_moves(mutation: ActiveMutation, seed: u64) -> Outcome {
         run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, number))?;
     }
     let image = run.disk.crash(&mut Random(seed));
-    Cuts::new(&fixture, seed).look(&run.end(), 40, 1)?;
+    Cuts::new(&fixture, seed).look(&run.end(), 150, 1)?;
     look_at_recovery(&fixture, image, seed, 60)
+}
+
+/// The power fails, or the process is killed, at each call of the log's move.
+fn the_log_moves_and_the_power_fails(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::large(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 270_000, 0))?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 0))?;
+    run.checkpoint()?;
+    let (image, model) = (run.disk.crash(&mut Random(seed)), run.model.clone());
+    for calls in 0.. {
+        let mut run = Run::on(&fixture, seed, SimDisk::new(image.clone()), model.clone());
+        run.open_again()?;
+        run.disk.fail_after(calls);
+        let begun = run.disk.calls().len();
+        let fill = |run: &mut Run<'_>, number| {
+            run.commit(Durability::Deferred, |tx, model| fill_array(tx, model, 1, number))
+        };
+        let loaded = (0..6).try_for_each(|number| fill(&mut run, number));
+        if !run.disk.is_off() {
+            loaded?;
+            assert!(run.store().stats()?.log_bytes > 64 << 10, "the log has moved");
+            return Ok(());
+        }
+        if !run.disk.calls()[begun..].contains(&Call::OpenLog) {
+            continue;
+        }
+        let mut random = Random(seed + calls);
+        look_at_recovery(&fixture, run.disk.crash(&mut random), seed, 6)?;
+        for _ in 0..10 {
+            fixture.read(&SimDisk::new(run.disk.crash(&mut random)).open(&fixture.options)?)?;
+        }
+    }
+    Ok(())
 }
 
 fn fault(disk: &SimDisk, further: u64, done: Done) {

@@ -1,0 +1,101 @@
+//! Promise: the log may move while commits go on, whatever fails meanwhile: a power cut at any time, or
+//! a kill at any call.
+
+use std::error::Error;
+
+use flagstone::sim::{Cuts, Random};
+use flagstone::{Durability, Result};
+use testkit::fixture::{Model, fill_array, set_array, set_number};
+use testkit::sim_run::{Fixture, Run, disk_of};
+
+type Outcome<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+const LOG_BYTES: u64 = 64 << 10;
+
+/// Commits until the log has moved, and some more. Of the commits before, as many are durable as
+/// `durable` says.
+fn load(run: &mut Run<'_>, durable: impl Fn(u32) -> bool) -> Result<()> {
+    for number in 0.. {
+        let durability = if durable(number) { Durability::Durable } else { Durability::Deferred };
+        run.commit(durability, |tx, model| fill_array(tx, model, 1, number))?;
+        if run.store().stats()?.log_bytes > LOG_BYTES {
+            break;
+        }
+        assert!(number < 100, "the log stays where it is");
+    }
+    run.commit(Durability::Deferred, |tx, model| set_number(tx, model, 0, 7))?;
+    run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 8))?;
+    run.checkpoint()?;
+    run.commit(Durability::Durable, |tx, model| fill_array(tx, model, 1, 9))
+}
+
+/// Says whether the commit of this number waits for a flush.
+type Durable = fn(u32) -> bool;
+
+/// Loads, by how many of their commits wait for a flush. Where most do, the region is filled with zeros
+/// first.
+const LOADS: &[(&str, Durable)] = &[
+    ("deferred commits", |_| false),
+    ("durable commits", |_| true),
+    ("some durable commits", |number| number % 3 == 2),
+];
+
+/// Returns a disk, as a kill leaves it, with a store of some arrays.
+fn with_arrays(fixture: &Fixture) -> Outcome<(Vec<u8>, Model)> {
+    let mut run = Run::new(fixture, 1, false)?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 150_000, 0))?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 0))?;
+    run.checkpoint()?;
+    Ok((run.disk.crash(&mut Random(0)), run.model.clone()))
+}
+
+#[test]
+fn a_power_cut_at_any_time_leaves_one_log() -> Outcome {
+    let fixture = Fixture::large();
+    let (image, model) = with_arrays(&fixture)?;
+    for (name, durable) in LOADS {
+        for seed in 0..4 {
+            let disk = disk_of(image.clone(), false);
+            let mut run = Run::on(&fixture, seed, disk, model.clone());
+            run.open_again()?;
+            run.begin_here()?;
+            load(&mut run, durable)?;
+            let recording = run.end();
+            let mut cuts = Cuts::new(&fixture, seed);
+            cuts.look(&recording, 100, 1).map_err(|violation| format!("{name}: {violation}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kill_at_any_call_leaves_one_log() -> Outcome {
+    let fixture = Fixture::large();
+    let (image, model) = with_arrays(&fixture)?;
+    for (name, durable) in LOADS {
+        // Zeros are written page by page: not each of these calls is a case of its own.
+        for calls in (0..).map(|step: u64| if step < 80 { step } else { 80 + (step - 80) * 3 }) {
+            let failed = |error| format!("{name}, {calls} calls: {error}");
+            let disk = disk_of(image.clone(), calls % 2 == 0);
+            let mut run = Run::on(&fixture, calls, disk, model.clone());
+            run.open_again()?;
+            run.disk.fail_after(calls);
+            let loaded = load(&mut run, durable);
+            let is_whole = !run.disk.is_off();
+            if is_whole {
+                loaded?;
+            }
+            run.die().map_err(failed)?;
+            let report = run.store().check()?;
+            assert!(report.findings.is_empty(), "{name}, {calls} calls: {:?}", report.findings);
+            run.commit(Durability::Durable, |tx, model| set_array(tx, model, 3, 3000, 1))
+                .map_err(failed)?;
+            run.reopen().map_err(failed)?;
+            if is_whole {
+                assert!(calls > 30, "{name}: it makes calls");
+                break;
+            }
+        }
+    }
+    Ok(())
+}
