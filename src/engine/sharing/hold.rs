@@ -62,8 +62,20 @@ impl Sharing {
         let mut hold = self.lock_hold();
         hold.is_changing = false;
         hold.holds = usize::from(has_lock);
-        hold.begun = Some(Instant::now());
+        let now = Instant::now();
+        hold.begun = Some(now);
+        hold.turn_begun.get_or_insert(now);
         self.hold_changed.notify_all();
+    }
+
+    /// Has the next hold begin another turn of this process.
+    pub(super) fn end_turn(&self) {
+        self.lock_hold().turn_begun = None;
+    }
+
+    /// Returns whether this process's turn has lasted for `time`, or none has begun.
+    pub(super) fn has_turn_lasted(&self, time: Duration) -> bool {
+        self.lock_hold().turn_begun.is_none_or(|begun| begun.elapsed() >= time)
     }
 
     /// Leaves the hold. Returns whether this was the last thread: it releases the lock for all, and

@@ -46,6 +46,9 @@ pub(super) struct HoldState {
     /// Whether a thread is acquiring or releasing it.
     pub(super) is_changing: bool,
     pub(super) begun: Option<Instant>,
+    /// When this process's turn began: since then no other process has held the lock. `None` if the
+    /// next hold begins one.
+    pub(super) turn_begun: Option<Instant>,
     /// The number of this process's last hold; 0 before the first.
     pub(super) last: u64,
 }
