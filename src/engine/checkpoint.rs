@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::flush_leader::SyncFor;
 use super::pace::SliceTime;
+use super::sharing::blocked::Patience;
 use super::sharing::snapshot::SharedLog;
 use super::sharing::state::Sharing;
 use super::state::Checkpointer;
@@ -34,6 +35,10 @@ const PAGES_PER_WRITE: u64 = 64;
 /// How long a checkpoint waits for readers, where it has to, and the interval between two tries.
 const TIMEOUT: Duration = Duration::from_secs(5);
 const BETWEEN_TRIES: Duration = Duration::from_millis(1);
+/// How long `checkpoint` leaves the write lock to others while another process blocks it, and the
+/// interval between two tries.
+const BLOCKED_TRIES: Duration = Duration::from_secs(10);
+const BETWEEN_BLOCKED_TRIES: Duration = Duration::from_millis(20);
 
 /// The pages that were written since the last sync.
 struct Slice {
@@ -47,12 +52,31 @@ impl Core {
     /// Brings the heap in the file up to everything committed so far. Commits continue meanwhile.
     pub(crate) fn checkpoint(&self) -> Result<()> {
         self.expect_own_process()?;
-        let hold = self.join_write_lock()?;
-        let made = self.run_checkpoint(&mut self.lock_checkpointer());
-        drop(hold);
+        let made = self.make_checkpoint();
         self.acknowledge_visible();
         self.report_long_readers();
         made
+    }
+
+    /// Makes one under the write lock. While another process blocks it, the lock is free between two
+    /// tries.
+    fn make_checkpoint(&self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let hold = self.join_write_lock()?;
+            let patience = match begun.elapsed() < BLOCKED_TRIES {
+                true => Patience::Short,
+                false => Patience::Full,
+            };
+            let made = self.run_checkpoint(&mut self.lock_checkpointer(), patience);
+            drop(hold);
+            match made {
+                Err(error) if patience == Patience::Short && self.is_put_off(&error) => {
+                    sleep(BETWEEN_BLOCKED_TRIES);
+                }
+                made => return made,
+            }
+        }
     }
 
     /// Does the same as `checkpoint` if one is due now and no other thread is running one. The
@@ -63,28 +87,42 @@ impl Core {
         if !self.is_checkpoint_due(&lock(&self.log)) {
             return Ok(());
         }
-        let made = self.run_checkpoint(&mut checkpointer);
+        let made = self.run_checkpoint(&mut checkpointer, Patience::Short);
         drop(checkpointer);
         drop(hold);
         self.report_long_readers();
-        made
+        match made {
+            Err(error) if self.is_put_off(&error) => Ok(()),
+            made => made,
+        }
     }
 
     /// Performs steps 1 to 5. A failure is told to who waits for memory.
-    pub(super) fn run_checkpoint(&self, checkpointer: &mut Checkpointer) -> Result<()> {
-        self.perform_steps(checkpointer).inspect_err(|_| self.progress.note_failure())
+    pub(super) fn run_checkpoint(
+        &self,
+        checkpointer: &mut Checkpointer,
+        patience: Patience,
+    ) -> Result<()> {
+        let made = self.perform_steps(checkpointer, patience);
+        made.inspect_err(|error| {
+            if !self.is_put_off(error) {
+                self.progress.note_failure();
+            }
+        })
     }
 
-    fn perform_steps(&self, checkpointer: &mut Checkpointer) -> Result<()> {
+    fn perform_steps(&self, checkpointer: &mut Checkpointer, patience: Patience) -> Result<()> {
         self.refuse_poisoned()?;
         if !checkpointer.begun {
             return Ok(());
         }
+        self.expect_unblocked(patience)?;
         let (progress, begun) = (self.pace.begin(), self.disk.now());
         let end = self.flush_for_checkpoint()?;
+        // Before the work whose result would be thrown away.
+        self.request_barrier(end.position, patience)?;
         let (image, pages) = self.take_checkpoint_image(checkpointer, end.position)?;
         self.keep_pages_for_readers(end.position, &pages)?;
-        self.request_barrier(end.position)?;
         progress.prepared(pages.len(), self.disk.now() - begun);
         self.in_order(
             Mutation::SuperblockBeforeHeap,

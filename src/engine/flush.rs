@@ -119,8 +119,13 @@ impl Core {
         self.settings.flush_every.is_some() && self.deferred.note(position, self.durable())
     }
 
+    /// Returns when the store's thread should look what is due, if no commit wakes it before.
+    pub(crate) fn next_look(&self) -> Option<Instant> {
+        self.flush_deadline().into_iter().chain(self.look_at_blocked()).min()
+    }
+
     /// Returns when a flush is due, if the option `flush_every` asks for one.
-    pub(crate) fn flush_deadline(&self) -> Option<Instant> {
+    fn flush_deadline(&self) -> Option<Instant> {
         let age = self.settings.flush_every?;
         // Of a poisoned store nothing is flushed any more.
         self.refuse_poisoned().ok()?;

@@ -11,6 +11,7 @@
 use std::ops::{Deref, DerefMut};
 
 use super::core::Core;
+use super::sharing::blocked::Patience;
 use super::state::{Checkpointer, LogState};
 use crate::error::{ErrorKind, Result};
 use crate::sync::{MutexGuard, lock, try_lock, unpoisoned};
@@ -100,7 +101,7 @@ impl Core {
                 continue;
             };
             drop(log);
-            self.run_checkpoint(&mut checkpointer)?;
+            self.run_checkpoint(&mut checkpointer, Patience::Full)?;
             drop(checkpointer);
             is_freed = true;
             log = lock(&self.log);

@@ -20,6 +20,7 @@ use super::poison::Poison;
 use super::recovery::{OnDamage, Recovered, open_log};
 use super::replay_horizon::ReplayHorizon;
 use super::settings::{Access, Settings};
+use super::sharing::blocked::Patience;
 use super::state::{Checkpointer, EndOfLog, LogState, Writer};
 use super::superblocks::{Newest, choose};
 use crate::disk::{Disk, FileSize};
@@ -187,7 +188,7 @@ impl Core {
         if self.mutation(Mutation::CleanBeforeCheckpoint) {
             self.mark_clean(&mut checkpointer)?;
         }
-        self.run_checkpoint(&mut checkpointer)?;
+        self.run_checkpoint(&mut checkpointer, Patience::Full)?;
         self.mark_clean(&mut checkpointer)?;
         self.cut_to_heap(checkpointer.last.heap_bytes.get())?;
         checkpointer.begun = false;

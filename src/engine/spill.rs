@@ -4,16 +4,19 @@
 //! 2. Append a record that names the run.
 //! 3. Checkpoint: both superblocks move past the record, and the run is free again.
 
+use std::time::Duration;
+
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U64;
 
 use super::commit::Committed;
 use super::core::Core;
+use super::sharing::blocked::Patience;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::record::{HEADER_BYTES, KIND_SPILL, Spill};
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES, checksum, round_up};
 use crate::mutation::Mutation;
-use crate::sync::lock;
+use crate::sync::{lock, sleep};
 use crate::workspace::RecordBody;
 
 impl Core {
@@ -55,6 +58,7 @@ impl Core {
 
     /// Performs step 3. The record is valid since its append, and it must not outlive its run.
     fn checkpoint_past_spill(&self) -> Result<()> {
+        const BETWEEN_TRIES: Duration = Duration::from_millis(20);
         while let Err(error) = self.checkpoint_within() {
             // A stopped process delays this one and all others, but the record must not be left
             // without its checkpoint.
@@ -62,6 +66,7 @@ impl Core {
                 self.poison.set(error.to_string());
                 return Err(self.poison.commit_unknown());
             }
+            sleep(BETWEEN_TRIES);
         }
         Ok(())
     }
@@ -69,7 +74,7 @@ impl Core {
     /// Runs a checkpoint inside a commit that holds the write lock. It must not call the program's
     /// own code: the record may be valid already while the writer's image is not.
     fn checkpoint_within(&self) -> Result<()> {
-        self.run_checkpoint(&mut self.lock_checkpointer())
+        self.run_checkpoint(&mut self.lock_checkpointer(), Patience::Full)
     }
 }
 

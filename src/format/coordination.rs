@@ -40,6 +40,13 @@ pub(crate) struct CoordinationPage {
     pub(crate) barrier_position: AtomicU64,
     /// Counts the requested barriers.
     pub(crate) barrier_seq: AtomicU64,
+    /// One more than the slot of a process that holds a snapshot and did not acknowledge in time; 0
+    /// for none. Checkpoints are put off as long as it does not.
+    pub(crate) blocked_by: AtomicU64,
+    /// The barrier that it has to acknowledge.
+    pub(crate) blocked_barrier: AtomicU64,
+    /// Since when it is waited for, in milliseconds of the monotonic clock.
+    pub(crate) blocked_since_ms: AtomicU64,
     /// The end of the log, as the last holder of the write lock left it.
     pub(crate) end: LogEndWords,
     pub(crate) slots: [Slot; SLOTS],
@@ -106,8 +113,8 @@ const _: () = {
     assert!(size_of::<Slot>() == 56);
     assert!(size_of::<LogEndWords>() == 88);
     assert!(std::mem::offset_of!(CoordinationPage, write_lock_seq) == 40);
-    assert!(std::mem::offset_of!(CoordinationPage, end) == 80);
-    assert!(std::mem::offset_of!(CoordinationPage, slots) == 168);
+    assert!(std::mem::offset_of!(CoordinationPage, end) == 104);
+    assert!(std::mem::offset_of!(CoordinationPage, slots) == 192);
 };
 
 impl CoordinationPage {
@@ -121,6 +128,9 @@ impl CoordinationPage {
             &self.start,
             &self.barrier_position,
             &self.barrier_seq,
+            &self.blocked_by,
+            &self.blocked_barrier,
+            &self.blocked_since_ms,
         ] {
             word.store(0, Relaxed);
         }

@@ -67,7 +67,7 @@ impl WakeUp {
 
     fn work(&self, core: &Core) {
         // A commit that schedules a flush does so before it wakes the thread, which then asks again.
-        while self.wait(core.flush_deadline()) {
+        while self.wait(core.next_look()) {
             // If it failed, the commit that finds the log full retries it and gets the error; or
             // the store is poisoned, and every call reports that. Only the program's own reader
             // report can panic.

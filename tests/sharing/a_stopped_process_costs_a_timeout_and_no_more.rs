@@ -1,10 +1,11 @@
-//! Promise: a stopped process that holds a snapshot delays the others that share its store for at most
-//! ten seconds; then they get an error that names it. Nothing is half done then, and they continue
-//! once the process continues or is gone.
+//! Promise: a stopped process that holds a snapshot costs the others that share its store space in the
+//! log, and no time until that is full. Then they wait for at most ten seconds and get an error that
+//! names it. Nothing is half done then, and they continue once the process continues or is gone.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use flagstone::{Checkpoints, Durability, ErrorKind, Link, OpenOptions, Store};
 use testkit::scratch::{ScratchFile, open_shared};
@@ -122,5 +123,55 @@ fn a_failed_checkpoint_leaves_nothing_behind() -> TestResult {
     (0..4).try_for_each(|_| add(1000))?;
     assert_eq!(first(&asking)?, first(&store)?);
     assert!(store.check()?.is_clean());
+    Ok(())
+}
+
+/// Adds one to the first word.
+fn add_one(store: &Store, durability: Durability) -> flagstone::Result<()> {
+    let mut tx = store.write()?;
+    tx.set_durability(durability);
+    let array: Link<[u64]> = tx.root("array")?;
+    tx.at_mut(array)?[0] += 1;
+    tx.commit()
+}
+
+/// Two stores commit by turns while the log has room: none of their commits waits for the stopped
+/// process. A checkpoint that is due is put off, and the log fills up.
+#[test]
+fn commits_go_on_until_the_log_is_full() -> TestResult {
+    /// The old wait was ten seconds, at each checkpoint.
+    const LONGEST: Duration = Duration::from_secs(4);
+    Other::be_it()?;
+    let path = ScratchFile::new()?;
+    let stores = [open(&path)?, open(&path)?];
+    stores[0].update(|tx| {
+        let array = tx.alloc_slice_copy(&[0u64; 16])?;
+        tx.set_root("array", array)
+    })?;
+    let other = Other::begin(&this_test!(), &path)?;
+    other.0.pause()?;
+    let mut done = 0;
+    let refused = loop {
+        let durability = if done % 8 == 0 { Durability::Durable } else { Durability::Deferred };
+        let begun = Instant::now();
+        match add_one(&stores[done % 2], durability) {
+            Ok(()) => assert!(begun.elapsed() < LONGEST, "a commit took {:?}", begun.elapsed()),
+            Err(error) => break error,
+        }
+        done += 1;
+    };
+    let ErrorKind::ProcessUnresponsive { process, .. } = refused.kind() else {
+        return Err(refused.into());
+    };
+    assert_eq!(*process, other.0.0.id());
+    // A record takes some 100 bytes, or a block of the log if it is durable.
+    assert!(done > 150, "only {done} commits fitted into a log of 64 KiB");
+    let begun = Instant::now();
+    assert_refused!(add_one(&stores[1], Durability::Deferred), ProcessUnresponsive { .. });
+    assert!(begun.elapsed() < LONGEST, "it is known by now that the process does not move");
+    other.0.resume()?;
+    add_one(&stores[0], Durability::Durable)?;
+    assert_eq!(first(&stores[1])?, done as u64 + 1);
+    assert!(stores[0].check()?.is_clean());
     Ok(())
 }

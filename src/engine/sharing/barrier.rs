@@ -4,6 +4,7 @@
 use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::time::{Duration, Instant};
 
+use super::blocked::Patience;
 use super::snapshot::SharedLog;
 use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
@@ -21,13 +22,19 @@ impl Core {
     /// Announces that pages which changed before `position` are about to be written, and waits until
     /// every live process that may hold a snapshot has acknowledged. All before `position` is
     /// visible.
-    pub(in crate::engine) fn request_barrier(&self, position: u64) -> Result<()> {
+    pub(in crate::engine) fn request_barrier(
+        &self,
+        position: u64,
+        patience: Patience,
+    ) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
         let barrier = announce_barrier(sharing, position);
-        self.unless(Mutation::BarrierNotAwaited, || self.wait_for_holders(sharing, barrier))
+        self.unless(Mutation::BarrierNotAwaited, || {
+            self.wait_for_holders(sharing, barrier, sharing.left_of(patience))
+        })
     }
 
-    fn wait_for_holders(&self, sharing: &Sharing, barrier: u64) -> Result<()> {
+    fn wait_for_holders(&self, sharing: &Sharing, barrier: u64, at_most: Duration) -> Result<()> {
         let (page, begun) = (sharing.page(), Instant::now());
         for (slot, other) in sharing.all_others() {
             loop {
@@ -35,19 +42,21 @@ impl Core {
                 if !self.is_awaited(sharing, slot, other, barrier)? {
                     break;
                 }
-                if begun.elapsed() > sharing.patience() {
-                    return Err(self.unresponsive(sharing, slot + 1));
+                if begun.elapsed() > at_most {
+                    return Err(self.note_blocked(sharing, slot, barrier));
                 }
                 page.ack_event.wait_after(epoch, POLL_INTERVAL);
             }
         }
         // On a private page no other process has a slot, so the loop above would prove nothing.
-        self.expect_connected(sharing)
+        self.expect_connected(sharing)?;
+        sharing.note_unblocked();
+        Ok(())
     }
 
     /// Returns whether the process in a slot may hold a snapshot and has not acknowledged. What it
     /// holds is looked at first: of a process that comes or goes meanwhile, that alone counts.
-    fn is_awaited(
+    pub(super) fn is_awaited(
         &self,
         sharing: &Sharing,
         slot: usize,

@@ -99,7 +99,7 @@ fn told_by(slot: &Slot) -> ProcessInfo {
 }
 
 /// Returns the time of a clock that all processes of a machine share; never 0.
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let now: Duration = now.try_into().unwrap_or_default();
     ms(now).max(1)

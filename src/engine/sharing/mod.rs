@@ -19,6 +19,7 @@
 
 mod attach;
 mod barrier;
+pub(super) mod blocked;
 mod catch_up;
 mod cut_off;
 mod hold;

@@ -12,6 +12,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
+use super::blocked::Patience;
 use super::state::Sharing;
 use crate::engine::core::Core;
 use crate::engine::replay_horizon::ReplayHorizon;
@@ -40,7 +41,7 @@ impl Core {
         }
         // Records become visible only when this flush has made them durable. The partial block is
         // padded first, and no reader has seen anything that a power cut could take from it.
-        self.run_checkpoint(&mut checkpointer)
+        self.run_checkpoint(&mut checkpointer, Patience::Full)
     }
 
     /// Performs step 2. Returns the end, and the longest heap of any state from the superblock's on.
