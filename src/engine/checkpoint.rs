@@ -273,34 +273,39 @@ impl Core {
     pub(super) fn free_log(&self, checkpointer: &Checkpointer, start: u64) -> Result<()> {
         let images = self.sharing.as_ref().map(Sharing::lock_images);
         let mut surplus = self.pool.checkpointed(checkpointer.checkpointed(), start);
-        // What was changed before `start` is in the file.
-        let changed_since = || {
-            let mut log = lock(&self.log);
-            log.dirty.superblock_moved(start);
-            log.dirty.all()
-        };
-        match &self.sharing {
-            None => surplus.extend(self.pool.release_after_checkpoint(self, &changed_since)),
-            Some(_) => surplus.extend(self.pool.release()),
-        }
         if let Some(sharing) = &self.sharing {
+            surplus.extend(self.pool.release());
             // Publish `start` before anything overwrites what was freed (P4).
             sharing.page().start.store(start, SeqCst);
             fence(SeqCst);
             self.expect_connected(sharing)?;
         }
         drop(images);
-        drop(surplus);
         let mut log = lock(&self.log);
         log.tail.start = start;
         log.ends.end_checkpoint();
         log.dirty.superblock_moved(start);
         log.checkpoint_ended = Some(self.disk.now());
         self.reserve_copies(&log);
-        // Only now: who sees the new position finds the pages that may be released (Q2).
-        self.checkpointed.store(start, Release);
         self.log_freed.notify_all();
+        drop(log);
+        drop(surplus);
+        if self.sharing.is_none() {
+            self.release_readers_memory(start);
+        }
+        // Only now: who sees the new position finds the pages that may be released (Q2), and that
+        // readers' are.
+        self.checkpointed.store(start, Release);
         Ok(())
+    }
+
+    /// Gives memory of readers' images back, after a checkpoint at `start`: the file has what was changed
+    /// before.
+    fn release_readers_memory(&self, start: u64) {
+        self.pool.release_after_checkpoint(self, start, &|| {
+            self.progress.note_step();
+            lock(&self.log).dirty.all()
+        });
     }
 }
 

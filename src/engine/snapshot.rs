@@ -73,6 +73,18 @@ impl Core {
         self.acknowledge(self.visible.load(Acquire));
     }
 
+    /// Does the same as `acknowledge` for a commit of this thread.
+    #[inline]
+    pub(crate) fn acknowledge_commit(&self, position: u64) {
+        self.pool.note_committer();
+        self.acknowledge(position);
+    }
+
+    /// Has readers that begin from now on see what a write transaction saw that ends without a commit.
+    pub(crate) fn must_see_visible(&self) {
+        self.pool.must_see(self.visible.load(Acquire));
+    }
+
     /// Reports readers that hold a snapshot for long, if a checkpoint since the last report has
     /// made them cost memory. Call it without any lock: the report is the program's code, which may
     /// panic or write. If a checkpoint ran under the writer's lock, the first call after it

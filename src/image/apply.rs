@@ -313,12 +313,19 @@ impl Image {
         self.release_runs(&PageSet::default(), usize::MAX).map(drop)
     }
 
-    /// Drops private pages that equal the file's, all but those in `keep`, in at most `count` runs.
-    /// Returns whether more are left.
+    /// Drops private pages that equal the file's, all but those in `keep`, in at most `count` runs,
+    /// and 128 times as many pages. Returns whether more are left.
     pub(crate) fn release_runs(&mut self, keep: &PageSet, count: usize) -> std::io::Result<bool> {
+        /// So that a step takes no longer for long runs.
+        const PAGES_PER_RUN: u64 = 128;
         let rest = self.touched.without(keep);
+        let most = (count as u64).saturating_mul(PAGES_PER_RUN);
         let mut released = PageSet::default();
         for (page, count) in rest.first_runs(count) {
+            let count = count.min(most - released.len());
+            if count == 0 {
+                break;
+            }
             self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES)?;
             released.insert_range(page, count);
         }

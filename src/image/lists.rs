@@ -38,8 +38,6 @@ pub(super) struct Lists {
     /// Images that threads work on.
     out: Vec<Absent>,
     last_out: u64,
-    /// How many of them commits are about to publish.
-    pub(super) publishing: usize,
     /// The most images that were retired at a time since the last checkpoint.
     most_retired: usize,
     /// Readers that have left retired images since the last scan of these.
@@ -68,6 +66,8 @@ struct Absent {
     number: u64,
     position: u64,
     heap_bytes: u64,
+    /// Whether it will be published as soon as it is back.
+    is_publishing: bool,
 }
 
 impl Lists {
@@ -82,7 +82,6 @@ impl Lists {
             idle: Vec::new(),
             out: Vec::new(),
             last_out: 0,
-            publishing: 0,
             most_retired: 0,
             left: 0,
             surplus: Vec::new(),
@@ -186,6 +185,11 @@ impl Lists {
         self.published.is_some() && self.idle.is_empty() && self.out.is_empty()
     }
 
+    /// Returns whether the nearest idle image has nothing to give back, if there is one.
+    pub(super) fn is_idle_clean(&self, since: u64) -> bool {
+        self.idle.last().is_none_or(|image| image.clean_since >= since)
+    }
+
     /// Gives up all idle images but the nearest one.
     pub(super) fn keep_one_idle(&mut self) {
         let but_one = self.idle.len().saturating_sub(1);
@@ -218,8 +222,18 @@ impl Lists {
             image.map_or((position, heap_bytes), |image| (image.position, image.heap_bytes()));
         let (position, heap_bytes) = begin;
         self.last_out += 1;
-        self.out.push(Absent { number: self.last_out, position, heap_bytes });
+        self.out.push(Absent { number: self.last_out, position, heap_bytes, is_publishing: false });
         self.last_out
+    }
+
+    pub(super) fn note_publishing(&mut self, number: u64) {
+        let own = self.out.iter_mut().find(|out| out.number == number);
+        own.expect("it is out").is_publishing = true;
+    }
+
+    /// Returns whether an image that is out will be published as soon as it is back.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.out.iter().any(|out| out.is_publishing)
     }
 
     pub(super) fn note_returned(&mut self, number: u64) {

@@ -59,6 +59,11 @@ impl Out<'_> {
         Ok(image.expect("nobody else has an image that is out"))
     }
 
+    /// Notes that what is out will be published.
+    pub(super) fn note_publishing(&self, lists: &mut Lists) {
+        lists.note_publishing(self.number);
+    }
+
     /// Ends the work.
     pub(super) fn put_back(mut self, lists: &mut Lists) -> Option<Arc<Image>> {
         lists.note_returned(std::mem::take(&mut self.number));

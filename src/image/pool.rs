@@ -304,7 +304,7 @@ impl Pool {
 
     /// Publishes an image that nobody else has, unless a newer one is published.
     pub(super) fn publish(&self, lists: &mut Lists, image: Arc<Image>) {
-        match lists.published.is_some_and(|at| at >= image.position) {
+        match lists.published.is_some_and(|at| at > image.position) {
             true => lists.put_idle(image),
             false => self.swap_in(lists, image),
         }
@@ -327,7 +327,9 @@ impl Pool {
     pub(super) fn withdraw(&self, lists: &mut Lists) -> Option<Arc<Image>> {
         /// Tries, while a thread that has just found the image too old drops it.
         const TRIES: usize = 100;
-        lists.published.take()?;
+        let position = lists.published.take()?;
+        // Readers have seen it: nothing older may take its place.
+        lists.floor = lists.floor.max(position);
         self.front.serves_below.store(0, Release);
         self.front.withdrawn.fetch_add(1, SeqCst);
         let mut image = self.front.published.swap(Arc::clone(&self.vacant));
@@ -352,6 +354,10 @@ impl Pool {
 
     pub(super) fn published_heap_bytes(&self) -> u64 {
         self.front.published.load().heap_bytes()
+    }
+
+    pub(super) fn published_clean_since(&self) -> u64 {
+        self.front.published.load().clean_since
     }
 
     pub(super) fn published_private_bytes(&self) -> u64 {
@@ -402,16 +408,28 @@ impl Pool {
     }
 
     /// Has readers that begin from now on see everything before `position`, which is visible. A commit
-    /// calls it before it returns, with no lock held. If other threads read, it does their work.
+    /// calls it before it returns. If other threads read, it does their work.
     #[inline]
     pub(crate) fn acknowledge(&self, log: &dyn Follow, position: u64) {
-        if self.front.serves_below.load(Relaxed) <= position {
-            self.committer.store(own_bit(), Relaxed);
-            if self.is_read_beside_commits() {
-                self.publish_for_readers(log, position);
-            }
+        if self.front.serves_below.load(Relaxed) <= position && self.is_read_beside_commits() {
+            self.publish_for_readers(log, position);
         }
+        self.must_see(position);
+    }
+
+    /// Has readers that begin from now on see everything before `position`, and does nothing for them.
+    #[inline]
+    pub(crate) fn must_see(&self, position: u64) {
         self.front.must_see.fetch_max(position, Release);
+    }
+
+    /// Notes that this thread commits.
+    #[inline]
+    pub(crate) fn note_committer(&self) {
+        let own = own_bit();
+        if self.committer.load(Relaxed) != own {
+            self.committer.store(own, Relaxed);
+        }
     }
 
     #[cold]
@@ -421,11 +439,11 @@ impl Pool {
             lists.reap();
         }
         // Another commit may be doing it for both.
-        if lists.nearest_idle().is_none() && lists.publishing > 0 {
+        if lists.nearest_idle().is_none() && lists.is_publishing() {
             lists = self.shelf.wait(lists);
         }
         let is_published = lists.published.is_some_and(|at| at >= position);
-        let is_near = |at: u64| position.saturating_sub(at) <= FAR_BYTES;
+        let is_near = |at: u64| log.visible().saturating_sub(at) <= FAR_BYTES;
         if is_published || !lists.nearest_idle().is_some_and(is_near) {
             // There is none, or it is far: the store's thread is told. Until then readers do it.
             self.settle(&mut lists);
@@ -443,18 +461,12 @@ impl Pool {
     ) -> R {
         let image = lists.take_nearest_idle();
         let mut out = self.check_out(&mut lists, image);
-        lists.publishing += 1;
+        out.note_publishing(&mut lists);
         drop(lists);
         let done = act(&mut out);
         // The next reader gets the error, if it comes again.
-        let mut lists = self.bring_up(out, log).unwrap_or_else(|_| self.shelf.lock());
-        lists.publishing -= 1;
+        drop(self.bring_up(out, log));
         done
-    }
-
-    /// Returns whether commits have left it to readers to bring an image up.
-    pub(super) fn is_publishing_missed(&self, lists: &Lists) -> bool {
-        lists.published.is_some_and(|at| at < self.front.must_see.load(Relaxed))
     }
 
     /// Makes nothing for readers to come, until one comes.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Use;
 use super::lists::Lists;
 use super::open::Checkpointed;
 use super::out::Out;
@@ -11,7 +12,12 @@ use super::pool::{FAR_BYTES, Follow, Pool};
 use super::reader::LongReader;
 use super::view::Image;
 use crate::error::Result;
+use crate::format::PAGE_BYTES;
 use crate::sync::atomic::Ordering::Relaxed;
+
+/// Runs of pages that are given back in one step: some hundred microseconds, since the kernel tells the
+/// other processors of each.
+const RUNS_AT_ONCE: usize = 32;
 
 /// Images that are no longer kept. They are dropped without the pool's lock: unmapping takes time.
 pub(crate) type Surplus = Vec<Arc<Image>>;
@@ -144,39 +150,42 @@ impl Pool {
         lists.drop_idle();
     }
 
-    /// Gives memory back if the budget asks for it, after a checkpoint. Of the images that the next readers
-    /// would get, nothing stays private but the pages of `changed`: those that have changed since the
-    /// checkpoint, before the visible position. Of a store that nobody reads, all are dropped that no
-    /// reader holds.
+    /// Gives memory back if the budget asks for it, after a checkpoint at `start`. Of the images that the
+    /// next readers would get, nothing stays private but the pages of `changed`: those that have changed
+    /// since, before the visible position. Of a store that nobody reads, all are dropped that no reader
+    /// holds.
     pub(crate) fn release_after_checkpoint(
         &self,
         log: &dyn Follow,
+        start: u64,
         changed: &dyn Fn() -> PageSet,
-    ) -> Surplus {
+    ) {
         if self.account.may_keep() {
-            return Surplus::new();
+            return;
         }
         if !self.is_read() {
-            return self.release();
+            return drop(self.release());
         }
-        let surplus = self.release_idle();
+        drop(self.release_idle());
         match self.is_standby_wanted() {
-            true => self.clean_by_turns(log, changed),
-            false => self.clean_published(log, changed),
+            true => self.clean_by_turns(log, start, changed),
+            false => self.clean_published(log, start, changed),
         }
-        surplus
     }
 
     /// Gives memory of the published image back, a little at a time. A reader that comes meanwhile waits
     /// for that.
-    fn clean_published(&self, log: &dyn Follow, changed: &dyn Fn() -> PageSet) {
+    fn clean_published(&self, log: &dyn Follow, start: u64, changed: &dyn Fn() -> PageSet) {
         loop {
             let mut lists = self.shelf.lock();
-            // One that readers hold stays as it is, and the next reader gets a new one.
+            // One that a reader holds stays as it is: the next commit makes it old.
+            if self.is_published_held() {
+                return;
+            }
             let Some(image) = self.withdraw(&mut lists) else { return };
             let mut out = self.check_out(&mut lists, Some(image));
             drop(lists);
-            let is_rest = self.clean_some(&mut out, log, changed);
+            let is_rest = self.clean_some(&mut out, log, start, changed);
             // The next reader gets an error, if it comes again.
             if self.bring_up(out, log).is_err() || !is_rest {
                 return;
@@ -186,16 +195,16 @@ impl Pool {
 
     /// Gives memory of the published image and the standby back, by turns: each is cleaned a little,
     /// brought up and published. So a commit does not wait for long until it finds one of them.
-    fn clean_by_turns(&self, log: &dyn Follow, changed: &dyn Fn() -> PageSet) {
-        let mut clean = 0;
-        while clean < 2 {
+    fn clean_by_turns(&self, log: &dyn Follow, start: u64, changed: &dyn Fn() -> PageSet) {
+        // Commits swap the two as well, so the same one may have several turns.
+        let private = self.account.bytes(Use::Readers) / PAGE_BYTES;
+        for _ in 0..8 + private / RUNS_AT_ONCE as u64 {
             let lists = self.shelf.lock();
-            if lists.published.is_none() {
+            let published = self.published_clean_since();
+            if lists.published.is_none() || published >= start && lists.is_idle_clean(start) {
                 return;
             }
-            let is_rest =
-                self.publish_nearest(lists, log, |out| self.clean_some(out, log, changed));
-            clean = if is_rest { 0 } else { clean + 1 };
+            self.publish_nearest(lists, log, |out| self.clean_some(out, log, start, changed));
         }
     }
 
@@ -204,16 +213,24 @@ impl Pool {
         &self,
         out: &mut Out<'_>,
         log: &dyn Follow,
+        start: u64,
         changed: &dyn Fn() -> PageSet,
     ) -> bool {
-        /// Some hundred microseconds: the kernel tells the other processors of each run.
-        const RUNS_AT_ONCE: usize = 32;
         let Ok(image) = out.image(|from| self.open_image(&log.source(), from)) else {
             return false;
         };
+        if image.clean_since >= start {
+            return false;
+        }
         image.thaw();
+        // Each step goes through a bit for each page, so there are fewer steps in a long heap.
+        let runs = RUNS_AT_ONCE.max((image.heap_pages() / 8192) as usize);
         // A page that cannot be released stays private, which is also correct.
-        image.release_runs(&changed(), RUNS_AT_ONCE).unwrap_or(false)
+        let is_rest = image.release_runs(&changed(), runs).unwrap_or(false);
+        if !is_rest {
+            image.clean_since = start;
+        }
+        is_rest
     }
 
     /// Prepares for the next readers, after a checkpoint: little is to be applied to an image that begins
@@ -274,7 +291,8 @@ impl Pool {
         // that comes again.
         if self.advance(&mut out, &log.source(), target).is_ok() {
             let mut lists = self.shelf.lock();
-            let is_usable = target >= lists.floor && self.is_publishing_missed(&lists);
+            let is_behind = lists.published.is_some_and(|at| at < target);
+            let is_usable = is_behind && target >= lists.floor && self.is_read_beside_commits();
             match out.put_back(&mut lists) {
                 Some(image) if is_usable => self.publish(&mut lists, image),
                 Some(image) => lists.put_idle(image),

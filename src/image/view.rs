@@ -61,6 +61,8 @@ pub struct Image {
     /// before.
     pub(super) frozen: Frozen,
     pub(super) readers: ReaderLines,
+    /// The last checkpoint after which this image gave back what equals the file's.
+    pub(super) clean_since: u64,
 }
 
 /// Settings that all images of a store share.
@@ -97,6 +99,7 @@ impl Image {
             traits,
             frozen: Frozen::default(),
             readers: ReaderLines::default(),
+            clean_since: 0,
         }
     }
 

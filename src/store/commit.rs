@@ -101,7 +101,7 @@ impl PendingCommit<'_> {
     /// [`ErrorKind::CommitUnknown`](crate::error::ErrorKind::CommitUnknown): the flush failed.
     pub fn wait(self) -> Result<()> {
         self.store.core.finish_commit(self.committed)?;
-        self.store.core.acknowledge(self.committed.position);
+        self.store.core.acknowledge_commit(self.committed.position);
         self.store.core.report_long_readers();
         if self.committed.checkpoint_due || self.committed.log_step.is_some() {
             self.store.start_due_work();
@@ -119,7 +119,8 @@ impl PendingCommit<'_> {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         let is_durable = self.store.core.durable() >= self.committed.position;
-        if is_durable {
+        // Of a forked child, nothing is done for readers.
+        if is_durable && self.store.core.is_own_process() {
             self.store.core.acknowledge(self.committed.position);
         }
         is_durable

@@ -53,7 +53,7 @@ pub type ReadTx<'store> = Snapshot<&'store Store>;
 pub type OwnedReadTx = Snapshot<Arc<Store>>;
 
 impl Store {
-    /// Begins a read transaction at the last visible commit, durable or deferred.
+    /// Begins a read transaction that sees every commit, durable or deferred, that has returned.
     ///
     /// Takes tens of nanoseconds if nothing has changed, and threads that read do not slow each other
     /// down. While threads read, commits of other threads bring the image up to date before they return.

@@ -390,6 +390,8 @@ impl<'store> WriteTx<'store> {
         if !self.store.core.is_own_process() {
             return;
         }
+        // The program has read here what others committed, and may go on with a read transaction.
+        self.store.core.must_see_visible();
         self.writer.numbers.roll_back();
         // If this fails, the next transaction reports it.
         let _ = self.store.core.roll_back(&mut self.writer.writer.workspace);
