@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 
 use flagstone::sim::{Mutation, Random, SimDisk, SimMachine};
 use flagstone::{Durability, Link, OpenOptions, Store, persist};
-use shuttle::thread;
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
+use shuttle::{Config, Runner, thread};
 
 /// Two objects on separate pages, which each commit changes in the same way.
 #[persist]
@@ -190,8 +191,14 @@ fn explore(
         assert!(report.is_clean(), "{:?}", report.findings);
     };
     let schedules = if std::env::var_os("FLAGSTONE_LONG").is_some() { 100_000 } else { 300 };
-    shuttle::check_random(run.clone(), schedules);
-    shuttle::check_pct(run, schedules, 3);
+    // The default, 32 KiB, is too little to open a store.
+    let config = || {
+        let mut config = Config::new();
+        config.stack_size = 256 * 1024;
+        config
+    };
+    Runner::new(RandomScheduler::new(schedules), config()).run(run.clone());
+    Runner::new(PctScheduler::new(3, schedules), config()).run(run);
 }
 
 #[test]
