@@ -47,6 +47,10 @@ pub enum Mutation {
     LogFreedAfterOneSuperblock,
     /// Snapshots that readers pin get no pages of their own.
     ReaderNotFrozen,
+    /// What a snapshot keeps in a file beside the store is mapped one page off.
+    SpilledRunShifted,
+    /// A checkpoint copies pages for a snapshot that has them in such a file.
+    FrozenOverSpilled,
     /// An image is published although a checkpoint that began meanwhile may be writing pages which it
     /// shows.
     PublishedBehindFloor,
@@ -137,7 +141,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 50] = [
+    pub const ALL: [Self; 52] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -153,6 +157,8 @@ impl Mutation {
         Self::SuperblocksInOneSync,
         Self::LogFreedAfterOneSuperblock,
         Self::ReaderNotFrozen,
+        Self::SpilledRunShifted,
+        Self::FrozenOverSpilled,
         Self::PublishedBehindFloor,
         Self::CutLengthKept,
         Self::CleanBeforeCheckpoint,

@@ -23,7 +23,7 @@ pub(crate) fn anonymous(path: &Path) -> io::Result<FileDisk> {
     // other.
     let log = file.try_clone()?;
     let heap = LockedFile::exclusive(file, path).map_err(io::Error::other)?;
-    Ok(FileDisk::of(heap, log, path))
+    Ok(FileDisk::nameless(heap, log, path))
 }
 
 /// Makes an anonymous file with the bytes of `from`. Takes memory for everything that is not zero.

@@ -13,9 +13,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, linkat, openat, rename
 use rustix::io::Errno;
 
 use super::draft::{self, Draft};
-use super::file::{FileDisk, read_and_write};
+use super::file::FileDisk;
 use super::file_system::folder_of;
 use super::lock::LockedFile;
+use super::open_flags::read_and_write;
 use super::retry::uninterrupted;
 use crate::error::{ErrorKind, Result, io_error};
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::file::read_and_write;
 use super::lock::LockedFile;
+use super::open_flags::read_and_write;
 use super::retry::uninterrupted;
 use super::system::FileId;
 use crate::error::{ErrorKind, Result, io_error};

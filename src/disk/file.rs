@@ -2,28 +2,31 @@
 
 use std::fs::{File, FileType, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, OFlags, fadvise, fstatvfs};
+use rustix::fs::{Advice, fadvise, fstatvfs};
 use rustix::io::Errno;
 
 use super::file_system::FileSystem;
 use super::holes::{fill, may_have_holes};
 use super::interface::{Disk, LogRegion};
 use super::lock::LockedFile;
+use super::open_flags::read_and_write;
 use super::retry::uninterrupted;
+use super::spill_file::open_spill_file;
 use super::system::{FileId, allocate, length_of, settled_length_of, write_zeros};
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
-use crate::map::{LogMap, PrivateMap};
+use crate::map::{LogMap, PrivateMap, SpillFile};
 
 /// A file behind two separate descriptions (D1).
 pub(crate) struct FileDisk {
     heap: LockedFile,
     log: File,
-    /// For messages.
+    /// For messages, unless it has a name.
     path: PathBuf,
+    has_name: bool,
 }
 
 /// The number of times that a path may name another file by the time the first one is locked.
@@ -125,20 +128,6 @@ pub(super) fn open_locked(
     }
 }
 
-/// Returns options for reading a file that, for an instant, may not be a regular file.
-pub(super) fn to_read() -> OpenOptions {
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(flags.bits() as i32);
-    options
-}
-
-pub(super) fn read_and_write() -> OpenOptions {
-    let mut options = to_read();
-    options.write(true);
-    options
-}
-
 fn refuse_special(path: &Path, kind: FileType) -> Result<()> {
     let found = match kind {
         _ if kind.is_file() => return Ok(()),
@@ -164,7 +153,12 @@ fn open_again(action: &'static str, first: &File, path: &Path) -> Result<Option<
 impl FileDisk {
     /// Makes a disk from two descriptions of one file.
     pub(super) fn of(heap: LockedFile, log: File, path: &Path) -> Self {
-        Self { heap, log, path: path.to_path_buf() }
+        Self { heap, log, path: path.to_path_buf(), has_name: true }
+    }
+
+    /// Makes a disk from a file that has no name, and no folder.
+    pub(super) fn nameless(heap: LockedFile, log: File, path: &Path) -> Self {
+        Self { has_name: false, ..Self::of(heap, log, path) }
     }
 
     pub(super) fn file(&self) -> &File {
@@ -268,6 +262,10 @@ impl Disk for FileDisk {
 
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         uninterrupted(|| PrivateMap::of_file(&self.heap, len_bytes))
+    }
+
+    fn spill_file(&self) -> io::Result<Option<SpillFile>> {
+        if self.has_name { open_spill_file(&self.heap, &self.path) } else { Ok(None) }
     }
 }
 

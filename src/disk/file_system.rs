@@ -38,6 +38,8 @@ struct Known {
     overwrites: Overwrites,
     /// Whether reading a hole through a mapping takes space.
     holes_take_space: bool,
+    /// Whether its files are in memory alone.
+    is_memory: bool,
 }
 
 impl Known {
@@ -48,6 +50,7 @@ impl Known {
             is_of_one_machine: true,
             overwrites: Overwrites::Unknown,
             holes_take_space: false,
+            is_memory: false,
         }
     }
 
@@ -66,6 +69,10 @@ impl Known {
     const fn holes_take_space(self) -> Self {
         Self { holes_take_space: true, ..self }
     }
+
+    const fn in_memory(self) -> Self {
+        Self { is_memory: true, ..self }
+    }
 }
 
 /// The known types. An overlayfs is of one machine, since its lower layers must not change except
@@ -74,8 +81,8 @@ const KNOWN: [Known; 42] = [
     Known::of_one_machine(0x0000_ef53, "ext2, ext3 or ext4").in_place(),
     Known::of_one_machine(0x5846_5342, "xfs").in_place(),
     Known::of_one_machine(0x9123_683e, "btrfs").copy_on_write(),
-    Known::of_one_machine(0x0102_1994, "tmpfs").in_place().holes_take_space(),
-    Known::of_one_machine(0x8584_58f6, "ramfs"),
+    Known::of_one_machine(0x0102_1994, "tmpfs").in_place().holes_take_space().in_memory(),
+    Known::of_one_machine(0x8584_58f6, "ramfs").in_memory(),
     Known::of_one_machine(0xf2f5_2010, "f2fs"),
     Known::of_one_machine(0x794c_7630, "overlayfs").holes_take_space(),
     Known::of_one_machine(0x2fc1_2fc1, "zfs").copy_on_write(),
@@ -122,7 +129,7 @@ impl FileSystem {
     }
 
     /// Returns the type for an existing folder or file.
-    fn at(path: &Path) -> io::Result<Self> {
+    pub(super) fn at(path: &Path) -> io::Result<Self> {
         Ok(Self(uninterrupted(|| rustix::fs::statfs(path))?.f_type as u32))
     }
 
@@ -149,6 +156,11 @@ impl FileSystem {
     /// Returns whether reading a hole through a mapping may take space.
     pub(super) fn holes_take_space(self) -> bool {
         self.known().is_some_and(|known| known.holes_take_space)
+    }
+
+    /// Returns whether files there are known to take no memory that the kernel cannot take back.
+    pub(super) fn saves_memory(self) -> bool {
+        self.known().is_some_and(|known| known.is_of_one_machine && !known.is_memory)
     }
 
     fn name(self) -> String {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::map::PrivateMap;
+use crate::map::{PrivateMap, SpillFile};
 
 /// Returns the name that messages use for a store without a file.
 pub(crate) fn in_memory() -> &'static Path {
@@ -56,7 +56,8 @@ pub(crate) trait Disk: Send + Sync {
     /// there can fail for lack of it. A failure leaves the file as it was.
     fn grow(&self, from: u64, to: u64) -> io::Result<()>;
 
-    /// Returns how many bytes the file can grow by, as far as that is known.
+    /// Returns how many bytes the file can grow by, or another one beside it have, as far as that is
+    /// known.
     fn free_bytes(&self) -> io::Result<u64> {
         Ok(u64::MAX)
     }
@@ -76,6 +77,12 @@ pub(crate) trait Disk: Send + Sync {
 
     /// Maps `len_bytes` of the heap privately.
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap>;
+
+    /// Makes a nameless file beside the store that can take over pages of images. `None` if whatever
+    /// there is would be memory as well.
+    fn spill_file(&self) -> io::Result<Option<SpillFile>> {
+        Ok(None)
+    }
 
     /// Returns the time since a fixed instant. A simulated disk has a clock of its own, which its
     /// calls advance, so that a run can be repeated.

@@ -1,7 +1,7 @@
 //! Storage: the interface that all writes go through, and the file behind it.
 //!
 //! **Owns** the one trait through which each write, resize and sync of a
-//! store's file goes, the file behind it, and plain memory as a replacement.
+//! store's file goes, the file behind it, files beside it, and plain memory as a replacement.
 //! **Must not know** what the bytes mean.
 //!
 //! # Invariants
@@ -24,8 +24,10 @@ mod interface;
 mod lock;
 mod memory;
 mod mirror;
+mod open_flags;
 mod read_only;
 mod retry;
+mod spill_file;
 mod system;
 
 pub(crate) use anonymous::{anonymous, copy_of};
@@ -39,3 +41,5 @@ pub use memory::MemoryDisk;
 pub(crate) use mirror::Mirror;
 pub(crate) use read_only::open_to_read;
 pub(crate) use retry::uninterrupted;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use spill_file::spill_file_in_memory;

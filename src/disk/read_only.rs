@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-use super::file::{open_locked, retry_while_replaced, to_read};
+use super::file::{open_locked, retry_while_replaced};
 use super::file_system::FileSystem;
 use super::holes::{Holes, may_have_holes};
 use super::interface::{Disk, LogRegion};
 use super::lock::LockedFile;
+use super::open_flags::to_read;
 use super::retry::uninterrupted;
 use super::system::{length_of, settled_length_of};
 use crate::format::HEAP_START_BYTES;

@@ -2,7 +2,8 @@
 //!
 //! 1. L is the log's end. Flush up to L. Bring the checkpoint's image to L.
 //! 2. From here on no new reader gets an image before L. Images before L that readers pin get their
-//!    own copies of the pages to be written. No reader waits for that.
+//!    own copies of the pages to be written; what these exceed of readers' part of the budget goes to a
+//!    file beforehand. No reader waits for that.
 //! 3. Write the pages in slices, and sync each slice. How long a slice is, `pace` learns.
 //! 4. Write L into the older superblock's slot, sync; then into the other slot, sync
 //!    (`superblocks`).
@@ -39,6 +40,8 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(1);
 /// interval between two tries.
 const BLOCKED_TRIES: Duration = Duration::from_secs(10);
 const BETWEEN_BLOCKED_TRIES: Duration = Duration::from_millis(20);
+/// How long a checkpoint of a shared store spills what readers hold.
+const SPILL_TIME: Duration = Duration::from_secs(2);
 
 /// The pages that were written since the last sync.
 struct Slice {
@@ -179,6 +182,9 @@ impl Core {
     /// there the checkpoint waits for the readers.
     fn keep_pages_for_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
         self.unless(Mutation::ReaderNotFrozen, || {
+            if self.pool.lacks_room(pages.len()) {
+                self.make_room_for_readers(position, pages)?;
+            }
             let begun = Instant::now();
             while let Err(error) = self.freeze_pinned_images(position, pages)? {
                 let may_succeed_later = error.kind() == std::io::ErrorKind::InvalidInput;
@@ -196,15 +202,45 @@ impl Core {
     }
 
     fn freeze_pinned_images(&self, position: u64, pages: &PageSet) -> Result<std::io::Result<()>> {
-        match &self.sharing {
-            None => self.freeze_images_before(self, position, pages),
-            Some(sharing) => {
-                let _images = sharing.lock_images();
-                let log = SharedLog { core: self, visible: self.visible.load(Acquire) };
-                self.prepare_to_advance(sharing, log.visible)?;
-                self.freeze_images_before(&log, position, pages)
-            }
-        }
+        self.with_log_for_pool(|log| {
+            self.prepare_images(log)?;
+            Ok(self.pool.freeze_before(position, pages))
+        })
+    }
+
+    /// Has pages that readers hold go to a file beside the store, as far as they would exceed their part
+    /// of the budget. No lock of the images is held meanwhile. In a shared store others wait for the
+    /// write lock, so it ends in time, and the next checkpoint goes on.
+    fn make_room_for_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
+        self.with_log_for_pool(|log| {
+            self.prepare_images(log)?;
+            drop(self.pool.raise_floor(position));
+            Ok(())
+        })?;
+        let begun = Instant::now();
+        let go_on = || {
+            self.progress.note_step();
+            self.sharing.is_none() || begun.elapsed() < SPILL_TIME
+        };
+        self.pool.make_room(position, pages, &go_on);
+        Ok(())
+    }
+
+    /// Does something with the pool and the log that its images follow.
+    fn with_log_for_pool<T>(&self, act: impl FnOnce(&dyn Follow) -> Result<T>) -> Result<T> {
+        let Some(sharing) = &self.sharing else { return act(self) };
+        let _images = sharing.lock_images();
+        let log = SharedLog { core: self, visible: self.visible.load(Acquire) };
+        self.prepare_to_advance(sharing, log.visible)?;
+        act(&log)
+    }
+
+    /// Sees to it that the next reader gets an image at what is visible now.
+    fn prepare_images(&self, log: &dyn Follow) -> Result<()> {
+        self.pool.refresh(log)?;
+        // After that: it may need the nearest of them.
+        drop(self.pool.release_idle());
+        Ok(())
     }
 
     /// Performs steps 1 to 3, and returns L.
@@ -216,20 +252,6 @@ impl Core {
         self.keep_pages_for_readers(end.position, &pages)?;
         self.write_pages(&image, &pages)?;
         Ok(end.position)
-    }
-
-    /// Sees to it that whatever readers get from now on is at `position` or later, and that what they
-    /// have already keeps its `pages`. No lock is held while these are copied.
-    fn freeze_images_before(
-        &self,
-        log: &dyn Follow,
-        position: u64,
-        pages: &PageSet,
-    ) -> Result<std::io::Result<()>> {
-        self.pool.refresh(log)?;
-        // After that: it may need the nearest of them.
-        drop(self.pool.release_idle());
-        Ok(self.pool.freeze_before(position, pages))
     }
 
     /// Performs step 3.

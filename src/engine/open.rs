@@ -26,7 +26,7 @@ use super::superblocks::{Newest, choose};
 use crate::disk::{Disk, FileSize};
 use crate::error::{Result, io_error};
 use crate::format::coordination::Event;
-use crate::image::{Account, Checkpointed, Image, Pool, Use, open_image};
+use crate::image::{Account, Checkpointed, Image, Pool, Spiller, Use, open_image};
 use crate::log::LogSource;
 use crate::map::ForkGuard;
 use crate::mutation::Mutation;
@@ -139,12 +139,14 @@ impl Core {
         let workspace = Workspace::new(image, Arc::clone(&disk), Arc::clone(&growth));
         let body = RecordBody::default();
         let writer = Writer { workspace, body, has_begun: false };
+        let (limits, mutation) = (settings.spill_limits, settings.mutation);
         let pool = Pool::new(
             from,
             settings.image_traits(&block),
             Arc::clone(&account),
             settings.max_held_images,
-            settings.mutation,
+            Spiller::new(Arc::clone(&disk), Arc::clone(&account), limits, mutation),
+            mutation,
         );
         Self {
             path: path.to_path_buf(),

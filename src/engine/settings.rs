@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::format::superblock::Superblock;
-use crate::image::{Budget, ImageTraits, LinkChecks, ReaderReport, memory_limit_bytes};
+use crate::image::{
+    Budget, ImageTraits, LinkChecks, ReaderReport, SpillLimits, memory_limit_bytes,
+};
 use crate::mutation::ActiveMutation;
 
 /// The open options that the engine uses.
@@ -29,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) max_file_bytes: u64,
     /// The length from which on mappings of the heap are accessed at random.
     pub(crate) random_from_bytes: u64,
+    /// Bounds of the files that hold pages for readers.
+    pub(crate) spill_limits: SpillLimits,
     pub(crate) mutation: ActiveMutation,
 }
 

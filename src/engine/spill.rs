@@ -3,6 +3,8 @@
 //! 1. Write its entries to a run past all heaps, and sync.
 //! 2. Append a record that names the run.
 //! 3. Checkpoint: both superblocks move past the record, and the run is free again.
+//!
+//! What readers hold is spilled elsewhere: `image::spiller`.
 
 use std::time::Duration;
 

@@ -26,6 +26,8 @@ const DEFAULT_BYTES: RangeInclusive<u64> = 16 << 20..=2 << 30;
 /// A smaller budget keeps nothing after a checkpoint, but does not cause one before this much is
 /// private: each commit would be followed by a checkpoint.
 const MIN_BYTES: u64 = 1 << 20;
+/// What readers hold is spilled beyond this part of the budget.
+const HELD_SHARE: u64 = 2;
 
 /// A bound on private memory, which all stores of the process share that do not set their own.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub(crate) struct Account {
 pub(crate) struct Charge {
     account: Arc<Account>,
     usage: AtomicUsize,
-    pages: u64,
+    pages: AtomicU64,
 }
 
 impl Budget {
@@ -201,6 +203,20 @@ impl Account {
             && !self.is_locked()
     }
 
+    /// Returns the part of the budget that readers may hold in memory.
+    pub(super) fn held_part(&self) -> u64 {
+        self.budget.bytes.max(MIN_BYTES) / HELD_SHARE
+    }
+
+    /// Returns whether readers would hold more than that with `coming` bytes. A store that holds little
+    /// does not spill for another one. Locked memory cannot be given back.
+    pub(crate) fn must_spill(&self, coming: u64) -> bool {
+        let part = self.held_part();
+        !self.is_locked()
+            && self.budget.held.load(Relaxed) + coming > part
+            && self.bytes(Use::Held) + coming > part / self.stores()
+    }
+
     fn total_of(&self, usage: usize) -> &AtomicU64 {
         if usage == Use::Held as usize { &self.budget.held } else { &self.budget.returnable }
     }
@@ -226,6 +242,7 @@ impl Drop for Account {
 impl Charge {
     pub(super) fn new(account: &Arc<Account>, usage: Use, pages: u64) -> Self {
         account.add(usage as usize, pages * PAGE_BYTES);
+        let pages = AtomicU64::new(pages);
         Self { account: Arc::clone(account), usage: AtomicUsize::new(usage as usize), pages }
     }
 
@@ -234,29 +251,36 @@ impl Charge {
         Self {
             account: Arc::clone(&self.account),
             usage: AtomicUsize::new(self.usage.load(Relaxed)),
-            pages: 0,
+            pages: AtomicU64::new(0),
         }
     }
 
     /// Counts another page.
     #[inline]
     pub(super) fn add_page(&mut self) {
-        self.pages += 1;
+        *self.pages.get_mut() += 1;
         self.account.add(self.usage.load(Relaxed), PAGE_BYTES);
     }
 
     /// Counts no more than `pages`, after others were given back.
     pub(super) fn reduce_to(&mut self, pages: u64) {
-        let fewer = self.pages.saturating_sub(pages);
-        self.pages -= fewer;
-        self.account.subtract(self.usage.load(Relaxed), fewer * PAGE_BYTES);
+        let fewer = self.pages.get_mut().saturating_sub(pages);
+        self.give_back(fewer);
+    }
+
+    /// Counts `pages` less, of those that are counted, in an image that others have, too. It is not
+    /// counted for another use meanwhile: that happens to images that nobody else has yet, or any more.
+    pub(super) fn give_back(&self, pages: u64) {
+        self.pages.fetch_sub(pages, Relaxed);
+        self.account.subtract(self.usage.load(Relaxed), pages * PAGE_BYTES);
     }
 
     /// Counts the pages for another use from now on.
     pub(super) fn move_to(&self, usage: Use) {
         let before = self.usage.swap(usage as usize, Relaxed);
-        self.account.subtract(before, self.pages * PAGE_BYTES);
-        self.account.add(usage as usize, self.pages * PAGE_BYTES);
+        let bytes = self.pages.load(Relaxed) * PAGE_BYTES;
+        self.account.subtract(before, bytes);
+        self.account.add(usage as usize, bytes);
     }
 }
 
@@ -301,7 +325,7 @@ mod tests {
         let mut writer = Charge::new(&account, Use::Writer, 0);
         let mut reached = [None; 3];
         for mib in 0..=64 {
-            let dirty = writer.pages * PAGE_BYTES;
+            let dirty = *writer.pages.get_mut() * PAGE_BYTES;
             account.reserve(2 * dirty);
             let now = [!account.may_keep(), account.is_checkpoint_due(dirty), account.is_used_up()];
             for (reached, now) in reached.iter_mut().zip(now) {
@@ -334,6 +358,21 @@ mod tests {
         assert!(!account.is_checkpoint_due(0), "no checkpoint gives it back");
         let _writer = Charge::new(&account, Use::Writer, 32 * PAGES_OF_MIB);
         assert!(account.is_used_up(), "half of the budget is left");
+    }
+
+    #[test]
+    fn readers_hold_half_of_the_budget_in_memory() {
+        let budget = Budget::new(64 * MIB);
+        let [one, other] = [(); 2].map(|()| Account::new(Arc::clone(&budget)));
+        let held = Charge::new(&one, Use::Held, 31 * PAGES_OF_MIB);
+        assert!(!one.must_spill(MIB) && one.must_spill(MIB + 1));
+        assert!(!other.must_spill(16 * MIB), "it holds little itself");
+        assert!(other.must_spill(16 * MIB + 1));
+        held.give_back(30 * PAGES_OF_MIB);
+        assert!(!one.must_spill(31 * MIB) && one.bytes(Use::Held) == MIB);
+        one.note_release(false);
+        assert!(!one.must_spill(100 * MIB), "locked memory stays where it is");
+        assert!(!Account::new(Budget::new(0)).must_spill(MIN_BYTES / 2));
     }
 
     #[test]

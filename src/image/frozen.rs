@@ -48,6 +48,24 @@ impl Frozen {
         self.pages.store(known.len(), Relaxed);
     }
 
+    /// Adds them to `pages`.
+    pub(super) fn add_to(&self, pages: &mut PageSet) {
+        if self.pages.load(Relaxed) > 0 {
+            pages.insert_all(&self.noted().pages);
+        }
+    }
+
+    /// Forgets those that are among `spilled`: a file has them now.
+    pub(super) fn forget(&self, spilled: &PageSet) {
+        let mut noted = self.noted();
+        noted.pages = noted.pages.without(spilled);
+        let left = noted.pages.len();
+        if let Some(charge) = &mut noted.charge {
+            charge.reduce_to(left);
+        }
+        self.pages.store(left, Relaxed);
+    }
+
     /// Counts them for another use.
     pub(super) fn charge_as(&self, usage: Use) {
         if self.pages.load(Relaxed) == 0 {

@@ -109,8 +109,12 @@ impl Lists {
         self.most_retired = self.retired.len();
     }
 
-    /// Keeps an image that nobody holds.
+    /// Keeps an image that nobody holds. One that is spilled cannot be changed, so nobody gets it.
     pub(super) fn put_idle(&mut self, image: Arc<Image>) {
+        if image.spilled.bytes() > 0 {
+            self.surplus.push(image);
+            return;
+        }
         image.charge_as(Use::Readers);
         let at = self.idle.partition_point(|other| other.position <= image.position);
         self.idle.insert(at, image);
@@ -296,5 +300,6 @@ pub(super) fn long_reader(image: &Image, pin: ReaderPin) -> LongReader {
         begun_at: pin.begun_at,
         position: image.position,
         private_bytes: image.private_bytes(),
+        spilled_bytes: image.spilled.bytes(),
     }
 }

@@ -16,7 +16,8 @@
 //! copies of the pages to be written, or they are zero and are written as zeros. `F4` An image becomes
 //! usable only at a position of at least the floor, which is compared after the last byte of the file
 //! was read for that image, and becomes L before the first page is written. `F5` An image that can be
-//! used behind L has its own copies of the pages before the first is written.
+//! used behind L has its own copies of the pages before the first is written. A copy is in memory, or
+//! in a file of the image alone (docs/design/spilling.md).
 
 mod allocator_view;
 mod apply;
@@ -33,6 +34,8 @@ mod pool;
 mod read_ahead;
 mod reader;
 mod reading;
+mod spilled;
+mod spiller;
 mod survey;
 mod upkeep;
 mod view;
@@ -50,6 +53,7 @@ pub(crate) use pool::{Follow, Pool};
 pub(crate) use read_ahead::ReadAhead;
 pub(crate) use reader::ReaderReport;
 pub(crate) use reading::Reading;
+pub(crate) use spiller::{SpillLimits, Spiller};
 pub(crate) use survey::{Survey, Surveyed};
 pub(crate) use upkeep::PoolStats;
 pub(crate) use view::ImageTraits;

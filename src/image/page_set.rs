@@ -99,6 +99,21 @@ impl PageSet {
         pages.filter(move |page| range.contains(page))
     }
 
+    /// Returns the number of those in a range.
+    pub(crate) fn count_within(&self, range: Range<u64>) -> u64 {
+        let end = range.end.min(self.words.len() as u64 * 64);
+        let mut at = range.start.min(end);
+        let mut count = 0;
+        while at < end {
+            let bit = at % 64;
+            let pages = (64 - bit).min(end - at);
+            let word = self.words[(at / 64) as usize] & (u64::MAX >> (64 - pages) << bit);
+            count += u64::from(word.count_ones());
+            at += pages;
+        }
+        count
+    }
+
     /// Returns the first `count` runs of adjacent pages. Looks at nothing behind them.
     pub(crate) fn first_runs(&self, count: usize) -> Vec<(u64, u64)> {
         let mut runs: Vec<(u64, u64)> = Vec::new();
@@ -179,6 +194,8 @@ mod tests {
             for range in [0..0, 5..64, 5..65, 64..66, 65..u64::MAX, 128..129, 1000..2000] {
                 let inside = expected.iter().copied().filter(|page| range.contains(page));
                 assert!(set.within(range.clone()).eq(inside), "{range:?}");
+                let count = set.within(range.clone()).count() as u64;
+                assert_eq!(set.count_within(range.clone()), count, "{range:?}");
             }
         }
     }

@@ -15,6 +15,7 @@ use super::open::{Checkpointed, open_image};
 use super::out::{Out, Shelf};
 use super::reader::{LongReader, ReaderLines, coarse_nanos, own_bit};
 use super::reading::Reading;
+use super::spiller::Spiller;
 use super::view::{Image, ImageTraits};
 use crate::error::{ErrorKind, Result};
 use crate::log::LogSource;
@@ -50,7 +51,8 @@ pub(crate) struct Pool {
     traits: ImageTraits,
     /// Limit on the images that readers may hold.
     max_held: usize,
-    mutation: ActiveMutation,
+    pub(super) mutation: ActiveMutation,
+    pub(super) spiller: Spiller,
     /// The position of the nearest idle image; `u64::MAX` if there is none.
     pub(super) standby: AtomicU64,
     /// Whether there is none, and none is being made.
@@ -85,6 +87,7 @@ impl Pool {
         traits: ImageTraits,
         account: Arc<Account>,
         max_held: usize,
+        spiller: Spiller,
         mutation: ActiveMutation,
     ) -> Self {
         let nothing = PrivateMap::of_memory(0).expect("no memory is needed for no bytes");
@@ -104,6 +107,7 @@ impl Pool {
             traits,
             max_held,
             mutation,
+            spiller,
             standby: AtomicU64::new(u64::MAX),
             lacks_idle: AtomicBool::new(false),
             has_surplus: AtomicBool::new(false),

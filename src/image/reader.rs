@@ -167,6 +167,9 @@ pub struct LongReader {
     pub position: u64,
     /// The most memory that the snapshot may hold for itself: pages that changed.
     pub private_bytes: u64,
+    /// Bytes of the temporary file beside the store that holds such pages, and those around them,
+    /// instead of memory.
+    pub spilled_bytes: u64,
 }
 
 /// The callback for readers older than `age`.

@@ -30,6 +30,9 @@ pub(crate) struct PoolStats {
     pub(crate) oldest: Option<LongReader>,
     pub(crate) held_private_bytes: u64,
     pub(crate) private_bytes: u64,
+    /// Bytes of the files that hold pages for readers, and whether there may be no more.
+    pub(crate) spilled_bytes: u64,
+    pub(crate) is_spill_refused: bool,
 }
 
 impl Pool {
@@ -76,14 +79,44 @@ impl Pool {
     /// mapped.
     pub(crate) fn freeze_before(&self, position: u64, pages: &PageSet) -> std::io::Result<()> {
         let held = self.raise_floor(position);
-        let frozen = held.iter().try_for_each(|image| image.keep(pages));
+        let frozen = held.iter().try_for_each(|image| image.keep(pages, self.mutation));
         // Their readers may have left meanwhile.
         drop(held);
         drop(self.change(Lists::reap));
         frozen
     }
 
-    fn raise_floor(&self, position: u64) -> Vec<Arc<Image>> {
+    /// Returns whether readers may have more pages than is their part of the budget, if each image that
+    /// they hold keeps `pages` more.
+    pub(crate) fn lacks_room(&self, pages: u64) -> bool {
+        let images = self.shelf.lock().retired() as u64;
+        let (images, bytes) = match self.is_published_held() {
+            true => (images + 1, self.published_private_bytes()),
+            false => (images, 0),
+        };
+        images > 0 && self.account.must_spill(images * pages * PAGE_BYTES + bytes)
+    }
+
+    /// Spills what readers hold, until the images behind `position` may keep `pages` within readers' part
+    /// of the budget, or `go_on` says no. No lock is held meanwhile, and no reader waits.
+    pub(crate) fn make_room(&self, position: u64, pages: &PageSet, go_on: &dyn Fn() -> bool) {
+        let held = self.shelf.lock().retired_before(u64::MAX);
+        self.spiller.make_room(&held, position, pages, go_on);
+        drop(held);
+        drop(self.change(Lists::reap));
+    }
+
+    /// Does so before it is known which pages are to come.
+    pub(crate) fn make_some_room(&self, go_on: &dyn Fn() -> bool) {
+        let held = self.shelf.lock().retired_before(u64::MAX);
+        self.spiller.make_some_room(&held, go_on);
+        drop(held);
+        drop(self.change(Lists::reap));
+    }
+
+    /// Sees to it that no reader gets an image behind `position` any more (F4). Returns those which
+    /// readers have by now.
+    pub(crate) fn raise_floor(&self, position: u64) -> Vec<Arc<Image>> {
         let mut lists = self.shelf.lock();
         lists.floor = lists.floor.max(position);
         self.withdraw_before(&mut lists, position);
@@ -342,6 +375,8 @@ impl Pool {
                 held_private_bytes: held.iter().map(|reader| reader.private_bytes).sum(),
                 oldest: held.into_iter().max_by_key(|reader| reader.age),
                 private_bytes: lists.private_bytes() + self.published_private_bytes(),
+                spilled_bytes: self.spiller.bytes(),
+                is_spill_refused: self.spiller.is_refused(),
             };
         });
         drop(surplus);

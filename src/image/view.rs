@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::HEAD_PAGES;
 use crate::map::{AccessError, HasMap, PrivateMap};
+use crate::mutation::{ActiveMutation, Mutation};
 use crate::persist::{Link, Persist, Pointee};
 
 use super::budget::{Account, Charge, Use};
@@ -15,6 +16,7 @@ use super::frozen::Frozen;
 use super::page_ranges::PageRanges;
 use super::page_set::PageSet;
 use super::reader::ReaderLines;
+use super::spilled::Spilled;
 
 /// The checks made when a link is followed for reading.
 ///
@@ -60,6 +62,8 @@ pub struct Image {
     /// Pages that checkpoints froze while readers held this image, without those that were private
     /// before.
     pub(super) frozen: Frozen,
+    /// Pages that a file has taken over since.
+    pub(super) spilled: Spilled,
     pub(super) readers: ReaderLines,
     /// The last checkpoint after which this image gave back what equals the file's.
     pub(super) clean_since: u64,
@@ -98,6 +102,7 @@ impl Image {
             has_new_header: false,
             traits,
             frozen: Frozen::default(),
+            spilled: Spilled::default(),
             readers: ReaderLines::default(),
             clean_since: 0,
         }
@@ -117,14 +122,31 @@ impl Image {
     }
 
     /// Makes `pages` private with the bytes that they show now, for the readers that hold this image
-    /// (I3).
-    pub(crate) fn keep(&self, pages: &PageSet) -> std::io::Result<()> {
-        self.freeze(pages)?;
+    /// (I3). Those that are spilled show a file's pages, which no checkpoint writes, and the kernel
+    /// refuses to copy them.
+    pub(super) fn keep(&self, pages: &PageSet, mutation: ActiveMutation) -> std::io::Result<()> {
+        // Until the end: none becomes spilled meanwhile.
+        let spilled = self.spilled.lock();
+        let rest = match spilled.pages.len() > 0 && !mutation.has(Mutation::FrozenOverSpilled) {
+            true => &pages.without(&spilled.pages),
+            false => pages,
+        };
+        self.freeze(rest)?;
         let heap_pages = self.heap_pages();
-        let in_heap = pages.iter().take_while(|page| *page < heap_pages);
+        let in_heap = rest.iter().take_while(|page| *page < heap_pages);
         let new = in_heap.filter(|page| !self.touched.contains(*page));
         self.frozen.add(new, self.charge.as_ref());
         Ok(())
+    }
+
+    /// Notes that `spilled` pages need no memory any more.
+    pub(super) fn note_spilled(&self, spilled: &PageSet) {
+        let touched = self.touched.len() - self.touched.without(spilled).len();
+        if let Some(charge) = &self.charge {
+            charge.give_back(touched);
+        }
+        self.frozen.forget(spilled);
+        self.spilled.note(spilled.len(), touched);
     }
 
     /// Counts frozen pages as touched, now that no reader holds this image.
@@ -407,7 +429,8 @@ impl Image {
 
     /// Returns the bytes of memory that this image may hold for itself.
     pub(crate) fn private_bytes(&self) -> u64 {
-        self.touched.len() * PAGE_BYTES + self.frozen.bytes()
+        let touched = self.touched.len() - self.spilled.touched_pages();
+        touched * PAGE_BYTES + self.frozen.bytes()
     }
 }
 

@@ -12,8 +12,8 @@ pub(super) struct Base(pub(super) *mut u8);
 // that nothing else may touch the bytes (M1, M3).
 unsafe impl Send for Base {}
 
-// SAFETY: as for `Send`. Through a shared `PrivateMap` the bytes are only read, and `madvise` with
-// MADV_POPULATE_WRITE changes none.
+// SAFETY: as for `Send`. Through a shared `PrivateMap` the bytes are only read. `madvise` with
+// MADV_POPULATE_WRITE changes none, and neither does `replace`.
 unsafe impl Sync for Base {}
 
 /// The range where objects need no further bounds check: `[start, start + bytes)` from `base`,

@@ -2,8 +2,11 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, RemapOptions, UncheckedAdvice};
+use rustix::mm::{MapFlags, ProtFlags};
 
 use super::ForkGuard;
 use super::fast_path::{Base, FastBounds};
@@ -58,6 +61,8 @@ pub(crate) struct PrivateMap {
     /// A longer map is accessed at random.
     random_from_bytes: u64,
     is_random: bool,
+    /// Whether pieces of it are mappings of a spill file. Such a map neither moves nor gives pages back.
+    is_pieced: AtomicBool,
     owner: Owner,
     birth: ForkGuard,
 }
@@ -114,6 +119,7 @@ impl PrivateMap {
             len_bytes,
             random_from_bytes: u64::MAX,
             is_random: false,
+            is_pieced: AtomicBool::new(false),
             owner,
             birth: ForkGuard::here(),
         }
@@ -151,6 +157,7 @@ impl PrivateMap {
     /// Maps more or less of the file. The bytes that remain keep their contents, private ones
     /// too; the address may change.
     pub(crate) fn resize(&mut self, len_bytes: u64) -> io::Result<()> {
+        self.expect_whole()?;
         let len = usize::try_from(len_bytes).map_err(io::Error::other)?;
         let Owner::File(map) = &mut self.owner else {
             return self.resize_memory(len_bytes);
@@ -370,8 +377,62 @@ impl PrivateMap {
         }
     }
 
+    /// Maps the bytes of `file` from `from` on in the place of `run`. Either the map shows them then, or
+    /// nothing has changed.
+    ///
+    /// # Safety
+    ///
+    /// They are the bytes that the map shows there, and nobody changes them in the file, nor cuts it,
+    /// as long as the map is used. The map's bytes there do not change either.
+    pub(super) unsafe fn replace(
+        &self,
+        run: &Range<u64>,
+        file: &File,
+        from: u64,
+    ) -> io::Result<()> {
+        let bytes = run.end.saturating_sub(run.start);
+        let Owner::File(map) = &self.owner else { return Err(io::ErrorKind::Unsupported.into()) };
+        if bytes == 0 || !self.in_view(run.start, bytes) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let (start, len) = (run.start as usize, bytes as usize);
+        let place = self.base.0.wrapping_add(start).cast();
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: the range lies in this mapping, which belongs to the map alone (M1), and stays
+        // mapped: the kernel exchanges it in one step for all threads. References into it go on seeing
+        // the same bytes, which nothing changes (M4, M5), as the caller promises.
+        let placed = unsafe { rustix::mm::mmap(place, len, ProtFlags::READ, flags, file, from) };
+        if let Err(error) = placed {
+            self.expect_still_mapped(map, start, len);
+            return Err(error.into());
+        }
+        self.is_pieced.store(true, Relaxed);
+        // For speed and for forked children, which do not use it (M7). A refusal is no failure.
+        let _ = map.advise_range(Advice::DontFork, start, len);
+        if self.is_random {
+            let _ = map.advise_range(Advice::Random, start, len);
+        }
+        Ok(())
+    }
+
+    /// Ends the process if a part of the range is not mapped any more: the kernel removes the old
+    /// mapping before the last allocation that can fail. The next mapping of any thread could take the
+    /// place under a reference.
+    fn expect_still_mapped(&self, map: &MmapRaw, start: usize, len: usize) {
+        let advice = if self.is_random { Advice::Random } else { Advice::Normal };
+        let looked = map.advise_range(advice, start, len).map_err(|error| error.raw_os_error());
+        if looked == Err(Some(rustix::io::Errno::NOMEM.raw_os_error())) {
+            std::process::abort();
+        }
+    }
+
+    fn expect_whole(&self) -> io::Result<()> {
+        if self.is_pieced.load(Relaxed) { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    }
+
     /// Drops private pages; the map shows the file's bytes again.
     pub(crate) fn release_memory(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
+        self.expect_whole()?;
         let Owner::File(map) = &self.owner else {
             return Ok(());
         };

@@ -8,9 +8,9 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::disk::{Disk, LogRegion, MemoryDisk, anonymous, in_memory};
+use crate::disk::{Disk, LogRegion, MemoryDisk, anonymous, in_memory, spill_file_in_memory};
 use crate::format::{PAGE_BYTES, checksum};
-use crate::map::PrivateMap;
+use crate::map::{PrivateMap, SpillFile};
 use crate::sync::unpoisoned;
 
 use super::faults::{Call, Done, Failure, Faults};
@@ -52,6 +52,7 @@ struct State {
 #[derive(Clone)]
 pub struct SimDisk {
     live: Arc<dyn Disk>,
+    is_mapped: bool,
     state: Arc<Mutex<State>>,
     /// The process that makes the calls, on a machine with several.
     process: Option<SimProcess>,
@@ -61,7 +62,7 @@ impl SimDisk {
     /// Creates a disk that holds `bytes` durably. Images of it are copies.
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self::with_live(Arc::new(MemoryDisk::of(bytes.clone())), bytes)
+        Self::with_live(Arc::new(MemoryDisk::of(bytes.clone())), false, bytes)
     }
 
     /// Creates a disk whose images are mappings, like those of a file: writes appear in them,
@@ -74,10 +75,10 @@ impl SimDisk {
         let live = anonymous(in_memory())?;
         live.set_len(bytes.len() as u64)?;
         live.write_at(0, &bytes)?;
-        Ok(Self::with_live(Arc::new(live), bytes))
+        Ok(Self::with_live(Arc::new(live), true, bytes))
     }
 
-    fn with_live(live: Arc<dyn Disk>, bytes: Vec<u8>) -> Self {
+    fn with_live(live: Arc<dyn Disk>, is_mapped: bool, bytes: Vec<u8>) -> Self {
         // The same bytes give the same numbers, so a run can be reproduced.
         let mut random = Random(checksum::plain(&bytes[..bytes.len().min(2 * PAGE)]));
         let state = State {
@@ -96,7 +97,7 @@ impl SimDisk {
             clock: Duration::ZERO,
             random,
         };
-        Self { live, state: Arc::new(Mutex::new(state)), process: None }
+        Self { live, is_mapped, state: Arc::new(Mutex::new(state)), process: None }
     }
 
     /// Returns the same disk, as `process` sees it.
@@ -375,6 +376,14 @@ impl Disk for SimDisk {
     fn map_heap(&self, len_bytes: u64) -> io::Result<PrivateMap> {
         self.begin_reading(Call::MapHeap)?;
         self.live.map_heap(len_bytes)
+    }
+
+    /// Counts as no call: a cut of the power ends the file, so it matters to none.
+    fn spill_file(&self) -> io::Result<Option<SpillFile>> {
+        if self.state().is_full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if self.is_mapped { spill_file_in_memory().map(Some) } else { Ok(None) }
     }
 
     fn now(&self) -> Duration {

@@ -1,4 +1,5 @@
-//! Options about the disk: when commits are flushed, how long the file may be, how it is read.
+//! Options about the disk: when commits are flushed, how long the file may be, what lies beside it, how it
+//! is read.
 
 use std::time::Duration;
 
@@ -53,6 +54,53 @@ impl OpenOptions {
     /// ```
     pub fn max_file_bytes(mut self, max_file_bytes: u64) -> Self {
         self.max_file_bytes = max_file_bytes;
+        self
+    }
+
+    /// Bounds the temporary files that hold the old content of pages for readers. A snapshot that is held
+    /// keeps each page that changes meanwhile; beyond half of the
+    /// [memory budget](Self::memory_budget_bytes), pages go to a file without a name in the store's
+    /// folder, as long as the snapshot at most, and until it ends. So one snapshot takes at most
+    /// the heap's length there. Where that is not possible, the pages stay in memory:
+    /// [`Stats::is_spill_refused`](super::Stats::is_spill_refused) says so. Default: half of the space
+    /// that is free. With 0, nothing is spilled, as nothing is for stores that are in memory themselves.
+    ///
+    /// ```
+    /// # use flagstone::{Durability, OpenOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("large.flag");
+    /// let options = OpenOptions::new().memory_budget_bytes(1 << 20).max_spill_bytes(1 << 30);
+    /// // SAFETY: only flagstone changes this file.
+    /// let store = unsafe { options.durability(Durability::Deferred).open(&path)? };
+    /// let numbers = store.update(|tx| tx.alloc_slice_zeroed::<u64>(1 << 20))?; // 8 MiB
+    /// let held = store.read()?;
+    /// store.update(|tx| Ok(tx.at_mut(numbers)?.fill(7)))?;
+    /// store.checkpoint()?;
+    /// let stats = store.stats()?;
+    /// assert!(stats.spilled_bytes >= 6 << 20 || stats.is_spill_refused);
+    /// assert_eq!(held.at(numbers)?[..3], [0; 3]);
+    /// # Ok(()) }
+    /// ```
+    pub fn max_spill_bytes(mut self, max_spill_bytes: u64) -> Self {
+        self.spill_limits.max_bytes = Some(max_spill_bytes);
+        self
+    }
+
+    /// Sets how many pages are spilled as one run, so that tests need few of them. Default: 512, more in
+    /// a heap of more than 8 GiB.
+    ///
+    /// ```
+    /// # use flagstone::{OpenOptions, sim::SimDisk};
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let options = OpenOptions::new().memory_budget_bytes(0).spill_run_pages(4);
+    /// let (store, _disk) = SimDisk::create(&options)?;
+    /// assert_eq!(store.stats()?.spilled_bytes, 0, "nothing is held");
+    /// # Ok(()) }
+    /// ```
+    #[cfg(any(test, feature = "sim"))]
+    pub fn spill_run_pages(mut self, pages: u64) -> Self {
+        self.spill_limits.run_pages = Some(pages);
         self
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::engine::{Access, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
-use crate::image::{Budget, LinkChecks, LongReader, ReaderReport};
+use crate::image::{Budget, LinkChecks, LongReader, ReaderReport, SpillLimits};
 use crate::mutation::ActiveMutation;
 
 use super::access_pattern::AccessPattern;
@@ -88,6 +88,7 @@ pub struct OpenOptions {
     pub(super) flush_every: Option<Duration>,
     pub(super) max_file_bytes: u64,
     pub(super) access_pattern: AccessPattern,
+    pub(super) spill_limits: SpillLimits,
     pub(super) mutation: ActiveMutation,
 }
 
@@ -110,6 +111,7 @@ impl Default for OpenOptions {
             flush_every: None,
             max_file_bytes: u64::MAX,
             access_pattern: AccessPattern::Auto,
+            spill_limits: SpillLimits::default(),
             mutation: ActiveMutation::default(),
         }
     }
@@ -489,6 +491,7 @@ impl OpenOptions {
             flush_every: self.flush_every,
             max_file_bytes: self.max_file_bytes,
             random_from_bytes: self.access_pattern.random_from_bytes(),
+            spill_limits: self.spill_limits,
             mutation: self.mutation,
         }
     }

@@ -53,6 +53,13 @@ pub struct Stats {
     pub held_images: usize,
     /// Upper bound of the private memory of held snapshots.
     pub held_private_bytes: u64,
+    /// Bytes of temporary files beside the store that hold the old content of pages for readers: see
+    /// [`max_spill_bytes`](super::OpenOptions::max_spill_bytes).
+    pub spilled_bytes: u64,
+    /// Whether the last attempt to move such pages from memory to a file has failed: the disk is full, a
+    /// limit is reached, or the store's folder is in memory. Readers may then hold more memory than is
+    /// their part of the budget.
+    pub is_spill_refused: bool,
     /// Idle images, kept for reuse.
     pub idle_images: usize,
     /// Upper bound of the private memory of all reader images.
@@ -103,6 +110,8 @@ impl Store {
             oldest_reader: pool.oldest,
             held_images: pool.held,
             held_private_bytes: pool.held_private_bytes,
+            spilled_bytes: pool.spilled_bytes,
+            is_spill_refused: pool.is_spill_refused,
             idle_images: pool.idle,
             private_bytes: pool.private_bytes,
             writer_private_bytes: account.bytes(Use::Writer),

@@ -58,7 +58,7 @@ impl Fixture {
 
     /// Returns mostly small stores; of eight consecutive seeds, one each gets the other kinds.
     /// Of three consecutive seeds, one has so small a memory budget that each checkpoint gives back
-    /// what it can.
+    /// what it can, and what readers hold is spilled from half a megabyte on.
     pub fn of_seed(seed: u64) -> Self {
         let fixture = match seed % 8 {
             5 => Self::of_collections(),
@@ -67,7 +67,10 @@ impl Fixture {
             _ => Self::small(),
         };
         match seed % 3 {
-            0 => Self { options: fixture.options.memory_budget_bytes(64 << 10), ..fixture },
+            0 => {
+                let options = fixture.options.memory_budget_bytes(64 << 10);
+                Self { options: options.spill_run_pages(16), ..fixture }
+            }
             _ => fixture,
         }
     }

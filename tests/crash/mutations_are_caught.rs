@@ -45,6 +45,8 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::SuperblocksInOneSync, checkpoints, 20),
     (Mutation::LogFreedAfterOneSuperblock, laps_and_a_recovery, 20),
     (Mutation::ReaderNotFrozen, small, 20),
+    (Mutation::SpilledRunShifted, a_snapshot_is_spilled, 5),
+    (Mutation::FrozenOverSpilled, a_snapshot_is_spilled, 5),
     (Mutation::CutLengthKept, the_file_is_cut_and_grows, 5),
     (Mutation::CleanBeforeCheckpoint, small, 10),
     (Mutation::DirtyPageMissed, small, 10),
@@ -461,6 +463,33 @@ fn memory_is_short(mutation: ActiveMutation, seed: u64) -> Outcome {
     }
     run.reopen()?;
     look(&fixture, &run.end(), seed, 20)
+}
+
+/// A snapshot keeps more than its part of the budget.
+fn a_snapshot_is_spilled(mutation: ActiveMutation, seed: u64) -> Outcome {
+    const WORDS: u64 = (2 << 20) / 8;
+    let mut fixture = with(Fixture::large(), mutation);
+    fixture.options = fixture.options.memory_budget_bytes(0).spill_run_pages(16);
+    let store = fixture.new_disk(true)?.open(&fixture.options)?;
+    let table =
+        store.update(|tx| tx.alloc_slice((0..WORDS as usize).map(|word| word as u64 + 1)))?;
+    store.checkpoint()?;
+    let (held, mut random) = (store.read()?, Random(seed));
+    for _ in 0..6 {
+        let mut tx = store.write()?;
+        for _ in 0..100 {
+            *tx.at_mut(table.index(random.below(WORDS)).expect("an element"))? = 0;
+        }
+        tx.commit()?;
+        store.checkpoint()?;
+    }
+    if store.stats()?.spilled_bytes == 0 {
+        return Err("nothing was spilled".into());
+    }
+    match held.at(table)?.iter().copied().eq(1..=WORDS) {
+        true => Ok(()),
+        false => Err("the snapshot has changed".into()),
+    }
 }
 
 /// Only one superblock is intact.

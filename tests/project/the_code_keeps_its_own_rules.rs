@@ -9,7 +9,7 @@ use super::sources::{Source, rust_files, sources};
 const UNSAFE_MODULES: [&str; 2] = ["map", "persist"];
 
 /// Maximum number of unsafe blocks and implementations in the crate.
-const MAX_UNSAFE: usize = 46;
+const MAX_UNSAFE: usize = 48;
 
 /// Maximum number of lines in a file, without its tests.
 const MAX_LINES: usize = 520;

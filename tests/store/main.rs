@@ -26,6 +26,7 @@ mod readers_see_whole_commits;
 mod reading_ahead_changes_no_result;
 mod what_cannot_persist_does_not_compile;
 mod what_is_not_a_store_is_left_alone;
+mod what_readers_hold_is_spilled;
 mod what_was_committed_comes_back;
 
 /// Runs `act` as a user who is subject to permissions, on a separate thread, since on Linux each

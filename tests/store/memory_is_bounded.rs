@@ -120,22 +120,52 @@ fn random_updates_stay_within_the_budget() -> TestResult {
 }
 
 /// The bytes that a held reader needs are its own: they cannot be given back, so nobody waits for
-/// them, and the writer keeps half of the budget for itself.
+/// them, and the writer keeps half of the budget for itself. Here they may not be spilled.
 #[test]
 fn a_held_reader_stops_nobody() -> TestResult {
     let path = ScratchFile::new()?;
-    let store = testkit::open_with(&path, &options(4))?;
+    let store = testkit::open_with(&path, &options(4).max_spill_bytes(0))?;
     let table = table(&store)?;
     let held = store.read()?;
     let peak = peak_under_load(&store, table, &path, 150)?;
     let stats = store.stats()?;
     assert!(stats.held_private_bytes > stats.memory_budget_bytes, "{stats:?}");
+    assert!(stats.is_spill_refused && stats.spilled_bytes == 0, "{stats:?}");
     assert!(peak <= 4 * MIB / 10 * 11 + LARGEST_TRANSACTION, "{peak}");
     drop(held);
     update(&store, table, &mut Random::new(1))?;
     store.checkpoint()?;
     drop(store.read()?);
     assert!(store.stats()?.held_private_bytes < 4 * MIB, "it is given back");
+    Ok(())
+}
+
+/// What a reader holds beyond half of the budget is spilled, so that it takes no more than that from
+/// the writer, and the two together stay within the budget.
+#[test]
+fn a_held_reader_stays_within_its_part() -> TestResult {
+    /// The run of pages that has the log in it.
+    const RUN_BYTES: u64 = 2 * MIB;
+    let path = ScratchFile::new()?;
+    let store = testkit::open_with(&path, &options(8).log_bytes(MIB))?;
+    let table = table(&store)?;
+    let held = store.read()?;
+    let (mut random, mut peak) = (Random::new(seed(6)), 0);
+    for round in 0..150 {
+        update(&store, table, &mut random)?;
+        if round % 8 == 0 {
+            peak = peak.max(kernel_bytes(&path)?);
+        }
+    }
+    let stats = store.stats()?;
+    if stats.is_spill_refused {
+        println!("SKIP[a_held_reader_stays_within_its_part]: temporary files are in memory");
+        return Ok(());
+    }
+    println!("{peak} bytes, and {} beside the store", stats.spilled_bytes);
+    assert!(stats.spilled_bytes > 0, "{stats:?}");
+    assert!(peak <= 8 * MIB / 10 * 11 + LARGEST_TRANSACTION + RUN_BYTES, "{peak}");
+    assert!(held.at(table)?.iter().all(|word| *word == 0));
     Ok(())
 }
 

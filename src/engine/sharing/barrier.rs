@@ -114,6 +114,7 @@ impl Core {
                 // Nobody waits for the rest, nor for its success.
                 Ok(position) => {
                     sharing.announce_following(|| drop(self.follow_barrier(sharing, position)));
+                    self.make_room_for_next_barrier(sharing, barrier);
                 }
                 // Out of memory, for example. The requester keeps waiting, and then times out.
                 Err(_) => crate::sync::sleep(POLL_INTERVAL),
@@ -181,6 +182,18 @@ impl Core {
         log.dirty.note_followed(position, &changed?);
         log.dirty.begin_window(position);
         Ok(log.dirty.all())
+    }
+
+    /// Has some of what readers hold go to a file beside the store, so that the next answer need not wait
+    /// for a disk. Ends when the next barrier comes.
+    fn make_room_for_next_barrier(&self, sharing: &Sharing, barrier: u64) {
+        let page = sharing.page();
+        let go_on = || {
+            !sharing.is_stopping.load(SeqCst)
+                && page.barrier_seq.load(SeqCst) == barrier
+                && self.expect_connected(sharing).is_ok()
+        };
+        self.pool.make_some_room(&go_on);
     }
 
     /// Forgets the noted pages that both superblocks have passed (P4). Returns the position up to
