@@ -322,6 +322,49 @@ fn a_full_disk_that_copies_on_write() -> TestResult {
     mounted.unmount()
 }
 
+/// What a reader holds stays in memory while there is no space for it, and is spilled afterwards.
+fn a_reader_on_a_full_disk(kind: Kind) -> TestResult {
+    const WORDS: u64 = (16 << 20) / 8;
+    const LEFT_BYTES: u64 = 3 << 20;
+    let bench = Bench::new()?;
+    let mounted = bench.mount_new(kind)?;
+    let folder = mounted.path();
+    let options = OpenOptions::new().log_bytes(64 * 1024).durability(Durability::Deferred);
+    let options = options.memory_budget_bytes(1 << 20).max_spill_bytes(u64::MAX);
+    let store = open_with(&folder.join("store"), &options)?;
+    let table = store.update(|tx| tx.alloc_slice((0..WORDS as usize).map(|word| word as u64)))?;
+    store.checkpoint()?;
+    let held = store.read()?;
+    let change = |first: u64| -> TestResult {
+        for page in (first..WORDS / 512).step_by(16) {
+            let at = table.index(page * 512).expect("an element");
+            store.update(|tx| tx.at_mut(at).map(|word| *word = u64::MAX))?;
+        }
+        store.checkpoint()?;
+        assert!(held.at(table)?.iter().copied().eq(0..WORDS), "the snapshot has changed");
+        Ok(())
+    };
+    let ballast = Ballast::leave(folder, LEFT_BYTES)?;
+    for first in 0..3 {
+        change(first)?;
+        let stats = store.stats()?;
+        assert!(stats.is_spill_refused && stats.spilled_bytes == 0, "{stats:?}");
+        assert!(stats.held_private_bytes > stats.memory_budget_bytes / 2, "{stats:?}");
+    }
+    assert!(free_bytes(folder)? >= LEFT_BYTES / 2, "what was reserved is given back");
+    ballast.remove()?;
+    change(3)?;
+    let stats = store.stats()?;
+    assert!(!stats.is_spill_refused && stats.spilled_bytes > WORDS / 2, "{stats:?}");
+    assert_eq!(names(folder)?.iter().filter(|name| *name != "lost+found").count(), 1);
+    drop(held);
+    store.update(|tx| push(tx, 0, 10))?;
+    assert_eq!(store.stats()?.spilled_bytes, 0);
+    store.check()?.into_result()?;
+    store.close()?;
+    mounted.unmount()
+}
+
 pub fn tests() -> Vec<Test> {
     let test = |name: &str, probe: fn() -> TestResult, run: fn() -> TestResult| Test {
         name: name.to_string(),
@@ -334,6 +377,12 @@ pub fn tests() -> Vec<Test> {
         test("a small ext4", || probe(Kind::Ext4), || a_small_disk(Kind::Ext4)),
         test("a small xfs", || probe(Kind::Xfs), || a_small_disk(Kind::Xfs)),
         test("a full btrfs", || probe(Kind::Btrfs), a_full_disk_that_copies_on_write),
+        test(
+            "a reader on a full ext4",
+            || probe(Kind::Ext4),
+            || a_reader_on_a_full_disk(Kind::Ext4),
+        ),
+        test("a reader on a full xfs", || probe(Kind::Xfs), || a_reader_on_a_full_disk(Kind::Xfs)),
     ];
     tests.extend(blocks::tests());
     tests
