@@ -239,9 +239,10 @@ impl Load {
         let took = begun.elapsed();
         let stats = store.stats().expect("figures");
         println!(
-            "budget {:.0} MiB, held by readers {:.1} MiB; the longest transaction took {longest:?}",
+            "budget {:.0} MiB, held by readers {:.1} MiB, and {:.1} MiB beside the store; the longest transaction took {longest:?}",
             stats.memory_budget_bytes as f64 / MIB as f64,
             stats.held_private_bytes as f64 / MIB as f64,
+            stats.spilled_bytes as f64 / MIB as f64,
         );
         drop(held);
         (updates, took)
