@@ -1,10 +1,10 @@
 //! Memory as a bound: the begin of a write transaction at any log length and private memory, and
 //! random updates of a store that is larger than the memory of its control group.
 //!
-//! `cargo bench --bench memory [-- begin | load]`. `load` takes a few minutes and some gigabytes of
+//! `cargo bench --bench memory [-- begin | load [NUMBER]...]`. `load` takes a few minutes and some gigabytes of
 //! disk. It builds the store, then starts itself in a group of its own, which needs root; where no
 //! group can be made it says so, and measures without one. `FLAGSTONE_BENCH_SECONDS` sets how long
-//! each load runs.
+//! each load runs; the numbers choose from the loads below, from 0 on.
 
 mod common;
 
@@ -276,9 +276,12 @@ fn anonymous_bytes() -> u64 {
     kib * 1024
 }
 
-/// Runs each load in a child process.
-fn load(folder: &Folder) {
+/// Runs the loads with these numbers, or all, each in a child process.
+fn load(folder: &Folder, numbers: &[usize]) {
     for (number, load) in LOADS.into_iter().enumerate() {
+        if !numbers.is_empty() && !numbers.contains(&number) {
+            continue;
+        }
         let path = folder.path(&format!("load-{number}"));
         load.build(&path);
         println!("{}:", load.describe());
@@ -324,6 +327,7 @@ fn main() {
         begin(&folder);
     }
     if is_wanted("load") {
-        load(&folder);
+        let numbers: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
+        load(&folder, &numbers);
     }
 }
