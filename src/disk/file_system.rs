@@ -40,6 +40,8 @@ struct Known {
     holes_take_space: bool,
     /// Whether its files are in memory alone.
     is_memory: bool,
+    /// Whether a write past the end of a file fills what lies between.
+    fills_holes: bool,
 }
 
 impl Known {
@@ -51,6 +53,7 @@ impl Known {
             overwrites: Overwrites::Unknown,
             holes_take_space: false,
             is_memory: false,
+            fills_holes: false,
         }
     }
 
@@ -68,6 +71,10 @@ impl Known {
 
     const fn holes_take_space(self) -> Self {
         Self { holes_take_space: true, ..self }
+    }
+
+    const fn fills_holes(self) -> Self {
+        Self { fills_holes: true, ..self }
     }
 
     const fn in_memory(self) -> Self {
@@ -90,11 +97,11 @@ const KNOWN: [Known; 42] = [
     Known::of_one_machine(0x3153_464a, "jfs"),
     Known::of_one_machine(0x5265_4973, "reiserfs"),
     Known::of_one_machine(0x0000_3434, "nilfs2"),
-    Known::of_one_machine(0x0000_4d44, "vfat"),
-    Known::of_one_machine(0x2011_bab0, "exfat"),
-    Known::of_one_machine(0x7366_746e, "ntfs3"),
-    Known::of_one_machine(0x0000_482b, "hfs+"),
-    Known::of_one_machine(0x0000_4244, "hfs"),
+    Known::of_one_machine(0x0000_4d44, "vfat").fills_holes(),
+    Known::of_one_machine(0x2011_bab0, "exfat").fills_holes(),
+    Known::of_one_machine(0x7366_746e, "ntfs3").fills_holes(),
+    Known::of_one_machine(0x0000_482b, "hfs+").fills_holes(),
+    Known::of_one_machine(0x0000_4244, "hfs").fills_holes(),
     Known::of_one_machine(0x2405_1905, "ubifs"),
     Known::of_one_machine(0x0000_72b6, "jffs2"),
     Known::of_one_machine(0x0001_1954, "ufs"),
@@ -158,9 +165,10 @@ impl FileSystem {
         self.known().is_some_and(|known| known.holes_take_space)
     }
 
-    /// Returns whether files there are known to take no memory that the kernel cannot take back.
+    /// Returns whether sparse files there are known to take no memory that the kernel cannot take back.
     pub(super) fn saves_memory(self) -> bool {
-        self.known().is_some_and(|known| known.is_of_one_machine && !known.is_memory)
+        let known = self.known().filter(|known| known.is_of_one_machine);
+        known.is_some_and(|known| !known.is_memory && !known.fills_holes)
     }
 
     fn name(self) -> String {

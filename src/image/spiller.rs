@@ -95,13 +95,14 @@ impl Spiller {
     ) {
         let none = PageSet::default();
         let coming = |image: &Image| if image.position < position { pages } else { &none };
-        self.spill(held, &coming, 0, go_on);
+        self.spill(held, &coming, 0, RUNS_AT_ONCE, go_on);
     }
 
     /// Spills pages of the `held` images until half of readers' part is free.
     pub(super) fn make_some_room(&self, held: &[Arc<Image>], go_on: &dyn Fn() -> bool) {
         let none = PageSet::default();
-        self.spill(held, &|_| &none, self.account.held_part() / 2, go_on);
+        // One run at a time: whoever asks for an answer meanwhile waits for its end.
+        self.spill(held, &|_| &none, self.account.held_part() / 2, 1, go_on);
     }
 
     fn spill<'pages>(
@@ -109,6 +110,7 @@ impl Spiller {
         held: &[Arc<Image>],
         coming: &dyn Fn(&Image) -> &'pages PageSet,
         more_bytes: u64,
+        runs_at_once: u64,
         go_on: &dyn Fn() -> bool,
     ) {
         let missing = |image: &Image| image.missing(coming(image));
@@ -123,11 +125,13 @@ impl Spiller {
                 if !go_on() {
                     return;
                 }
-                let spilled = image.spill_some(self, coming(image));
+                let spilled = image.spill_some(self, coming(image), runs_at_once);
                 self.is_refused.store(spilled.is_err(), Relaxed);
                 match spilled {
                     Ok(true) => {}
                     Ok(false) => break,
+                    // The next image may lie elsewhere on the disk.
+                    Err(error) if is_of_this_image(&error) => break,
                     Err(_) => return,
                 }
                 let now = missing(image);
@@ -173,7 +177,7 @@ impl Image {
 
     /// Spills the runs with the most pages that are private, or are coming to be. Returns `false` if no
     /// run has one, or may be spilled.
-    fn spill_some(&self, by: &Spiller, coming: &PageSet) -> io::Result<bool> {
+    fn spill_some(&self, by: &Spiller, coming: &PageSet, most: u64) -> io::Result<bool> {
         let mut state = self.spilled.lock();
         let run_pages = match state.run_pages {
             0 => by.run_pages(self.heap_pages()),
@@ -183,7 +187,7 @@ impl Image {
         if runs.is_empty() {
             return Ok(false);
         }
-        runs.truncate((by.room_bytes()? / PAGE_BYTES / run_pages) as usize);
+        runs.truncate(most.min(by.room_bytes()? / PAGE_BYTES / run_pages) as usize);
         if runs.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -263,6 +267,11 @@ impl Image {
         }
         (placed, result)
     }
+}
+
+/// Returns whether spilling another image may succeed.
+fn is_of_this_image(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::Unsupported)
 }
 
 /// Counts the mappings that all stores of the process have added. A forked child goes on from its

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::{Errno, retry_on_intr};
@@ -23,12 +24,15 @@ use crate::mutation::{ActiveMutation, Mutation};
 /// written again.
 pub(crate) struct SpillFile {
     file: File,
+    /// Whether a write or a sync has failed. A file system may then take blocks for written that are not,
+    /// and show zeros when a later sync has succeeded: nothing more is taken over.
+    has_failed: AtomicBool,
 }
 
 impl SpillFile {
     /// Takes a file that is open for reading and writing, is empty, and that nobody else has.
     pub(crate) fn new(file: File) -> Self {
-        Self { file }
+        Self { file, has_failed: AtomicBool::new(false) }
     }
 
     /// Has the file show `runs` of `map`, whose bytes do not change any more, in the place of whatever
@@ -57,6 +61,9 @@ impl SpillFile {
     /// Makes the file hold what the map shows in `runs`.
     fn copy(&self, map: &PrivateMap, runs: &[Range<u64>]) -> io::Result<()> {
         expect_allowed(runs)?;
+        if self.has_failed.load(Relaxed) {
+            return Err(Errno::IO.into());
+        }
         for run in runs {
             // A full disk shows before anything is read. A file system that cannot reserve space says
             // so, or reports it at the write.
@@ -66,6 +73,10 @@ impl SpillFile {
                 Err(error) => return Err(error.into()),
             }
         }
+        self.write(map, runs).inspect_err(|_| self.has_failed.store(true, Relaxed))
+    }
+
+    fn write(&self, map: &PrivateMap, runs: &[Range<u64>]) -> io::Result<()> {
         for run in runs {
             let bytes = map.items::<u8>(run.start, length(run));
             let bytes = bytes.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -118,7 +129,7 @@ mod tests {
     use crate::format::HEAP_START_BYTES;
     use crate::map::Excluded;
     use std::fs::OpenOptions;
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+    use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
     const RUN_BYTES: u64 = 64 * 1024;
     const RUNS: u64 = 32;
