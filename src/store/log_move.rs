@@ -74,7 +74,8 @@ pub(super) fn free_stale_regions(core: &Core, writer: &mut Writer) -> Result<boo
 
 fn free_others(workspace: &mut Workspace, live: Region, named: [Region; 2]) -> Result<()> {
     set_regions(workspace, [live, NONE])?;
-    let mut others = named.into_iter().filter(|region| *region != live && *region != NONE);
+    // One without pages is none, whatever a damaged header says of its place.
+    let mut others = named.into_iter().filter(|region| *region != live && region.pages != 0);
     others.try_for_each(|region| free_log_region(workspace, region.page, region.pages))
 }
 
