@@ -75,7 +75,7 @@ impl OpenOptions {
     /// let store = unsafe { options.durability(Durability::Deferred).open(&path)? };
     /// let numbers = store.update(|tx| tx.alloc_slice_zeroed::<u64>(1 << 20))?; // 8 MiB
     /// let held = store.read()?;
-    /// store.update(|tx| Ok(tx.at_mut(numbers)?.fill(7)))?;
+    /// store.update(|tx| tx.at_mut(numbers).map(|numbers| numbers.fill(7)))?;
     /// store.checkpoint()?;
     /// let stats = store.stats()?;
     /// assert!(stats.spilled_bytes >= 6 << 20 || stats.is_spill_refused);

@@ -190,7 +190,7 @@ impl OpenOptions {
     ///     for round in 1..100 {
     ///         store.update(|tx| tx.at_mut(numbers).map(|numbers| numbers[..1000].fill(round)))?;
     ///     }
-    ///     assert_eq!(store.stats()?.log_bytes, max_log_bytes);
+    ///     assert!(store.stats()?.log_bytes <= max_log_bytes);
     /// }
     /// # Ok(()) }
     /// ```
