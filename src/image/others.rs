@@ -30,16 +30,11 @@ impl Pool {
     /// Returns the position of the image that the pool advances next, or `None` if it begins a new
     /// one.
     pub(crate) fn position_to_advance(&self) -> Option<u64> {
-        let mut position = None;
-        let surplus = self.change(|lists| {
-            if let Some(image) = self.withdraw(lists) {
-                lists.put_idle(image);
-            }
+        self.change_and_drop(|lists| {
+            self.withdraw_before(lists, u64::MAX);
             lists.reap();
-            position = lists.nearest_idle();
-        });
-        drop(surplus);
-        position
+            lists.nearest_idle()
+        })
     }
 
     /// Returns whether the next reader may find an image that others have had.
@@ -51,11 +46,11 @@ impl Pool {
     /// Makes new images begin from `checkpoint`. One that a reader leaves meanwhile, and that is behind
     /// it, is not used any more: the caller knows that the log is kept from there on alone.
     pub(crate) fn rebase(&self, checkpoint: Checkpointed) {
-        drop(self.change(|lists| {
+        self.change_and_drop(|lists| {
             lists.checkpoint = checkpoint;
             lists.log_start = lists.log_start.max(checkpoint.position);
             lists.reap();
-        }));
+        });
     }
 
     /// Drops the published image: it was advanced from bytes that another process was overwriting.
@@ -70,25 +65,19 @@ impl Pool {
     /// Returns whether readers hold an image. If not, whatever they read was read before this: the lines
     /// are read with acquire ordering, and none counts itself meanwhile.
     pub(crate) fn is_held(&self) -> bool {
-        let mut is_held = false;
-        let surplus = self.change(|lists| {
+        self.change_and_drop(|lists| {
             lists.reap();
-            is_held = lists.retired() > 0 || self.is_published_held();
-        });
-        drop(surplus);
-        is_held
+            lists.retired() > 0 || self.is_published_held()
+        })
     }
 
     /// Returns whether readers hold an image behind `position`.
     pub(crate) fn is_held_before(&self, position: u64) -> bool {
-        let mut is_held = false;
-        let surplus = self.change(|lists| {
+        self.change_and_drop(|lists| {
             self.withdraw_before(lists, position);
             lists.reap();
-            is_held = !lists.retired_before(position).is_empty();
-        });
-        drop(surplus);
-        is_held
+            !lists.retired_before(position).is_empty()
+        })
     }
 
     /// Returns the reader that has held an image for the longest time.
@@ -99,13 +88,10 @@ impl Pool {
 
     /// Returns the longest heap of the images that readers hold.
     pub(crate) fn longest_held_heap_bytes(&self) -> u64 {
-        let mut longest = 0;
-        let surplus = self.change(|lists| {
+        self.change_and_drop(|lists| {
             lists.reap();
             let published = if self.is_published_held() { self.published_heap_bytes() } else { 0 };
-            longest = lists.longest_retired_heap_bytes().max(published);
-        });
-        drop(surplus);
-        longest
+            lists.longest_retired_heap_bytes().max(published)
+        })
     }
 }

@@ -36,13 +36,25 @@ pub(crate) struct PoolStats {
 }
 
 impl Pool {
-    /// Does something with the lists, and returns the images that are no longer kept.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Lists)) -> Surplus {
+    /// Does something with the lists; returns also the images that are no longer kept.
+    fn change_with<R>(&self, change: impl FnOnce(&mut Lists) -> R) -> (R, Surplus) {
         let mut lists = self.shelf.lock();
-        change(&mut lists);
+        let done = change(&mut lists);
         let surplus = lists.take_surplus();
         self.settle(&mut lists);
-        surplus
+        (done, surplus)
+    }
+
+    /// Does something with the lists, and returns the images that are no longer kept.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Lists)) -> Surplus {
+        self.change_with(change).1
+    }
+
+    /// Does something with the lists, and drops the images that are no longer kept.
+    pub(super) fn change_and_drop<R>(&self, change: impl FnOnce(&mut Lists) -> R) -> R {
+        let (done, surplus) = self.change_with(change);
+        drop(surplus);
+        done
     }
 
     #[cfg(test)]
@@ -82,7 +94,7 @@ impl Pool {
         let frozen = held.iter().try_for_each(|image| image.keep(pages, self.mutation));
         // Their readers may have left meanwhile.
         drop(held);
-        drop(self.change(Lists::reap));
+        self.change_and_drop(Lists::reap);
         frozen
     }
 
@@ -103,7 +115,7 @@ impl Pool {
         let held = self.shelf.lock().retired_before(u64::MAX);
         self.spiller.make_room(&held, position, pages, go_on);
         drop(held);
-        drop(self.change(Lists::reap));
+        self.change_and_drop(Lists::reap);
     }
 
     /// Does so before it is known which pages are to come.
@@ -111,7 +123,7 @@ impl Pool {
         let held = self.shelf.lock().retired_before(u64::MAX);
         self.spiller.make_some_room(&held, go_on);
         drop(held);
-        drop(self.change(Lists::reap));
+        self.change_and_drop(Lists::reap);
     }
 
     /// Sees to it that no reader gets an image behind `position` any more (F4). Returns those which
@@ -306,7 +318,7 @@ impl Pool {
     #[inline]
     pub(crate) fn drop_surplus(&self) {
         if self.has_surplus.load(Relaxed) {
-            drop(self.change(|_| ()));
+            self.change_and_drop(|_| ());
         }
     }
 
@@ -337,13 +349,10 @@ impl Pool {
 
     /// Drops all images that no reader holds. Returns whether none is left.
     pub(crate) fn forget_all(&self) -> bool {
-        let mut is_empty = false;
-        let surplus = self.change(|lists| {
+        self.change_and_drop(|lists| {
             self.drop_unheld(lists);
-            is_empty = lists.retired() == 0;
-        });
-        drop(surplus);
-        is_empty
+            lists.retired() == 0
+        })
     }
 
     /// Returns the largest length of the heap in any image.
@@ -355,21 +364,17 @@ impl Pool {
     /// Returns the readers that have held an image for longer than `age`, each only once. Covers only
     /// images that a commit has made old, since the others cost nothing.
     pub(crate) fn take_long_readers(&self, age: Duration) -> Vec<LongReader> {
-        let mut long = Vec::new();
-        let surplus = self.change(|lists| {
+        self.change_and_drop(|lists| {
             lists.reap();
-            long = lists.take_long_readers(age);
-        });
-        drop(surplus);
-        long
+            lists.take_long_readers(age)
+        })
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
-        let mut stats = PoolStats::default();
-        let surplus = self.change(|lists| {
+        self.change_and_drop(|lists| {
             lists.reap();
             let held = self.held(lists);
-            stats = PoolStats {
+            PoolStats {
                 held: held.len(),
                 idle: lists.idle(),
                 held_private_bytes: held.iter().map(|reader| reader.private_bytes).sum(),
@@ -377,9 +382,7 @@ impl Pool {
                 private_bytes: lists.private_bytes() + self.published_private_bytes(),
                 spilled_bytes: self.spiller.bytes(),
                 is_spill_refused: self.spiller.is_refused(),
-            };
-        });
-        drop(surplus);
-        stats
+            }
+        })
     }
 }
