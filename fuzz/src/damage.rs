@@ -9,7 +9,7 @@ use crate::samples::Sample;
 use testkit::forge::{self, HEAP, PAGE};
 
 /// Maximum length of a file that was lengthened.
-const MAX_BYTES: usize = 512 << 10;
+const MAX_BYTES: usize = 768 << 10;
 
 /// An edit.
 #[derive(Arbitrary, Clone, Copy, Debug)]

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use testkit::forge::{self, PAGE};
+use testkit::forge::{self, PAGE, SLOTS};
+
+/// The end of the second superblock.
+const SUPERBLOCKS_END: usize = SLOTS[1] + PAGE;
 
 /// The checksums to repair.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,10 +33,10 @@ impl Repair {
         if self.sums {
             pages.iter().for_each(|page| forge::reseal_page(bytes, *page));
         }
-        if self.superblocks && bytes.len() >= 2 * PAGE {
+        if self.superblocks && bytes.len() >= SUPERBLOCKS_END {
             forge::superblocks(bytes, |_| ());
         }
-        if self.records && bytes.len() >= 2 * PAGE {
+        if self.records && bytes.len() >= SUPERBLOCKS_END {
             let records = forge::records(bytes);
             forge::reseal(bytes, &records);
         }

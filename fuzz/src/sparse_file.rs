@@ -2,7 +2,7 @@
 //! in a few hundred of them.
 
 /// Maximum length of a file.
-const MAX_BYTES: usize = 256 << 10;
+const MAX_BYTES: usize = 512 << 10;
 /// Maximum number of words in one token.
 const MAX_WORDS: usize = 128;
 

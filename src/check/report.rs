@@ -381,12 +381,12 @@ mod tests {
     fn a_finding_says_where_what_and_which_part() {
         let mut finding = Finding::in_heap(0x1000);
         finding.what = "wrong".to_string();
-        assert_eq!(finding.to_string(), "file offset 0x5000 (heap offset 0x1000): wrong");
+        assert_eq!(finding.to_string(), "file offset 0x41000 (heap offset 0x1000): wrong");
         finding.type_name = "Node".to_string();
         finding.field = "colours[3]".to_string();
-        let shown = "file offset 0x5000 (heap offset 0x1000), Node: colours[3]: wrong";
+        let shown = "file offset 0x41000 (heap offset 0x1000), Node: colours[3]: wrong";
         assert_eq!(finding.to_string(), shown);
         finding.heap_offset = None;
-        assert_eq!(finding.to_string(), "file offset 0x5000, Node: colours[3]: wrong");
+        assert_eq!(finding.to_string(), "file offset 0x41000, Node: colours[3]: wrong");
     }
 }

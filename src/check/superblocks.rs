@@ -1,21 +1,21 @@
-//! Checks the pages before the heap: the superblocks, the coordination page of processes that
-//! share the store, and a page of zeros. The content of the coordination page is not checked.
+//! Checks what lies before the heap: the superblocks, the coordination page of processes that share
+//! the store, and zeros. The content of the coordination page is not checked.
 //!
 //! **Owns** what the two superblocks say of each other. **Must not know** which one opening would
 //! choose (`engine`).
 
 use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
-use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};
+use crate::format::{COORDINATION_BYTES, LARGEST_MACHINE_PAGE_BYTES, PAGE_BYTES};
 
 use super::report::Report;
 
-/// Checks the first pages of a file. The caller has made sure that the file has all of them.
+/// Checks the head of a file. The caller has made sure that the file has all of it.
 pub(super) fn check(head: &[u8], report: &mut Report) {
-    let page = |offset: u64| head.get(offset as usize..(offset + PAGE_BYTES) as usize);
     let slots = SLOT_OFFSETS_BYTES.map(|offset| {
-        let page = page(offset)?;
-        expect_zeros(report, offset + SUPERBLOCK_BYTES, &page[SUPERBLOCK_BYTES as usize..]);
-        Some(Superblock::parse(page))
+        let end = offset + LARGEST_MACHINE_PAGE_BYTES;
+        let slot = head.get(offset as usize..end as usize)?;
+        expect_zeros(report, offset + SUPERBLOCK_BYTES, &slot[SUPERBLOCK_BYTES as usize..]);
+        Some(Superblock::parse(slot))
     });
     let is_usable = slots.iter().flatten().any(Result::is_ok);
     let slots = [0, 1].map(|slot| match slots[slot].as_ref()? {
@@ -39,11 +39,15 @@ pub(super) fn check(head: &[u8], report: &mut Report) {
         compare(report, first, second);
     }
     let last = COORDINATION_BYTES + PAGE_BYTES;
-    expect_zeros(report, last, page(last).unwrap_or_default());
+    expect_zeros(report, last, head.get(last as usize..).unwrap_or_default());
 }
 
 const SUPERBLOCK_BYTES: u64 = size_of::<Superblock>() as u64;
-const _: () = assert!(COORDINATION_BYTES + 2 * PAGE_BYTES == HEAP_START_BYTES);
+const _: () = {
+    let [first, second] = SLOT_OFFSETS_BYTES;
+    assert!(first + LARGEST_MACHINE_PAGE_BYTES == second);
+    assert!(second + LARGEST_MACHINE_PAGE_BYTES == COORDINATION_BYTES);
+};
 
 fn expect_zeros(report: &mut Report, file_offset: u64, bytes: &[u8]) {
     if let Some(at) = bytes.iter().position(|byte| *byte != 0) {

@@ -17,7 +17,7 @@ use super::retry::uninterrupted;
 use super::system::FileId;
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::PAGE_BYTES;
-use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock};
+use crate::format::superblock::{SLOT_OFFSETS_BYTES, Superblock, Unusable};
 
 const PREFIX: &str = ".flagstone.";
 const SUFFIX: &str = ".new";
@@ -121,7 +121,11 @@ fn was_used(file: &File) -> bool {
     let mut page = [0; PAGE_BYTES as usize];
     SLOT_OFFSETS_BYTES.into_iter().any(|offset| {
         file.read_exact_at(&mut page, offset).is_ok()
-            && Superblock::parse(&page).is_ok_and(|block| !block.is_new())
+            && match Superblock::parse(&page) {
+                Ok(block) => !block.is_new(),
+                // It cannot be told of a store of another version.
+                Err(unusable) => matches!(unusable, Unusable::Version(_)),
+            }
     })
 }
 

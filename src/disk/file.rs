@@ -17,7 +17,7 @@ use super::retry::uninterrupted;
 use super::spill_file::open_spill_file;
 use super::system::{FileId, allocate, length_of, settled_length_of, write_zeros};
 use crate::error::{ErrorKind, Result, io_error};
-use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
+use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};
 use crate::map::{LogMap, PrivateMap, SpillFile};
 
 /// A file behind two separate descriptions (D1).
@@ -226,7 +226,8 @@ impl Disk for FileDisk {
         if !file_system.overwrites_in_place() {
             return Ok(());
         }
-        fill(&self.heap, COORDINATION_BYTES..COORDINATION_BYTES + PAGE_BYTES)?;
+        // A machine may map more than the page: all up to the heap, which it never does.
+        fill(&self.heap, COORDINATION_BYTES..HEAP_START_BYTES)?;
         fill(&self.heap, log_offset..log_offset + log_bytes)
     }
 

@@ -57,6 +57,7 @@ pub(crate) fn spill_file_in_memory() -> io::Result<SpillFile> {
 #[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
+    use crate::format::HEAP_START_BYTES;
     use crate::map::{Excluded, PrivateMap};
     use crate::mutation::ActiveMutation;
     use std::os::unix::fs::{FileExt, MetadataExt};
@@ -69,7 +70,7 @@ mod tests {
             let path = folder.path().join("store");
             let store = File::options().read(true).write(true).create_new(true).open(path);
             let store = store.expect("a file");
-            store.write_all_at(&[7; 3 << 16], 0).expect("a write");
+            store.write_all_at(&[7; 2 << 16], HEAP_START_BYTES).expect("a write");
             let mut map = PrivateMap::of_file(&store, 2 << 16).expect("a map");
             map.set_view(2 << 16, [Excluded::default(); 2]);
             let file = match make(folder.path()) {

@@ -15,7 +15,7 @@ use super::state::{Checkpointer, EndOfLog};
 use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result, io_error};
 use crate::format::superblock::{
-    FLAG_CLEAN, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_unfinished,
+    EARLIER_SLOT_BYTES, FLAG_CLEAN, MAGIC, SLOT_OFFSETS_BYTES, Superblock, Unusable, is_unfinished,
 };
 use crate::format::{FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
 use crate::mutation::{ActiveMutation, Mutation};
@@ -38,7 +38,7 @@ impl Newest {
 }
 
 impl Core {
-    /// Reads the pages before the heap, while no superblock is being written.
+    /// Reads everything before the heap, while no superblock is being written.
     pub(crate) fn read_head(&self) -> Result<Vec<u8>> {
         let _hold = self.join_write_lock()?;
         let _checkpointer = self.lock_checkpointer();
@@ -248,12 +248,11 @@ fn settled_len_bytes(disk: &dyn Disk, path: &Path, wanted_bytes: u64) -> Result<
 
 /// Returns the newest usable superblock and the slot to write first.
 fn choose_slot(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> Result<Newest> {
-    let mut head = read_head(disk, path)?;
+    let mut slots = read_slots(disk, path)?;
     if mutation.has(Mutation::SuperblockChecksumIgnored) {
-        head.chunks_mut(PAGE_BYTES as usize).take(2).for_each(Superblock::seal);
+        slots.iter_mut().for_each(|page| Superblock::seal(page));
     }
-    let [first, second] = SLOT_OFFSETS_BYTES
-        .map(|offset| Superblock::parse(&head[offset as usize..][..PAGE_BYTES as usize]));
+    let [first, second] = slots.map(|page| Superblock::parse(&page));
     // A store of another version must not be written, even if one of its superblocks happens to be
     // readable.
     let alone = |slot, block, unusable: &Unusable| {
@@ -270,7 +269,7 @@ fn choose_slot(disk: &dyn Disk, path: &Path, mutation: ActiveMutation) -> Result
         (Ok(a), Ok(_)) => newest(0, a),
         (Ok(a), Err(unusable)) => alone(0, a, &unusable),
         (Err(unusable), Ok(b)) => alone(1, b, &unusable),
-        (Err(a), Err(b)) => Err(no_superblock(path, &head, &a, &b)),
+        (Err(a), Err(b)) => Err(no_superblock(path, &read_head(disk, path)?, &a, &b)),
     }
     .map_err(Into::into)
 }
@@ -287,44 +286,92 @@ fn foreign(path: &Path, unusable: &Unusable) -> Option<ErrorKind> {
     }
 }
 
-/// Reads the pages before the heap.
-pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
-    let path_buf = || path.to_path_buf();
-    let file_bytes = settled_len_bytes(disk, path, HEAP_START_BYTES)?;
-    if file_bytes == 0 {
-        return Err(ErrorKind::EmptyFile { path: path_buf() }.into());
-    }
-    let len = file_bytes.min(HEAP_START_BYTES);
-    let mut head = vec![0; len as usize];
-    disk.read_at(0, &mut head).map_err(io_error("read the superblocks", path))?;
-    if len == HEAP_START_BYTES {
-        return Ok(head);
-    }
-    if is_unfinished(&head) {
-        return Err(ErrorKind::Unfinished { path: path_buf() }.into());
-    }
-    let begins_with_magic =
-        |offset| head.get(offset as usize..).is_some_and(|head| head.starts_with(&MAGIC));
-    if SLOT_OFFSETS_BYTES.into_iter().any(begins_with_magic) {
-        let (found_bytes, expected_bytes) = (file_bytes, HEAP_START_BYTES);
-        return Err(ErrorKind::TooShort { path: path_buf(), found_bytes, expected_bytes }.into());
-    }
-    Err(not_a_store(path, &head).into())
+/// Returns the error if neither superblock is usable because another version or byte order wrote
+/// them, as far as one can tell.
+fn both_foreign(path: &Path, first: &Unusable, second: &Unusable) -> Option<ErrorKind> {
+    let one = foreign(path, first).or_else(|| foreign(path, second));
+    one.or_else(|| match (first, second) {
+        (&Unusable::VersionOrDamage(found), Unusable::VersionOrDamage(_)) => {
+            let path = path.to_path_buf();
+            Some(ErrorKind::UnknownVersion { path, found, known: FORMAT_VERSION })
+        }
+        _ => None,
+    })
 }
 
+/// Reads everything before the heap.
+pub(crate) fn read_head(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>> {
+    expect_head(disk, path)?;
+    read_first(disk, path, HEAP_START_BYTES)
+}
+
+/// Reads the pages of both superblocks.
+fn read_slots(disk: &dyn Disk, path: &Path) -> Result<[[u8; PAGE_BYTES as usize]; 2]> {
+    expect_head(disk, path)?;
+    let mut slots = [[0; PAGE_BYTES as usize]; 2];
+    for (offset, page) in SLOT_OFFSETS_BYTES.into_iter().zip(&mut slots) {
+        disk.read_at(offset, page).map_err(io_error("read the superblocks", path))?;
+    }
+    Ok(slots)
+}
+
+fn read_first(disk: &dyn Disk, path: &Path, len_bytes: u64) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; len_bytes as usize];
+    disk.read_at(0, &mut bytes).map_err(io_error("read the superblocks", path))?;
+    Ok(bytes)
+}
+
+/// Fails if the file ends before its heap.
+fn expect_head(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let file_bytes = settled_len_bytes(disk, path, HEAP_START_BYTES)?;
+    if file_bytes >= HEAP_START_BYTES {
+        return Ok(());
+    }
+    Err(too_short(path, &read_first(disk, path, file_bytes)?).into())
+}
+
+/// Returns the error for a file that ends before its heap would begin.
+fn too_short(path: &Path, head: &[u8]) -> ErrorKind {
+    let path_buf = path.to_path_buf();
+    if head.is_empty() {
+        return ErrorKind::EmptyFile { path: path_buf };
+    }
+    if is_unfinished(head) {
+        return ErrorKind::Unfinished { path: path_buf };
+    }
+    // In earlier versions the heap began sooner.
+    let earlier = [SLOT_OFFSETS_BYTES[0], EARLIER_SLOT_BYTES]
+        .map(|offset| Superblock::parse(head.get(offset as usize..).unwrap_or_default()));
+    if let [Err(first), Err(second)] = earlier
+        && let Some(foreign) = both_foreign(path, &first, &second)
+    {
+        return foreign;
+    }
+    let begins_with_magic =
+        |offset| head.get(offset as usize..).is_some_and(|slot| slot.starts_with(&MAGIC));
+    if SLOT_OFFSETS_BYTES.into_iter().any(begins_with_magic) {
+        let (found_bytes, expected_bytes) = (head.len() as u64, HEAP_START_BYTES);
+        return ErrorKind::TooShort { path: path_buf, found_bytes, expected_bytes };
+    }
+    not_a_store(path, head)
+}
+
+/// Returns why neither superblock can be used.
 fn no_superblock(path: &Path, head: &[u8], first: &Unusable, second: &Unusable) -> ErrorKind {
     let path_buf = path.to_path_buf();
     if is_unfinished(head) {
         return ErrorKind::Unfinished { path: path_buf };
     }
+    let earlier = Superblock::parse(&head[EARLIER_SLOT_BYTES as usize..]).err();
+    let second = match (second, &earlier) {
+        (Unusable::Magic, Some(earlier)) => earlier,
+        (second, _) => second,
+    };
     if (first, second) == (&Unusable::Magic, &Unusable::Magic) {
         return not_a_store(path, head);
     }
-    if let Some(foreign) = foreign(path, first).or_else(|| foreign(path, second)) {
+    if let Some(foreign) = both_foreign(path, first, second) {
         return foreign;
-    }
-    if let (&Unusable::VersionOrDamage(found), Unusable::VersionOrDamage(_)) = (first, second) {
-        return ErrorKind::UnknownVersion { path: path_buf, found, known: FORMAT_VERSION };
     }
     let (first, second) = (first.to_string(), second.to_string());
     ErrorKind::SuperblocksDamaged { path: path_buf, first, second }

@@ -94,14 +94,14 @@ pub enum ErrorKind {
         path: PathBuf,
     },
 
-    /// The file is too short for a store's first pages.
-    #[error("{path}: {found_bytes} bytes are too few for a store, whose first pages alone take {expected_bytes}; the file was cut off or is not a store", path = .path.display())]
+    /// The file is too short for what lies before a store's heap.
+    #[error("{path}: {found_bytes} bytes are too few for a store, whose heap begins at {expected_bytes}; the file was cut off or is not a store", path = .path.display())]
     TooShort {
         /// The store's file.
         path: PathBuf,
         /// Its length.
         found_bytes: u64,
-        /// Bytes of a store's first pages.
+        /// Where a store's heap begins.
         expected_bytes: u64,
     },
 

@@ -21,13 +21,21 @@ pub(crate) const PAGE_BYTES: u64 = 4096;
 pub(crate) const LINE_BYTES: u64 = 64;
 /// Lines of a page; a page's changed lines are the bits of one `u64`.
 pub(crate) const LINES_PER_PAGE: u64 = PAGE_BYTES / LINE_BYTES;
-/// Bytes of a file before its heap: two superblocks, the coordination page and
-/// one zero page.
-pub(crate) const HEAP_START_BYTES: u64 = 4 * PAGE_BYTES;
+/// The largest page of a machine on which a store can be opened. What is mapped or synced by itself
+/// begins at a multiple of it: a machine writes and maps whole pages of its own.
+pub(crate) const LARGEST_MACHINE_PAGE_BYTES: u64 = 64 << 10;
+/// Bytes of a file before its heap: two superblocks and the coordination page, with zeros behind
+/// each of them, and zeros.
+pub(crate) const HEAP_START_BYTES: u64 = 4 * LARGEST_MACHINE_PAGE_BYTES;
 /// Offset of the coordination page in the file.
-pub(crate) const COORDINATION_BYTES: u64 = 2 * PAGE_BYTES;
+pub(crate) const COORDINATION_BYTES: u64 = 2 * LARGEST_MACHINE_PAGE_BYTES;
 /// Version of this format. Other versions are refused.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
+
+const _: () = {
+    assert!(LARGEST_MACHINE_PAGE_BYTES.is_multiple_of(PAGE_BYTES));
+    assert!(COORDINATION_BYTES == 128 << 10 && HEAP_START_BYTES == 256 << 10);
+};
 
 const _: () = assert!(LINES_PER_PAGE == 64, "a page's lines are the bits of one u64");
 const _: () =

@@ -5,14 +5,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::checksum;
 use super::record::HEADER_BYTES;
-use super::{COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, PAGE_BYTES};
+use super::{
+    COORDINATION_BYTES, FORMAT_VERSION, HEAP_START_BYTES, LARGEST_MACHINE_PAGE_BYTES, PAGE_BYTES,
+};
 
 /// First bytes of both superblocks.
 pub(crate) const MAGIC: [u8; 16] = *b"flagstone heap\r\n";
 /// First bytes of the coordination page while the file is being created.
 pub(crate) const UNFINISHED: [u8; 16] = *b"flagstone begun\n";
-/// Offsets of the two superblocks in the file.
-pub(crate) const SLOT_OFFSETS_BYTES: [u64; 2] = [0, PAGE_BYTES];
+/// Offsets of the two superblocks in the file. No machine has both in one page, so no write of one
+/// can tear the other.
+pub(crate) const SLOT_OFFSETS_BYTES: [u64; 2] = [0, LARGEST_MACHINE_PAGE_BYTES];
+/// Offset of the second superblock in files of versions 1 and 2.
+pub(crate) const EARLIER_SLOT_BYTES: u64 = PAGE_BYTES;
 /// Flag: the store was closed cleanly and the log ends at `position`.
 pub(crate) const FLAG_CLEAN: u32 = 1;
 
@@ -66,6 +71,8 @@ pub(crate) struct Superblock {
 
 const _: () = {
     assert!(size_of::<Superblock>() == 512);
+    assert!(SLOT_OFFSETS_BYTES[0] == 0 && SLOT_OFFSETS_BYTES[1] == 64 << 10);
+    assert!(SLOT_OFFSETS_BYTES[1] + LARGEST_MACHINE_PAGE_BYTES == COORDINATION_BYTES);
     assert!(std::mem::offset_of!(Superblock, version) == 16);
     assert!(std::mem::offset_of!(Superblock, store_id) == 32);
     assert!(std::mem::offset_of!(Superblock, generation) == 64);
@@ -85,13 +92,13 @@ pub(crate) fn is_unfinished(head: &[u8]) -> bool {
     let Some(behind) = head.get(begin..).and_then(|page| page.strip_prefix(&UNFINISHED)) else {
         return false;
     };
-    let slots = head[..begin].chunks(PAGE_BYTES as usize);
+    let slots = head[..begin].chunks(LARGEST_MACHINE_PAGE_BYTES as usize);
     behind.iter().all(|byte| *byte == 0) && slots.into_iter().all(may_be_of_new_store)
 }
 
-/// Returns whether a page may be what a power cut has left of a new store's superblock.
-fn may_be_of_new_store(page: &[u8]) -> bool {
-    let Ok((block, rest)) = Superblock::read_from_prefix(page) else { return false };
+/// Returns whether a slot may be what a power cut has left of a new store's superblock.
+fn may_be_of_new_store(slot: &[u8]) -> bool {
+    let Ok((block, rest)) = Superblock::read_from_prefix(slot) else { return false };
     let is_part = |found: &[u8], whole: &[u8]| {
         found.iter().zip(whole).all(|(found, whole)| *found == 0 || found == whole)
     };

@@ -225,6 +225,7 @@ fn no_header() -> crate::error::Error {
 mod tests {
     use super::*;
     use crate::disk::MemoryDisk;
+    use crate::format::HEAP_START_BYTES;
     use crate::format::record::{OP_BULK, OP_ZERO, push_line, push_pages};
     use crate::image::view::{ImageTraits, LinkChecks};
     use crate::map::PrivateMap;
@@ -287,7 +288,7 @@ mod tests {
 
     /// Returns what an image says to records, and what a survey says.
     fn outcomes(random: &mut Random) -> [Result<u64, String>; 2] {
-        let file = (4 + PAGES) * PAGE_BYTES;
+        let file = HEAP_START_BYTES + PAGES * PAGE_BYTES;
         let disk = MemoryDisk::of(vec![0; file as usize]);
         let mut image = image();
         let mut survey = Survey::of(&image).unwrap();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::disk::{Disk, LogRegion, MemoryDisk, anonymous, in_memory, spill_file_in_memory};
+use crate::format::superblock::SLOT_OFFSETS_BYTES;
 use crate::format::{PAGE_BYTES, checksum};
 use crate::map::{PrivateMap, SpillFile};
 use crate::sync::unpoisoned;
@@ -80,7 +81,11 @@ impl SimDisk {
 
     fn with_live(live: Arc<dyn Disk>, is_mapped: bool, bytes: Vec<u8>) -> Self {
         // The same bytes give the same numbers, so a run can be reproduced.
-        let mut random = Random(checksum::plain(&bytes[..bytes.len().min(2 * PAGE)]));
+        let [first, second] = SLOT_OFFSETS_BYTES.map(|offset| {
+            let slot = bytes.get(offset as usize..).unwrap_or_default();
+            checksum::plain(&slot[..slot.len().min(PAGE)])
+        });
+        let mut random = Random(first ^ second.rotate_left(1));
         let state = State {
             media: Media::new(bytes),
             recorded: None,

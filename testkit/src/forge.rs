@@ -12,7 +12,13 @@ use crate::TestResult;
 /// Length of a page.
 pub const PAGE: usize = 4096;
 /// The start of the heap in the file.
-pub const HEAP: usize = 4 * PAGE;
+pub const HEAP: usize = 256 << 10;
+/// Pages before the heap.
+pub const HEAD_PAGES: usize = HEAP / PAGE;
+/// The starts of both superblocks in the file.
+pub const SLOTS: [usize; 2] = [0, 64 << 10];
+/// The start of the coordination page in the file.
+pub const COORDINATION: usize = 128 << 10;
 /// Bytes of a record before its body.
 pub const RECORD_HEADER: usize = 48;
 
@@ -42,7 +48,7 @@ pub fn closed(store: Store, path: &Path) -> TestResult<Vec<u8>> {
 
 /// Changes both superblocks.
 pub fn superblocks(bytes: &mut [u8], change: impl Fn(&mut [u8])) {
-    bytes.chunks_mut(PAGE).take(2).for_each(|block| superblock(block, &change));
+    SLOTS.into_iter().for_each(|at| superblock(&mut bytes[at..at + PAGE], &change));
 }
 
 /// Changes one superblock.
@@ -55,7 +61,13 @@ pub fn superblock(block: &mut [u8], change: impl FnOnce(&mut [u8])) {
 /// Returns the offset of the newest superblock that is whole.
 pub fn newest(bytes: &[u8]) -> usize {
     let age = |at: usize| (is_whole_superblock(&bytes[at..]), number(bytes, at + 64));
-    if age(PAGE) > age(0) { PAGE } else { 0 }
+    let [first, second] = SLOTS;
+    if age(second) > age(first) { second } else { first }
+}
+
+/// Returns whether both superblocks have the right checksum.
+pub fn are_superblocks_whole(bytes: &[u8]) -> bool {
+    SLOTS.into_iter().all(|at| is_whole_superblock(&bytes[at..]))
 }
 
 /// Returns whether the superblock at the start of a page has the right checksum.
@@ -68,7 +80,7 @@ pub fn is_whole_superblock(block: &[u8]) -> bool {
 pub fn with_torn_superblock(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     let generation = |at: usize| at + 64..at + 72;
     let differs = |at: &usize| one[generation(*at)] != other[generation(*at)];
-    let at = generation([0, PAGE].into_iter().find(differs)?);
+    let at = generation(SLOTS.into_iter().find(differs)?);
     let mut torn = one.to_vec();
     torn[at.clone()].copy_from_slice(&other[at]);
     Some(torn)
@@ -164,12 +176,12 @@ pub fn lengthen_heap(bytes: &mut [u8], pages: u32) {
 /// it.
 pub fn system_array(bytes: &mut Vec<u8>, field: usize, entry: &[u64], len: u32) {
     bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
-    let page = bytes.len() / PAGE - 4;
+    let page = bytes.len() / PAGE - HEAD_PAGES;
     for _ in 0..len {
         entry.iter().for_each(|number| bytes.extend_from_slice(&number.to_le_bytes()));
     }
     bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
-    let pages = bytes.len() / PAGE - 4 - page;
+    let pages = bytes.len() / PAGE - HEAD_PAGES - page;
     set_number(bytes, HEAP + field, (pages as u64) << 32 | page as u64);
     set_number(bytes, HEAP + field + 8, u64::from(len));
 }
@@ -204,7 +216,7 @@ pub fn reseal_page(bytes: &mut [u8], page: usize) {
     let place = descriptor(bytes, page).map(|descriptor| sum_place(descriptor, page));
     let has_sum = |place: &usize| place + 8 <= bytes.len() && number(bytes, *place) != 0;
     let Some(place) = place.filter(has_sum) else { return };
-    if let Some(content) = bytes.get((4 + page) * PAGE..(5 + page) * PAGE) {
+    if let Some(content) = bytes.get(HEAP + page * PAGE..HEAP + (page + 1) * PAGE) {
         let sum = page_sum(page, content);
         set_number(bytes, place, sum);
     }

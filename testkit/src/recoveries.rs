@@ -153,7 +153,7 @@ impl Killed {
                 if !forge::damage_last_commit(&mut image) {
                     continue;
                 }
-                let torn = !image.chunks(forge::PAGE).take(2).all(forge::is_whole_superblock);
+                let torn = !forge::are_superblocks_whole(&image);
                 let outcome = self.open_without_last_commit(fixture, image);
                 match outcome.map_err(|error| format!("cut after {calls} calls: {error}"))? {
                     true => lost.refused += 1,

@@ -4,7 +4,7 @@
 
 use flagstone::collections::{BTreeMap, Deque, HashMap, HashSet, Vec as StoreVec};
 use flagstone::{Bytes, Link, Report, Result, Store, Text, WriteTx, field, persist};
-use testkit::TestResult;
+use testkit::{TestResult, forge};
 
 #[persist]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -123,7 +123,10 @@ fn expect(
     assert!(is_it, "expected {type_name}: {field}: {what}, found {shown:#?}");
     assert!(shown.len() <= 2, "one thing is wrong, and these were found: {shown:#?}");
     let found = &report.findings[0];
-    assert_eq!(found.heap_offset.map(|offset| offset + 16384), Some(found.file_offset));
+    assert_eq!(
+        found.heap_offset.map(|offset| offset + forge::HEAP as u64),
+        Some(found.file_offset)
+    );
 }
 
 /// Sets a byte, and expects one finding.

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use flagstone::{Durability, Link, OpenOptions, Report};
-use testkit::forge::{self, HEAP, PAGE};
+use testkit::forge::{self, COORDINATION, HEAP, PAGE, SLOTS};
 use testkit::scratch::{ScratchFile, check_file};
 use testkit::{TestResult, assert_refused, open, open_with};
 
@@ -99,7 +99,7 @@ fn an_open_store_is_not_checked() -> TestResult {
 #[test]
 fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
     let files = files(3)?;
-    for (slot, what) in [0, PAGE].into_iter().zip(["0x0", "0x1000"]) {
+    for (slot, what) in SLOTS.into_iter().zip(["0x0", "0x10000"]) {
         for bytes in &files {
             let mut bytes = bytes.clone();
             bytes[slot + 70] ^= 1;
@@ -125,7 +125,8 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
     let change = |slot: usize, field: usize| {
         set(slot, field, forge::number(&files[0], slot + field) ^ 0x1000)
     };
-    let older = if forge::newest(&files[0]) == 0 { PAGE } else { 0 };
+    let other = |slot| if slot == SLOTS[0] { SLOTS[1] } else { SLOTS[0] };
+    let older = other(forge::newest(&files[0]));
     for (field, what) in
         [(32, "two stores"), (72, "two states"), (112, "two states"), (200, "know")]
     {
@@ -137,7 +138,7 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
     for (slot, reach, what) in [
         (older, reach + 4096, "two states"),
         (older, reach - 8, "the reach is impossible"),
-        (older ^ PAGE, reach + 4096, "the reach is impossible"),
+        (other(older), reach + 4096, "the reach is impossible"),
     ] {
         let found = set(slot, 128, reach)?;
         assert!(found.iter().any(|found| found.contains(what)), "{slot}: {found:?}");
@@ -148,7 +149,8 @@ fn each_superblock_is_looked_at_and_both_are_compared() -> TestResult {
 #[test]
 fn bytes_that_must_be_zero_are_zero() -> TestResult {
     let [closed, _] = files(1)?;
-    for at in [512, PAGE - 1, PAGE + 512, 3 * PAGE, HEAP - 1] {
+    let ends = [SLOTS[1], COORDINATION, HEAP].map(|end| end - 1);
+    for at in [512, PAGE, SLOTS[1] + 512, COORDINATION + PAGE].into_iter().chain(ends) {
         let mut bytes = closed.clone();
         bytes[at] = 9;
         let found = findings_of(&bytes)?;
@@ -157,7 +159,7 @@ fn bytes_that_must_be_zero_are_zero() -> TestResult {
     }
     // Remains of processes that shared the store are not damage.
     let mut bytes = closed;
-    bytes[2 * PAGE..3 * PAGE].fill(9);
+    bytes[COORDINATION..COORDINATION + PAGE].fill(9);
     assert!(report_of(&bytes)?.is_clean());
     Ok(())
 }
@@ -198,7 +200,7 @@ fn damage_of_the_log_is_found_where_a_later_record_proves_it_durable() -> TestRe
 fn damage_that_prevents_opening_is_a_finding() -> TestResult {
     let [closed, _] = files(1)?;
     let mut both = closed.clone();
-    (both[100], both[PAGE + 100]) = (both[100] ^ 1, both[PAGE + 100] ^ 1);
+    SLOTS.into_iter().for_each(|slot| both[slot + 100] ^= 1);
     let found = findings_of(&both)?;
     assert!(found.len() == 3 && found[2].contains("cannot be looked at"), "{found:?}");
     assert!(found[..2].iter().all(|found| found.contains("neither can be used")), "{found:?}");
@@ -237,7 +239,7 @@ mod tool {
         assert!(code == Some(0) && out.starts_with("note: file offset 0x"), "{out}");
 
         let mut damaged = closed.clone();
-        (damaged[HEAP + 3000], damaged[2 * PAGE]) = (1, 1);
+        (damaged[HEAP + 3000], damaged[COORDINATION]) = (1, 1);
         let (code, out, _) = run(&[&ScratchFile::with(&damaged)?])?;
         assert_eq!(code, Some(1));
         assert!(out.contains("heap offset 0x") && out.contains("expected zeros"), "{out}");

@@ -23,9 +23,9 @@ use testkit::{Random, TestResult, assert_refused, child, is_long, open_with, see
 /// The heap header in the file, including the first directory pages.
 const HEADER: Range<usize> = HEAP..HEAP + 800;
 /// The pages that hold descriptors.
-const DESCRIPTIONS: Range<usize> = 5 * PAGE..15 * PAGE;
+const DESCRIPTIONS: Range<usize> = HEAP + PAGE..HEAP + 11 * PAGE;
 /// The log of the samples; registry, roots and objects follow it.
-const LOG: Range<usize> = 15 * PAGE..31 * PAGE;
+const LOG: Range<usize> = DESCRIPTIONS.end..DESCRIPTIONS.end + 16 * PAGE;
 /// Nodes of the list in the samples.
 const NODES: u64 = 40;
 /// Address space of the child: far more than the samples need.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use flagstone::sim::{Cuts, History, Looked, Program, Random, Recording, SimDisk};
 use flagstone::{Durability, Result};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
+use testkit::forge::SLOTS;
 use testkit::histories::cut_and_grow;
 use testkit::sim_run::{Fixture, Run};
 use testkit::{is_long, seed};
@@ -190,7 +191,7 @@ fn the_only_valid_superblock_is_not_overwritten() {
     let mut run = Run::new(&fixture, 1, false).expect("a store");
     number(&mut run, Durability::Durable, 1).expect("a commit");
     let image = run.disk.crash(&mut Random(1));
-    for torn in [0, 4096] {
+    for torn in SLOTS {
         let mut image = image.clone();
         image[torn + 64] ^= 1;
         let disk = SimDisk::new(image);

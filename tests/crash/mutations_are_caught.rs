@@ -14,6 +14,7 @@ use flagstone::sim::{
 };
 use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
+use testkit::forge::SLOTS;
 use testkit::histories::cut_and_grow;
 use testkit::paused_run::{Action, PausedRun, State};
 use testkit::process_run::ProcessRun;
@@ -498,7 +499,7 @@ fn a_superblock_was_torn(mutation: ActiveMutation, seed: u64) -> Outcome {
     let mut run = Run::new(&fixture, seed, false)?;
     run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 1))?;
     let mut image = run.disk.crash(&mut Random(seed));
-    image[4096 * (seed % 2) as usize + 64] ^= 1;
+    image[SLOTS[(seed % 2) as usize] + 64] ^= 1;
     look_at_recovery(&fixture, image, seed, 200)
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 use flagstone::sim::{Call, Cuts, Done, Faults, Program, Random, SimDisk};
 use flagstone::{Durability, OpenOptions, Result, Store};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
+use testkit::forge::SLOTS;
 use testkit::recoveries::Killed;
 use testkit::scratch::{ScratchFile, open_shared, read_only_with};
 use testkit::sim_run::{BAD_DISK, FULL_DISK, Fixture, Run};
@@ -74,7 +75,7 @@ fn zeroed_pages(run: &mut Run<'_>) -> Result<()> {
 fn killed() -> Vec<(String, Fixture, Killed)> {
     let mut all = Vec::new();
     for (name, fixture, history) in HISTORIES {
-        for (torn, pages) in [(None, 4), (None, 1), (Some(0), 4), (Some(4096), 4)] {
+        for (torn, pages) in [(None, 4), (None, 1), (Some(SLOTS[0]), 4), (Some(SLOTS[1]), 4)] {
             let fixture = fixture().in_rounds(pages);
             let mut killed = Killed::after(&fixture, history).expect(name);
             torn.into_iter().for_each(|slot| killed.image[slot + 64] ^= 1);
@@ -116,7 +117,7 @@ fn is_in_rounds(image: &[u8]) -> bool {
     let is_ahead = |block: &[u8]| {
         forge::is_whole_superblock(block) && forge::number(block, 128) > forge::number(block, 104)
     };
-    image.chunks(4096).take(2).any(is_ahead)
+    SLOTS.into_iter().any(|at| is_ahead(&image[at..]))
 }
 
 #[test]

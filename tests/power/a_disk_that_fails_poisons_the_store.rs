@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use flagstone::{Store, WriteTx};
 use rustix::ioctl::{Updater, ioctl, opcode};
+use testkit::forge;
 use testkit::power::Test;
 use testkit::power::cuts::cached::{Cached, probe_disk};
 use testkit::power::cuts::cut_run::Machine;
@@ -27,6 +28,8 @@ const FAILURES: u64 = 15;
 /// Maximum number of commits before the disk fails.
 const MAX_COMMITS: u64 = 100;
 const PAGE_BYTES: u64 = 4096;
+/// The starts of both superblocks in the file.
+const SLOTS: [u64; 2] = [forge::SLOTS[0] as u64, forge::SLOTS[1] as u64];
 
 /// The part that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +105,8 @@ fn log_bytes(file: &File) -> TestResult<Range<u64>> {
         file.read_exact_at(&mut bytes, at)?;
         Ok(u64::from_le_bytes(bytes))
     };
-    let newer = if number(64)? >= number(PAGE_BYTES + 64)? { 0 } else { PAGE_BYTES };
+    let [first, second] = SLOTS;
+    let newer = if number(first + 64)? >= number(second + 64)? { first } else { second };
     let (start, len) = (number(newer + 80)?, number(newer + 88)?);
     Ok(start..start + len)
 }
@@ -115,9 +119,9 @@ fn fail(machine: &mut Cached<'_>, fault: Fault, store: &Path) -> TestResult {
         Fault::Flushes => machine.disk()?.fail_flushes(),
         Fault::Writes => machine.disk()?.fail_writes(0..u64::MAX),
         Fault::Log => fail_writes(machine, &file, log),
-        Fault::Superblocks => fail_writes(machine, &file, 0..2 * PAGE_BYTES),
+        Fault::Superblocks => fail_writes(machine, &file, 0..SLOTS[1] + PAGE_BYTES),
         Fault::Heap => {
-            fail_writes(machine, &file, 4 * PAGE_BYTES..log.start)?;
+            fail_writes(machine, &file, forge::HEAP as u64..log.start)?;
             fail_writes(machine, &file, log.end..file.metadata()?.len())
         }
     }
@@ -295,7 +299,7 @@ fn refuse_what_cannot_be_read(machine: &mut Cached<'_>) -> TestResult {
         machine.format()?;
         let path = machine.power_on()?.join("store");
         open(&path, None)?.close()?;
-        let superblock = slot * PAGE_BYTES..(slot + 1) * PAGE_BYTES;
+        let superblock = SLOTS[slot]..SLOTS[slot] + PAGE_BYTES;
         let places = on_disk(&File::open(&path)?, superblock)?;
         machine.clear_away()?;
         places.into_iter().try_for_each(|place| machine.disk()?.fail_reads(place))?;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use flagstone::{ErrorKind, Link, OpenOptions, Result, Store};
+use testkit::forge::{COORDINATION, PAGE};
 use testkit::power::Test;
 use testkit::power::scratch_fs::Bench;
 use testkit::power::served::{Manners, Served};
@@ -97,7 +98,7 @@ fn expect_one_writer(served: &Served) -> TestResult {
 /// meaning while the store is closed.
 fn bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = fs::read(path)?;
-    bytes[8192..12288].fill(0);
+    bytes[COORDINATION..COORDINATION + PAGE].fill(0);
     Ok(bytes)
 }
 
@@ -138,7 +139,7 @@ fn expect_no_false_truncation(served: &Served) -> TestResult {
     assert_eq!(numbers(&store)?, [9; 500_000]);
     store.close()?;
     // A truncated file is truncated.
-    fs::File::options().write(true).open(&path)?.set_len(200_000)?;
+    fs::File::options().write(true).open(&path)?.set_len(400_000)?;
     assert_refused!(open(&path), Truncated { .. });
     Ok(())
 }

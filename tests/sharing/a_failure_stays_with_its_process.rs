@@ -48,7 +48,7 @@ fn if_its_checkpoint_may_not_write() -> TestResult {
     fill(&store)?;
     let mut peer = Peer::begin(&this_test!(), &path)?;
     assert_eq!(peer.order("add")?, "ok");
-    assert_eq!(peer.order("limit_files 16384")?, "ok");
+    assert_eq!(peer.order(&format!("limit_files {}", testkit::forge::HEAP))?, "ok");
     let refused = peer.order("checkpoint")?;
     assert!(refused.contains("File too large"), "{refused}");
     let value = 1 + go_round(&store)?;

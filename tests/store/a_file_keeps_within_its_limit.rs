@@ -110,7 +110,7 @@ fn a_new_store_that_is_longer_than_the_limit_is_not_created() {
         panic!("{error}");
     };
     assert!(!path.exists(), "{why}");
-    let least = 1 << 20 | 1 << 18;
+    let least = 1 << 20 | 1 << 19;
     assert!(OpenOptions::new().max_file_bytes(least).open_copy(&path).is_ok());
     assert!(file_bytes(&folder) <= least);
 }

@@ -9,13 +9,13 @@ use std::path::Path;
 
 use flagstone::{Error, ErrorKind, OpenOptions, Result, Store};
 use rustix::fs::{CWD, Mode, mkfifoat};
-use testkit::forge::{self, PAGE};
+use testkit::forge::{self, COORDINATION, PAGE, SLOTS};
 use testkit::scratch::{ScratchFile, open_read_only, open_shared};
 use testkit::{Random, TestResult, assert_refused, open, open_with, refusal};
 
 use crate::as_nobody;
 
-/// Superblocks, coordination page, and a page of zeros, which every store has.
+/// Superblocks and coordination page, with zeros behind each, which every store has.
 const HEAD: usize = forge::HEAP;
 /// The first bytes of both superblocks.
 const MAGIC: &[u8] = b"flagstone heap\r\n";
@@ -115,7 +115,7 @@ fn expect_advice_to_create(file: &ScratchFile) {
 #[test]
 fn a_foreign_file_of_any_length_is_no_store() -> TestResult {
     let mut random = Random::new(7);
-    for len in [1, 15, 16, 100, 4095, 5000, 2 * PAGE, HEAD - 1, HEAD, 20_000, 1 << 20] {
+    for len in [1, 15, 16, 100, 4095, 5000, 2 * PAGE, 20_000, HEAD - 1, HEAD, 1 << 20] {
         let foreign = ScratchFile::with(&random.bytes(len))?;
         assert_refused!(refused_untouched(&foreign), NotAStore { .. });
         let zeros = ScratchFile::with(&vec![0; len])?;
@@ -127,7 +127,9 @@ fn a_foreign_file_of_any_length_is_no_store() -> TestResult {
 #[test]
 fn a_file_shorter_than_the_first_pages_is_too_short() -> TestResult {
     let whole = fs::read(store(&[1])?)?;
-    for len in [16, 17, 511, 512, PAGE, PAGE + 16, 2 * PAGE, 3 * PAGE, HEAD - 1] {
+    for len in
+        [16, 17, 511, 512, PAGE, SLOTS[1], SLOTS[1] + 16, COORDINATION, 3 * SLOTS[1], HEAD - 1]
+    {
         let file = ScratchFile::with(&whole[..len])?;
         let found = len as u64;
         assert_refused!(refused_untouched(&file), TooShort { found_bytes, .. } if *found_bytes == found);
@@ -157,7 +159,7 @@ fn two_damaged_superblocks_are_reported() -> TestResult {
     for positions in [[40, 70], [504, 511], [3, 504], [20, 24]] {
         let mut bytes = whole.clone();
         bytes[positions[0]] ^= 1;
-        bytes[PAGE + positions[1]] ^= 0x80;
+        bytes[SLOTS[1] + positions[1]] ^= 0x80;
         let file = ScratchFile::with(&bytes)?;
         assert_refused!(refused_untouched(&file), SuperblocksDamaged { .. });
     }
@@ -185,7 +187,7 @@ fn one_damaged_superblock_costs_nothing() -> TestResult {
         let mut expected = [7; 100];
         expected[99] = last;
         let whole = fs::read(&file)?;
-        for byte in BYTES.into_iter().flat_map(|byte| [byte, PAGE + byte]) {
+        for byte in BYTES.into_iter().flat_map(|byte| SLOTS.map(|slot| slot + byte)) {
             let mut bytes = whole.clone();
             bytes[byte] ^= 4;
             let damaged = ScratchFile::with(&bytes)?;
@@ -194,7 +196,9 @@ fn one_damaged_superblock_costs_nothing() -> TestResult {
                 assert_eq!(numbers(&store)?, expected, "byte {byte}");
                 // Nothing else is wrong, and the next write repairs the superblock too.
                 let report = store.check()?;
-                assert!(report.findings.iter().all(|found| found.file_offset < 2 * PAGE as u64));
+                assert!(
+                    report.findings.iter().all(|found| found.file_offset < COORDINATION as u64)
+                );
                 store.update(|tx| tx.alloc(1u64).map(drop))?;
                 store.check()?.into_result()?;
                 store.close()?;
@@ -206,17 +210,17 @@ fn one_damaged_superblock_costs_nothing() -> TestResult {
 
 #[test]
 fn another_version_or_byte_order_is_refused() -> TestResult {
-    for version in [0u32, 1, 3, u32::MAX] {
+    for version in [0u32, 1, 2, 4, u32::MAX] {
         let file = store(&[1])?;
         change_superblocks(&file, |block| forge::set_number32(block, 16, version))?;
-        assert_refused!(refused_untouched(&file), UnknownVersion { found, known: 2, .. } if *found == version);
+        assert_refused!(refused_untouched(&file), UnknownVersion { found, known: 3, .. } if *found == version);
     }
     // A later version may store its checksum elsewhere.
     let mut bytes = fs::read(store(&[1])?)?;
-    (bytes[16], bytes[PAGE + 16]) = (3, 3);
+    SLOTS.into_iter().for_each(|slot| bytes[slot + 16] = 4);
     assert_refused!(
         refused_untouched(&ScratchFile::with(&bytes)?),
-        UnknownVersion { found: 3, .. }
+        UnknownVersion { found: 4, .. }
     );
     let file = store(&[1])?;
     change_superblocks(&file, |block| block[20..24].reverse())?;
@@ -224,11 +228,50 @@ fn another_version_or_byte_order_is_refused() -> TestResult {
     Ok(())
 }
 
+/// In versions 1 and 2 the second superblock lies at 4096, and the heap begins at 16384.
+#[test]
+fn a_store_of_an_earlier_version_is_refused_as_one() -> TestResult {
+    let earlier = |version, change: fn(&mut [u8])| {
+        let whole = fs::read(store(&[7; 100])?)?;
+        let mut bytes = whole[..16384].to_vec();
+        bytes.copy_within(..512, PAGE);
+        for at in [0, PAGE] {
+            forge::superblock(&mut bytes[at..at + PAGE], |block| {
+                forge::set_number32(block, 16, version);
+                forge::set_number(block, 80, 61440);
+            });
+        }
+        bytes.extend(&whole[HEAD..]);
+        change(&mut bytes);
+        TestResult::Ok(bytes)
+    };
+    let damages: [fn(&mut [u8]); 5] = [
+        |_| (),
+        // One of the superblocks is torn, or both are.
+        |bytes| bytes[100] ^= 1,
+        |bytes| bytes[PAGE + 100] ^= 1,
+        |bytes| bytes[3] ^= 1,
+        |bytes| [100, PAGE + 100].into_iter().for_each(|at| bytes[at] ^= 1),
+    ];
+    for (version, damage) in [1, 2].into_iter().flat_map(|version| damages.map(|it| (version, it)))
+    {
+        let bytes = earlier(version, damage)?;
+        assert!(bytes.len() < HEAD, "such a file may be shorter than the head of a later one");
+        for more in [0, HEAD] {
+            let mut bytes = bytes.clone();
+            bytes.resize(bytes.len() + more, 5);
+            let file = ScratchFile::with(&bytes)?;
+            assert_refused!(refused_untouched(&file), UnknownVersion { found, known: 3, .. } if *found == version);
+        }
+    }
+    Ok(())
+}
+
 /// Returns files that a crash can leave while a store is being created.
 fn unfinished() -> TestResult<Vec<Vec<u8>>> {
     let file = ScratchFile::new()?;
     let new = forge::closed(open_with(&file, &OpenOptions::new().log_bytes(64 * 1024))?, &file)?;
-    let mark = 2 * PAGE..2 * PAGE + UNFINISHED.len();
+    let mark = COORDINATION..COORDINATION + UNFINISHED.len();
     let mut marked = vec![0; HEAD + 100 * PAGE];
     marked[mark.clone()].copy_from_slice(UNFINISHED);
     let mut torn = marked.clone();
@@ -239,8 +282,9 @@ fn unfinished() -> TestResult<Vec<Vec<u8>>> {
     let mut last = new;
     last[..HEAD].copy_from_slice(&marked[..HEAD]);
     last[..8].copy_from_slice(&MAGIC[..8]);
-    last[PAGE + 3..PAGE + MAGIC.len()].copy_from_slice(&MAGIC[3..]);
-    let shorter = [mark.end, mark.end + 1, 3 * PAGE, HEAD].map(|len| marked[..len].to_vec());
+    last[SLOTS[1] + 3..SLOTS[1] + MAGIC.len()].copy_from_slice(&MAGIC[3..]);
+    let shorter =
+        [mark.end, mark.end + 1, COORDINATION + PAGE, HEAD].map(|len| marked[..len].to_vec());
     Ok(shorter.into_iter().chain([marked, torn, whole_heap, last]).collect())
 }
 
@@ -265,12 +309,12 @@ fn an_unfinished_store_is_reported_or_created_again() -> TestResult {
 #[test]
 fn a_marked_file_with_other_content_is_left_alone() -> TestResult {
     let used = fs::read(store(&[7; 100])?)?;
-    let mark = 2 * PAGE..2 * PAGE + UNFINISHED.len();
+    let mark = COORDINATION..COORDINATION + UNFINISHED.len();
     let mut random = Random::new(3);
     // A store that was in use, and whose superblocks were both damaged later.
     let mut damaged = used.clone();
     damaged[mark.clone()].copy_from_slice(UNFINISHED);
-    (damaged[504], damaged[PAGE + 504]) = (!damaged[504], !damaged[PAGE + 504]);
+    SLOTS.into_iter().for_each(|slot| damaged[slot + 504] ^= 0xff);
     let mut foreign = random.bytes(HEAD + PAGE);
     foreign[mark.clone()].copy_from_slice(UNFINISHED);
     let mut foreign_first_page = vec![0; HEAD + PAGE];

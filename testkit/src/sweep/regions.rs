@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::forge::{self, HEAP, PAGE};
+use crate::forge::{self, HEAD_PAGES, HEAP, PAGE, SLOTS};
 
 use super::ground;
 
@@ -64,20 +64,20 @@ impl Regions {
         store.update(|_| Ok::<_, flagstone::Error>(()))?;
         store.checkpoint()?;
         let replayed = disk.to_bytes();
-        let pages = 0..bytes.len().div_ceil(PAGE).saturating_sub(4);
+        let pages = 0..bytes.len().div_ceil(PAGE).saturating_sub(HEAD_PAGES);
         let pages = pages.map(|page| kind(&replayed, page));
         Ok(Self { records, pages: pages.collect() })
     }
 
     pub fn at(&self, offset: usize) -> Region {
         if offset < HEAP {
-            let is_superblock = offset < 2 * PAGE && offset % PAGE < 512;
+            let is_superblock = SLOTS.iter().any(|at| (*at..at + 512).contains(&offset));
             return if is_superblock { Region::Superblocks } else { Region::Zeros };
         }
         if self.records.iter().any(|record| record.contains(&offset)) {
             return Region::Records;
         }
-        self.pages.get(offset / PAGE - 4).copied().unwrap_or(Region::Behind)
+        self.pages.get(offset / PAGE - HEAD_PAGES).copied().unwrap_or(Region::Behind)
     }
 }
 
