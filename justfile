@@ -14,6 +14,10 @@ test:
 test-long:
     FLAGSTONE_LONG=1 cargo test --workspace --all-features
 
+# The tests on machines with memory pages of 16 and 64 KiB, which are emulated.
+machine-pages:
+    .ci/machine-pages all
+
 # Tests whose names contain WORD, of the program NAME: `just only store root`.
 only NAME WORD="":
     cargo test --all-features --test {{NAME}} {{WORD}}

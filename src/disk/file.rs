@@ -18,7 +18,7 @@ use super::spill_file::open_spill_file;
 use super::system::{FileId, allocate, length_of, settled_length_of, write_zeros};
 use crate::error::{ErrorKind, Result, io_error};
 use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};
-use crate::map::{LogMap, PrivateMap, SpillFile};
+use crate::map::{LogMap, PrivateMap, SpillFile, machine_page_bytes};
 
 /// A file behind two separate descriptions (D1).
 pub(crate) struct FileDisk {
@@ -253,7 +253,10 @@ impl Disk for FileDisk {
     }
 
     fn open_log(&self, offset: u64, len_bytes: u64) -> io::Result<Box<dyn LogRegion>> {
-        if !FileSystem::of(&self.log)?.overwrites_in_place() {
+        // A store through a mapping makes the system write a whole machine page, and with it blocks of
+        // the log that are durable (L3).
+        let is_block_alone = machine_page_bytes() <= PAGE_BYTES;
+        if !is_block_alone || !FileSystem::of(&self.log)?.overwrites_in_place() {
             return self.open_positioned_log(offset);
         }
         let file = self.log.try_clone()?;

@@ -182,7 +182,7 @@ impl Core {
     /// there the checkpoint waits for the readers.
     fn keep_pages_for_readers(&self, position: u64, pages: &PageSet) -> Result<()> {
         self.unless(Mutation::ReaderNotFrozen, || {
-            if self.pool.lacks_room(pages.len()) {
+            if self.pool.lacks_room(pages.memory_bytes()) {
                 self.make_room_for_readers(position, pages)?;
             }
             let begun = Instant::now();

@@ -11,7 +11,6 @@
 
 use std::sync::Arc;
 
-use crate::format::PAGE_BYTES;
 use crate::image::PageSet;
 
 /// The pages that records have changed since the newest superblock's position.
@@ -109,20 +108,20 @@ impl DirtyPages {
         }
     }
 
-    /// Returns the bytes of the pages that changed since the last checkpoint began.
+    /// Returns the memory that copies of the pages take which changed since the last checkpoint began.
     pub(super) fn bytes_since_begin(&self) -> u64 {
-        self.since.len() * PAGE_BYTES
+        self.since.memory_bytes()
     }
 
-    /// Returns the bytes of all of them; a page in both windows counts twice.
+    /// Returns the memory that copies of all of them take; a page in both windows counts twice.
     pub(super) fn bytes(&self) -> u64 {
-        (self.before.len() + self.since.len()) * PAGE_BYTES
+        self.before.memory_bytes() + self.since.memory_bytes()
     }
 
-    /// Returns the bytes of the pages that checkpoints have yet to copy.
+    /// Returns the memory of the copies that checkpoints have yet to make.
     pub(super) fn uncopied_bytes(&self) -> u64 {
-        let before = if self.is_copied { 0 } else { self.before.len() };
-        (before + self.since.len()) * PAGE_BYTES
+        let before = if self.is_copied { 0 } else { self.before.memory_bytes() };
+        before + self.since.memory_bytes()
     }
 
     /// Returns all of them.

@@ -86,7 +86,7 @@ impl Core {
         path: &Path,
         settings: Settings,
     ) -> Result<Self> {
-        if recovered.surveyed.pages.len() <= settings.round_pages {
+        if recovered.surveyed.private_pages <= settings.round_pages {
             recovered.replay()?;
         }
         let Recovered { source, newest, image, surveyed, end, .. } = recovered;

@@ -86,7 +86,7 @@ impl Recovered {
 
     /// Performs step 3 in at most `budget_bytes` of private memory.
     pub(super) fn replay_within(&mut self, path: &Path, budget_bytes: u64) -> Result<()> {
-        let needed_bytes = self.surveyed.pages.len() * PAGE_BYTES;
+        let needed_bytes = self.surveyed.private_pages * PAGE_BYTES;
         self.replay_with(&mut WithinBudget { path, needed_bytes, budget_bytes })
     }
 

@@ -83,7 +83,7 @@ impl Rounds<'_> {
         }
         let source = self.core.log_source();
         image.set_random_from(0);
-        let Surveyed { pages, spilled_bytes } = surveyed;
+        let Surveyed { pages, spilled_bytes, .. } = surveyed;
         let log_bytes = end.position - image.position() + spilled_bytes;
         let mut parts = parts(pages, self.max_pages, max_sweeps(pages.len(), log_bytes));
         let last = parts.pop().unwrap_or(0..u64::MAX);
@@ -122,12 +122,6 @@ impl Rounds<'_> {
 
     /// Writes the changed pages, in the order of the file.
     fn write(&mut self, image: &Image) -> Result<()> {
-        // An entry that zeroes many pages notes them before it changes the first. If memory is
-        // locked, pages of earlier parts are private as well; they are written.
-        for (page, count) in image.private_runs(u64::MAX) {
-            let (page, count) = self.clip(page, count);
-            self.unwritten.insert_range(page, count);
-        }
         let unwritten = std::mem::take(&mut self.unwritten);
         // The heap may have shrunk since.
         let in_heap = |(page, _): &(u64, u64)| *page < image.heap_pages();

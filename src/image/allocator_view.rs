@@ -13,7 +13,7 @@ use crate::format::heap::{
     PageKind, RUN_OBJECT, RegionRef, SEGMENTS_PER_DIRECTORY, SLAB_ARRAYS, TYPE_FIRST_USER,
 };
 use crate::format::{LINE_BYTES, PAGE_BYTES};
-use crate::map::Excluded;
+use crate::map::{Excluded, machine_page_bytes};
 use crate::persist::{Link, Pointee};
 
 use super::view::Image;
@@ -94,6 +94,11 @@ impl Image {
     /// Returns the number of heap pages in this image.
     pub(crate) fn heap_pages(&self) -> u64 {
         self.heap_bytes() / PAGE_BYTES
+    }
+
+    /// Returns the number of machine pages that have any page of the heap.
+    pub(crate) fn heap_machine_pages(&self) -> u64 {
+        self.heap_bytes().div_ceil(machine_page_bytes())
     }
 
     /// Returns the offset of a segment's chunk.

@@ -9,6 +9,7 @@ use crate::error::{ErrorKind, Result, io_error};
 use crate::format::record::{Entries, Entry, RecordHeader};
 use crate::format::{HEAP_START_BYTES, LINES_PER_PAGE, PAGE_BYTES, heap_room_bytes};
 use crate::log::{LogSource, Piece};
+use crate::map::machine_page_bytes;
 
 use super::open::expect_room;
 use super::page_ranges::PageRanges;
@@ -197,7 +198,7 @@ impl Image {
                 self.expect_pages(header, page, count)?;
                 let (first, count) = touched.clip(page, count);
                 if count > 0 {
-                    self.take_bulk(disk, header, first, count)?;
+                    self.take_bulk(disk, header, first, count, touched)?;
                 }
                 Ok(page)
             }
@@ -224,9 +225,11 @@ impl Image {
         }
         self.in_file.remove(first, count);
         for (first, count) in self.zeroed.insert(first, count) {
-            touched.note(first, count);
             for page in first..first + count {
-                if !self.map.is_zero_page(page).map_err(|_| no_pages(header))? {
+                let is_zero = self.map.is_zero_page(page).map_err(|_| no_pages(header))?;
+                // Each by itself: noting it may be followed by writing what was noted so far.
+                touched.note(page, 1);
+                if !is_zero {
                     self.put_pages(header, page, &[0; PAGE_BYTES as usize])?;
                     self.made_private(page, touched)?;
                 }
@@ -264,33 +267,61 @@ impl Image {
         header: &RecordHeader,
         page: u64,
         count: u64,
+        touched: &mut impl Touched,
     ) -> Result<()> {
         // Otherwise, zeroing them and dropping them again could go on for a whole log.
         if self.zeroed.contains_any(page, count) {
             return Err(bad_record(header, "bulk pages past all heaps before"));
         }
         let new = self.in_file.insert(page, count);
-        new.into_iter().try_for_each(|(page, count)| self.see_file(disk, header, page, count))
+        new.into_iter()
+            .try_for_each(|(page, count)| self.see_file(disk, header, page..page + count, touched))
     }
 
+    /// Shows the file's bytes in `pages`. A private page may be left from when the heap was longer, or
+    /// because a page near it is private; it would hide the file's.
     fn see_file(
         &mut self,
         disk: &dyn Disk,
         header: &RecordHeader,
-        page: u64,
-        count: u64,
+        pages: Range<u64>,
+        touched: &mut impl Touched,
     ) -> Result<()> {
-        let offset = HEAP_START_BYTES.saturating_add(page.saturating_mul(PAGE_BYTES));
-        if !self.map.is_copy() {
-            // A private page may be left from when the heap was longer; it would hide the file's.
-            if self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES).is_ok() {
-                return Ok(());
-            }
-            // A program that locks its memory (`mlockall`) releases none: it gets a copy.
+        if self.map.is_copy() {
+            return self.copy_file(disk, header, pages);
         }
+        let whole = self.whole_machine_pages(&pages);
+        let (offset, bytes) = (whole.start * PAGE_BYTES, (whole.end - whole.start) * PAGE_BYTES);
+        if bytes > 0 && self.map.release_memory(offset, bytes).is_err() {
+            // A program that locks its memory (`mlockall`) releases none: it gets a copy.
+            return self.copy_file(disk, header, pages);
+        }
+        // Other pages of these machine pages must stay as they are.
+        for edge in [pages.start..whole.start, whole.end..pages.end] {
+            self.copy_file(disk, header, edge.clone())?;
+            edge.into_iter().try_for_each(|page| self.made_private(page, touched))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the pages of a range whose machine pages lie in it; if there is none, an empty range at
+    /// its end.
+    fn whole_machine_pages(&self, pages: &Range<u64>) -> Range<u64> {
+        let unit = 1 << self.machine_page_shift;
+        let (start, end) = (pages.start.next_multiple_of(unit), pages.end / unit * unit);
+        if start < end { start..end } else { pages.end..pages.end }
+    }
+
+    /// Copies pages of the file.
+    fn copy_file(
+        &mut self,
+        disk: &dyn Disk,
+        header: &RecordHeader,
+        pages: Range<u64>,
+    ) -> Result<()> {
         let mut bytes = [0; PAGE_BYTES as usize];
-        for (index, page) in (page..page + count).enumerate() {
-            let offset = offset + index as u64 * PAGE_BYTES;
+        for page in pages {
+            let offset = HEAP_START_BYTES.saturating_add(page.saturating_mul(PAGE_BYTES));
             let read = disk.read_at(offset, &mut bytes);
             read.map_err(io_error("read pages that the log names", disk.path()))?;
             self.put_pages(header, page, &bytes)?;
@@ -313,21 +344,21 @@ impl Image {
         self.release_runs(&PageSet::default(), usize::MAX).map(drop)
     }
 
-    /// Drops private pages that equal the file's, all but those in `keep`, in at most `count` runs,
-    /// and 128 times as many pages. Returns whether more are left.
+    /// Drops private machine pages that equal the file's, all but those that have a page of `keep`, in
+    /// at most `count` runs, and 128 times as many machine pages. Returns whether more are left.
     pub(crate) fn release_runs(&mut self, keep: &PageSet, count: usize) -> std::io::Result<bool> {
         /// So that a step takes no longer for long runs.
         const PAGES_PER_RUN: u64 = 128;
-        let rest = self.touched.without(keep);
+        let rest = self.touched.without(&keep.machine_pages());
         let most = (count as u64).saturating_mul(PAGES_PER_RUN);
-        let mut released = PageSet::default();
-        for (page, count) in rest.first_runs(count) {
+        let (mut released, unit) = (PageSet::default(), machine_page_bytes());
+        for (first, count) in rest.first_runs(count) {
             let count = count.min(most - released.len());
             if count == 0 {
                 break;
             }
-            self.map.release_memory(page * PAGE_BYTES, count * PAGE_BYTES)?;
-            released.insert_range(page, count);
+            self.map.release_memory(first * unit, count * unit)?;
+            released.insert_range(first, count);
         }
         self.untouch_all_but(&self.touched.without(&released));
         Ok(released.len() < rest.len())
@@ -340,18 +371,13 @@ impl Image {
         Ok(())
     }
 
-    /// Returns runs of the pages that may be private, as `(first, count)`, each of at most `most`
-    /// pages.
-    pub(crate) fn private_runs(&self, most: u64) -> Vec<(u64, u64)> {
-        self.touched.runs(most)
-    }
-
-    /// Makes `pages` private with the bytes that they show now.
-    pub(super) fn freeze(&self, pages: &PageSet) -> std::io::Result<()> {
+    /// Makes machine pages private with the bytes that they show now.
+    pub(super) fn freeze(&self, machine_pages: &PageSet) -> std::io::Result<()> {
         // The kernel keeps others from mapping memory during each call.
-        const PAGES_AT_ONCE: u64 = 256;
-        let runs = pages.runs(PAGES_AT_ONCE).into_iter();
-        runs.map(|(page, count)| (page * PAGE_BYTES, count * PAGE_BYTES))
+        const BYTES_AT_ONCE: u64 = 1 << 20;
+        let unit = machine_page_bytes();
+        let runs = machine_pages.runs(BYTES_AT_ONCE / unit).into_iter();
+        runs.map(|(first, count)| (first * unit, count * unit))
             .try_for_each(|(offset, bytes)| uninterrupted(|| self.map.freeze(offset, bytes)))
     }
 
@@ -406,7 +432,7 @@ mod tests {
             push_pages(&mut body, 1, PAGES - 1, OP_ZERO);
         }
         apply(&mut image, &body, &mut touched).unwrap();
-        assert_eq!(image.private_bytes(), PAGE_BYTES);
+        assert_eq!(image.private_bytes(), machine_page_bytes());
         assert_eq!(touched.len(), PAGES - 1, "a checkpoint writes them all");
         assert_eq!(image.pages(7, 1).unwrap(), [0; PAGE_BYTES as usize]);
         // Writes another line after the page was found to be zero.

@@ -12,8 +12,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use crate::format::PAGE_BYTES;
-use crate::map::ForkGuard;
+use crate::map::{ForkGuard, machine_page_bytes};
 use crate::sync::unpoisoned;
 
 use super::memory_limit::memory_limit_bytes;
@@ -241,7 +240,7 @@ impl Drop for Account {
 
 impl Charge {
     pub(super) fn new(account: &Arc<Account>, usage: Use, pages: u64) -> Self {
-        account.add(usage as usize, pages * PAGE_BYTES);
+        account.add(usage as usize, pages * machine_page_bytes());
         let pages = AtomicU64::new(pages);
         Self { account: Arc::clone(account), usage: AtomicUsize::new(usage as usize), pages }
     }
@@ -259,7 +258,7 @@ impl Charge {
     #[inline]
     pub(super) fn add_page(&mut self) {
         *self.pages.get_mut() += 1;
-        self.account.add(self.usage.load(Relaxed), PAGE_BYTES);
+        self.account.add(self.usage.load(Relaxed), machine_page_bytes());
     }
 
     /// Counts no more than `pages`, after others were given back.
@@ -272,13 +271,13 @@ impl Charge {
     /// counted for another use meanwhile: that happens to images that nobody else has yet, or any more.
     pub(super) fn give_back(&self, pages: u64) {
         self.pages.fetch_sub(pages, Relaxed);
-        self.account.subtract(self.usage.load(Relaxed), pages * PAGE_BYTES);
+        self.account.subtract(self.usage.load(Relaxed), pages * machine_page_bytes());
     }
 
     /// Counts the pages for another use from now on.
     pub(super) fn move_to(&self, usage: Use) {
         let before = self.usage.swap(usage as usize, Relaxed);
-        let bytes = self.pages.load(Relaxed) * PAGE_BYTES;
+        let bytes = self.pages.load(Relaxed) * machine_page_bytes();
         self.account.subtract(before, bytes);
         self.account.add(usage as usize, bytes);
     }
@@ -295,7 +294,9 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    const PAGES_OF_MIB: u64 = MIB / PAGE_BYTES;
+    fn pages_of_mib() -> u64 {
+        MIB / machine_page_bytes()
+    }
 
     #[test]
     fn the_default_is_a_quarter_within_bounds() {
@@ -309,12 +310,15 @@ mod tests {
         let account = Account::new(Budget::new(64 * MIB));
         let mut charge = Charge::new(&account, Use::Readers, 3);
         charge.add_page();
-        assert_eq!(account.bytes(Use::Readers), 4 * PAGE_BYTES);
+        assert_eq!(account.bytes(Use::Readers), 4 * machine_page_bytes());
         charge.move_to(Use::Held);
-        assert_eq!((account.bytes(Use::Readers), account.bytes(Use::Held)), (0, 4 * PAGE_BYTES));
-        assert_eq!(account.shared_bytes(), 4 * PAGE_BYTES);
+        assert_eq!(
+            (account.bytes(Use::Readers), account.bytes(Use::Held)),
+            (0, 4 * machine_page_bytes())
+        );
+        assert_eq!(account.shared_bytes(), 4 * machine_page_bytes());
         charge.reduce_to(1);
-        assert_eq!(account.shared_bytes(), PAGE_BYTES);
+        assert_eq!(account.shared_bytes(), machine_page_bytes());
         drop(charge);
         assert_eq!((account.shared_bytes(), account.bytes(Use::Held)), (0, 0));
     }
@@ -325,13 +329,13 @@ mod tests {
         let mut writer = Charge::new(&account, Use::Writer, 0);
         let mut reached = [None; 3];
         for mib in 0..=64 {
-            let dirty = *writer.pages.get_mut() * PAGE_BYTES;
+            let dirty = *writer.pages.get_mut() * machine_page_bytes();
             account.reserve(2 * dirty);
             let now = [!account.may_keep(), account.is_checkpoint_due(dirty), account.is_used_up()];
             for (reached, now) in reached.iter_mut().zip(now) {
                 *reached = reached.or(now.then_some(mib));
             }
-            (0..PAGES_OF_MIB).for_each(|_| writer.add_page());
+            (0..pages_of_mib()).for_each(|_| writer.add_page());
         }
         // The checkpoint's image and the readers' copy what is dirty, so it begins at a sixth.
         assert_eq!(reached, [Some(17), Some(11), Some(22)]);
@@ -340,7 +344,7 @@ mod tests {
     #[test]
     fn copies_count_before_they_are_made() {
         let account = Account::new(Budget::new(64 * MIB));
-        let _writer = Charge::new(&account, Use::Writer, 32 * PAGES_OF_MIB);
+        let _writer = Charge::new(&account, Use::Writer, 32 * pages_of_mib());
         account.reserve(31 * MIB);
         assert!(!account.is_used_up());
         account.reserve(32 * MIB);
@@ -353,10 +357,10 @@ mod tests {
     #[test]
     fn what_readers_hold_stops_nobody() {
         let account = Account::new(Budget::new(64 * MIB));
-        let _held = Charge::new(&account, Use::Held, 1000 * PAGES_OF_MIB);
+        let _held = Charge::new(&account, Use::Held, 1000 * pages_of_mib());
         assert!(account.may_keep() && !account.is_used_up());
         assert!(!account.is_checkpoint_due(0), "no checkpoint gives it back");
-        let _writer = Charge::new(&account, Use::Writer, 32 * PAGES_OF_MIB);
+        let _writer = Charge::new(&account, Use::Writer, 32 * pages_of_mib());
         assert!(account.is_used_up(), "half of the budget is left");
     }
 
@@ -364,11 +368,11 @@ mod tests {
     fn readers_hold_half_of_the_budget_in_memory() {
         let budget = Budget::new(64 * MIB);
         let [one, other] = [(); 2].map(|()| Account::new(Arc::clone(&budget)));
-        let held = Charge::new(&one, Use::Held, 31 * PAGES_OF_MIB);
+        let held = Charge::new(&one, Use::Held, 31 * pages_of_mib());
         assert!(!one.must_spill(MIB) && one.must_spill(MIB + 1));
         assert!(!other.must_spill(16 * MIB), "it holds little itself");
         assert!(other.must_spill(16 * MIB + 1));
-        held.give_back(30 * PAGES_OF_MIB);
+        held.give_back(30 * pages_of_mib());
         assert!(!one.must_spill(31 * MIB) && one.bytes(Use::Held) == MIB);
         one.note_release(false);
         assert!(!one.must_spill(100 * MIB), "locked memory stays where it is");
@@ -379,10 +383,10 @@ mod tests {
     fn a_store_with_little_does_not_wait_for_another_one() {
         let budget = Budget::new(64 * MIB);
         let [large, small] = [(); 2].map(|()| Account::new(Arc::clone(&budget)));
-        let _large = Charge::new(&large, Use::Writer, 100 * PAGES_OF_MIB);
-        let mut charge = Charge::new(&small, Use::Writer, PAGES_OF_MIB);
+        let _large = Charge::new(&large, Use::Writer, 100 * pages_of_mib());
+        let mut charge = Charge::new(&small, Use::Writer, pages_of_mib());
         assert!(large.is_used_up() && !small.is_used_up());
-        (0..16 * PAGES_OF_MIB).for_each(|_| charge.add_page());
+        (0..16 * pages_of_mib()).for_each(|_| charge.add_page());
         assert!(small.is_used_up(), "it has its own share by now");
     }
 
@@ -390,8 +394,8 @@ mod tests {
     fn among_many_stores_each_has_a_share_that_is_worth_a_checkpoint() {
         let budget = Budget::new(16 * MIB);
         let accounts: Vec<_> = (0..512).map(|_| Account::new(Arc::clone(&budget))).collect();
-        let _idle = Charge::new(&accounts[0], Use::Writer, 20 * PAGES_OF_MIB);
-        let own = Charge::new(&accounts[1], Use::Writer, PAGES_OF_MIB / 16);
+        let _idle = Charge::new(&accounts[0], Use::Writer, 20 * pages_of_mib());
+        let own = Charge::new(&accounts[1], Use::Writer, pages_of_mib() / 16);
         assert!(!accounts[1].is_used_up() && !accounts[1].is_checkpoint_due(MIB / 16));
         assert!(accounts[1].is_checkpoint_due(MIB / 4));
         drop(own);
@@ -400,7 +404,7 @@ mod tests {
     #[test]
     fn memory_that_is_locked_stops_nobody() {
         let account = Account::new(Budget::new(64 * MIB));
-        let _writer = Charge::new(&account, Use::Writer, 100 * PAGES_OF_MIB);
+        let _writer = Charge::new(&account, Use::Writer, 100 * pages_of_mib());
         account.note_release(false);
         assert!(!account.is_used_up() && !account.is_checkpoint_due(50 * MIB));
         account.note_release(true);

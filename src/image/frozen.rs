@@ -1,4 +1,4 @@
-//! Pages that checkpoints froze in an image while readers held it.
+//! Machine pages that checkpoints froze in an image while readers held it.
 //!
 //! The image does not change as long as readers hold it, so what was frozen is noted beside it, by the
 //! checkpoint that froze it.
@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::budget::{Charge, Use};
 use super::page_set::PageSet;
-use crate::format::PAGE_BYTES;
+use crate::map::machine_page_bytes;
 use crate::sync::unpoisoned;
 
 #[derive(Default)]
@@ -83,6 +83,6 @@ impl Frozen {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.pages.load(Relaxed) * PAGE_BYTES
+        self.pages.load(Relaxed) * machine_page_bytes()
     }
 }

@@ -1,6 +1,9 @@
 //! A set of page numbers.
 
+use std::borrow::Cow;
 use std::ops::Range;
+
+use crate::map::{machine_page_bytes, machine_page_shift};
 
 /// A bitmap that grows with its largest page.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +79,41 @@ impl PageSet {
             *word &= keep.words.get(index).copied().unwrap_or(0);
             self.len += u64::from(word.count_ones());
         }
+    }
+
+    /// Returns the numbers of the machine pages that have any page of the set.
+    pub(crate) fn machine_pages(&self) -> Cow<'_, PageSet> {
+        match machine_page_shift() {
+            0 => Cow::Borrowed(self),
+            shift => Cow::Owned(self.groups(shift)),
+        }
+    }
+
+    /// Returns the bytes of these machine pages, without a look at each.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let count = match machine_page_shift() {
+            0 => self.len,
+            shift => self.count_groups(shift),
+        };
+        count * machine_page_bytes()
+    }
+
+    /// Returns the number of groups of `1 << shift` pages that have any page of the set: at most 16, so
+    /// that a word has whole groups.
+    fn count_groups(&self, shift: u32) -> u64 {
+        let first_of_each = u64::MAX / ((1 << (1 << shift)) - 1);
+        let groups = self.words.iter().map(|word| {
+            let merged = (0..shift).fold(*word, |word, step| word | word >> (1 << step));
+            u64::from((merged & first_of_each).count_ones())
+        });
+        groups.sum()
+    }
+
+    /// Returns the groups of `1 << shift` pages that have any page of the set.
+    fn groups(&self, shift: u32) -> PageSet {
+        let mut groups = PageSet::default();
+        self.iter().for_each(|page| _ = groups.insert(page >> shift));
+        groups
     }
 
     /// Returns the pages in ascending order.
@@ -177,6 +215,17 @@ mod tests {
             one.insert_all(other);
             assert_eq!(pages(&one), [1, 3, 63, 64, 500]);
         }
+    }
+
+    #[test]
+    fn a_group_is_there_if_any_of_its_pages_is() {
+        let mut set = PageSet::default();
+        [0, 3, 4, 15, 16, 63, 64, 700].into_iter().for_each(|page| assert!(set.insert(page)));
+        let groups = |shift| set.groups(shift).iter().collect::<Vec<_>>();
+        assert_eq!(groups(0), [0, 3, 4, 15, 16, 63, 64, 700]);
+        assert_eq!(groups(2), [0, 1, 3, 4, 15, 16, 175]);
+        assert_eq!(groups(4), [0, 1, 3, 4, 43]);
+        assert_eq!([0, 2, 4].map(|shift| set.count_groups(shift)), [8, 7, 5]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Pages of an image that a file has taken over, while readers held it.
+//! Machine pages of an image that a file has taken over, while readers held it.
 //!
 //! The image does not change as long as readers hold it, and never again once pages of it are spilled:
 //! it is dropped when the last reader leaves.
@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::page_set::PageSet;
-use crate::format::PAGE_BYTES;
-use crate::map::SpillFile;
+use crate::map::{SpillFile, machine_page_bytes};
 use crate::sync::unpoisoned;
 
 /// What the files of one store take, and all mappings of the process.
@@ -51,7 +50,7 @@ impl Spilled {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.pages.load(Relaxed) * PAGE_BYTES
+        self.pages.load(Relaxed) * machine_page_bytes()
     }
 
     pub(super) fn touched_pages(&self) -> u64 {
@@ -81,7 +80,7 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         if let Some(space) = &self.space {
-            space.bytes.fetch_sub(self.pages.len() * PAGE_BYTES, Relaxed);
+            space.bytes.fetch_sub(self.pages.len() * machine_page_bytes(), Relaxed);
             space.mappings.fetch_sub(self.mappings, Relaxed);
         }
     }

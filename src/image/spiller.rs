@@ -4,7 +4,7 @@
 //! know** how a file takes over pages (`map::SpillFile`), nor when a checkpoint asks for it.
 //!
 //! A run is spilled as a whole, clean pages too: each piece of a mapping costs the kernel an entry, of
-//! which a process has 65,530. docs/design/spilling.md argues it.
+//! which a process has 65,530. docs/design/spilling.md argues it. All pages here are the machine's.
 
 use std::cmp::Reverse;
 use std::io;
@@ -17,16 +17,15 @@ use super::page_set::PageSet;
 use super::spilled::{Space, State};
 use super::view::Image;
 use crate::disk::Disk;
-use crate::format::PAGE_BYTES;
-use crate::map::is_in_view;
+use crate::map::{is_in_view, machine_page_bytes, machine_page_shift};
 use crate::mutation::ActiveMutation;
 
-/// Pages and runs that are copied at a time: what a sync then has to write, and what is done between two
+/// Bytes and runs that are copied at a time: what a sync then has to write, and what is done between two
 /// looks at whether to go on.
-const PAGES_AT_ONCE: u64 = 4096;
+const BYTES_AT_ONCE: u64 = 16 << 20;
 const RUNS_AT_ONCE: u64 = 8;
 /// The shortest run, and the most runs of an image.
-const MIN_RUN_PAGES: u64 = 512;
+const MIN_RUN_BYTES: u64 = 2 << 20;
 const MAX_RUNS: u64 = 4096;
 /// Files may take this part of what is free, if no limit is set.
 const FREE_SHARE: u64 = 2;
@@ -40,7 +39,7 @@ const MAX_MAPPINGS: u64 = 65_530;
 pub(crate) struct SpillLimits {
     /// Of all files of the store; a part of what is free if it is `None`.
     pub(crate) max_bytes: Option<u64>,
-    /// The length of a run, which tests set.
+    /// The length of a run in pages of the file, which tests set.
     pub(crate) run_pages: Option<u64>,
 }
 
@@ -93,8 +92,8 @@ impl Spiller {
         pages: &PageSet,
         go_on: &dyn Fn() -> bool,
     ) {
-        let none = PageSet::default();
-        let coming = |image: &Image| if image.position < position { pages } else { &none };
+        let (none, pages) = (PageSet::default(), pages.machine_pages());
+        let coming = |image: &Image| if image.position < position { &*pages } else { &none };
         self.spill(held, &coming, 0, RUNS_AT_ONCE, go_on);
     }
 
@@ -116,9 +115,12 @@ impl Spiller {
         let missing = |image: &Image| image.missing(coming(image));
         let mut order: Vec<_> = held.iter().map(|image| (image, missing(image))).collect();
         // The one with the most first: it has the fullest runs.
-        order.sort_by_key(|(image, missing)| Reverse(image.private_bytes() + missing * PAGE_BYTES));
+        order.sort_by_key(|(image, missing)| {
+            Reverse(image.private_bytes() + missing * machine_page_bytes())
+        });
         let mut all: u64 = order.iter().map(|(_, missing)| missing).sum();
-        let must_spill = |all: u64| self.account.must_spill(all * PAGE_BYTES + more_bytes);
+        let must_spill =
+            |all: u64| self.account.must_spill(all * machine_page_bytes() + more_bytes);
         for (image, mut rest) in order {
             // Once its readers have left, it is dropped.
             while must_spill(all) && image.readers.is_held() {
@@ -154,8 +156,10 @@ impl Spiller {
 
     /// Returns the length of runs in a heap of so many pages.
     fn run_pages(&self, heap_pages: u64) -> u64 {
-        let usual = heap_pages.div_ceil(MAX_RUNS).next_power_of_two().max(MIN_RUN_PAGES);
-        self.limits.run_pages.unwrap_or(usual).max(1)
+        let shortest = MIN_RUN_BYTES / machine_page_bytes();
+        let usual = heap_pages.div_ceil(MAX_RUNS).next_power_of_two().max(shortest);
+        let set = self.limits.run_pages.map(|pages| pages >> machine_page_shift());
+        set.unwrap_or(usual).max(1)
     }
 
     fn may_add_mappings(&self) -> bool {
@@ -172,7 +176,7 @@ impl Image {
         let mut own = self.touched.clone();
         own.insert_all(&self.spilled.lock().pages);
         self.frozen.add_to(&mut own);
-        coming.without(&own).count_within(0..self.heap_pages())
+        coming.without(&own).count_within(0..self.heap_machine_pages())
     }
 
     /// Spills the runs with the most pages that are private, or are coming to be. Returns `false` if no
@@ -180,22 +184,22 @@ impl Image {
     fn spill_some(&self, by: &Spiller, coming: &PageSet, most: u64) -> io::Result<bool> {
         let mut state = self.spilled.lock();
         let run_pages = match state.run_pages {
-            0 => by.run_pages(self.heap_pages()),
+            0 => by.run_pages(self.heap_machine_pages()),
             known => known,
         };
         let mut runs = self.fullest_runs(&state, run_pages, coming, by.may_add_mappings());
         if runs.is_empty() {
             return Ok(false);
         }
-        runs.truncate(most.min(by.room_bytes()? / PAGE_BYTES / run_pages) as usize);
+        runs.truncate(most.min(by.room_bytes()? / machine_page_bytes() / run_pages) as usize);
         if runs.is_empty() {
             return Err(io::ErrorKind::StorageFull.into());
         }
         runs.sort_by_key(|run| run.start);
         let pages = |runs: &[Range<u64>]| runs.iter().map(|run| run.end - run.start).sum::<u64>();
-        by.space.bytes.fetch_add(pages(&runs) * PAGE_BYTES, Relaxed);
+        by.space.bytes.fetch_add(pages(&runs) * machine_page_bytes(), Relaxed);
         let (placed, result) = self.spill_runs(&mut state, &runs, by);
-        by.space.bytes.fetch_sub(pages(&runs[placed..]) * PAGE_BYTES, Relaxed);
+        by.space.bytes.fetch_sub(pages(&runs[placed..]) * machine_page_bytes(), Relaxed);
         if placed > 0 {
             state.run_pages = run_pages;
             let mut spilled = PageSet::default();
@@ -220,7 +224,7 @@ impl Image {
         wanted.insert_all(coming);
         self.frozen.add_to(&mut wanted);
         let wanted = wanted.without(&state.pages);
-        let heap_pages = self.heap_pages();
+        let heap_pages = self.heap_machine_pages();
         let holes = self.map.holes();
         let all = (0..heap_pages).step_by(run_pages as usize);
         let mut runs: Vec<(u64, Range<u64>)> = all
@@ -229,19 +233,23 @@ impl Image {
             .filter(|(count, run)| {
                 let pages = run.end - run.start;
                 let is_apart = state.neighbours(run.start, pages) == 0;
+                let bytes = self.bytes_of_run(run);
                 *count > 0
                     && (may_stand_alone || !is_apart)
-                    && is_in_view(
-                        heap_pages * PAGE_BYTES,
-                        &holes,
-                        run.start * PAGE_BYTES,
-                        pages * PAGE_BYTES,
-                    )
+                    && is_in_view(bytes.end, &holes, bytes.start, bytes.end - bytes.start)
             })
             .collect();
         runs.sort_by_key(|(count, _)| Reverse(*count));
-        runs.truncate((PAGES_AT_ONCE / run_pages).clamp(1, RUNS_AT_ONCE) as usize);
+        runs.truncate(
+            (BYTES_AT_ONCE / machine_page_bytes() / run_pages).clamp(1, RUNS_AT_ONCE) as usize
+        );
         runs.into_iter().map(|(_, run)| run).collect()
+    }
+
+    /// Returns the bytes of a run: up to the heap's end, with which the last page may begin.
+    fn bytes_of_run(&self, run: &Range<u64>) -> Range<u64> {
+        let unit = machine_page_bytes();
+        run.start * unit..(run.end * unit).min(self.heap_bytes())
     }
 
     /// Returns how many of the runs the file has taken over.
@@ -257,8 +265,7 @@ impl Image {
                 Ok(None) => return (0, Err(io::ErrorKind::Unsupported.into())),
                 Err(error) => return (0, Err(error)),
             };
-        let bytes = |run: &Range<u64>| run.start * PAGE_BYTES..run.end * PAGE_BYTES;
-        let runs: Vec<_> = runs.iter().map(bytes).collect();
+        let runs: Vec<_> = runs.iter().map(|run| self.bytes_of_run(run)).collect();
         // A run that is accessed at random would be read page by page.
         runs.iter().for_each(|run| self.map.will_need(run.start, run.end - run.start));
         let (placed, result) = file.take_over(&self.map, &runs, by.mutation);
@@ -294,16 +301,22 @@ fn max_mappings() -> u64 {
 mod tests {
     use super::*;
     use crate::disk::{FileDisk, open_file};
-    use crate::format::HEAP_START_BYTES;
+    use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
     use crate::image::budget::{Budget, Use};
     use crate::image::view::{ImageTraits, LinkChecks};
     use crate::map::Excluded;
+    use std::os::unix::fs::FileExt;
     use std::panic::Location;
 
+    /// All of the machine's size.
     const PAGES: u64 = 2048;
     const RUN_PAGES: u64 = 16;
-    /// Half of the smallest budget.
-    const PART_PAGES: u64 = (1 << 19) / PAGE_BYTES;
+    /// Half of the budget.
+    const PART_PAGES: u64 = 128;
+
+    fn bytes_of(pages: u64) -> u64 {
+        pages * machine_page_bytes()
+    }
 
     struct Ground {
         _folder: tempfile::TempDir,
@@ -316,14 +329,16 @@ mod tests {
         fn new() -> Option<Self> {
             let folder = tempfile::tempdir().expect("a folder");
             let path = folder.path().join("store");
-            let mut bytes = vec![0; (HEAP_START_BYTES + PAGES * PAGE_BYTES) as usize];
+            let file = std::fs::File::create(&path).expect("a file");
+            file.set_len(HEAP_START_BYTES + bytes_of(PAGES)).expect("its length");
             for page in 0..PAGES {
-                let at = (HEAP_START_BYTES + page * PAGE_BYTES) as usize;
-                bytes[at..at + 8].copy_from_slice(&page.to_ne_bytes());
+                let written =
+                    file.write_all_at(&page.to_ne_bytes(), HEAP_START_BYTES + bytes_of(page));
+                written.expect("a write");
             }
-            std::fs::write(&path, bytes).expect("a file");
             let disk = Arc::new(open_file(&path).expect("a file").expect("it is there"));
-            let ground = Self { _folder: folder, disk, account: Account::new(Budget::new(0)) };
+            let account = Account::new(Budget::new(2 * bytes_of(PART_PAGES)));
+            let ground = Self { _folder: folder, disk, account };
             let has_place = ground.disk.spill_file().expect("an answer").is_some();
             if !has_place {
                 println!("SKIP[spiller]: temporary files are in memory");
@@ -339,11 +354,13 @@ mod tests {
             Spiller { space: Arc::new(space), ..spiller }
         }
 
-        /// An image that a reader holds, of so many pages, with the log in `hole`.
+        /// An image that a reader holds, of so many pages, with the log in `hole`. Of the last machine
+        /// page of either, one page belongs to it.
         fn held(&self, pages: u64, hole: Range<u64>) -> Arc<Image> {
-            let mut map = self.disk.map_heap(PAGES * PAGE_BYTES).expect("a map");
-            let hole = Excluded { start: hole.start * PAGE_BYTES, end: hole.end * PAGE_BYTES };
-            map.set_view(pages * PAGE_BYTES, [hole, Excluded::default()]);
+            let mut map = self.disk.map_heap(bytes_of(PAGES)).expect("a map");
+            let end = |pages| bytes_of(pages).saturating_sub(machine_page_bytes() - PAGE_BYTES);
+            let hole = Excluded { start: bytes_of(hole.start), end: end(hole.end) };
+            map.set_view(end(pages), [hole, Excluded::default()]);
             let traits = ImageTraits {
                 link_checks: LinkChecks::Bounds,
                 hash_key: [0; 16],
@@ -357,7 +374,7 @@ mod tests {
         }
 
         fn held_pages(&self) -> u64 {
-            self.account.bytes(Use::Held) / PAGE_BYTES
+            self.account.bytes(Use::Held) / machine_page_bytes()
         }
 
         /// Writes over all pages, as a checkpoint does, and looks at those that the image has kept.
@@ -365,23 +382,24 @@ mod tests {
         fn expect_kept(&self, image: &Image, kept: impl Iterator<Item = u64>) {
             let zeros = [0; PAGE_BYTES as usize];
             for page in 0..PAGES {
-                let written = self.disk.write_at(HEAP_START_BYTES + page * PAGE_BYTES, &zeros);
+                let written = self.disk.write_at(HEAP_START_BYTES + bytes_of(page), &zeros);
                 written.expect("a write");
             }
             for page in kept {
-                let found = image.map.items::<u64>(page * PAGE_BYTES, 1).expect("a page");
+                let found = image.map.items::<u64>(bytes_of(page), 1).expect("a page");
                 assert_eq!(found, [page]);
             }
         }
     }
 
     fn limits() -> SpillLimits {
-        SpillLimits { max_bytes: None, run_pages: Some(RUN_PAGES) }
+        SpillLimits { max_bytes: None, run_pages: Some(RUN_PAGES << machine_page_shift()) }
     }
 
+    /// Returns the file's first pages of those machine pages.
     fn every(step: usize, pages: Range<u64>) -> PageSet {
         let mut set = PageSet::default();
-        pages.step_by(step).for_each(|page| _ = set.insert(page));
+        pages.step_by(step).for_each(|page| _ = set.insert(page << machine_page_shift()));
         set
     }
 
@@ -402,15 +420,15 @@ mod tests {
             spiller.make_room(&[Arc::clone(&image)], 1, &pages, &|| true);
             keep(&image, &pages);
             assert!(ground.held_pages() <= PART_PAGES, "{}", ground.held_pages());
-            assert_eq!(image.private_bytes(), ground.held_pages() * PAGE_BYTES);
+            assert_eq!(image.private_bytes(), bytes_of(ground.held_pages()));
         }
         assert!(!spiller.is_refused());
         // All but what may stay in memory.
-        assert!(spiller.bytes() >= (1001 - PART_PAGES - RUN_PAGES) * PAGE_BYTES);
+        assert!(spiller.bytes() >= bytes_of(1001 - PART_PAGES - RUN_PAGES));
         assert_eq!(spiller.bytes(), image.spilled.bytes());
         ground.expect_kept(
             &image,
-            all.iter().filter(|page| *page < 1001 && !(20..25).contains(page)),
+            all.machine_pages().iter().filter(|page| *page < 1001 && !(20..25).contains(page)),
         );
         drop(image);
         assert_eq!((spiller.bytes(), ground.held_pages()), (0, 0));
@@ -437,7 +455,7 @@ mod tests {
         let Some(ground) = Ground::new() else { return };
         let image = ground.held(PAGES, 0..1);
         let pages = every(2, 1..PAGES);
-        for max_bytes in [Some(0), Some(RUN_PAGES * PAGE_BYTES - 1)] {
+        for max_bytes in [Some(0), Some(bytes_of(RUN_PAGES) - 1)] {
             let spiller = ground.spiller(SpillLimits { max_bytes, ..limits() });
             spiller.make_room(&[Arc::clone(&image)], 1, &pages, &|| true);
             assert!(spiller.is_refused());
@@ -448,7 +466,7 @@ mod tests {
         assert_eq!(spiller.bytes(), 0, "it was told to end");
         keep(&image, &pages);
         assert_eq!(ground.held_pages(), pages.len());
-        ground.expect_kept(&image, pages.iter());
+        ground.expect_kept(&image, pages.machine_pages().iter());
     }
 
     /// Runs that stand alone are spilled up to a bound, and then only beside others.
@@ -461,7 +479,7 @@ mod tests {
             let spiller = Spiller { max_mappings, ..ground.spiller(limits()) };
             // The runs with the most pages do not touch each other.
             spiller.make_room(&[Arc::clone(&image)], 1, &every(3, 0..PAGES), &|| true);
-            assert!(spiller.bytes() <= expected * RUN_PAGES * PAGE_BYTES);
+            assert!(spiller.bytes() <= bytes_of(expected * RUN_PAGES));
             assert_eq!(spiller.bytes() > 0, expected > 0);
             assert!(spiller.space.mappings.load(Relaxed) <= 2 * RUNS_AT_ONCE);
             assert!(expected == 0 || !ground.account.must_spill(0));
@@ -472,8 +490,9 @@ mod tests {
     fn runs_are_as_many_as_mappings_allow() {
         let Some(ground) = Ground::new() else { return };
         let spiller = ground.spiller(SpillLimits::default());
-        let gib = |gib: u64| (gib << 30) / PAGE_BYTES;
-        assert_eq!([1, 8, 9, 1000].map(|n| spiller.run_pages(gib(n))), [512, 512, 1024, 65536]);
+        let gib = |gib: u64| (gib << 30) / machine_page_bytes();
+        let mib_of_run = |n| bytes_of(spiller.run_pages(gib(n))) >> 20;
+        assert_eq!([1, 8, 9, 1000].map(mib_of_run), [2, 2, 4, 256]);
         for pages in [1, gib(1), gib(9), gib(5000)] {
             assert!(pages.div_ceil(spiller.run_pages(pages)) <= MAX_RUNS);
         }

@@ -12,7 +12,7 @@ use crate::format::heap::{HeapHeader, RegionRef};
 use crate::format::record::{Entries, Entry, KIND_SPILL, RecordHeader};
 use crate::format::{LINE_BYTES, LINES_PER_PAGE, PAGE_BYTES};
 use crate::log::Piece;
-use crate::map::{Excluded, is_in_view};
+use crate::map::{Excluded, is_in_view, machine_page_shift};
 
 use super::allocator_view::hole;
 use super::apply::{bad_record, no_pages};
@@ -46,14 +46,18 @@ pub(crate) struct Survey {
     /// The pages that may become private. None lies past `room_bytes`, so the file's length bounds
     /// the set, at one bit a page.
     pages: PageSet,
+    /// Machine pages of which pages that are taken from the file are a part.
+    edges: PageSet,
     spilled_bytes: u64,
 }
 
 /// What applying the surveyed records changes and reads.
 #[derive(Default)]
 pub(crate) struct Surveyed {
-    /// The pages that may become private.
+    /// The pages that records change.
     pub(crate) pages: PageSet,
+    /// Number of pages that may become private: those of whole machine pages.
+    pub(crate) private_pages: u64,
     /// The entries that lie outside of the log.
     pub(crate) spilled_bytes: u64,
 }
@@ -74,6 +78,7 @@ impl Survey {
             changed: PageRanges::default(),
             zeroed: PageRanges::default(),
             pages: PageSet::default(),
+            edges: PageSet::default(),
             spilled_bytes: 0,
         })
     }
@@ -128,6 +133,7 @@ impl Survey {
                 }
                 self.expect_pages(header, page, count)?;
                 self.in_file.insert(page, count);
+                self.note_edges([page, page + count]);
                 Ok(())
             }
         }
@@ -154,6 +160,14 @@ impl Survey {
         self.note_changed(page, 1);
         self.pages.insert(page);
         Ok(())
+    }
+
+    /// Notes the machine pages of which pages taken from the file are a part.
+    fn note_edges(&mut self, bounds: [u64; 2]) {
+        let shift = machine_page_shift();
+        for bound in bounds.into_iter().filter(|bound| !bound.is_multiple_of(1 << shift)) {
+            self.edges.insert(bound >> shift);
+        }
     }
 
     fn note_changed(&mut self, page: u64, count: u64) {
@@ -191,14 +205,16 @@ impl Survey {
     }
 
     /// Ends the survey: after the last record, the heap must be `heap_bytes` long.
-    pub(crate) fn finish(self, heap_bytes: u64) -> Result<Surveyed> {
+    pub(crate) fn finish(mut self, heap_bytes: u64) -> Result<Surveyed> {
         let pages = U32::read_from_prefix(self.head.as_bytes()).map_or(0, |(pages, _)| pages.get());
         let found = u64::from(pages) * PAGE_BYTES;
         if found != heap_bytes || heap_bytes < PAGE_BYTES {
             let what = "heap length in the heap's header";
             return Err(ErrorKind::corrupt(what, 0, heap_bytes, found));
         }
-        Ok(Surveyed { pages: self.pages, spilled_bytes: self.spilled_bytes })
+        self.edges.insert_all(&self.pages.machine_pages());
+        let private_pages = self.edges.len() << machine_page_shift();
+        Ok(Surveyed { pages: self.pages, private_pages, spilled_bytes: self.spilled_bytes })
     }
 
     /// Refuses a new log region if an earlier record has changed its pages: a round would write them

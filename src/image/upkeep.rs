@@ -12,7 +12,7 @@ use super::pool::{FAR_BYTES, Follow, Pool};
 use super::reader::LongReader;
 use super::view::Image;
 use crate::error::Result;
-use crate::format::PAGE_BYTES;
+use crate::map::machine_page_bytes;
 use crate::sync::atomic::Ordering::Relaxed;
 
 /// Runs of pages that are given back in one step: some hundred microseconds, since the kernel tells the
@@ -98,15 +98,15 @@ impl Pool {
         frozen
     }
 
-    /// Returns whether readers may have more pages than is their part of the budget, if each image that
-    /// they hold keeps `pages` more.
-    pub(crate) fn lacks_room(&self, pages: u64) -> bool {
+    /// Returns whether readers may have more memory than is their part of the budget, if each image that
+    /// they hold keeps so much more.
+    pub(crate) fn lacks_room(&self, more_bytes: u64) -> bool {
         let images = self.shelf.lock().retired() as u64;
         let (images, bytes) = match self.is_published_held() {
             true => (images + 1, self.published_private_bytes()),
             false => (images, 0),
         };
-        images > 0 && self.account.must_spill(images * pages * PAGE_BYTES + bytes)
+        images > 0 && self.account.must_spill(images * more_bytes + bytes)
     }
 
     /// Spills what readers hold, until the images behind `position` may keep `pages` within readers' part
@@ -242,7 +242,7 @@ impl Pool {
     /// brought up and published. So a commit does not wait for long until it finds one of them.
     fn clean_by_turns(&self, log: &dyn Follow, start: u64, changed: &dyn Fn() -> PageSet) {
         // Commits swap the two as well, so the same one may have several turns.
-        let private = self.account.bytes(Use::Readers) / PAGE_BYTES;
+        let private = self.account.bytes(Use::Readers) / machine_page_bytes();
         for _ in 0..8 + private / RUNS_AT_ONCE as u64 {
             let lists = self.shelf.lock();
             let published = self.published_clean_since();

@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::format::heap::HEAD_PAGES;
-use crate::map::{AccessError, HasMap, PrivateMap};
+use crate::map::{AccessError, HasMap, PrivateMap, machine_page_bytes, machine_page_shift};
 use crate::mutation::{ActiveMutation, Mutation};
 use crate::persist::{Link, Persist, Pointee};
 
@@ -48,8 +48,10 @@ impl Default for LinkChecks {
 pub struct Image {
     pub(super) map: PrivateMap,
     pub(super) position: u64,
-    /// Pages that may have become private since their memory was last released.
+    /// Machine pages that may have become private since their memory was last released.
     pub(super) touched: PageSet,
+    /// How often a page's number is halved to get its machine page's.
+    pub(super) machine_page_shift: u32,
     /// Counts these pages; `None` for an image that no open store uses.
     charge: Option<Charge>,
     /// Pages that the records being applied have zeroed and not changed since.
@@ -96,6 +98,7 @@ impl Image {
             map,
             position,
             touched: PageSet::default(),
+            machine_page_shift: machine_page_shift(),
             charge: None,
             zeroed,
             in_file,
@@ -125,14 +128,15 @@ impl Image {
     /// (I3). Those that are spilled show a file's pages, which no checkpoint writes, and the kernel
     /// refuses to copy them.
     pub(super) fn keep(&self, pages: &PageSet, mutation: ActiveMutation) -> std::io::Result<()> {
+        let pages = pages.machine_pages();
         // Until the end: none becomes spilled meanwhile.
         let spilled = self.spilled.lock();
         let rest = match spilled.pages.len() > 0 && !mutation.has(Mutation::FrozenOverSpilled) {
             true => &pages.without(&spilled.pages),
-            false => pages,
+            false => &*pages,
         };
         self.freeze(rest)?;
-        let heap_pages = self.heap_pages();
+        let heap_pages = self.heap_machine_pages();
         let in_heap = rest.iter().take_while(|page| *page < heap_pages);
         let new = in_heap.filter(|page| !self.touched.contains(*page));
         self.frozen.add(new, self.charge.as_ref());
@@ -155,7 +159,7 @@ impl Image {
             return;
         }
         let frozen = self.frozen.take();
-        frozen.iter().for_each(|page| _ = self.touch(page));
+        frozen.iter().for_each(|page| _ = self.touch_machine_page(page));
     }
 
     /// Returns the log position up to which this image follows the log. A later commit has a
@@ -409,17 +413,28 @@ impl Image {
         self.position = position;
     }
 
-    /// Notes that the page may be private now; returns whether that is new.
+    /// Notes that the page may be private now, with its whole machine page; returns whether that is
+    /// new.
     #[inline]
     pub(crate) fn touch(&mut self, page: u64) -> bool {
-        let is_new = self.touched.insert(page);
+        let is_new = self.touch_machine_page(page >> self.machine_page_shift);
+        #[cfg(any(test, feature = "sim"))]
+        if is_new {
+            self.map.emulate_copy(page * PAGE_BYTES);
+        }
+        is_new
+    }
+
+    #[inline]
+    fn touch_machine_page(&mut self, number: u64) -> bool {
+        let is_new = self.touched.insert(number);
         if is_new && let Some(charge) = &mut self.charge {
             charge.add_page();
         }
         is_new
     }
 
-    /// Notes that only the pages in `keep` are private now.
+    /// Notes that only the machine pages in `keep` are private now.
     pub(super) fn untouch_all_but(&mut self, keep: &PageSet) {
         self.touched.retain_in(keep);
         if let Some(charge) = &mut self.charge {
@@ -430,7 +445,7 @@ impl Image {
     /// Returns the bytes of memory that this image may hold for itself.
     pub(crate) fn private_bytes(&self) -> u64 {
         let touched = self.touched.len() - self.spilled.touched_pages();
-        touched * PAGE_BYTES + self.frozen.bytes()
+        touched * machine_page_bytes() + self.frozen.bytes()
     }
 }
 

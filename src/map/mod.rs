@@ -46,6 +46,7 @@ mod coordination;
 mod fast_path;
 mod fork;
 mod log;
+mod machine_page;
 mod pinned;
 mod private;
 mod replay;
@@ -56,6 +57,9 @@ mod static_ref;
 pub(crate) use coordination::CoordinationMap;
 pub(crate) use fork::ForkGuard;
 pub(crate) use log::LogMap;
+pub(crate) use machine_page::{
+    MACHINE_PAGES_BYTES, machine_page_bytes, machine_page_shift, system_page_bytes,
+};
 pub(crate) use pinned::{HasMap, PinnedMap};
 pub(crate) use private::{AccessError, Excluded, PrivateMap, is_in_view};
 pub(crate) use spill_file::SpillFile;

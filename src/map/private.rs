@@ -10,6 +10,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 use super::ForkGuard;
 use super::fast_path::{Base, FastBounds};
+use super::machine_page::machine_page_bytes;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::persist::{Persist, assert_object};
 
@@ -322,16 +323,44 @@ impl PrivateMap {
     }
 
     /// Gives the map private pages that hold the bytes it shows now. Later writes to the file
-    /// stay unseen.
+    /// stay unseen. The range is of whole machine pages.
     pub(crate) fn freeze(&self, offset: u64, bytes: u64) -> io::Result<()> {
         let Owner::File(map) = &self.owner else {
             return Ok(());
         };
-        let end = offset.saturating_add(bytes).min(self.limit);
+        let end = self.expect_machine_pages(offset, bytes)?.min(self.limit);
         if end <= offset {
             return Ok(());
         }
-        map.advise_range(Advice::PopulateWrite, offset as usize, (end - offset) as usize)
+        map.advise_range(Advice::PopulateWrite, offset as usize, (end - offset) as usize)?;
+        #[cfg(any(test, feature = "sim"))]
+        self.emulate_copy(end - 1);
+        Ok(())
+    }
+
+    /// Returns the end of a range of whole machine pages. Refuses others: the kernel would refuse
+    /// some of them, and round others to pages that nobody named.
+    fn expect_machine_pages(&self, offset: u64, bytes: u64) -> io::Result<u64> {
+        let (end, unit) = (offset.saturating_add(bytes), machine_page_bytes());
+        if offset.is_multiple_of(unit) && (end.is_multiple_of(unit) || end >= self.len_bytes) {
+            return Ok(end);
+        }
+        let why = format!("a range of whole machine pages was expected, found {offset}..{end}");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+    }
+
+    /// Copies the rest of the machine page around `offset`, a byte of which was stored to or is about
+    /// to be: a machine whose pages tests emulate copies all of it.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn emulate_copy(&self, offset: u64) {
+        let (Owner::File(map), unit) = (&self.owner, machine_page_bytes()) else { return };
+        if unit == super::machine_page::system_page_bytes() {
+            return;
+        }
+        let start = offset / unit * unit;
+        let len = unit.min(self.len_bytes.saturating_sub(start));
+        // A machine has no pages that are partly behind the file's end; here some are missing there.
+        let _ = map.advise_range(Advice::PopulateWrite, start as usize, len as usize);
     }
 
     /// Tells the system to load only the pages that are used, if the map is longer than `bytes`.
@@ -378,7 +407,7 @@ impl PrivateMap {
     }
 
     /// Maps the bytes of `file` from `from` on in the place of `run`. Either the map shows them then, or
-    /// nothing has changed.
+    /// nothing has changed. Both begin with a machine page; the last one may be cut off by the heap's end.
     ///
     /// # Safety
     ///
@@ -392,7 +421,8 @@ impl PrivateMap {
     ) -> io::Result<()> {
         let bytes = run.end.saturating_sub(run.start);
         let Owner::File(map) = &self.owner else { return Err(io::ErrorKind::Unsupported.into()) };
-        if bytes == 0 || !self.in_view(run.start, bytes) {
+        let are_whole = [run.start, from].iter().all(|at| at.is_multiple_of(machine_page_bytes()));
+        if bytes == 0 || !are_whole || !self.in_view(run.start, bytes) {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         let (start, len) = (run.start as usize, bytes as usize);
@@ -430,13 +460,13 @@ impl PrivateMap {
         if self.is_pieced.load(Relaxed) { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
     }
 
-    /// Drops private pages; the map shows the file's bytes again.
+    /// Drops private pages; the map shows the file's bytes again. The range is of whole machine pages.
     pub(crate) fn release_memory(&mut self, offset: u64, bytes: u64) -> io::Result<()> {
         self.expect_whole()?;
         let Owner::File(map) = &self.owner else {
             return Ok(());
         };
-        let end = offset.saturating_add(bytes).min(self.len_bytes);
+        let end = self.expect_machine_pages(offset, bytes)?.min(self.len_bytes);
         if end <= offset {
             return Ok(());
         }

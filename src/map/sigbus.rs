@@ -25,7 +25,7 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Acquire, Ordering::Relaxed};
 use std::sync::atomic::{Ordering::Release, Ordering::SeqCst, compiler_fence, fence};
 
 use nix::libc::{BUS_ADRERR, BUS_MCEERR_AR, siginfo_t};
@@ -33,11 +33,10 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, si
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
 use super::ForkGuard;
-use crate::format::PAGE_BYTES;
+use super::machine_page::system_page_bytes;
 
-/// The machine's page size. Machines whose pages differ from the file's are refused before
-/// anything is mapped.
-const MACHINE_PAGE_BYTES: usize = PAGE_BYTES as usize;
+/// The size of the real pages, which the kernel replaces. Set before the handler is installed.
+static PAGE_BYTES: AtomicUsize = AtomicUsize::new(4096);
 
 /// Entries in a chunk.
 const CHUNK: usize = 64;
@@ -120,7 +119,8 @@ pub(super) fn no_block() -> io::Error {
 
 /// Packs the pages from `start` on into one word.
 fn pack(start: usize, len_bytes: usize) -> io::Result<u64> {
-    let (first, count) = (start / MACHINE_PAGE_BYTES, len_bytes.div_ceil(MACHINE_PAGE_BYTES));
+    let page_bytes = PAGE_BYTES.load(Relaxed);
+    let (first, count) = (start / page_bytes, len_bytes.div_ceil(page_bytes));
     let fits = (first as u64) < 1 << (64 - COUNT_BITS) && (count as u64) < 1 << COUNT_BITS;
     let packed = (first as u64) << COUNT_BITS | count as u64;
     if fits { Ok(packed) } else { Err(io::Error::other("a mapping too large to be guarded")) }
@@ -176,6 +176,7 @@ impl Chunk {
 /// Installs the handler on the first call.
 fn install() -> io::Result<()> {
     let previous = PREVIOUS.get_or_init(|| {
+        PAGE_BYTES.store((system_page_bytes() as usize).max(1), SeqCst);
         let flags = SaFlags::SA_ONSTACK;
         let ours = SigAction::new(SigHandler::SigAction(on_sigbus), flags, SigSet::empty());
         // SAFETY: `on_sigbus` does only what a handler may do (see the module head), and forwards
@@ -196,7 +197,7 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     if is_fault {
         // SAFETY: the code says that the kernel has filled in the address.
         let address = unsafe { found.si_addr() }.addr();
-        if replace_page(address / MACHINE_PAGE_BYTES) {
+        if replace_page(address / PAGE_BYTES.load(Relaxed)) {
             return;
         }
     }
@@ -208,12 +209,13 @@ fn replace_page(page: usize) -> bool {
     let Some(entry) = Chunk::around(page as u64) else { return false };
     // Set before the page is replaced, so that a thread that sees the new page sees the flag.
     entry.is_hit.store(true, SeqCst);
-    let address = std::ptr::without_provenance_mut::<c_void>(page * MACHINE_PAGE_BYTES);
+    let page_bytes = PAGE_BYTES.load(Relaxed);
+    let address = std::ptr::without_provenance_mut::<c_void>(page * page_bytes);
     let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::FIXED);
     // SAFETY: the page belongs to a guarded mapping of this process, which is used through
     // atomics and raw copies alone. Any bytes are valid for these: no reference says what they
     // are. The page is unmapped together with the mapping around it.
-    unsafe { mmap_anonymous(address, MACHINE_PAGE_BYTES, access, flags) }.is_ok()
+    unsafe { mmap_anonymous(address, page_bytes, access, flags) }.is_ok()
 }
 
 /// Does what would have happened without this handler. `is_repeated` tells whether the signal

@@ -16,8 +16,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{Resource, getrlimit};
 
-use super::PrivateMap;
-use crate::format::PAGE_BYTES;
+use super::{PrivateMap, machine_page_bytes};
 use crate::mutation::{ActiveMutation, Mutation};
 
 /// A nameless file of one image. Offsets in it are those in the image. A range that is mapped is never
@@ -95,7 +94,8 @@ impl SpillFile {
         mutation: ActiveMutation,
     ) -> (usize, io::Result<()>) {
         // Backwards, since there is nothing behind the last run.
-        let shift = if mutation.has(Mutation::SpilledRunShifted) { PAGE_BYTES } else { 0 };
+        let shift =
+            if mutation.has(Mutation::SpilledRunShifted) { machine_page_bytes() } else { 0 };
         for (placed, run) in runs.iter().enumerate() {
             // SAFETY: `copy` has made the file hold what the map shows there, on the disk as well, so
             // that the kernel finds it whenever it reads the page again. Nobody else has the file, and
@@ -126,7 +126,7 @@ fn expect_allowed(runs: &[Range<u64>]) -> io::Result<()> {
 #[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;
-    use crate::format::HEAP_START_BYTES;
+    use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
     use crate::map::Excluded;
     use std::fs::OpenOptions;
     use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -145,8 +145,9 @@ mod tests {
         file.write_all_at(&words, HEAP_START_BYTES).expect("a write");
         let mut map = PrivateMap::of_file(&file, BYTES).expect("a map");
         map.set_view(BYTES, [Excluded::default(); 2]);
-        for page in (0..BYTES / PAGE_BYTES).step_by(3) {
-            map.freeze(page * PAGE_BYTES, PAGE_BYTES).expect("a copy");
+        let unit = machine_page_bytes();
+        for page in (0..BYTES / unit).step_by(3) {
+            map.freeze(page * unit, unit).expect("a copy");
         }
         (map, file)
     }
@@ -229,7 +230,7 @@ mod tests {
             let (placed, result) = spilled.take_over(&map, &runs, NONE());
             assert_eq!((placed, result.is_err()), (0, true));
             expect_unchanged(&map);
-            map.release_memory(0, PAGE_BYTES).expect("it is still one mapping");
+            map.release_memory(0, machine_page_bytes()).expect("it is still one mapping");
         }
     }
 
@@ -251,9 +252,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let ((mut map, _store), spilled) = (map(&folder), spill_file(&folder));
         spilled.take_over(&map, &[run(4)], NONE()).1.expect("it is taken over");
-        assert!(map.freeze(run(4).start, PAGE_BYTES).is_err(), "it cannot be written");
+        assert!(map.freeze(run(4).start, machine_page_bytes()).is_err(), "it cannot be written");
         map.freeze(run(5).start, RUN_BYTES).expect("the page beside it can");
-        assert!(map.release_memory(0, PAGE_BYTES).is_err());
+        assert!(map.release_memory(0, machine_page_bytes()).is_err());
         assert!(map.resize(2 * BYTES).is_err());
         expect_unchanged(&map);
     }

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{SysconfVar, sysconf};
-
 use crate::disk::{
     Coordination, Disk, FileDisk, MemoryDisk, Mirror, anonymous, copy_of, create_file,
     expect_folder_of_one_machine, expect_one_machine, fill_in_place, in_memory, open_coordination,
@@ -16,9 +14,9 @@ use crate::disk::{
 };
 use crate::engine::{Access, Core, Settings, create, create_in_place, expect_store};
 use crate::error::{ErrorKind, Result, io_error};
-use crate::format::PAGE_BYTES;
 #[cfg(any(test, feature = "sim"))]
 use crate::format::superblock;
+use crate::map::{MACHINE_PAGES_BYTES, system_page_bytes};
 
 use super::handle::Store;
 use super::options::OpenOptions;
@@ -418,14 +416,13 @@ fn random() -> Result<[u64; 4]> {
     Ok(random)
 }
 
-/// Refuses a machine whose memory pages differ in size from the file's: private pages are released
-/// and frozen one by one.
+/// Refuses a machine with memory pages of a size that the file's layout does not allow for, or that was
+/// never tested.
 pub(super) fn expect_machine() -> Result<()> {
-    // Not from the auxiliary vector: reading it aborts programs that run under valgrind.
-    let found = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(0);
-    if u64::try_from(found) == Ok(PAGE_BYTES) {
+    let found = system_page_bytes();
+    if MACHINE_PAGES_BYTES.contains(&found) {
         return Ok(());
     }
-    let expected = "memory pages of 4096 bytes";
+    let expected = "memory pages of 4, 16 or 64 KiB";
     Err(ErrorKind::Unsupported { expected, found: format!("pages of {found} bytes") }.into())
 }

@@ -7,6 +7,7 @@ use crate::engine::{Access, Settings};
 use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::image::{Budget, LinkChecks, LongReader, ReaderReport, SpillLimits};
+use crate::map::machine_page_shift;
 use crate::mutation::ActiveMutation;
 
 use super::access_pattern::AccessPattern;
@@ -502,7 +503,8 @@ impl OpenOptions {
 
     fn max_round_pages(&self) -> u64 {
         let share = (self.budget().bytes() / ROUND_SHARE).max(MIN_ROUND_BYTES) / PAGE_BYTES;
-        self.round_pages.unwrap_or(share)
+        // With less than a machine page, a round would follow each change.
+        self.round_pages.unwrap_or(share).max(1 << machine_page_shift())
     }
 
     /// Returns the log's length, in whole pages; refuses one that is too short or too long.

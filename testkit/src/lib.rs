@@ -86,6 +86,16 @@ pub fn seed(default: u64) -> u64 {
     number.unwrap_or_else(|| panic!("FLAGSTONE_SEED is {seed:?}, and should be a number"))
 }
 
+/// Returns the bytes of the machine's page: of the one that `FLAGSTONE_MACHINE_PAGE_BYTES` has stores
+/// act upon, if it is set.
+pub fn machine_page_bytes() -> u64 {
+    let Some(bytes) = std::env::var_os("FLAGSTONE_MACHINE_PAGE_BYTES") else {
+        return rustix::param::page_size() as u64;
+    };
+    let number = bytes.to_str().and_then(|bytes| bytes.parse().ok());
+    number.unwrap_or_else(|| panic!("FLAGSTONE_MACHINE_PAGE_BYTES is {bytes:?}, not a number"))
+}
+
 /// Returns whether `FLAGSTONE_LONG` asks for the long mode.
 pub fn is_long() -> bool {
     std::env::var_os("FLAGSTONE_LONG").is_some()

@@ -146,7 +146,9 @@ fn one_call_of_a_real_file_fails() -> TestResult {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;
-    for (call, error, max_calls) in CALLS {
+    // With larger pages, no log is written through a mapping.
+    let is_made = |call: &str| call != "msync" || testkit::machine_page_bytes() == 4096;
+    for (call, error, max_calls) in CALLS.iter().filter(|(call, ..)| is_made(call)) {
         let mut told = 0;
         for when in 1..=*max_calls {
             let alone = fail(folder.path(), call, error, &format!("{when}"))?;

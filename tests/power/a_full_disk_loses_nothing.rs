@@ -330,7 +330,9 @@ fn a_reader_on_a_full_disk(kind: Kind) -> TestResult {
     let mounted = bench.mount_new(kind)?;
     let folder = mounted.path();
     let options = OpenOptions::new().log_bytes(64 * 1024).durability(Durability::Deferred);
-    let options = options.memory_budget_bytes(1 << 20).max_spill_bytes(u64::MAX);
+    // As many pages of any size, so that a checkpoint needs more runs than there is space for.
+    let options = options.memory_budget_bytes(256 * testkit::machine_page_bytes());
+    let options = options.max_spill_bytes(u64::MAX);
     let store = open_with(&folder.join("store"), &options)?;
     let table = store.update(|tx| tx.alloc_slice((0..WORDS as usize).map(|word| word as u64)))?;
     store.checkpoint()?;

@@ -234,7 +234,9 @@ fn a_call_that_a_signal_interrupts_is_repeated() -> TestResult {
         "pwrite64",
         "pread64",
     ];
-    for call in CALLS {
+    // With larger pages, no log is written through a mapping.
+    let is_made_here = |call: &&str| *call != "msync" || testkit::machine_page_bytes() == 4096;
+    for call in CALLS.into_iter().filter(is_made_here) {
         let mut is_made = false;
         for way in WAYS {
             // The loader and the probes of the standard library do not handle this error.

@@ -19,6 +19,8 @@ mod a_type_is_described_in_full;
 mod churn_does_not_grow_the_file;
 mod everything_but_the_mapping;
 mod large_objects_are_made_in_place;
+#[cfg(feature = "sim")]
+mod machine_pages_change_nothing;
 mod memory_is_bounded;
 mod no_object_overlaps_the_heap_header;
 mod readers_never_wait;

@@ -13,10 +13,8 @@ use testkit::{Random, TestResult, child, seed, this_test};
 const MIB: u64 = 1 << 20;
 /// Length of the store's table.
 const TABLE_BYTES: u64 = 24 * MIB;
-const PAGE: u64 = 4096;
-/// Updates in a transaction. Each changes a page of the table, and a page of sums.
-const UPDATES: u64 = 100;
-const LARGEST_TRANSACTION: u64 = 2 * UPDATES * PAGE;
+/// What the pages of a transaction take at most, on any machine: 100 updates on one with pages of 4 KiB.
+const LARGEST_TRANSACTION: u64 = 2 * 100 * 4096;
 /// The environment variable that tells a child to run, and its store.
 const CHILD: &str = "FLAGSTONE_MEMORY_CHILD";
 
@@ -34,9 +32,14 @@ fn table(store: &Store) -> flagstone::Result<Link<[u64]>> {
     Ok(table)
 }
 
+/// Returns the updates in a transaction. Each changes a machine page of the table, and one of sums.
+fn updates() -> u64 {
+    LARGEST_TRANSACTION / 2 / testkit::machine_page_bytes()
+}
+
 fn update(store: &Store, table: Link<[u64]>, random: &mut Random) -> flagstone::Result<()> {
     store.update(|tx| {
-        for _ in 0..UPDATES {
+        for _ in 0..updates() {
             let at = table.index(random.below(table.len())).expect("an element");
             *tx.at_mut(at)? += 1;
         }
