@@ -79,6 +79,9 @@ pub enum Mutation {
     LogMoveNotSynced,
     /// The old log is freed when only one superblock names the new one.
     LogMovedWithOneSuperblock,
+    /// Closing puts the log into pages that are free now, and does not make a checkpoint first: a state
+    /// that can still be replayed uses them.
+    LogPlacedBeforeCheckpoint,
 
     // Failures.
     /// The store continues after a failed write or flush.
@@ -141,7 +144,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 53] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -170,6 +173,7 @@ impl Mutation {
         Self::LogCopyNotFlushed,
         Self::LogMoveNotSynced,
         Self::LogMovedWithOneSuperblock,
+        Self::LogPlacedBeforeCheckpoint,
         Self::PoisonIgnored,
         Self::RecordChecksumIgnored,
         Self::RecordWithoutPredecessor,

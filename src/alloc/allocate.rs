@@ -108,6 +108,26 @@ pub(crate) fn type_entry_offset(image: &Image, type_number: u32) -> Result<u64> 
     Ok(registry.offset() + u64::from(type_number) * size_of::<TypeEntry>() as u64)
 }
 
+/// Returns the properties of the slab at `page`, or `None` if there is none.
+pub(super) fn slabs_of(image: &Image, page: u64) -> Result<Option<Slab>> {
+    let found = *image.descriptor(page)?;
+    if found.kind() != Some(PageKind::Slab) {
+        return Ok(None);
+    }
+    let (type_number, slot_bytes) = (found.owner.get(), found.slot_bytes.get());
+    let flags = found.flags;
+    let list = match flags & SLAB_ARRAYS {
+        0 => objects_list(image, type_number)?,
+        _ => {
+            let class =
+                ARRAY_CLASSES.iter().position(|bytes| u64::from(*bytes) == slot_bytes.into());
+            let Some(class) = class else { return Ok(None) };
+            arrays_list(image, type_number, class)?
+        }
+    };
+    Ok(Some(Slab { type_number, slot_bytes: slot_bytes.into(), flags, list }))
+}
+
 fn objects_list(image: &Image, type_number: u32) -> Result<u64> {
     let entry = type_entry_offset(image, type_number)?;
     Ok(entry + std::mem::offset_of!(TypeEntry, objects) as u64)

@@ -24,6 +24,36 @@ pub(super) fn find(image: &Image, pages: u64) -> Result<Option<(u64, u64)>> {
     Ok(None)
 }
 
+/// Returns free runs of at least `pages` pages, as `(first, pages)`: the longest first, as far as
+/// their lists tell. Looks at no more than `most` runs.
+pub(crate) fn long_free_runs(image: &Image, pages: u64, most: usize) -> Result<Vec<(u64, u64)>> {
+    let (mut runs, mut left) = (Vec::new(), most);
+    for bucket in (bucket_of(pages)..BUCKETS).rev() {
+        let mut page = u64::from(image.header()?.buckets[bucket].get());
+        while page != 0 && left > 0 {
+            let run = first_of_run(image, page)?;
+            let run_pages = u64::from(run.run_pages.get());
+            expect_last(image, page, &run)?;
+            if run_pages >= pages {
+                runs.push((page, run_pages));
+            }
+            (page, left) = (u64::from(run.next.get()), left - 1);
+        }
+    }
+    Ok(runs)
+}
+
+/// Refuses a free run whose last page says something else than its first.
+fn expect_last(image: &Image, page: u64, run: &PageDescriptor) -> Result<()> {
+    let last = image.descriptor(page + u64::from(run.run_pages.get()) - 1)?;
+    let is_last = last.kind() == Some(PageKind::Free) && last.flags & FREE_LAST != 0;
+    if is_last && last.run_pages == run.run_pages {
+        return Ok(());
+    }
+    let expected = "a last page with the length of its free run";
+    Err(bad_page(page, expected, format!("{last:?}")))
+}
+
 fn next_bucket(image: &Image, from: usize) -> Result<Option<usize>> {
     let header = image.header()?;
     let is_used = |bucket: &usize| header.bucket_mask[bucket / 64].get() >> (bucket % 64) & 1 == 1;
@@ -110,6 +140,24 @@ pub(super) fn insert(workspace: &mut Workspace, page: u64, pages: u64) -> Result
     set_bucket(workspace, bucket, page)
 }
 
+/// Adds pages whose descriptors are zero to the free runs, merged with their neighbours (A2).
+pub(super) fn insert_merged(
+    workspace: &mut Workspace,
+    mut first: u64,
+    mut pages: u64,
+) -> Result<()> {
+    if let Some((after, after_pages)) = run_at(workspace, first + pages)? {
+        remove(workspace, after, after_pages)?;
+        pages += after_pages;
+    }
+    if let Some((before, before_pages)) = run_before(workspace, first)? {
+        remove(workspace, before, before_pages)?;
+        first = before;
+        pages += before_pages;
+    }
+    insert(workspace, first, pages)
+}
+
 /// Removes a free run from its list and zeroes its descriptors.
 pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
     let run = first_of_run(workspace, page)?;
@@ -120,15 +168,7 @@ pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result
             run.run_pages.get(),
         ));
     }
-    let last = workspace.descriptor(page + pages - 1)?;
-    let is_last = last.kind() == Some(PageKind::Free) && last.flags & FREE_LAST != 0;
-    if !is_last || last.run_pages != run.run_pages {
-        return Err(bad_page(
-            page,
-            "a last page with the length of its free run",
-            format!("{last:?}"),
-        ));
-    }
+    expect_last(workspace, page, &run)?;
     let (next, prev) = (u64::from(run.next.get()), u64::from(run.prev.get()));
     let bucket = bucket_of(pages);
     if prev == 0 {

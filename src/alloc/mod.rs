@@ -24,8 +24,13 @@ mod request;
 mod segments;
 mod slabs;
 mod system;
+mod trim;
 
 pub(crate) use allocate::{allocate, expect_whole, free, type_entry_offset};
-pub(crate) use pages::{allocate_log_region, free_log_region};
+pub(crate) use free_runs::long_free_runs;
+pub(crate) use pages::{
+    allocate_log_region, allocate_log_region_within, free_log_region, heap_pages_without,
+};
 pub(crate) use request::Request;
 pub(crate) use system::{SystemArray, free_bytes, grow_array, store_bytes};
+pub(crate) use trim::trim_end;

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
 use crate::format::heap::{PageDescriptor, PageKind};
+use crate::image::Image;
 use crate::workspace::Workspace;
 
 use super::descriptors::{bad_page, set_descriptor};
@@ -78,12 +79,39 @@ pub(crate) fn allocate_log_region(
         set_descriptor(workspace, page, PageDescriptor::of(PageKind::Log))?;
     }
     if first > end {
-        merge_into_free_runs(workspace, end, first - end)?;
+        free_runs::insert_merged(workspace, end, first - end)?;
     }
     Ok(first)
 }
 
-/// Frees a region that `allocate_log_region` returned.
+/// Allocates a region for the log at the beginning of a free run. Returns its first page.
+pub(crate) fn allocate_log_region_within(
+    workspace: &mut Workspace,
+    (first, run_pages): (u64, u64),
+    pages: u64,
+) -> Result<u64> {
+    free_runs::remove(workspace, first, run_pages)?;
+    if run_pages > pages {
+        free_runs::insert(workspace, first + pages, run_pages - pages)?;
+    }
+    for page in first..first + pages {
+        set_descriptor(workspace, page, PageDescriptor::of(PageKind::Log))?;
+    }
+    Ok(first)
+}
+
+/// Returns where the heap would end if the log region that begins at `first` were free. Chunks may
+/// make it longer than it has to be.
+pub(crate) fn heap_pages_without(image: &Image, first: u64, pages: u64) -> Result<u64> {
+    let end = image.heap_pages();
+    let after = free_runs::run_at(image, first + pages)?.map_or(0, |(_, pages)| pages);
+    if first + pages + after < end {
+        return Ok(end);
+    }
+    Ok(free_runs::run_before(image, first)?.map_or(first, |(before, _)| before))
+}
+
+/// Frees a region that `allocate_log_region` returned, or a part of it.
 pub(crate) fn free_log_region(workspace: &mut Workspace, first: u64, pages: u64) -> Result<()> {
     for page in first..first + pages {
         let kind = workspace.page_kind(page)?;
@@ -117,20 +145,6 @@ pub(super) fn free_pages(workspace: &mut Workspace, first: u64, pages: u64) -> R
         set_descriptor(workspace, page, PageDescriptor::default())?;
     }
     workspace.release_pages(first, pages);
-    merge_into_free_runs(workspace, first, pages)?;
+    free_runs::insert_merged(workspace, first, pages)?;
     cut_end(workspace)
-}
-
-/// Adds pages whose descriptors are zero to the free runs, merged with their neighbours (A2).
-fn merge_into_free_runs(workspace: &mut Workspace, mut first: u64, mut pages: u64) -> Result<()> {
-    if let Some((after, after_pages)) = free_runs::run_at(workspace, first + pages)? {
-        free_runs::remove(workspace, after, after_pages)?;
-        pages += after_pages;
-    }
-    if let Some((before, before_pages)) = free_runs::run_before(workspace, first)? {
-        free_runs::remove(workspace, before, before_pages)?;
-        first = before;
-        pages += before_pages;
-    }
-    free_runs::insert(workspace, first, pages)
 }

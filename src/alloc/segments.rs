@@ -124,28 +124,38 @@ pub(super) fn set_heap_pages(workspace: &mut Workspace, pages: u64) -> Result<()
 /// Shrinks the heap if enough pages at its end are free, and drops the chunks of segments that
 /// become empty.
 pub(super) fn cut_end(workspace: &mut Workspace) -> Result<()> {
-    let end = workspace.heap_pages();
-    match free_runs::run_before(workspace, end)? {
-        Some((first, pages)) if pages >= MIN_CUT_PAGES => {
-            free_runs::remove(workspace, first, pages)?;
-            set_heap_pages(workspace, first)?;
-        }
-        _ => return Ok(()),
+    if cut_free_run(workspace, MIN_CUT_PAGES)? {
+        while drop_last_chunk(workspace)? {}
     }
-    while drop_last_chunk(workspace)? {}
     Ok(())
 }
 
-/// Drops the last segment's chunk if the heap ends right after it, and no page of that segment
-/// precedes it. Returns whether it did.
-fn drop_last_chunk(workspace: &mut Workspace) -> Result<bool> {
+/// Cuts the free run at the heap's end off, if it has at least so many pages. Returns whether it
+/// did.
+pub(super) fn cut_free_run(workspace: &mut Workspace, least_pages: u64) -> Result<bool> {
+    let end = workspace.heap_pages();
+    match free_runs::run_before(workspace, end)? {
+        Some((first, pages)) if pages >= least_pages => {
+            free_runs::remove(workspace, first, pages)?;
+            set_heap_pages(workspace, first)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// Drops the last segment's chunk if the heap has no page of that segment but the chunk's own, at its
+/// end. Returns whether it did. The chunk may lie anywhere: it was put into a free run if there was
+/// one. If it stayed, the chunk of a segment before it could not be dropped either.
+pub(super) fn drop_last_chunk(workspace: &mut Workspace) -> Result<bool> {
     let segments = u64::from(workspace.header()?.segments.get());
     let Some(last) = segments.checked_sub(1).filter(|last| *last > 0) else {
         return Ok(false);
     };
     let chunk = workspace.chunk_offset(last)? / PAGE_BYTES;
-    let is_end = chunk + CHUNK_PAGES == workspace.heap_pages();
-    if !is_end || chunk > last * PAGES_PER_SEGMENT {
+    let (end, begin) = (workspace.heap_pages(), last * PAGES_PER_SEGMENT);
+    let is_end = chunk + CHUNK_PAGES == end && chunk <= begin;
+    if !is_end && end > begin {
         return Ok(false);
     }
     for page in chunk..chunk + CHUNK_PAGES {
@@ -154,10 +164,10 @@ fn drop_last_chunk(workspace: &mut Workspace) -> Result<bool> {
     set_chunk(workspace, last, 0)?;
     set_segments(workspace, last)?;
     workspace.release_pages(chunk, CHUNK_PAGES);
-    set_heap_pages(workspace, chunk)?;
-    if let Some((first, pages)) = free_runs::run_before(workspace, chunk)? {
-        free_runs::remove(workspace, first, pages)?;
-        set_heap_pages(workspace, first)?;
+    match is_end {
+        true => set_heap_pages(workspace, chunk)?,
+        false => free_runs::insert_merged(workspace, chunk, CHUNK_PAGES)?,
     }
+    cut_free_run(workspace, 1)?;
     Ok(true)
 }

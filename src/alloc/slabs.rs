@@ -101,6 +101,17 @@ pub(super) fn free(workspace: &mut Workspace, offset: u64, slab: &Slab) -> Resul
     set_descriptor(workspace, page, found)
 }
 
+/// Frees a slab without used slots. Returns whether it was one.
+pub(super) fn free_if_empty(workspace: &mut Workspace, page: u64, slab: &Slab) -> Result<bool> {
+    let mut found = slab.descriptor(workspace, page)?;
+    if found.used.get() != 0 {
+        return Ok(false);
+    }
+    unlink(workspace, slab, page, &mut found)?;
+    pages::free_pages(workspace, page, 1)?;
+    Ok(true)
+}
+
 /// Links a slab at the head of its list.
 fn link(
     workspace: &mut Workspace,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, fadvise, fstatvfs};
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::file_system::FileSystem;
@@ -229,6 +229,12 @@ impl Disk for FileDisk {
         // A machine may map more than the page: all up to the heap, which it never does.
         fill(&self.heap, COORDINATION_BYTES..HEAP_START_BYTES)?;
         fill(&self.heap, log_offset..log_offset + log_bytes)
+    }
+
+    /// The range keeps its blocks, and loses its pages in memory, also those that are mapped. Where
+    /// the file system cannot do that, or fails, they stay: only their size matters.
+    fn renew(&self, offset: u64, len_bytes: u64) {
+        let _ = fallocate(&*self.heap, FallocateFlags::ZERO_RANGE, offset, len_bytes);
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {

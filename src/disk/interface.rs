@@ -52,6 +52,10 @@ pub(crate) trait Disk: Send + Sync {
         Ok(())
     }
 
+    /// Has the system forget what it holds in memory of a range that becomes zeros, if that is
+    /// possible without giving its space up. It is written anew before anything is read there.
+    fn renew(&self, _offset: u64, _len_bytes: u64) {}
+
     /// Grows the file from `from` to `to` bytes and allocates the space, so that no later write
     /// there can fail for lack of it. A failure leaves the file as it was.
     fn grow(&self, from: u64, to: u64) -> io::Result<()>;

@@ -49,6 +49,10 @@ impl Disk for Mirror {
         self.file.start_afresh()
     }
 
+    fn renew(&self, offset: u64, len_bytes: u64) {
+        self.file.renew(offset, len_bytes);
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         self.file.free_bytes()
     }

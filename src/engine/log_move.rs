@@ -1,4 +1,4 @@
-//! Moves the log to a longer region, while commits go on.
+//! Moves the log to another region, while commits go on.
 //!
 //! 1. A commit finds that the load asks for a longer log. It grows the file, and allocates a region
 //!    there in a transaction of its own (`store::log_move`). From here on the region belongs to
@@ -21,6 +21,7 @@ use super::core::Core;
 use super::flush_leader::{FlushGuard, SyncFor};
 use super::format_store::zero_log;
 use super::log_region::{LogMove, LogStep, Region};
+use super::sharing::blocked::Patience;
 use super::state::{Checkpointer, LogState};
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::{CHUNK_PAGES, PAGES_PER_SEGMENT};
@@ -211,6 +212,9 @@ impl Core {
         let ring =
             Ring::new(&*self.disk, region.offset(), region.bytes(), start, self.settings.mutation)
                 .map_err(self.io_error("map a new log region"))?;
+        if region.bytes() < old.len_bytes() {
+            self.expect_room_in(&ring, start)?;
+        }
         // What is durable does not change any more, and is the most of it.
         self.copy_and_flush(&old, &ring, start, durable)?;
         // Nobody flushes before both superblocks are durable: what is flushed to the new region would
@@ -233,6 +237,15 @@ impl Core {
         log.old_ring = Arc::downgrade(&old);
         self.publish(&log);
         Ok(())
+    }
+
+    /// Refuses to move to a shorter ring with more records than fit wherever they lie.
+    fn expect_room_in(&self, ring: &Ring, start: u64) -> Result<()> {
+        let needed = self.end_of_log().position - start;
+        if needed <= ring.max_record_bytes() {
+            return Ok(());
+        }
+        Err(ErrorKind::corrupt("log", 0, "few records, since a checkpoint was the last", needed))
     }
 
     /// Copies the records from `copied` on, and flushes the copy, until little is left that was appended
@@ -286,6 +299,55 @@ impl Core {
         self.max_record_bytes.store(ring.max_record_bytes(), Relaxed);
         log.tail.ring = Arc::new(ring);
         self.log_freed.notify_all();
+        Ok(())
+    }
+
+    /// Fills the region with zeros that the last transaction has allocated, and moves the log there.
+    /// The caller is alone, and the log holds that transaction.
+    ///
+    /// The region was part of the heap, and the page cache may hold it in large folios: it is made to
+    /// forget them, since it outlives the close, and each flush would write a whole folio.
+    pub(crate) fn finish_log_move(&self) -> Result<()> {
+        let mut log = lock(&self.log);
+        if let LogMove::Allocated { region, zeroed } = &mut log.log_move {
+            // Unlike pages past the file's end, these have bytes.
+            *zeroed = 0;
+            self.disk.renew(region.offset(), region.bytes());
+        }
+        drop(log);
+        while self.continue_log_move()? {}
+        Ok(())
+    }
+
+    /// Empties the log, before it is put into pages that are free now. The caller is alone, and has the
+    /// writer's lock.
+    pub(crate) fn empty_log(&self) -> Result<()> {
+        self.unless(Mutation::LogPlacedBeforeCheckpoint, || {
+            self.run_checkpoint(&mut self.lock_checkpointer(), Patience::Full)
+        })
+    }
+
+    /// Returns the length of the log without load.
+    pub(crate) fn idle_log_bytes(&self) -> u64 {
+        self.settings.log_bytes
+    }
+
+    /// Makes the log, which is empty, as short as its first `pages` pages. The caller is alone. The
+    /// ring begins anew at the log's end: bytes that it holds already have other positions.
+    pub(crate) fn shorten_log(&self, pages: u64) -> Result<()> {
+        let mut checkpointer = self.lock_checkpointer();
+        let (region, end) = (self.log_region(), self.end_of_log().position);
+        let (offset, bytes) = (region.offset(), pages * PAGE_BYTES);
+        let ring = Ring::new(&*self.disk, offset, bytes, end, self.settings.mutation)
+            .map_err(self.io_error("map the log"))?;
+        self.write_superblock(&mut checkpointer, name(&ring))?;
+        self.unless(Mutation::LogMovedWithOneSuperblock, || {
+            self.write_superblock(&mut checkpointer, name(&ring))
+        })?;
+        let mut log = lock(&self.log);
+        self.max_record_bytes.store(ring.max_record_bytes(), Relaxed);
+        log.tail.ring = Arc::new(ring);
+        log.log_move = LogMove::Stale;
         Ok(())
     }
 

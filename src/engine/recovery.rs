@@ -199,13 +199,15 @@ pub(super) fn replay(
     if regions.iter().all(is_log) { Ok(()) } else { Err(other_regions(regions, block)) }
 }
 
-/// Checks that one of the regions that the heap's header names is the log. The log changes under
-/// every image, so each image must know it as a region that no reference may touch.
+/// Checks that one of the regions that the heap's header names is the log, or begins with it. The
+/// log changes under every image, so each image must know it as a region that no reference may
+/// touch.
 fn expect_log_region(regions: [RegionRef; 2], block: &Superblock) -> Result<()> {
-    let is_log = |region: &RegionRef| {
-        (u64::from(region.page.get()), u64::from(region.pages.get())) == log_pages(block)
+    let (first, pages) = log_pages(block);
+    let begins_with_log = |region: &RegionRef| {
+        u64::from(region.page.get()) == first && u64::from(region.pages.get()) >= pages
     };
-    if regions.iter().any(is_log) { Ok(()) } else { Err(other_regions(regions, block)) }
+    if regions.iter().any(begins_with_log) { Ok(()) } else { Err(other_regions(regions, block)) }
 }
 
 /// Returns the first page of the log in the heap, and their number.

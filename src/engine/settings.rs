@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) budget: Arc<Budget>,
     /// Pages that recovery keeps private before it writes them.
     pub(crate) round_pages: u64,
+    /// The length of the log without load.
+    pub(crate) log_bytes: u64,
     pub(crate) max_log_bytes: u64,
     pub(crate) salvage: bool,
     pub(crate) access: Access,

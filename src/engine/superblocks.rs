@@ -139,8 +139,8 @@ impl Core {
         self.rewrite_superblock(checkpointer, |_| ())
     }
 
-    /// Writes the next superblock into the slot of the older one.
-    fn write_superblock(
+    /// Writes the next superblock into the slot of the older one, and syncs.
+    pub(super) fn write_superblock(
         &self,
         checkpointer: &mut Checkpointer,
         change: impl FnOnce(&mut Superblock),

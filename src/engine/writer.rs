@@ -7,13 +7,22 @@ use super::core::Core;
 use super::settings::Access;
 use super::state::Writer;
 use crate::error::{ErrorKind, Result};
-use crate::sync::{MutexGuard, lock};
+use crate::sync::{MutexGuard, lock, try_lock};
 use crate::workspace::Workspace;
 
 impl Core {
     /// Acquires the lock that makes its holder the writer.
     pub(crate) fn lock_writer(&self) -> MutexGuard<'_, Writer> {
         lock(&self.writer)
+    }
+
+    /// Acquires the same lock to bring the file to rest, if anything was written, nobody has a
+    /// transaction or a snapshot, and nothing has failed. Drops all images but the writer's.
+    pub(crate) fn try_lock_writer_alone(&self) -> Option<MutexGuard<'_, Writer>> {
+        let has_begun = self.lock_checkpointer().begun;
+        let mut writer = try_lock(&self.writer).filter(|_| has_begun)?;
+        self.refuse_poisoned().and_then(|()| self.follow_others(&mut writer)).ok()?;
+        self.pool.forget_all().then_some(writer)
     }
 
     /// Prepares for a write transaction; returns whether it is the first one.

@@ -11,6 +11,7 @@ use crate::sync::Mutex;
 use super::gate::Gate;
 use super::options::{Checkpoints, Durability, OpenOptions};
 use super::threads::{Background, Service, do_all_due_work};
+use super::tidy::tidy;
 
 /// An open store.
 ///
@@ -196,7 +197,8 @@ impl Store {
         self.core.hash_key()
     }
 
-    /// Closes the store: runs a checkpoint, then shrinks the file to the size that it needs.
+    /// Closes the store: runs a checkpoint, makes the log short again if it has grown under load, and
+    /// shrinks the file to the size that it needs.
     ///
     /// ```
     /// # use flagstone::{ErrorKind, OpenOptions};
@@ -223,7 +225,7 @@ impl Store {
     fn close_inner(&mut self) -> Result<()> {
         self.is_closed = true;
         self.background.stop();
-        let left = self.core.detach();
+        let left = self.core.detach(tidy);
         self.service.stop(&self.core);
         self.core.release_slot();
         left

@@ -28,13 +28,24 @@ pub(super) fn take_step(core: &Core, writer: &mut Writer, step: LogStep) -> bool
     taken.unwrap_or(false)
 }
 
-/// Makes the file longer by a region, and commits the transaction that allocates it.
+/// Makes the file longer by a region, and allocates it there.
 fn allocate(core: &Core, writer: &mut Writer, bytes: u64) -> Result<bool> {
     let Region { page, pages } = core.reserve_log_region(bytes)?;
+    allocate_with(core, writer, |workspace| {
+        Ok(Region { page: allocate_log_region(workspace, page, pages)?, pages })
+    })
+}
+
+/// Commits the transaction that allocates a region, in the way that the caller says. Returns whether
+/// the store's thread must look when to flush.
+pub(super) fn allocate_with(
+    core: &Core,
+    writer: &mut Writer,
+    allocate: impl FnOnce(&mut Workspace) -> Result<Region>,
+) -> Result<bool> {
     let live = core.log_region();
     let workspace = &mut writer.workspace;
-    let allocated = allocate_log_region(workspace, page, pages).and_then(|page| {
-        let region = Region { page, pages };
+    let allocated = allocate(workspace).and_then(|region| {
         set_regions(workspace, [live, region])?;
         Ok(region)
     });
@@ -46,7 +57,7 @@ fn allocate(core: &Core, writer: &mut Writer, bytes: u64) -> Result<bool> {
 /// Commits the log move's own transaction, or rolls it back. Nobody waits for it to be durable: the
 /// move copies it and flushes the copy, and nothing needs the one that frees. Also returns whether the
 /// store's thread must look when to flush.
-fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<(T, bool)> {
+pub(super) fn finish<T>(core: &Core, writer: &mut Writer, done: Result<T>) -> Result<(T, bool)> {
     let value = match done {
         Ok(value) => value,
         Err(error) => {
@@ -72,11 +83,16 @@ pub(super) fn free_stale_regions(core: &Core, writer: &mut Writer) -> Result<boo
     Ok(is_flush_scheduled)
 }
 
+/// Frees what the header names and is no log. The log may be the first part of a region.
 fn free_others(workspace: &mut Workspace, live: Region, named: [Region; 2]) -> Result<()> {
     set_regions(workspace, [live, NONE])?;
-    // One without pages is none, whatever a damaged header says of its place.
-    let mut others = named.into_iter().filter(|region| *region != live && region.pages != 0);
-    others.try_for_each(|region| free_log_region(workspace, region.page, region.pages))
+    for Region { page, pages } in named {
+        let kept = if page == live.page { live.pages } else { 0 };
+        if pages > kept {
+            free_log_region(workspace, page + kept, pages - kept)?;
+        }
+    }
+    Ok(())
 }
 
 const NONE: Region = Region { page: 0, pages: 0 };

@@ -23,6 +23,7 @@ mod roots;
 mod savepoint;
 mod stats;
 mod threads;
+mod tidy;
 mod validated;
 mod write;
 

@@ -153,7 +153,8 @@ impl OpenOptions {
     }
 
     /// Sets the length of a new store's log, from 64 KiB to 1 GiB, rounded up to whole pages.
-    /// Default: 1 MiB. An existing store keeps its log.
+    /// Default: 1 MiB. A longer log of an existing store gets this length when the store is closed
+    /// after a write; a shorter one stays. (The log of a store that is shared stays as it is.)
     ///
     /// A longer log makes checkpoints rarer, so a page that changes often is written less often;
     /// but recovery after a crash takes longer.
@@ -484,6 +485,7 @@ impl OpenOptions {
             link_checks: self.link_checks,
             budget: self.budget(),
             round_pages: self.max_round_pages(),
+            log_bytes: self.log_bytes.next_multiple_of(PAGE_BYTES),
             max_log_bytes: self.max_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
             max_held_images: self.max_snapshots,

@@ -89,6 +89,16 @@ const THE_LOG_MOVES: &[Step] = &[
     |run| run.commit(DEFERRED, |tx, model| set_number(tx, model, 0, 5)),
 ];
 
+const THE_FILE_SHRINKS: &[Step] = &[
+    |run| run.commit(DEFERRED, |tx, model| set_array(tx, model, 0, 90_000, 1)),
+    |run| run.commit(DURABLE, |tx, model| set_array(tx, model, 1, 3000, 1)),
+    |run| run.commit(DEFERRED, |tx, model| free_array(tx, model, 0)),
+    |run| run.reopen(),
+    |run| run.commit(DEFERRED, |tx, model| set_array(tx, model, 2, 80_000, 1)),
+    |run| run.checkpoint(),
+    |run| run.reopen(),
+];
+
 fn with_a_savepoint(tx: &mut flagstone::WriteTx<'_>, model: &mut Model) -> Result<()> {
     set_number(tx, model, 2, 5)?;
     let (savepoint, before) = (tx.savepoint()?, model.clone());
@@ -120,12 +130,22 @@ fn chapters() -> Vec<Chapter> {
         ),
         chapter("loads of new pages", Fixture::small(), |_| Ok(()), LOADS),
         chapter("the log's move", Fixture::large(), with_arrays, THE_LOG_MOVES),
+        // It was made with a long log.
+        Chapter {
+            fixture: Fixture::small(),
+            ..chapter("the file shrinks", long_log(), |_| Ok(()), THE_FILE_SHRINKS)
+        },
     ]
 }
 
 fn with_arrays(run: &mut Run<'_>) -> Result<()> {
     run.commit(DURABLE, |tx, model| set_array(tx, model, 0, 270_000, 0))?;
     run.commit(DURABLE, |tx, model| set_array(tx, model, 1, 3000, 0))
+}
+
+fn long_log() -> Fixture {
+    let fixture = Fixture::small();
+    Fixture { options: fixture.options.log_bytes(256 << 10), ..fixture }
 }
 
 /// The results of the repetitions.

@@ -1,11 +1,11 @@
-//! Promise: the log may move while commits go on, whatever fails meanwhile: a power cut at any time, or
-//! a kill at any call.
+//! Promise: the log may move while commits go on, and go back when the store is closed, whatever fails
+//! meanwhile: a power cut at any time, or a kill at any call.
 
 use std::error::Error;
 
 use flagstone::sim::{Cuts, Random};
 use flagstone::{Durability, Result};
-use testkit::fixture::{Model, fill_array, set_array, set_number};
+use testkit::fixture::{Model, fill_array, free_array, set_array, set_number};
 use testkit::sim_run::{Fixture, Run, disk_of};
 
 type Outcome<T = ()> = std::result::Result<T, Box<dyn Error>>;
@@ -43,6 +43,8 @@ const LOADS: &[(&str, Durable)] = &[
 /// Returns a disk, as a kill leaves it, with a store of some arrays.
 fn with_arrays(fixture: &Fixture) -> Outcome<(Vec<u8>, Model)> {
     let mut run = Run::new(fixture, 1, false)?;
+    // What stays in use lies before what is freed.
+    run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 0))?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 150_000, 0))?;
     run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 0))?;
     run.checkpoint()?;
@@ -96,6 +98,102 @@ fn a_kill_at_any_call_leaves_one_log() -> Outcome {
                 break;
             }
         }
+    }
+    Ok(())
+}
+
+/// A history that ends in a close, after which the log is short.
+type Closing = fn(&mut Run<'_>) -> Result<()>;
+
+const CLOSINGS: &[(&str, Closing)] = &[
+    ("a long log with free pages before it", |run| {
+        run.commit(Durability::Durable, |tx, model| free_array(tx, model, 0))
+    }),
+    ("a long log with nothing free before it", |run| {
+        run.commit(Durability::Deferred, |tx, model| set_number(tx, model, 0, 1))
+    }),
+    ("a long log between pages in use", |run| {
+        run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 3000, 1))
+    }),
+    ("everything is freed", |run| {
+        run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 0))?;
+        run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 1))
+    }),
+];
+
+/// Returns a disk, as a kill leaves it, with a store whose log has grown behind its data.
+fn with_a_long_log(fixture: &Fixture) -> Outcome<(Vec<u8>, Model)> {
+    let (image, model) = with_arrays(fixture)?;
+    let mut run = Run::on(fixture, 1, disk_of(image, false), model);
+    run.open_again()?;
+    load(&mut run, |_| false)?;
+    run.checkpoint()?;
+    Ok((run.disk.crash(&mut Random(0)), run.model.clone()))
+}
+
+#[test]
+fn a_power_cut_at_any_time_of_a_close_leaves_one_log() -> Outcome {
+    let fixture = Fixture::large();
+    let (image, model) = with_a_long_log(&fixture)?;
+    for (name, closing) in CLOSINGS {
+        for seed in 0..4 {
+            let disk = disk_of(image.clone(), false);
+            let mut run = Run::on(&fixture, seed, disk, model.clone());
+            run.open_again()?;
+            run.begin_here()?;
+            closing(&mut run)?;
+            let recording = run.end();
+            let mut cuts = Cuts::new(&fixture, seed);
+            cuts.look(&recording, 60, 1).map_err(|violation| format!("{name}: {violation}"))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_kill_at_any_call_of_a_close_leaves_one_log() -> Outcome {
+    let fixture = Fixture::large();
+    let (image, model) = with_a_long_log(&fixture)?;
+    for (name, closing) in CLOSINGS {
+        // Zeros are written page by page: not each of these calls is a case of its own.
+        for calls in (0..).map(|step: u64| if step < 60 { step } else { 60 + (step - 60) * 7 }) {
+            let failed = |error| format!("{name}, {calls} calls: {error}");
+            let disk = disk_of(image.clone(), calls % 2 == 0);
+            let mut run = Run::on(&fixture, calls, disk, model.clone());
+            run.open_again()?;
+            closing(&mut run)?;
+            run.disk.fail_after(calls);
+            run.store = None;
+            let is_whole = !run.disk.is_off();
+            run.die().map_err(failed)?;
+            let report = run.store().check()?;
+            assert!(report.findings.is_empty(), "{name}, {calls} calls: {:?}", report.findings);
+            run.commit(Durability::Durable, |tx, model| set_array(tx, model, 3, 3000, 1))
+                .map_err(failed)?;
+            run.reopen().map_err(failed)?;
+            assert_eq!(run.store().stats()?.log_bytes, LOG_BYTES, "{name}, {calls} calls");
+            if is_whole {
+                assert!(calls > 10, "{name}: closing makes calls");
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What was free at the end is not in the file.
+#[test]
+fn a_closed_file_is_as_short_as_its_data() -> Outcome {
+    let fixture = Fixture::large();
+    let (image, model) = with_a_long_log(&fixture)?;
+    let whole = image.len() as u64;
+    for ((name, closing), most) in CLOSINGS.iter().zip([whole, whole, whole, whole / 3]) {
+        let mut run = Run::on(&fixture, 1, disk_of(image.clone(), false), model.clone());
+        run.open_again()?;
+        closing(&mut run)?;
+        run.reopen()?;
+        let found = run.store().stats()?.file_bytes;
+        assert!(found < most, "{name}: {found} of {whole}");
     }
     Ok(())
 }

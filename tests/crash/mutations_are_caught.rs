@@ -58,6 +58,7 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::LogCopyNotFlushed, the_log_moves, 20),
     (Mutation::LogMoveNotSynced, the_log_moves_and_the_power_fails, 10),
     (Mutation::LogMovedWithOneSuperblock, the_log_moves, 20),
+    (Mutation::LogPlacedBeforeCheckpoint, the_log_moves_back, 10),
     (Mutation::PoisonIgnored, flushes_fail, 5),
     (Mutation::RecordChecksumIgnored, small, 10),
     (Mutation::RecordWithoutPredecessor, deferred, 20),
@@ -271,6 +272,22 @@ fn the_log_moves(mutation: ActiveMutation, seed: u64) -> Outcome {
     let image = run.disk.crash(&mut Random(seed));
     Cuts::new(&fixture, seed).look(&run.end(), 150, 1)?;
     look_at_recovery(&fixture, image, seed, 60)
+}
+
+/// The log has grown behind an array, and goes back to its place when the store is closed.
+fn the_log_moves_back(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::large(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 150_000, 0))?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 0))?;
+    for number in 0..6 {
+        run.commit(Durability::Deferred, |tx, model| fill_array(tx, model, 1, number))?;
+    }
+    run.checkpoint()?;
+    assert!(run.store().stats()?.log_bytes > 64 << 10, "the log has moved");
+    run.begin_here()?;
+    run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 0))?;
+    Ok(Cuts::new(&fixture, seed).look(&run.end(), 100, 1)?)
 }
 
 /// The power fails, or the process is killed, at each call of the log's move.

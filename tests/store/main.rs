@@ -26,6 +26,7 @@ mod no_object_overlaps_the_heap_header;
 mod readers_never_wait;
 mod readers_see_whole_commits;
 mod reading_ahead_changes_no_result;
+mod the_file_follows_the_load;
 mod what_cannot_persist_does_not_compile;
 mod what_is_not_a_store_is_left_alone;
 mod what_readers_hold_is_spilled;

@@ -86,11 +86,15 @@ impl Core {
         opened.map_err(self.io_error("unlock the file for others"))
     }
 
-    /// Detaches from the store; the last process brings the file to rest. The thread of
+    /// Detaches from the store; the last process brings the file to rest. If no other one could have
+    /// it, `tidy` makes the file short first. The thread of
     /// `serve_others` must keep running until [`release_slot`](Self::release_slot).
-    pub(crate) fn detach(&self) -> Result<()> {
-        let Some(sharing) = &self.sharing else { return self.close() };
+    pub(crate) fn detach(&self, tidy: impl FnOnce(&Self)) -> Result<()> {
         self.expect_own_process()?;
+        let Some(sharing) = &self.sharing else {
+            tidy(self);
+            return self.close();
+        };
         self.expect_connected(sharing)?;
         lock_attach(&*sharing.coordination, &self.path)?;
         self.close_if_last()
