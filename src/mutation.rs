@@ -83,6 +83,14 @@ pub enum Mutation {
     /// that can still be replayed uses them.
     LogPlacedBeforeCheckpoint,
 
+    // Space given back.
+    /// Free pages are punched out of the file before a checkpoint has made them free there.
+    PunchedBeforeCheckpoint,
+    /// Pages are taken into use although the file has no space for them.
+    HoleUsedAsIs,
+    /// A record is appended before the space of the pages that it takes is durable.
+    HoleAllocationNotSynced,
+
     // Failures.
     /// The store continues after a failed write or flush.
     PoisonIgnored,
@@ -144,7 +152,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 56] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -174,6 +182,9 @@ impl Mutation {
         Self::LogMoveNotSynced,
         Self::LogMovedWithOneSuperblock,
         Self::LogPlacedBeforeCheckpoint,
+        Self::PunchedBeforeCheckpoint,
+        Self::HoleUsedAsIs,
+        Self::HoleAllocationNotSynced,
         Self::PoisonIgnored,
         Self::RecordChecksumIgnored,
         Self::RecordWithoutPredecessor,

@@ -43,6 +43,21 @@ pub(crate) fn long_free_runs(image: &Image, pages: u64, most: usize) -> Result<V
     Ok(runs)
 }
 
+/// Returns the same runs, whose pages no allocation uses. Unlike `long_free_runs` it asks each page,
+/// since a damaged list may name pages in use, and their bytes are about to be gone.
+pub(crate) fn unused_runs(image: &Image, pages: u64, most: usize) -> Result<Vec<(u64, u64)>> {
+    let runs = long_free_runs(image, pages, most)?;
+    for (first, pages) in &runs {
+        for page in first + 1..first + pages - 1 {
+            let found = image.descriptor(page)?;
+            if *found != PageDescriptor::default() {
+                return Err(bad_page(page, "a page of a free run", format!("{found:?}")));
+            }
+        }
+    }
+    Ok(runs)
+}
+
 /// Refuses a free run whose last page says something else than its first.
 fn expect_last(image: &Image, page: u64, run: &PageDescriptor) -> Result<()> {
     let last = image.descriptor(page + u64::from(run.run_pages.get()) - 1)?;

@@ -27,7 +27,7 @@ mod system;
 mod trim;
 
 pub(crate) use allocate::{allocate, expect_whole, free, type_entry_offset};
-pub(crate) use free_runs::long_free_runs;
+pub(crate) use free_runs::{long_free_runs, unused_runs};
 pub(crate) use pages::{
     allocate_log_region, allocate_log_region_within, free_log_region, heap_pages_without,
 };

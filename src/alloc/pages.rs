@@ -15,6 +15,8 @@ use super::segments::{cut_end, ensure_chunks, set_heap_pages};
 pub(super) fn take(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     let first = match free_runs::find(workspace, pages)? {
         Some((first, run_pages)) => {
+            // Before anything is changed, since this can fail for lack of space.
+            workspace.fill_holes(first, pages)?;
             free_runs::remove(workspace, first, run_pages)?;
             if run_pages > pages {
                 free_runs::insert(workspace, first + pages, run_pages - pages)?;
@@ -31,14 +33,13 @@ pub(super) fn take(workspace: &mut Workspace, pages: u64) -> Result<u64> {
 fn grow(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     ensure_chunks(workspace, pages)?;
     let end = workspace.heap_pages();
-    let mut first = end;
-    if let Some((run, run_pages)) = free_runs::run_before(workspace, end)?
-        && run_pages < pages
-    {
-        // Extend before anything is changed, since this can fail for lack of space.
-        workspace.extend((run + pages) * PAGE_BYTES)?;
+    let run = free_runs::run_before(workspace, end)?.filter(|(_, run_pages)| *run_pages < pages);
+    let first = run.map_or(end, |(first, _)| first);
+    // Before anything is changed, since these can fail for lack of space.
+    workspace.extend((first + pages) * PAGE_BYTES)?;
+    workspace.fill_holes(first, pages)?;
+    if let Some((run, run_pages)) = run {
         free_runs::remove(workspace, run, run_pages)?;
-        first = run;
     }
     set_heap_pages(workspace, first + pages)?;
     Ok(first)
@@ -74,6 +75,8 @@ pub(crate) fn allocate_log_region(
     ensure_chunks(workspace, gap + pages)?;
     let end = workspace.heap_pages();
     let first = end.max(min_page);
+    workspace.extend((first + pages) * PAGE_BYTES)?;
+    workspace.fill_holes(first, pages)?;
     set_heap_pages(workspace, first + pages)?;
     for page in first..first + pages {
         set_descriptor(workspace, page, PageDescriptor::of(PageKind::Log))?;
@@ -90,6 +93,7 @@ pub(crate) fn allocate_log_region_within(
     (first, run_pages): (u64, u64),
     pages: u64,
 ) -> Result<u64> {
+    workspace.fill_holes(first, pages)?;
     free_runs::remove(workspace, first, run_pages)?;
     if run_pages > pages {
         free_runs::insert(workspace, first + pages, run_pages - pages)?;

@@ -51,6 +51,8 @@ fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
     let pages = directory_pages + CHUNK_PAGES;
     let first = match free_runs::find(workspace, pages)? {
         Some((first, run_pages)) => {
+            // Before anything is changed, since this can fail for lack of space.
+            workspace.fill_holes(first, pages)?;
             free_runs::remove(workspace, first, run_pages)?;
             if run_pages > pages {
                 free_runs::insert(workspace, first + pages, run_pages - pages)?;
@@ -59,6 +61,8 @@ fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
         }
         None => {
             let end = workspace.heap_pages();
+            workspace.extend((end + pages) * PAGE_BYTES)?;
+            workspace.fill_holes(end, pages)?;
             set_heap_pages(workspace, end + pages)?;
             end
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate, fstatvfs};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::file_system::FileSystem;
@@ -221,14 +221,27 @@ impl Disk for FileDisk {
         }
         let file_system = FileSystem::of(&self.heap)?;
         if file_system.holes_take_space() {
-            return fill(&self.heap, 0..self.len_bytes()?);
+            return fill(&self.heap, 0..self.len_bytes()?).map(drop);
         }
         if !file_system.overwrites_in_place() {
             return Ok(());
         }
         // A machine may map more than the page: all up to the heap, which it never does.
         fill(&self.heap, COORDINATION_BYTES..HEAP_START_BYTES)?;
-        fill(&self.heap, log_offset..log_offset + log_bytes)
+        fill(&self.heap, log_offset..log_offset + log_bytes).map(drop)
+    }
+
+    /// What was allocated and never written passes for a hole. Nothing changes then.
+    fn allocate_holes(&self, from: u64, to: u64) -> io::Result<bool> {
+        fill(&self.heap, from..to)
+    }
+
+    fn punch(&self, from: u64, to: u64) -> io::Result<()> {
+        if FileSystem::of(&self.heap)?.holes_take_space() {
+            return Ok(());
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        uninterrupted(|| fallocate(&*self.heap, flags, from, to - from))
     }
 
     /// The range keeps its blocks, and loses its pages in memory, also those that are mapped. Where

@@ -20,16 +20,18 @@ pub(super) fn may_have_holes(file: &File) -> io::Result<bool> {
     Ok(found.nlink() > 0 && found.blocks() * 512 < found.len())
 }
 
-/// Allocates the space for all holes in `range`, which stay zeros.
-pub(super) fn fill(file: &File, range: Range<u64>) -> io::Result<()> {
+/// Allocates the space for all holes in `range`, which stay zeros. Returns whether there was one.
+pub(super) fn fill(file: &File, range: Range<u64>) -> io::Result<bool> {
+    let mut were_holes = false;
     for hole in (Holes { file, range }) {
         let hole = hole?;
         match allocate(file, hole.start, hole.end) {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(file, hole.start, hole.end)?,
             filled => filled?,
         }
+        were_holes = true;
     }
-    Ok(())
+    Ok(were_holes)
 }
 
 /// The holes in a range of a file.

@@ -52,6 +52,18 @@ pub(crate) trait Disk: Send + Sync {
         Ok(())
     }
 
+    /// Allocates the space for holes from `from` to `to`, which stay zeros, so that no later write
+    /// there can fail for lack of it. Returns whether there may have been one.
+    fn allocate_holes(&self, _from: u64, _to: u64) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Gives the space from `from` to `to` back: the bytes become zeros. Where a hole takes space as
+    /// soon as it is read, nothing changes.
+    fn punch(&self, _from: u64, _to: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Has the system forget what it holds in memory of a range that becomes zeros, if that is
     /// possible without giving its space up. It is written anew before anything is read there.
     fn renew(&self, _offset: u64, _len_bytes: u64) {}

@@ -49,6 +49,14 @@ impl Disk for Mirror {
         self.file.start_afresh()
     }
 
+    fn allocate_holes(&self, from: u64, to: u64) -> io::Result<bool> {
+        self.file.allocate_holes(from, to)
+    }
+
+    fn punch(&self, from: u64, to: u64) -> io::Result<()> {
+        self.file.punch(from, to)
+    }
+
     fn renew(&self, offset: u64, len_bytes: u64) {
         self.file.renew(offset, len_bytes);
     }

@@ -7,8 +7,13 @@
 use super::core::Core;
 use super::flush_leader::SyncFor;
 use crate::error::Result;
+use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::mutation::Mutation;
 use crate::sync::lock;
+
+/// The unit of what is punched out of the file, at a multiple of it. Smaller holes would scatter
+/// what is written there later.
+const PUNCHED_BYTES: u64 = 64 * 1024;
 
 impl Core {
     /// Returns the length of the file.
@@ -38,9 +43,9 @@ impl Core {
 
     /// Syncs the file's growth, and what was written there.
     pub(super) fn sync_growth(&self) -> Result<()> {
-        let capacity_bytes = self.growth.capacity_bytes();
+        let syncing = self.growth.begin_sync();
         self.sync_heap(SyncFor::Commits, "sync new pages and the file's length")?;
-        self.growth.synced(capacity_bytes);
+        self.growth.synced(syncing);
         Ok(())
     }
 
@@ -62,9 +67,22 @@ impl Core {
         let durable_bytes = self.growth.durable_bytes();
         let cut = self.growth.truncate(heap_bytes);
         if self.mutation(Mutation::CutLengthKept) {
-            self.growth.synced(durable_bytes);
+            self.growth.note_durable(durable_bytes);
         }
         cut.map_err(self.write_failed("cut the file"))
+    }
+
+    /// Gives the space of free pages back, except for parts that the disk has no unit for. Every state
+    /// that can be opened has them free, and no image will be read. A failure costs space.
+    pub(super) fn punch(&self, free: &[(u64, u64)]) {
+        for (first, pages) in free {
+            let start = HEAP_START_BYTES + first * PAGE_BYTES;
+            let end = (start + pages * PAGE_BYTES) / PUNCHED_BYTES * PUNCHED_BYTES;
+            let start = start.next_multiple_of(PUNCHED_BYTES);
+            if start < end && self.disk.punch(start, end).is_err() {
+                return;
+            }
+        }
     }
 
     /// Cuts the file. Both superblocks name the same state, and no image will read beyond it.

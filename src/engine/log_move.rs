@@ -365,6 +365,11 @@ impl Core {
         Ok(())
     }
 
+    /// Returns whether other processes can have the store.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.sharing.is_some()
+    }
+
     /// Returns the log's region. Both superblocks name it, except while `move_log` runs.
     pub(crate) fn log_region(&self) -> Region {
         let ring = Arc::clone(&lock(&self.log).tail.ring);

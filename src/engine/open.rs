@@ -6,7 +6,7 @@
 //!    that is still to be done (`rounds`).
 //!
 //! A store that was closed cleanly stays untouched until the first write. A close completes the
-//! heap, empties the log, and cuts the file to the heap's length.
+//! heap, empties the log, punches free pages out of the file, and cuts it to the heap's length.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Core {
             on_damage,
             settings.mutation,
         )?;
-        let growth = FileSize::new(disk, path, settings.max_file_bytes);
+        let growth = FileSize::new(disk, path, settings.max_file_bytes, settings.mutation);
         let growth = Arc::new(growth.map_err(io_error("look at the file's length", path))?);
         match settings.access {
             Access::Read => Self::open_to_read(recovered, growth, path, settings),
@@ -179,8 +179,9 @@ impl Core {
         }
     }
 
-    /// Brings the file to rest. Writes nothing if nothing changed since the store was opened.
-    pub(crate) fn close(&self) -> Result<()> {
+    /// Brings the file to rest, and gives back the space of these free pages. Writes nothing if
+    /// nothing changed since the store was opened.
+    pub(crate) fn close(&self, free: &[(u64, u64)]) -> Result<()> {
         self.expect_own_process()?;
         let mut checkpointer = self.lock_checkpointer();
         if !checkpointer.begun {
@@ -190,7 +191,14 @@ impl Core {
         if self.mutation(Mutation::CleanBeforeCheckpoint) {
             self.mark_clean(&mut checkpointer)?;
         }
-        self.run_checkpoint(&mut checkpointer, Patience::Full)?;
+        self.in_order(
+            Mutation::PunchedBeforeCheckpoint,
+            || self.run_checkpoint(&mut checkpointer, Patience::Full),
+            || {
+                self.punch(free);
+                Ok(())
+            },
+        )?;
         self.mark_clean(&mut checkpointer)?;
         self.cut_to_heap(checkpointer.last.heap_bytes.get())?;
         checkpointer.begun = false;

@@ -47,6 +47,7 @@ impl Core {
         let start = self.in_place_from_bytes().max(heap_bytes);
         let end = round_up(start + entries.len() as u64, PAGE_BYTES).ok_or_else(too_large)?;
         self.growth.reserve(end)?;
+        self.growth.fill_holes(start, end)?;
         self.refuse_poisoned()?;
         let written = self.disk.write_at(HEAP_START_BYTES + start, entries);
         written.map_err(self.write_failed("write a large transaction"))?;

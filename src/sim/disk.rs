@@ -4,7 +4,9 @@
 //! Its page cache is a file in memory, where a write is visible at once. The events since the start
 //! determine what a cut leaves.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -38,6 +40,8 @@ struct State {
     is_forgetful: bool,
     /// Bytes that positioned writes were given.
     written_bytes: u64,
+    /// Pages without space.
+    holes: BTreeSet<u64>,
     /// Number of calls that tried to grow the file.
     growths: u64,
     /// Whether appends behave as in a mapped log.
@@ -96,6 +100,7 @@ impl SimDisk {
             has_lost_writes: false,
             is_forgetful: false,
             written_bytes: 0,
+            holes: BTreeSet::new(),
             growths: 0,
             is_log_mapped: random.one_in(2),
             sync_time: Duration::ZERO,
@@ -131,7 +136,7 @@ impl SimDisk {
         self.state().faults = faults;
     }
 
-    /// Sets whether growing fails from now on.
+    /// Sets whether growing fails from now on, and writing to pages that were punched.
     pub fn set_full(&self, is_full: bool) {
         self.state().is_full = is_full;
     }
@@ -162,6 +167,12 @@ impl SimDisk {
     pub fn will_forget(&self) -> bool {
         let state = self.state();
         state.is_forgetful && state.has_lost_writes
+    }
+
+    /// Returns how many pages have no space.
+    #[must_use]
+    pub fn holes(&self) -> u64 {
+        self.state().holes.len() as u64
     }
 
     /// Returns how often a call has tried to grow the file.
@@ -273,6 +284,7 @@ impl SimDisk {
         if bytes.is_empty() {
             return Ok(());
         }
+        state.take_space(at..at + bytes.len() as u64)?;
         self.live.write_at(at, bytes)?;
         let first = at / PAGE_BYTES * PAGE_BYTES;
         let end = (at + bytes.len() as u64).next_multiple_of(PAGE_BYTES);
@@ -295,6 +307,20 @@ impl State {
             Some(events) => events.push(event),
             None => self.media.apply(&event),
         }
+    }
+
+    /// Takes the space for the pages of these bytes where they have none. Returns whether any had
+    /// none.
+    fn take_space(&mut self, bytes: Range<u64>) -> io::Result<bool> {
+        let pages = bytes.start / PAGE_BYTES..bytes.end.div_ceil(PAGE_BYTES);
+        if self.holes.range(pages.clone()).next().is_none() {
+            return Ok(false);
+        }
+        if self.is_full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.holes.retain(|page| !pages.contains(page));
+        Ok(true)
     }
 
     /// Ends a flush of `sectors`.
@@ -364,10 +390,26 @@ impl Disk for SimDisk {
         to_result(failure)
     }
 
+    fn allocate_holes(&self, from: u64, to: u64) -> io::Result<bool> {
+        let (mut state, failure) = self.call(Call::Fill)?;
+        to_result(failure)?;
+        state.take_space(from..to)
+    }
+
+    fn punch(&self, from: u64, to: u64) -> io::Result<()> {
+        let (mut state, failure) = self.call(Call::Punch)?;
+        let zeros = vec![0; (to - from) as usize];
+        self.put(&mut state, from, written(failure.as_ref(), &zeros), false)?;
+        to_result(failure)?;
+        state.holes.extend(from / PAGE_BYTES..to / PAGE_BYTES);
+        Ok(())
+    }
+
     fn truncate(&self, len_bytes: u64) -> io::Result<()> {
         let (mut state, failure) = self.call(Call::Truncate)?;
         if failure.as_ref().is_none_or(|failure| failure.done == Done::All) {
             self.live.truncate(len_bytes)?;
+            state.holes.retain(|page| (page + 1) * PAGE_BYTES <= len_bytes);
             state.add_event(Event::Resize(len_bytes));
         }
         to_result(failure)

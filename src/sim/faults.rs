@@ -18,6 +18,10 @@ pub enum Call {
     Sync,
     /// Growth of the file, with its space.
     Grow,
+    /// Allocation of the space of holes.
+    Fill,
+    /// A hole is punched.
+    Punch,
     /// Truncation of the file.
     Truncate,
     /// Access to a log region.
@@ -34,12 +38,14 @@ pub enum Call {
 
 impl Call {
     /// All calls.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Length,
         Self::Read,
         Self::Write,
         Self::Sync,
         Self::Grow,
+        Self::Fill,
+        Self::Punch,
         Self::Truncate,
         Self::OpenLog,
         Self::MapHeap,

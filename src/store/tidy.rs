@@ -1,10 +1,11 @@
 //! Makes the file short before the store is closed: the log goes back to its length without load, and
-//! to the beginning of the heap if that lets the file be cut.
+//! to the beginning of the heap if that lets the file be cut; and the space of free pages is given
+//! back.
 //!
 //! docs/design/log-length.md argues the steps. **Must not know** how a log is moved (`engine`), or
 //! which pages are free (`alloc`).
 
-use crate::alloc::{allocate_log_region_within, heap_pages_without, long_free_runs, trim_end};
+use crate::alloc::{allocate_log_region_within, heap_pages_without, long_free_runs, trim_end, unused_runs};
 use crate::engine::{Core, Region, Writer};
 use crate::error::Result;
 use crate::format::PAGE_BYTES;
@@ -17,6 +18,8 @@ const PAGES_SAVED: u64 = (1 << 20) / PAGE_BYTES;
 /// The free runs that are considered. More are possible in a heap of gigabytes; what they hold is
 /// not looked for, so that closing takes a bounded time.
 const MAX_RUNS: usize = 256;
+/// Shorter free runs keep their space: each hole is a piece more of which the file consists.
+const MIN_PUNCHED_PAGES: u64 = (256 << 10) / PAGE_BYTES;
 /// How often the log may be settled: what its move frees can make room for it still further down.
 const MAX_MOVES: usize = 3;
 
@@ -29,12 +32,17 @@ enum Place {
     Within { run: (u64, u64), pages: u64 },
 }
 
-/// Makes the file shorter, as far as that is possible. A failure leaves it longer, or poisons the
-/// store, which closing it reports.
-pub(super) fn tidy(core: &Core) {
+/// Makes the file shorter, as far as that is possible. Returns the free pages whose space can be given
+/// back once the file has this state. A failure leaves the file longer, or poisons the store, which
+/// closing it reports.
+pub(super) fn tidy(core: &Core) -> Vec<(u64, u64)> {
     // A transaction that the program has leaked never ends.
-    let Some(mut writer) = core.try_lock_writer_alone() else { return };
-    let _ = settle(core, &mut writer);
+    let Some(mut writer) = core.try_lock_writer_alone() else { return Vec::new() };
+    // The log of a store that is shared keeps its length.
+    if !core.is_shared() {
+        let _ = settle(core, &mut writer);
+    }
+    unused_runs(&writer.workspace, MIN_PUNCHED_PAGES, MAX_RUNS).unwrap_or_default()
 }
 
 fn settle(core: &Core, writer: &mut Writer) -> Result<()> {

@@ -180,6 +180,11 @@ impl Workspace {
         self.image.extend(&*self.disk, heap_bytes)
     }
 
+    /// Sees to it that the file has space for pages that are about to be taken into use.
+    pub(crate) fn fill_holes(&self, page: u64, count: u64) -> Result<()> {
+        self.growth.fill_holes(page * PAGE_BYTES, (page + count) * PAGE_BYTES)
+    }
+
     /// Takes the bounds from the heap's header after it has changed.
     pub(crate) fn adopt_length(&mut self) -> Result<()> {
         self.image.refresh_view()

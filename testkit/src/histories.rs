@@ -11,6 +11,16 @@ const LONG_ARRAY: u32 = 170_000;
 /// The number of checkpoints after which no state can still contain the array.
 const MAX_CHECKPOINTS: u64 = 8;
 
+/// Frees an array in the middle of the heap and closes the store, which gives its space back.
+pub fn punch(run: &mut Run<'_>) -> Result<()> {
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 90_000, 1))?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 1))?;
+    run.commit(Durability::Durable, |tx, model| free_array(tx, model, 0))?;
+    run.reopen()?;
+    assert!(run.disk.holes() >= 64, "{} pages were punched", run.disk.holes());
+    Ok(())
+}
+
 /// Truncates the file after the heap has shrunk, and grows it again before the new length was
 /// synced.
 pub fn cut_and_grow(run: &mut Run<'_>) -> Result<()> {

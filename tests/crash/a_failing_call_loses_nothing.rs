@@ -211,8 +211,9 @@ impl Chapter {
             After::Poisoned => tally.poisoned += 1,
             After::Well => tally.well += 1,
         }
-        // Such a failure may lose written data, but a mere lack of space to grow does not.
-        let loses = !call.is_reading() && call != Call::Grow;
+        // Such a failure may lose written data, but a mere lack of space does not.
+        let is_of_space = matches!(call, Call::Grow | Call::Fill | Call::Punch);
+        let loses = !call.is_reading() && !is_of_space;
         assert!(!loses || after != Some(After::Well), "{call:?} failed, and the store writes on");
         if run.store.is_some() {
             if !spares_reading {

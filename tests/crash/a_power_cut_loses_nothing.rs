@@ -12,7 +12,7 @@ use flagstone::sim::{Cuts, History, Looked, Program, Random, Recording, SimDisk}
 use flagstone::{Durability, Result};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
 use testkit::forge::SLOTS;
-use testkit::histories::cut_and_grow;
+use testkit::histories::{cut_and_grow, punch};
 use testkit::sim_run::{Fixture, Run};
 use testkit::{is_long, seed};
 
@@ -64,6 +64,11 @@ const SHORT: &[(&str, [u32; 2], Short)] = &[
     ("growth", [0, 0], |run| array(run, 2, 1500)),
     ("an end that is freed, and used again", [0, 0], an_end_used_again),
     ("the file is cut, and grows again", [0, 0], cut_and_grow),
+    ("free pages are given back, and used again", [0, 0], |run| {
+        punch(run)?;
+        array(run, 2, 80_000)?;
+        run.checkpoint()
+    }),
     ("a transaction larger than the log", [0, 0], |run| array(run, 2, 9000)),
     ("savepoints", [0, 1], savepoints),
     ("a reader that is held", [0, 0], |run| run.hold()),

@@ -12,10 +12,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use flagstone::sim::{
     Call, Cuts, Done, Faults, History, Mutation, Program, Random, Recording, SimDisk,
 };
-use flagstone::{Durability, Link, OpenOptions, Store, WriteTx, persist};
+use flagstone::{Durability, ErrorKind, Link, OpenOptions, Store, WriteTx, persist};
 use testkit::fixture::{fill_array, free_array, set_array, set_number};
 use testkit::forge::SLOTS;
-use testkit::histories::cut_and_grow;
+use testkit::histories::{cut_and_grow, punch};
 use testkit::paused_run::{Action, PausedRun, State};
 use testkit::process_run::ProcessRun;
 use testkit::recoveries::Killed;
@@ -59,6 +59,9 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::LogMoveNotSynced, the_log_moves_and_the_power_fails, 10),
     (Mutation::LogMovedWithOneSuperblock, the_log_moves, 20),
     (Mutation::LogPlacedBeforeCheckpoint, the_log_moves_back, 10),
+    (Mutation::PunchedBeforeCheckpoint, free_pages_are_punched, 5),
+    (Mutation::HoleUsedAsIs, a_hole_on_a_full_disk, 1),
+    (Mutation::HoleAllocationNotSynced, a_hole_is_filled, 1),
     (Mutation::PoisonIgnored, flushes_fail, 5),
     (Mutation::RecordChecksumIgnored, small, 10),
     (Mutation::RecordWithoutPredecessor, deferred, 20),
@@ -288,6 +291,53 @@ fn the_log_moves_back(mutation: ActiveMutation, seed: u64) -> Outcome {
     run.begin_here()?;
     run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 0))?;
     Ok(Cuts::new(&fixture, seed).look(&run.end(), 100, 1)?)
+}
+
+/// Free pages are given back when the store is closed, but not durably freed before.
+fn free_pages_are_punched(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 0, 90_000, 1))?;
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 1, 3000, 1))?;
+    run.begin_here()?;
+    run.commit(Durability::Deferred, |tx, model| free_array(tx, model, 0))?;
+    look(&fixture, &run.end(), seed, 60)
+}
+
+/// Pages without space are used, and there is none.
+fn a_hole_on_a_full_disk(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
+    punch(&mut run)?;
+    run.disk.set_full(true);
+    let refused = run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 80_000, 1));
+    run.perhaps = None;
+    run.commit(Durability::Durable, |tx, model| set_number(tx, model, 0, 2))?;
+    run.checkpoint()?;
+    match refused {
+        Err(error) if matches!(error.kind(), ErrorKind::NoSpace { .. }) => {}
+        other => return Err(format!("there is no space: {other:?}").into()),
+    }
+    run.disk.set_full(false);
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 2, 80_000, 1))?;
+    run.checkpoint()?;
+    look(&fixture, &run.end(), seed, 20)
+}
+
+/// Pages without space are used.
+fn a_hole_is_filled(mutation: ActiveMutation, seed: u64) -> Outcome {
+    let fixture = with(Fixture::small(), mutation);
+    let mut run = Run::new(&fixture, seed, false)?;
+    punch(&mut run)?;
+    let begun = run.disk.calls().len();
+    run.commit(Durability::Deferred, |tx, model| set_array(tx, model, 2, 80_000, 1))?;
+    let calls = run.disk.calls().split_off(begun);
+    let filled = calls.iter().rposition(|call| *call == Call::Fill).ok_or("nothing is filled")?;
+    let mut after = calls[filled..].iter().filter(|call| [Call::Sync, Call::Append].contains(call));
+    match after.next() {
+        Some(Call::Sync) => Ok(()),
+        other => Err(format!("the space may be lost with the power: {other:?}").into()),
+    }
 }
 
 /// The power fails, or the process is killed, at each call of the log's move.

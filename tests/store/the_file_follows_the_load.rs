@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use flagstone::{Durability, Link, OpenOptions, Result, Store};
+use rustix::fs::{FallocateFlags, fallocate};
 use testkit::scratch::ScratchFile;
 use testkit::{TestResult, open, open_with};
 
@@ -26,6 +27,18 @@ fn load(store: &Store, array: Link<[u64]>) -> Result<u64> {
 fn file_bytes(path: &Path) -> TestResult<(u64, u64)> {
     let found = std::fs::metadata(path)?;
     Ok((found.len(), found.blocks() * 512))
+}
+
+/// Returns whether the file system of scratch files gives space back.
+fn gives_space_back() -> TestResult<bool> {
+    let path = ScratchFile::new()?;
+    std::fs::write(&path, vec![1; MIB as usize])?;
+    let file = std::fs::File::options().write(true).open(&path)?;
+    file.sync_all()?;
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let is_punched = fallocate(&file, flags, 0, MIB).is_ok();
+    file.sync_all()?;
+    Ok(is_punched && file_bytes(&path)?.1 < MIB / 2)
 }
 
 #[test]
@@ -146,5 +159,37 @@ fn a_file_that_is_as_short_as_its_data_is_left_alone() -> TestResult {
         // No record was appended to shorten it: only what is behind the last one to its block's end.
         assert!(store.read()?.position() - position < 4096);
     }
+    Ok(())
+}
+
+#[test]
+fn free_space_in_the_middle_is_given_back_and_taken_again() -> TestResult {
+    let path = ScratchFile::new()?;
+    let store = open(&path)?;
+    let large = store.update(|tx| tx.alloc_slice_zeroed::<u64>(1 << 19))?;
+    let last = store.update(|tx| tx.alloc_slice_copy(&[7u64; 10_000]))?;
+    store.checkpoint()?;
+    store.update(|tx| tx.free(large))?;
+    store.close()?;
+    let (len, on_disk) = file_bytes(&path)?;
+    assert!(len > 5 * MIB, "{len}");
+    if !gives_space_back()? {
+        println!("SKIP: this file system gives no space back");
+        return Ok(());
+    }
+    assert!(on_disk <= 2 * MIB, "{on_disk} of {len}");
+    // Opening takes none of it, nor does a read.
+    let store = open(&path)?;
+    assert_eq!(store.read()?.at(last)?[9999], 7);
+    assert!(store.check()?.is_clean());
+    assert_eq!(file_bytes(&path)?.1, on_disk);
+    let again = store.update(|tx| tx.alloc_slice_copy(&[3u64; 1 << 18]))?;
+    assert!(file_bytes(&path)?.1 >= on_disk + 2 * MIB, "its pages have space");
+    store.checkpoint()?;
+    assert_eq!(store.stats()?.file_bytes, len, "it was taken from there");
+    store.close()?;
+    let store = open(&path)?;
+    assert!(store.read()?.at(again)?.iter().all(|value| *value == 3));
+    assert!(store.check()?.is_clean());
     Ok(())
 }

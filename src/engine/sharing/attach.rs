@@ -69,7 +69,8 @@ impl Core {
         settings: Settings,
     ) -> Result<Self> {
         let sharing = Sharing::claim_any(coordination, path)?;
-        let growth = FileSize::new(Arc::clone(&disk), path, settings.max_file_bytes);
+        let growth =
+            FileSize::new(Arc::clone(&disk), path, settings.max_file_bytes, settings.mutation);
         let growth = growth.map_err(io_error("look at the file's length", path))?;
         // The file is as long as the superblock says only until the others have cut it.
         let attach = || Self::attach_core(disk, Arc::new(growth), path, settings);
@@ -86,18 +87,17 @@ impl Core {
         opened.map_err(self.io_error("unlock the file for others"))
     }
 
-    /// Detaches from the store; the last process brings the file to rest. If no other one could have
-    /// it, `tidy` makes the file short first. The thread of
-    /// `serve_others` must keep running until [`release_slot`](Self::release_slot).
-    pub(crate) fn detach(&self, tidy: impl FnOnce(&Self)) -> Result<()> {
+    /// Detaches from the store; the last process brings the file to rest. It calls `tidy` first, which
+    /// returns the free pages whose space is given back. The thread of `serve_others` must keep
+    /// running until [`release_slot`](Self::release_slot).
+    pub(crate) fn detach(&self, tidy: impl FnOnce(&Self) -> Vec<(u64, u64)>) -> Result<()> {
         self.expect_own_process()?;
         let Some(sharing) = &self.sharing else {
-            tidy(self);
-            return self.close();
+            return self.close(&tidy(self));
         };
         self.expect_connected(sharing)?;
         lock_attach(&*sharing.coordination, &self.path)?;
-        self.close_if_last()
+        self.close_if_last(tidy)
     }
 
     /// Releases the slot. Nothing may use it afterwards, and no thread may serve others: it would
@@ -110,14 +110,14 @@ impl Core {
         }
     }
 
-    fn close_if_last(&self) -> Result<()> {
+    fn close_if_last(&self, tidy: impl FnOnce(&Self) -> Vec<(u64, u64)>) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
         let is_shared = sharing.coordination.is_shared();
         if is_shared.map_err(self.io_error("see whether another process has the store"))? {
             return Ok(());
         }
         let _hold = self.join_write_lock()?;
-        self.close()
+        self.close(&tidy(self))
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Ballast, Entry, push, state};
 use testkit::power::Test;
 use testkit::power::scratch_fs::{Bench, Kind, Mounted, copy_sparse, mount_memory, probe};
 use testkit::scratch::{self, open_read_only};
-use testkit::{TestResult, child, open, open_with};
+use testkit::{TestResult, assert_refused, child, open, open_with};
 
 /// The environment variable with a child's task and its store.
 const ACT: &str = "FLAGSTONE_BLOCKS";
@@ -45,6 +45,7 @@ pub fn tests() -> Vec<Test> {
     }
     for kind in [Kind::Ext4, Kind::Xfs] {
         tests.push(test(format!("holes on {}", kind.name()), kind, holes_on));
+        tests.push(test(format!("punched pages on {}", kind.name()), kind, punched_on));
     }
     tests.push(test("holes on tmpfs".into(), Kind::Ext4, |_| holes_in_memory()));
     let actor: fn() -> TestResult = || std::env::var_os(ACT).map_or(Ok(()), |_| act());
@@ -463,6 +464,45 @@ fn holes_on(kind: Kind) -> TestResult {
     let bench = Bench::new()?;
     let mounted = bench.mount_new(kind)?;
     fill_with_holes(&bench, mounted.path())?;
+    mounted.unmount()
+}
+
+/// Pages that closing gave back are taken again while the disk is full. That is an error of the
+/// transaction, and not of a checkpoint after it.
+fn punched_on(kind: Kind) -> TestResult {
+    use std::os::unix::fs::MetadataExt;
+    let bench = Bench::new()?;
+    let mounted = bench.mount_new(kind)?;
+    let path = mounted.path().join("store");
+    make(&path)?;
+    let store = open_with(&path, &options())?;
+    let large = store.update(|tx| tx.alloc_slice_copy(&[1u8; 2 << 20]))?;
+    commit(&store)?;
+    store.update(|tx| push(tx, 1, 3000))?;
+    store.checkpoint()?;
+    store.update(|tx| tx.free(large))?;
+    store.close()?;
+    let found = std::fs::metadata(&path)?;
+    assert!(found.blocks() * 512 + (1 << 20) < found.len(), "nothing was given back: {found:?}");
+    let ballast = Ballast::take_all(mounted.path())?;
+    let store = open_with(&path, &options())?;
+    assert_refused!(store.update(|tx| push(tx, 2, 1 << 20)), NoSpace { .. });
+    // What needs no page goes on, and checkpoints do.
+    for value in 1..100 {
+        store.update(|tx| {
+            let some = tx.root::<[u64]>("values")?.prefix(200).expect("as many");
+            tx.at_mut(some).map(|some| some.fill(value))
+        })?;
+        store.checkpoint()?;
+    }
+    store.update(|tx| {
+        let all = tx.root::<[u64]>("values")?;
+        tx.at_mut(all).map(|all| all.fill(0))
+    })?;
+    ballast.remove()?;
+    store.update(|tx| push(tx, 2, 1 << 20))?;
+    store.close()?;
+    expect_commits(&path, 3, 0)?;
     mounted.unmount()
 }
 
