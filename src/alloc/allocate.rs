@@ -115,6 +115,9 @@ pub(super) fn slabs_of(image: &Image, page: u64) -> Result<Option<Slab>> {
         return Ok(None);
     }
     let (type_number, slot_bytes) = (found.owner.get(), found.slot_bytes.get());
+    if !(1..=MAX_SLOT_BYTES).contains(&slot_bytes.into()) {
+        return Ok(None);
+    }
     let flags = found.flags;
     let list = match flags & SLAB_ARRAYS {
         0 => objects_list(image, type_number)?,

@@ -1,6 +1,7 @@
 //! Free runs of pages: listed by length, merged with their neighbours.
 
 use crate::error::Result;
+use crate::format::PAGE_BYTES;
 use crate::format::heap::{
     BUCKETS, FREE_FIRST, FREE_LAST, HeapHeader, PageDescriptor, PageKind, bucket_of,
 };
@@ -47,15 +48,22 @@ pub(crate) fn long_free_runs(image: &Image, pages: u64, most: usize) -> Result<V
 /// since a damaged list may name pages in use, and their bytes are about to be gone.
 pub(crate) fn unused_runs(image: &Image, pages: u64, most: usize) -> Result<Vec<(u64, u64)>> {
     let runs = long_free_runs(image, pages, most)?;
-    for (first, pages) in &runs {
-        for page in first + 1..first + pages - 1 {
-            let found = image.descriptor(page)?;
-            if *found != PageDescriptor::default() {
-                return Err(bad_page(page, "a page of a free run", format!("{found:?}")));
-            }
-        }
+    for run in &runs {
+        expect_unused(image, *run)?;
     }
     Ok(runs)
+}
+
+/// Refuses a free run, whose ends were validated, if one of its pages is in use or belongs to the log.
+pub(super) fn expect_unused(image: &Image, (first, pages): (u64, u64)) -> Result<()> {
+    image.bytes("free run", first * PAGE_BYTES, pages * PAGE_BYTES)?;
+    for page in first + 1..(first + pages).saturating_sub(1) {
+        let found = image.descriptor(page)?;
+        if *found != PageDescriptor::default() {
+            return Err(bad_page(page, "a page of a free run", format!("{found:?}")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a free run whose last page says something else than its first.

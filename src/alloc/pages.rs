@@ -93,6 +93,8 @@ pub(crate) fn allocate_log_region_within(
     (first, run_pages): (u64, u64),
     pages: u64,
 ) -> Result<u64> {
+    // A run that a damaged list names may reach over the log that there is.
+    free_runs::expect_unused(workspace, (first, run_pages))?;
     workspace.fill_holes(first, pages)?;
     free_runs::remove(workspace, first, run_pages)?;
     if run_pages > pages {

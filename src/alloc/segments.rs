@@ -8,7 +8,7 @@ use crate::format::heap::{
 };
 use crate::workspace::Workspace;
 
-use super::descriptors::{set_descriptor, set_in_header, set_u32};
+use super::descriptors::{bad_page, set_descriptor, set_in_header, set_u32};
 use super::free_runs;
 
 /// Minimum of free pages at the heap's end before the heap shrinks.
@@ -69,9 +69,7 @@ fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
     };
     workspace.take_pages(first, pages)?;
     if directory_pages == 1 {
-        let index = segment / SEGMENTS_PER_DIRECTORY * 4;
-        let at = std::mem::offset_of!(HeapHeader, directory) + index as usize;
-        set_in_header(workspace, at, first)?;
+        set_directory(workspace, segment, first)?;
     }
     let chunk = first + directory_pages;
     set_chunk(workspace, segment, chunk)?;
@@ -102,6 +100,13 @@ fn set_chunk(workspace: &mut Workspace, segment: u64, chunk: u64) -> Result<()> 
     let directory = workspace.header()?.directory.get(index).map_or(0, |page| page.get());
     let at = u64::from(directory) * PAGE_BYTES + segment % SEGMENTS_PER_DIRECTORY * 4;
     set_u32(workspace, "directory of chunks", at, chunk)
+}
+
+/// Sets the directory page that has the chunk of a segment.
+fn set_directory(workspace: &mut Workspace, segment: u64, page: u64) -> Result<()> {
+    let index = segment / SEGMENTS_PER_DIRECTORY * 4;
+    let at = std::mem::offset_of!(HeapHeader, directory) + index as usize;
+    set_in_header(workspace, at, page)
 }
 
 fn set_segments(workspace: &mut Workspace, segments: u64) -> Result<()> {
@@ -157,21 +162,41 @@ pub(super) fn drop_last_chunk(workspace: &mut Workspace) -> Result<bool> {
         return Ok(false);
     };
     let chunk = workspace.chunk_offset(last)? / PAGE_BYTES;
+    // Its directory page goes with the first chunk that it names, and lies before it.
+    let directory_pages = u64::from(last.is_multiple_of(SEGMENTS_PER_DIRECTORY));
+    let (first, pages) = (chunk.saturating_sub(directory_pages), directory_pages + CHUNK_PAGES);
     let (end, begin) = (workspace.heap_pages(), last * PAGES_PER_SEGMENT);
-    let is_end = chunk + CHUNK_PAGES == end && chunk <= begin;
+    let is_end = first + pages == end && first <= begin;
     if !is_end && end > begin {
         return Ok(false);
     }
-    for page in chunk..chunk + CHUNK_PAGES {
+    expect_chunk(workspace, first, chunk)?;
+    // They may describe themselves.
+    for page in first..first + pages {
         set_descriptor(workspace, page, PageDescriptor::default())?;
     }
-    set_chunk(workspace, last, 0)?;
+    match directory_pages {
+        0 => set_chunk(workspace, last, 0)?,
+        _ => set_directory(workspace, last, 0)?,
+    }
     set_segments(workspace, last)?;
-    workspace.release_pages(chunk, CHUNK_PAGES);
+    workspace.release_pages(first, pages);
     match is_end {
-        true => set_heap_pages(workspace, chunk)?,
-        false => free_runs::insert_merged(workspace, chunk, CHUNK_PAGES)?,
+        true => set_heap_pages(workspace, first)?,
+        false => free_runs::insert_merged(workspace, first, pages)?,
     }
     cut_free_run(workspace, 1)?;
     Ok(true)
+}
+
+/// Refuses pages that are to be freed as a chunk and what belongs to it, and are something else: an
+/// entry of a directory says where the chunk of an empty segment is, and nothing else does.
+fn expect_chunk(workspace: &Workspace, first: u64, chunk: u64) -> Result<()> {
+    for page in first..chunk + CHUNK_PAGES {
+        let found = workspace.descriptor(page)?;
+        if *found != own_page(page, chunk) {
+            return Err(bad_page(page, "a page of the last segment's chunk", format!("{found:?}")));
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, fstatvfs};
 use rustix::io::Errno;
 
 use super::file_system::FileSystem;
-use super::holes::{fill, may_have_holes};
+use super::holes::{fill, may_have_holes, zero};
 use super::interface::{Disk, LogRegion};
 use super::lock::LockedFile;
 use super::open_flags::read_and_write;
@@ -17,7 +17,7 @@ use super::retry::uninterrupted;
 use super::spill_file::open_spill_file;
 use super::system::{FileId, allocate, length_of, settled_length_of, write_zeros};
 use crate::error::{ErrorKind, Result, io_error};
-use crate::format::{COORDINATION_BYTES, HEAP_START_BYTES, PAGE_BYTES};
+use crate::format::{COORDINATION_BYTES, PAGE_BYTES};
 use crate::map::{LogMap, PrivateMap, SpillFile, machine_page_bytes};
 
 /// A file behind two separate descriptions (D1).
@@ -226,14 +226,20 @@ impl Disk for FileDisk {
         if !file_system.overwrites_in_place() {
             return Ok(());
         }
-        // A machine may map more than the page: all up to the heap, which it never does.
-        fill(&self.heap, COORDINATION_BYTES..HEAP_START_BYTES)?;
+        // The machine maps whole pages of its own. No more: space that was never written passes for a
+        // hole, and on a full disk xfs refuses to allocate it again.
+        let mapped = COORDINATION_BYTES..COORDINATION_BYTES + machine_page_bytes();
+        fill(&self.heap, mapped)?;
         fill(&self.heap, log_offset..log_offset + log_bytes).map(drop)
     }
 
     /// What was allocated and never written passes for a hole. Nothing changes then.
     fn allocate_holes(&self, from: u64, to: u64) -> io::Result<bool> {
         fill(&self.heap, from..to)
+    }
+
+    fn zero_holes(&self, from: u64, to: u64) -> io::Result<()> {
+        zero(&self.heap, from..to)
     }
 
     fn punch(&self, from: u64, to: u64) -> io::Result<()> {
@@ -246,8 +252,15 @@ impl Disk for FileDisk {
 
     /// The range keeps its blocks, and loses its pages in memory, also those that are mapped. Where
     /// the file system cannot do that, or fails, they stay: only their size matters.
-    fn renew(&self, offset: u64, len_bytes: u64) {
-        let _ = fallocate(&*self.heap, FallocateFlags::ZERO_RANGE, offset, len_bytes);
+    fn renew(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        let is_in_place = FileSystem::of(&self.heap)?.overwrites_in_place();
+        if !is_in_place && self.free_bytes()? < 2 * len_bytes {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        match fallocate(&*self.heap, FallocateFlags::ZERO_RANGE, offset, len_bytes) {
+            Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     fn grow(&self, from: u64, to: u64) -> io::Result<()> {

@@ -140,8 +140,13 @@ impl FileSize {
             wanted_bytes: needed + HEAP_START_BYTES,
             source,
         };
+        let zero = |_: io::Error| {
+            let (from, to) = (first * UNIT_BYTES + HEAP_START_BYTES, needed + HEAP_START_BYTES);
+            self.disk.zero_holes(from, to).map(|()| (true, needed))
+        };
         // What fails has filled a part, which is then no hole to the next call.
-        let filled = fill(end).or_else(|_: io::Error| fill(needed).map(|(_, end)| (true, end)));
+        let narrow = |_: io::Error| fill(needed).map(|(_, to)| (true, to));
+        let filled = fill(end).or_else(narrow).or_else(zero);
         let were_holes = !matches!(filled, Ok((false, _)));
         if were_holes && !self.mutation.has(Mutation::HoleAllocationNotSynced) {
             known.changes += 1;

@@ -34,6 +34,15 @@ pub(super) fn fill(file: &File, range: Range<u64>) -> io::Result<bool> {
     Ok(were_holes)
 }
 
+/// Writes zeros to all holes in `range`.
+pub(super) fn zero(file: &File, range: Range<u64>) -> io::Result<()> {
+    for hole in (Holes { file, range }) {
+        let hole = hole?;
+        write_zeros(file, hole.start, hole.end)?;
+    }
+    Ok(())
+}
+
 /// The holes in a range of a file.
 pub(super) struct Holes<'a> {
     pub(super) file: &'a File,

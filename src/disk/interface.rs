@@ -58,6 +58,12 @@ pub(crate) trait Disk: Send + Sync {
         Ok(false)
     }
 
+    /// Writes zeros to holes from `from` to `to`. Unlike `allocate_holes` it succeeds, on a full disk as
+    /// well, wherever the space is there and was only never written, which passes for a hole.
+    fn zero_holes(&self, from: u64, to: u64) -> io::Result<()> {
+        self.allocate_holes(from, to).map(drop)
+    }
+
     /// Gives the space from `from` to `to` back: the bytes become zeros. Where a hole takes space as
     /// soon as it is read, nothing changes.
     fn punch(&self, _from: u64, _to: u64) -> io::Result<()> {
@@ -65,8 +71,11 @@ pub(crate) trait Disk: Send + Sync {
     }
 
     /// Has the system forget what it holds in memory of a range that becomes zeros, if that is
-    /// possible without giving its space up. It is written anew before anything is read there.
-    fn renew(&self, _offset: u64, _len_bytes: u64) {}
+    /// possible without giving its space up. It is written anew before anything is read there. Fails
+    /// if there may be no space for that.
+    fn renew(&self, _offset: u64, _len_bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Grows the file from `from` to `to` bytes and allocates the space, so that no later write
     /// there can fail for lack of it. A failure leaves the file as it was.

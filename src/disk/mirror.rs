@@ -53,12 +53,16 @@ impl Disk for Mirror {
         self.file.allocate_holes(from, to)
     }
 
+    fn zero_holes(&self, from: u64, to: u64) -> io::Result<()> {
+        self.file.zero_holes(from, to)
+    }
+
     fn punch(&self, from: u64, to: u64) -> io::Result<()> {
         self.file.punch(from, to)
     }
 
-    fn renew(&self, offset: u64, len_bytes: u64) {
-        self.file.renew(offset, len_bytes);
+    fn renew(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        self.file.renew(offset, len_bytes)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

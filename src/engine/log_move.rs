@@ -308,13 +308,13 @@ impl Core {
     /// The region was part of the heap, and the page cache may hold it in large folios: it is made to
     /// forget them, since it outlives the close, and each flush would write a whole folio.
     pub(crate) fn finish_log_move(&self) -> Result<()> {
-        let mut log = lock(&self.log);
-        if let LogMove::Allocated { region, zeroed } = &mut log.log_move {
-            // Unlike pages past the file's end, these have bytes.
-            *zeroed = 0;
-            self.disk.renew(region.offset(), region.bytes());
+        let LogMove::Allocated { region, .. } = lock(&self.log).log_move else { return Ok(()) };
+        if let Err(error) = self.disk.renew(region.offset(), region.bytes()) {
+            self.put_off_log_move();
+            return Err(self.io_error("renew a log region")(error));
         }
-        drop(log);
+        // Unlike pages past the file's end, these have bytes.
+        lock(&self.log).log_move = LogMove::Allocated { region, zeroed: 0 };
         while self.continue_log_move()? {}
         Ok(())
     }

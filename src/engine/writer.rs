@@ -19,8 +19,8 @@ impl Core {
     /// Acquires the same lock to bring the file to rest, if anything was written, nobody has a
     /// transaction or a snapshot, and nothing has failed. Drops all images but the writer's.
     pub(crate) fn try_lock_writer_alone(&self) -> Option<MutexGuard<'_, Writer>> {
-        let has_begun = self.lock_checkpointer().begun;
-        let mut writer = try_lock(&self.writer).filter(|_| has_begun)?;
+        // What recovery wrote does not count: a store that was opened to be looked at stays as it is.
+        let mut writer = try_lock(&self.writer).filter(|writer| writer.has_begun)?;
         self.refuse_poisoned().and_then(|()| self.follow_others(&mut writer)).ok()?;
         self.pool.forget_all().then_some(writer)
     }

@@ -405,6 +405,10 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn renew(&self, offset: u64, len_bytes: u64) -> io::Result<()> {
+        self.put(&mut self.state(), offset, &vec![0; len_bytes as usize], false)
+    }
+
     fn truncate(&self, len_bytes: u64) -> io::Result<()> {
         let (mut state, failure) = self.call(Call::Truncate)?;
         if failure.as_ref().is_none_or(|failure| failure.done == Done::All) {

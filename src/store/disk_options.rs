@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::engine::new_file_bytes;
 use crate::error::{ErrorKind, Result};
+use crate::format::PAGE_BYTES;
 
 use super::access_pattern::AccessPattern;
-use super::options::{Checkpoints, OpenOptions};
+use super::options::{Checkpoints, LOG_BYTES, OpenOptions};
 
 impl OpenOptions {
     /// Bounds how long a [`Deferred`](super::Durability::Deferred) commit stays in memory alone: a
@@ -141,5 +142,21 @@ impl OpenOptions {
             self.max_file_bytes
         );
         Err(ErrorKind::BadOption { option: "max_file_bytes", why }.into())
+    }
+
+    /// Returns the log's length, in whole pages; refuses one that is too short or too long.
+    pub(super) fn rounded_log_bytes(&self) -> Result<u64> {
+        if LOG_BYTES.contains(&self.log_bytes) {
+            return Ok(self.log_bytes.next_multiple_of(PAGE_BYTES));
+        }
+        let (least, most) = (LOG_BYTES.start(), LOG_BYTES.end());
+        let why = format!("{} is not between {least} and {most}", self.log_bytes);
+        Err(ErrorKind::BadOption { option: "log_bytes", why }.into())
+    }
+
+    /// Returns the same of an opening that does not refuse one, since it creates no log.
+    pub(super) fn usable_log_bytes(&self) -> u64 {
+        let log_bytes = self.log_bytes.clamp(*LOG_BYTES.start(), *LOG_BYTES.end());
+        log_bytes.next_multiple_of(PAGE_BYTES)
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{Access, Settings};
-use crate::error::{ErrorKind, Result};
 use crate::format::PAGE_BYTES;
 use crate::image::{Budget, LinkChecks, LongReader, ReaderReport, SpillLimits};
 use crate::map::machine_page_shift;
@@ -17,7 +16,7 @@ const ROUND_SHARE: u64 = 2;
 const MIN_ROUND_BYTES: u64 = 8 << 20;
 
 /// Shortest and longest log, in bytes.
-const LOG_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
+pub(super) const LOG_BYTES: std::ops::RangeInclusive<u64> = 64 * 1024..=1 << 30;
 
 /// When a commit becomes durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -485,7 +484,7 @@ impl OpenOptions {
             link_checks: self.link_checks,
             budget: self.budget(),
             round_pages: self.max_round_pages(),
-            log_bytes: self.log_bytes.next_multiple_of(PAGE_BYTES),
+            log_bytes: self.usable_log_bytes(),
             max_log_bytes: self.max_log_bytes.min(*LOG_BYTES.end()),
             salvage: self.salvage,
             max_held_images: self.max_snapshots,
@@ -507,15 +506,5 @@ impl OpenOptions {
         let share = (self.budget().bytes() / ROUND_SHARE).max(MIN_ROUND_BYTES) / PAGE_BYTES;
         // With less than a machine page, a round would follow each change.
         self.round_pages.unwrap_or(share).max(1 << machine_page_shift())
-    }
-
-    /// Returns the log's length, in whole pages; refuses one that is too short or too long.
-    pub(super) fn rounded_log_bytes(&self) -> Result<u64> {
-        if LOG_BYTES.contains(&self.log_bytes) {
-            return Ok(self.log_bytes.next_multiple_of(PAGE_BYTES));
-        }
-        let (least, most) = (LOG_BYTES.start(), LOG_BYTES.end());
-        let why = format!("{} is not between {least} and {most}", self.log_bytes);
-        Err(ErrorKind::BadOption { option: "log_bytes", why }.into())
     }
 }

@@ -5,7 +5,9 @@
 //! docs/design/log-length.md argues the steps. **Must not know** how a log is moved (`engine`), or
 //! which pages are free (`alloc`).
 
-use crate::alloc::{allocate_log_region_within, heap_pages_without, long_free_runs, trim_end, unused_runs};
+use crate::alloc::{
+    allocate_log_region_within, heap_pages_without, long_free_runs, trim_end, unused_runs,
+};
 use crate::engine::{Core, Region, Writer};
 use crate::error::Result;
 use crate::format::PAGE_BYTES;

@@ -66,7 +66,7 @@ const SHORT: &[(&str, [u32; 2], Short)] = &[
     ("the file is cut, and grows again", [0, 0], cut_and_grow),
     ("free pages are given back, and used again", [0, 0], |run| {
         punch(run)?;
-        array(run, 2, 80_000)?;
+        array(run, 2, 60_000)?;
         run.checkpoint()
     }),
     ("a transaction larger than the log", [0, 0], |run| array(run, 2, 9000)),

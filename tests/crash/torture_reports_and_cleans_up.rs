@@ -64,13 +64,20 @@ fn figure(text: &str, word: &str) -> u64 {
 #[test]
 fn sound_structures_pass_and_nothing_is_left() {
     let scratch = Scratch::new();
-    let (code, text) = scratch.run(&["--seconds", "3"]);
-    assert_eq!(code, Some(0));
-    assert!(text.contains("no violation"));
-    for what in ["runs", "transactions", "power cuts", "SIGKILLs", "images checked", "reopenings"] {
-        assert!(figure(&text, what) > 0, "{what}");
+    // A slow machine may not come to all of it in the first time.
+    for seconds in ["3", "12", "48"] {
+        let (code, text) = scratch.run(&["--seconds", seconds]);
+        assert_eq!(code, Some(0));
+        assert!(text.contains("no violation"));
+        scratch.expect_clean();
+        let what =
+            ["runs", "transactions", "power cuts", "SIGKILLs", "images checked", "reopenings"];
+        match what.iter().find(|what| figure(&text, what) == 0) {
+            None => return,
+            Some(what) => println!("no {what} in {seconds} s"),
+        }
     }
-    scratch.expect_clean();
+    panic!("it came to nothing");
 }
 
 #[test]

@@ -141,6 +141,15 @@ fn a_gigabyte_that_was_freed_is_not_in_the_file() -> TestResult {
     Ok(())
 }
 
+/// The directory of chunks has a second page then.
+#[test]
+#[ignore = "more than two gigabytes"]
+fn two_gigabytes_that_were_freed_are_not_in_the_file() -> TestResult {
+    let (len, on_disk) = fill_free_and_close(9 << 28, false)?;
+    assert!(len.max(on_disk) <= 4 * MIB, "{len} {on_disk}");
+    Ok(())
+}
+
 /// A close that has nothing to shorten makes the calls that it always made.
 #[test]
 fn a_file_that_is_as_short_as_its_data_is_left_alone() -> TestResult {
