@@ -221,7 +221,7 @@ impl OpenOptions {
     ///
     /// Recovery keeps changed pages up to half of it, at least 8 MiB, before it writes them.
     /// [`open_read_only`](Self::open_read_only), which writes nothing, fails with
-    /// [`ErrorKind::ReplayNeedsMemory`] if the log changes more pages than the budget holds.
+    /// [`ErrorKind::ReplayNeedsMemory`](crate::ErrorKind::ReplayNeedsMemory) if the log changes more pages than the budget holds.
     ///
     /// ```
     /// # use flagstone::OpenOptions;
@@ -280,7 +280,7 @@ impl OpenOptions {
     }
 
     /// Limits how many snapshots of different states readers may hold at once. A reader that needs
-    /// one more gets [`ErrorKind::TooManySnapshots`], which says where the oldest one began.
+    /// one more gets [`ErrorKind::TooManySnapshots`](crate::ErrorKind::TooManySnapshots), which says where the oldest one began.
     /// Readers of the same state share a snapshot. Default: 1000.
     ///
     /// ```
@@ -410,7 +410,7 @@ impl OpenOptions {
     /// SMB, 9p, virtiofs, a cluster file system or FUSE, another machine, a virtual machine or its
     /// host may open the same file, and each would silently overwrite the other's commits. A file
     /// system that is not known to be local is therefore refused with
-    /// [`ErrorKind::NotOneMachine`]. With `true` the caller promises that all processes that have
+    /// [`ErrorKind::NotOneMachine`](crate::ErrorKind::NotOneMachine). With `true` the caller promises that all processes that have
     /// the store open at a time run under one kernel, and reach it through one mount.
     ///
     /// ```
