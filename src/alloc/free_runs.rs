@@ -181,6 +181,21 @@ pub(super) fn insert_merged(
     insert(workspace, first, pages)
 }
 
+/// Takes the first `pages` pages out of a free run that has as many. Fails before it changes anything if
+/// the file has no space for them.
+pub(super) fn take_front(
+    workspace: &mut Workspace,
+    (first, run_pages): (u64, u64),
+    pages: u64,
+) -> Result<u64> {
+    workspace.fill_holes(first, pages)?;
+    remove(workspace, first, run_pages)?;
+    if run_pages > pages {
+        insert(workspace, first + pages, run_pages - pages)?;
+    }
+    Ok(first)
+}
+
 /// Removes a free run from its list and zeroes its descriptors.
 pub(super) fn remove(workspace: &mut Workspace, page: u64, pages: u64) -> Result<()> {
     let run = first_of_run(workspace, page)?;

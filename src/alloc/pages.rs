@@ -14,15 +14,7 @@ use super::segments::{cut_end, ensure_chunks, set_heap_pages};
 /// runs, or new pages at the heap's end.
 pub(super) fn take(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     let first = match free_runs::find(workspace, pages)? {
-        Some((first, run_pages)) => {
-            // Before anything is changed, since this can fail for lack of space.
-            workspace.fill_holes(first, pages)?;
-            free_runs::remove(workspace, first, run_pages)?;
-            if run_pages > pages {
-                free_runs::insert(workspace, first + pages, run_pages - pages)?;
-            }
-            first
-        }
+        Some(run) => free_runs::take_front(workspace, run, pages)?,
         None => grow(workspace, pages)?,
     };
     workspace.take_pages(first, pages)?;
@@ -35,9 +27,7 @@ fn grow(workspace: &mut Workspace, pages: u64) -> Result<u64> {
     let end = workspace.heap_pages();
     let run = free_runs::run_before(workspace, end)?.filter(|(_, run_pages)| *run_pages < pages);
     let first = run.map_or(end, |(first, _)| first);
-    // Before anything is changed, since these can fail for lack of space.
-    workspace.extend((first + pages) * PAGE_BYTES)?;
-    workspace.fill_holes(first, pages)?;
+    workspace.reserve_pages(first, pages)?;
     if let Some((run, run_pages)) = run {
         free_runs::remove(workspace, run, run_pages)?;
     }
@@ -75,8 +65,7 @@ pub(crate) fn allocate_log_region(
     ensure_chunks(workspace, gap + pages)?;
     let end = workspace.heap_pages();
     let first = end.max(min_page);
-    workspace.extend((first + pages) * PAGE_BYTES)?;
-    workspace.fill_holes(first, pages)?;
+    workspace.reserve_pages(first, pages)?;
     set_heap_pages(workspace, first + pages)?;
     for page in first..first + pages {
         set_descriptor(workspace, page, PageDescriptor::of(PageKind::Log))?;
@@ -90,16 +79,12 @@ pub(crate) fn allocate_log_region(
 /// Allocates a region for the log at the beginning of a free run. Returns its first page.
 pub(crate) fn allocate_log_region_within(
     workspace: &mut Workspace,
-    (first, run_pages): (u64, u64),
+    run @ (first, _): (u64, u64),
     pages: u64,
 ) -> Result<u64> {
     // A run that a damaged list names may reach over the log that there is.
-    free_runs::expect_unused(workspace, (first, run_pages))?;
-    workspace.fill_holes(first, pages)?;
-    free_runs::remove(workspace, first, run_pages)?;
-    if run_pages > pages {
-        free_runs::insert(workspace, first + pages, run_pages - pages)?;
-    }
+    free_runs::expect_unused(workspace, run)?;
+    free_runs::take_front(workspace, run, pages)?;
     for page in first..first + pages {
         set_descriptor(workspace, page, PageDescriptor::of(PageKind::Log))?;
     }

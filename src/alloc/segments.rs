@@ -50,19 +50,10 @@ fn add_chunk(workspace: &mut Workspace, segment: u64) -> Result<()> {
     let directory_pages = u64::from(segment.is_multiple_of(SEGMENTS_PER_DIRECTORY));
     let pages = directory_pages + CHUNK_PAGES;
     let first = match free_runs::find(workspace, pages)? {
-        Some((first, run_pages)) => {
-            // Before anything is changed, since this can fail for lack of space.
-            workspace.fill_holes(first, pages)?;
-            free_runs::remove(workspace, first, run_pages)?;
-            if run_pages > pages {
-                free_runs::insert(workspace, first + pages, run_pages - pages)?;
-            }
-            first
-        }
+        Some(run) => free_runs::take_front(workspace, run, pages)?,
         None => {
             let end = workspace.heap_pages();
-            workspace.extend((end + pages) * PAGE_BYTES)?;
-            workspace.fill_holes(end, pages)?;
+            workspace.reserve_pages(end, pages)?;
             set_heap_pages(workspace, end + pages)?;
             end
         }

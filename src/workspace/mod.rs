@@ -185,6 +185,13 @@ impl Workspace {
         self.growth.fill_holes(page * PAGE_BYTES, (page + count) * PAGE_BYTES)
     }
 
+    /// Makes the heap long enough for pages at its end, and sees to it that they have space. It fails for
+    /// lack of space before the caller changes anything.
+    pub(crate) fn reserve_pages(&mut self, page: u64, count: u64) -> Result<()> {
+        self.extend((page + count) * PAGE_BYTES)?;
+        self.fill_holes(page, count)
+    }
+
     /// Takes the bounds from the heap's header after it has changed.
     pub(crate) fn adopt_length(&mut self) -> Result<()> {
         self.image.refresh_view()

@@ -51,21 +51,44 @@ fn with_arrays(fixture: &Fixture) -> Outcome<(Vec<u8>, Model)> {
     Ok((run.disk.crash(&mut Random(0)), run.model.clone()))
 }
 
+/// Looks at `images` images of cuts in each of four runs of a history that begins with `image`.
+fn look_at_cuts(
+    fixture: &Fixture,
+    (image, model): &(Vec<u8>, Model),
+    name: &str,
+    images: usize,
+    history: impl Fn(&mut Run<'_>) -> Result<()>,
+) -> Outcome {
+    for seed in 0..4 {
+        let disk = disk_of(image.clone(), false);
+        let mut run = Run::on(fixture, seed, disk, model.clone());
+        run.open_again()?;
+        run.begin_here()?;
+        history(&mut run)?;
+        let recording = run.end();
+        let mut cuts = Cuts::new(fixture, seed);
+        cuts.look(&recording, images, 1).map_err(|violation| format!("{name}: {violation}"))?;
+    }
+    Ok(())
+}
+
+/// Opens the store of a process that has died, checks it, and goes on with it.
+fn expect_well_after_death(run: &mut Run<'_>, place: &str) -> Outcome {
+    let failed = |error| format!("{place}: {error}");
+    run.die().map_err(failed)?;
+    let report = run.store().check()?;
+    assert!(report.findings.is_empty(), "{place}: {:?}", report.findings);
+    run.commit(Durability::Durable, |tx, model| set_array(tx, model, 3, 3000, 1))
+        .map_err(failed)?;
+    Ok(run.reopen().map_err(failed)?)
+}
+
 #[test]
 fn a_power_cut_at_any_time_leaves_one_log() -> Outcome {
     let fixture = Fixture::large();
-    let (image, model) = with_arrays(&fixture)?;
+    let begin = with_arrays(&fixture)?;
     for (name, durable) in LOADS {
-        for seed in 0..4 {
-            let disk = disk_of(image.clone(), false);
-            let mut run = Run::on(&fixture, seed, disk, model.clone());
-            run.open_again()?;
-            run.begin_here()?;
-            load(&mut run, durable)?;
-            let recording = run.end();
-            let mut cuts = Cuts::new(&fixture, seed);
-            cuts.look(&recording, 100, 1).map_err(|violation| format!("{name}: {violation}"))?;
-        }
+        look_at_cuts(&fixture, &begin, name, 100, |run| load(run, durable))?;
     }
     Ok(())
 }
@@ -77,7 +100,6 @@ fn a_kill_at_any_call_leaves_one_log() -> Outcome {
     for (name, durable) in LOADS {
         // Zeros are written page by page: not each of these calls is a case of its own.
         for calls in (0..).map(|step: u64| if step < 80 { step } else { 80 + (step - 80) * 3 }) {
-            let failed = |error| format!("{name}, {calls} calls: {error}");
             let disk = disk_of(image.clone(), calls % 2 == 0);
             let mut run = Run::on(&fixture, calls, disk, model.clone());
             run.open_again()?;
@@ -87,12 +109,7 @@ fn a_kill_at_any_call_leaves_one_log() -> Outcome {
             if is_whole {
                 loaded?;
             }
-            run.die().map_err(failed)?;
-            let report = run.store().check()?;
-            assert!(report.findings.is_empty(), "{name}, {calls} calls: {:?}", report.findings);
-            run.commit(Durability::Durable, |tx, model| set_array(tx, model, 3, 3000, 1))
-                .map_err(failed)?;
-            run.reopen().map_err(failed)?;
+            expect_well_after_death(&mut run, &format!("{name}, {calls} calls"))?;
             if is_whole {
                 assert!(calls > 30, "{name}: it makes calls");
                 break;
@@ -134,18 +151,9 @@ fn with_a_long_log(fixture: &Fixture) -> Outcome<(Vec<u8>, Model)> {
 #[test]
 fn a_power_cut_at_any_time_of_a_close_leaves_one_log() -> Outcome {
     let fixture = Fixture::large();
-    let (image, model) = with_a_long_log(&fixture)?;
+    let begin = with_a_long_log(&fixture)?;
     for (name, closing) in CLOSINGS {
-        for seed in 0..4 {
-            let disk = disk_of(image.clone(), false);
-            let mut run = Run::on(&fixture, seed, disk, model.clone());
-            run.open_again()?;
-            run.begin_here()?;
-            closing(&mut run)?;
-            let recording = run.end();
-            let mut cuts = Cuts::new(&fixture, seed);
-            cuts.look(&recording, 60, 1).map_err(|violation| format!("{name}: {violation}"))?;
-        }
+        look_at_cuts(&fixture, &begin, name, 60, closing)?;
     }
     Ok(())
 }
@@ -157,7 +165,6 @@ fn a_kill_at_any_call_of_a_close_leaves_one_log() -> Outcome {
     for (name, closing) in CLOSINGS {
         // Zeros are written page by page: not each of these calls is a case of its own.
         for calls in (0..).map(|step: u64| if step < 60 { step } else { 60 + (step - 60) * 7 }) {
-            let failed = |error| format!("{name}, {calls} calls: {error}");
             let disk = disk_of(image.clone(), calls % 2 == 0);
             let mut run = Run::on(&fixture, calls, disk, model.clone());
             run.open_again()?;
@@ -165,12 +172,7 @@ fn a_kill_at_any_call_of_a_close_leaves_one_log() -> Outcome {
             run.disk.fail_after(calls);
             run.store = None;
             let is_whole = !run.disk.is_off();
-            run.die().map_err(failed)?;
-            let report = run.store().check()?;
-            assert!(report.findings.is_empty(), "{name}, {calls} calls: {:?}", report.findings);
-            run.commit(Durability::Durable, |tx, model| set_array(tx, model, 3, 3000, 1))
-                .map_err(failed)?;
-            run.reopen().map_err(failed)?;
+            expect_well_after_death(&mut run, &format!("{name}, {calls} calls"))?;
             assert_eq!(run.store().stats()?.log_bytes, LOG_BYTES, "{name}, {calls} calls");
             if is_whole {
                 assert!(calls > 10, "{name}: closing makes calls");
