@@ -28,11 +28,34 @@ pub(super) struct DirtyPages {
     is_copied: bool,
     /// Changed since.
     since: PageSet,
+    /// The number of pages in each, and the memory that copies of them take: each commit asks.
+    before_memory: Memory,
+    since_memory: Memory,
     /// The pages of all records up to here are noted.
     noted_to: u64,
     /// The end of the last record that another process appended. Its pages are noted only when this
     /// process follows it.
     others_to: u64,
+}
+
+/// The memory that copies of a set's pages take, which changes with their number.
+#[derive(Clone, Copy, Default)]
+struct Memory {
+    pages: u64,
+    bytes: u64,
+}
+
+impl Memory {
+    fn of(set: &PageSet) -> Self {
+        Self { pages: set.len(), bytes: set.memory_bytes() }
+    }
+
+    /// Counts again if pages were added.
+    fn follow(&mut self, set: &PageSet) {
+        if set.len() != self.pages {
+            *self = Self::of(set);
+        }
+    }
 }
 
 impl DirtyPages {
@@ -44,12 +67,14 @@ impl DirtyPages {
     /// Notes what a record that ends at `end` changes, as `(first, count)`.
     pub(super) fn note(&mut self, end: u64, changed: &[(u64, u64)]) {
         changed.iter().for_each(|(first, count)| self.since.insert_range(*first, *count));
+        self.since_memory.follow(&self.since);
         self.noted_to = end;
     }
 
     /// Notes what other processes' records from `noted_to` up to `end` change.
     pub(super) fn note_followed(&mut self, end: u64, changed: &PageSet) {
         self.since.insert_all(changed);
+        self.since_memory.follow(&self.since);
         self.noted_to = self.noted_to.max(end);
     }
 
@@ -75,6 +100,8 @@ impl DirtyPages {
             0 => self.before = Arc::new(since),
             _ => Arc::make_mut(&mut self.before).insert_all(&since),
         }
+        self.before_memory = Memory::of(&self.before);
+        self.since_memory = Memory::default();
         self.begin = position;
         self.is_copied = false;
     }
@@ -88,6 +115,7 @@ impl DirtyPages {
     pub(super) fn before(&mut self, followed: &PageSet) -> Arc<PageSet> {
         if self.others_to > 0 {
             Arc::make_mut(&mut self.before).insert_all(followed);
+            self.before_memory.follow(&self.before);
             self.noted_to = self.noted_to.max(self.begin);
         }
         self.is_copied = true;
@@ -105,23 +133,24 @@ impl DirtyPages {
             *self = Self { others_to: self.others_to, ..Self::new(position) };
         } else {
             self.before = Arc::default();
+            self.before_memory = Memory::default();
         }
     }
 
     /// Returns the memory that copies of the pages take which changed since the last checkpoint began.
     pub(super) fn bytes_since_begin(&self) -> u64 {
-        self.since.memory_bytes()
+        self.since_memory.bytes
     }
 
     /// Returns the memory that copies of all of them take; a page in both windows counts twice.
     pub(super) fn bytes(&self) -> u64 {
-        self.before.memory_bytes() + self.since.memory_bytes()
+        self.before_memory.bytes + self.since_memory.bytes
     }
 
     /// Returns the memory of the copies that checkpoints have yet to make.
     pub(super) fn uncopied_bytes(&self) -> u64 {
-        let before = if self.is_copied { 0 } else { self.before.memory_bytes() };
-        before + self.since.memory_bytes()
+        let before = if self.is_copied { 0 } else { self.before_memory.bytes };
+        before + self.since_memory.bytes
     }
 
     /// Returns all of them.

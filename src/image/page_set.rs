@@ -26,7 +26,16 @@ impl PageSet {
     }
 
     /// Adds `count` pages from `first` on.
+    #[inline]
     pub(crate) fn insert_range(&mut self, first: u64, count: u64) {
+        match count {
+            // Most changes are within a page.
+            1 => _ = self.insert(first),
+            _ => self.insert_many(first, count),
+        }
+    }
+
+    fn insert_many(&mut self, first: u64, count: u64) {
         let end = first.saturating_add(count);
         let mut at = first;
         while at < end {
