@@ -89,19 +89,24 @@ const _: () = {
 /// the mark, and its superblocks are at most torn ones of a new store.
 pub(crate) fn is_unfinished(head: &[u8]) -> bool {
     let begin = COORDINATION_BYTES as usize;
-    let Some(behind) = head.get(begin..).and_then(|page| page.strip_prefix(&UNFINISHED)) else {
-        return false;
-    };
+    let page = head.get(begin..).and_then(|page| page.split_first_chunk());
+    let Some((mark, behind)) = page else { return false };
+    // The mark is written alone. A power cut may leave the file's new length, and zeros there.
+    let is_cut = behind.is_empty() && is_part(mark, &UNFINISHED);
     let slots = head[..begin].chunks(LARGEST_MACHINE_PAGE_BYTES as usize);
-    behind.iter().all(|byte| *byte == 0) && slots.into_iter().all(may_be_of_new_store)
+    (*mark == UNFINISHED || is_cut)
+        && behind.iter().all(|byte| *byte == 0)
+        && slots.into_iter().all(may_be_of_new_store)
+}
+
+/// Returns whether these are some of the bytes of `whole`, and zeros.
+fn is_part(found: &[u8], whole: &[u8]) -> bool {
+    found.iter().zip(whole).all(|(found, whole)| *found == 0 || found == whole)
 }
 
 /// Returns whether a slot may be what a power cut has left of a new store's superblock.
 fn may_be_of_new_store(slot: &[u8]) -> bool {
     let Ok((block, rest)) = Superblock::read_from_prefix(slot) else { return false };
-    let is_part = |found: &[u8], whole: &[u8]| {
-        found.iter().zip(whole).all(|(found, whole)| *found == 0 || found == whole)
-    };
     is_part(&block.magic, &MAGIC)
         && is_part(block.version.as_bytes(), U32::new(FORMAT_VERSION).as_bytes())
         && block.generation.get() <= SLOT_OFFSETS_BYTES.len() as u64

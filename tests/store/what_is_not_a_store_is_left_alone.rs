@@ -285,7 +285,11 @@ fn unfinished() -> TestResult<Vec<Vec<u8>>> {
     last[SLOTS[1] + 3..SLOTS[1] + MAGIC.len()].copy_from_slice(&MAGIC[3..]);
     let shorter =
         [mark.end, mark.end + 1, COORDINATION + PAGE, HEAD].map(|len| marked[..len].to_vec());
-    Ok(shorter.into_iter().chain([marked, torn, whole_heap, last]).collect())
+    // Of the mark's write, the length is durable and the bytes are not, or a part of them.
+    let mut cut = marked[..mark.end].to_vec();
+    cut[mark.start + 5..].fill(0);
+    let lost = vec![0; mark.end];
+    Ok(shorter.into_iter().chain([marked, torn, whole_heap, last, cut, lost]).collect())
 }
 
 #[test]
@@ -324,7 +328,10 @@ fn a_marked_file_with_other_content_is_left_alone() -> TestResult {
     foreign_behind[mark.end + 1] = 1;
     let mut short = vec![0; mark.end - 1];
     short[mark.start..].copy_from_slice(&UNFINISHED[1..]);
-    for bytes in [damaged, foreign, foreign_first_page, foreign_behind, short] {
+    // Zeros of another length are not what the mark's write leaves.
+    let zeros = [mark.end - 1, mark.end + 1, HEAD + PAGE].map(|len| vec![0; len]);
+    let marked = [damaged, foreign, foreign_first_page, foreign_behind, short];
+    for bytes in marked.into_iter().chain(zeros) {
         refused_untouched(&ScratchFile::with(&bytes)?).expect_err("it is refused");
     }
     // Usable superblocks are used: a crash just before the end of the creation left the mark.
