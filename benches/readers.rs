@@ -5,7 +5,9 @@
 //! a table of 1024 MiB.
 //!
 //! Two threads may share a core, so the baseline of two that read one store is two that read a store
-//! each. A read that the scheduler interrupted is counted apart: it waited for no lock.
+//! each. A read that the scheduler interrupted is counted apart: it waited for no lock. What else interrupts
+//! a thread (the kernel, the host of a virtual machine) shows in the same reader's loop, which measures a
+//! piece of arithmetic as long as a read by turns with the reads.
 
 mod common;
 
@@ -127,7 +129,7 @@ impl Times {
                 .unwrap_or_default()
         };
         println!(
-            "{what}: {} reads, longest {:?} ({:?} without those that the scheduler interrupted), \
+            "{what}: {} times, longest {:?} ({:?} without those that the scheduler interrupted), \
              99.99 % {:?}, median {:?}",
             self.all.len(),
             at(&self.all, 1.0),
@@ -138,20 +140,31 @@ impl Times {
     }
 }
 
-/// Reads until `is_over`, and returns the times of the `read()`s alone.
-fn read_on(store: &Store, table: Link<[Line]>, is_over: &AtomicBool) -> Times {
-    let (mut times, mut random) = (Times::default(), Rng::with_seed(7));
-    let mut before = interruptions();
-    while !is_over.load(Relaxed) {
+/// Steps of arithmetic that take as long as a `read()`: 40 ns.
+const STEPS: u64 = 40;
+
+impl Times {
+    /// Takes the time of `act`, and notes it.
+    fn of<T>(&mut self, act: impl FnOnce() -> T) -> T {
+        let before = interruptions();
         let begun = Instant::now();
-        let tx = store.read().expect("a snapshot");
+        let done = act();
         let took = begun.elapsed();
-        let now = interruptions();
-        times.all.push(took);
-        if now == before {
-            times.whole.push(took);
+        self.all.push(took);
+        if interruptions() == before {
+            self.whole.push(took);
         }
-        before = now;
+        done
+    }
+}
+
+/// Reads until `is_over`, and returns the times of the `read()`s alone, and of as much arithmetic.
+fn read_on(store: &Store, table: Link<[Line]>, is_over: &AtomicBool) -> [Times; 2] {
+    let (mut times, mut random) = (Times::default(), Rng::with_seed(7));
+    let mut arithmetic = Times::default();
+    while !is_over.load(Relaxed) {
+        let tx = times.of(|| store.read().expect("a snapshot"));
+        arithmetic.of(|| (0..STEPS).fold(0, |sum, step| black_box(sum ^ step)));
         let line = table.index(random.u64(..table.len())).expect("a line");
         black_box(tx.at(line).expect("a line")[0]);
         drop(tx);
@@ -159,7 +172,7 @@ fn read_on(store: &Store, table: Link<[Line]>, is_over: &AtomicBool) -> Times {
             std::thread::sleep(Duration::from_micros(100));
         }
     }
-    times
+    [times, arithmetic]
 }
 
 fn steady(folder: &Folder, time: Duration, mebibytes: u64) {
@@ -189,7 +202,9 @@ fn steady(folder: &Folder, time: Duration, mebibytes: u64) {
             is_over.store(true, Relaxed);
             reader.join().expect("no panic")
         });
-        times.print(what);
+        let [reads, arithmetic] = times;
+        reads.print(what);
+        arithmetic.print("  as much arithmetic in the same loop");
     }
     assert_eq!(held.at(table).expect("the table")[0], [0; 8]);
     let stats = store.stats().expect("figures");
