@@ -3,6 +3,8 @@
 //! snapshots nor locked memory stop a program that writes.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -199,6 +201,58 @@ fn a_transaction_larger_than_the_budget_ends_and_lets_others_in() -> TestResult 
     })?;
     store.checkpoint()?;
     assert!(counted_bytes(&store)? < 4 * MIB, "{}", counted_bytes(&store)?);
+    Ok(())
+}
+
+/// Returns what the kernel counts as this process's memory without a file.
+fn anonymous_bytes() -> TestResult<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("RssAnon")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+/// What a transaction must keep comes on top of the budget: the pages that it changes, and its record up to
+/// twice (docs/design/memory.md, "The formula"). Afterwards all of it is given back.
+#[test]
+#[ignore = "a gigabyte"]
+fn a_transaction_that_touches_a_gigabyte_keeps_to_the_formula() -> TestResult {
+    const TOUCHED: u64 = 1024 * MIB;
+    const BUDGET_MIB: u64 = 64;
+    let path = ScratchFile::new()?;
+    let store = testkit::open_with(&path, &options(BUDGET_MIB).log_bytes(MIB))?;
+    let table = store.update(|tx| tx.alloc_slice_zeroed::<u64>(TOUCHED / 8))?;
+    store.checkpoint()?;
+    let (before, is_over) = (anonymous_bytes()?, AtomicBool::new(false));
+    let (peak, begun) = (AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| -> TestResult {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                peak.fetch_max(anonymous_bytes().expect("a number"), Relaxed);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let touched = store.update(|tx| {
+            let words = tx.at_mut(table)?;
+            words.iter_mut().step_by(4096 / 8).for_each(|word| *word += 1);
+            Ok::<(), flagstone::Error>(())
+        });
+        is_over.store(true, Relaxed);
+        Ok(touched?)
+    })?;
+    // A page's change takes less than 64 bytes of the record.
+    let record = TOUCHED / 4096 * 64;
+    let (peak, most) = (peak.into_inner() - before, TOUCHED + BUDGET_MIB * MIB + 2 * record);
+    store.checkpoint()?;
+    let left = anonymous_bytes()?.saturating_sub(before);
+    println!(
+        "{} MiB at most of {}, {} left, {:?}",
+        peak >> 20,
+        most >> 20,
+        left >> 20,
+        begun.elapsed()
+    );
+    assert!(peak <= most, "{peak}, by the formula {most}");
+    assert!(left <= BUDGET_MIB * MIB, "{left} are left");
     Ok(())
 }
 
