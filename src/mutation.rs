@@ -142,6 +142,11 @@ pub enum Mutation {
     AckBeforeFreeze,
     /// An image that no reader held is used although its log may have been overwritten.
     StaleImageUsed,
+    /// The log's move is told to other processes before the superblocks name the new log.
+    RingSeqBeforeSuperblock,
+    /// A process looks in the ring that it knows, and not in the log's, which pages it has to copy for its
+    /// readers.
+    RingNotFollowed,
     /// The next writer after a process that died with the write lock continues as if that process
     /// had released it.
     DeathNotNoticed,
@@ -152,7 +157,7 @@ pub enum Mutation {
 #[cfg(any(test, feature = "sim"))]
 impl Mutation {
     /// All mutations.
-    pub const ALL: [Self; 56] = [
+    pub const ALL: [Self; 58] = [
         Self::AcknowledgeBeforeFlush,
         Self::VisibleBeforeDurable,
         Self::AppendIntoFlushedBlock,
@@ -207,6 +212,8 @@ impl Mutation {
         Self::WithdrawnWithoutScan,
         Self::AckBeforeFreeze,
         Self::StaleImageUsed,
+        Self::RingSeqBeforeSuperblock,
+        Self::RingNotFollowed,
         Self::DeathNotNoticed,
         Self::WriteLockReleasedBeforeEnd,
     ];

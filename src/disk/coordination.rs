@@ -22,7 +22,7 @@ use crate::map::{CoordinationMap, ForkGuard};
 const LOCKS_AT: off_t = off_t::MAX / 2 + 1;
 /// The byte of the first slot. It changes whenever processes that read the coordination page in an
 /// earlier way must be kept out.
-const FIRST_SLOT: off_t = 132;
+const FIRST_SLOT: off_t = 196;
 /// How long a process waits for another one that is alive but does not move.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a process looks whether it can say that it holds no snapshot any more.

@@ -4,6 +4,7 @@ use std::fs::{File, FileType, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, fstatvfs};
 use rustix::io::Errno;
@@ -23,7 +24,8 @@ use crate::map::{LogMap, PrivateMap, SpillFile, machine_page_bytes};
 /// A file behind two separate descriptions (D1).
 pub(crate) struct FileDisk {
     heap: LockedFile,
-    log: File,
+    /// Shared with the log's regions: a process that may open no more files follows a log that moves.
+    log: Arc<File>,
     /// For messages, unless it has a name.
     path: PathBuf,
     has_name: bool,
@@ -153,7 +155,7 @@ fn open_again(action: &'static str, first: &File, path: &Path) -> Result<Option<
 impl FileDisk {
     /// Makes a disk from two descriptions of one file.
     pub(super) fn of(heap: LockedFile, log: File, path: &Path) -> Self {
-        Self { heap, log, path: path.to_path_buf(), has_name: true }
+        Self { heap, log: Arc::new(log), path: path.to_path_buf(), has_name: true }
     }
 
     /// Makes a disk from a file that has no name, and no folder.
@@ -172,7 +174,7 @@ impl FileDisk {
 
     /// Opens a log region without mapping it.
     pub(super) fn open_positioned_log(&self, offset: u64) -> io::Result<Box<dyn LogRegion>> {
-        Ok(Box::new(PositionedLog { file: uninterrupted(|| self.log.try_clone())?, start: offset }))
+        Ok(Box::new(PositionedLog { file: Arc::clone(&self.log), start: offset }))
     }
 }
 
@@ -291,7 +293,7 @@ impl Disk for FileDisk {
         if !is_block_alone || !FileSystem::of(&self.log)?.overwrites_in_place() {
             return self.open_positioned_log(offset);
         }
-        let file = self.log.try_clone()?;
+        let file = Arc::clone(&self.log);
         let map = LogMap::new(&file, offset, len_bytes)?;
         Ok(Box::new(MappedLog { map, file, start: offset }))
     }
@@ -310,7 +312,7 @@ impl Disk for FileDisk {
 /// flush then writes 4 KiB and not the megabytes of a large folio.
 struct MappedLog {
     map: LogMap,
-    file: File,
+    file: Arc<File>,
     start: u64,
 }
 
@@ -352,7 +354,7 @@ fn write_page(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
 
 /// Appends by positioned writes, which report a full disk as an error.
 struct PositionedLog {
-    file: File,
+    file: Arc<File>,
     start: u64,
 }
 

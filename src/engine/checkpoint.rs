@@ -21,7 +21,6 @@ use super::core::Core;
 use super::flush_leader::SyncFor;
 use super::pace::SliceTime;
 use super::sharing::blocked::Patience;
-use super::sharing::snapshot::SharedLog;
 use super::sharing::state::Sharing;
 use super::state::Checkpointer;
 use crate::error::Result;
@@ -66,6 +65,8 @@ impl Core {
     fn make_checkpoint(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
+            // Others may write meanwhile. What comes of it is found out below.
+            let _ = self.expect_unblocked(Patience::Short);
             let hold = self.join_write_lock()?;
             let patience = match begun.elapsed() < BLOCKED_TRIES {
                 true => Patience::Short,
@@ -85,9 +86,16 @@ impl Core {
     /// Does the same as `checkpoint` if one is due now and no other thread is running one. The
     /// caller knew that one was due some time ago: another one may have begun since.
     pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
+        let was_blocked = self.is_blocked();
+        // It would be put off: not even the write lock is worth it.
+        if was_blocked && let Err(error) = self.expect_unblocked_now() {
+            return self.unless_put_off(Err(error));
+        }
         let hold = self.join_write_lock()?;
         let Some(mut checkpointer) = self.try_lock_checkpointer() else { return Ok(()) };
-        if !self.is_checkpoint_due(&lock(&self.log)) {
+        // After those that were put off, one is due whatever was logged since.
+        let is_overdue = was_blocked && self.is_blocked() || self.is_shortening_due();
+        if !is_overdue && !self.is_checkpoint_due(&lock(&self.log)) {
             return Ok(());
         }
         let made = self.run_checkpoint(&mut checkpointer, Patience::Short);
@@ -97,6 +105,15 @@ impl Core {
         match made {
             Err(error) if self.is_put_off(&error) => Ok(()),
             made => made,
+        }
+    }
+
+    /// Returns what became of a checkpoint, where one that is put off is no failure. A failure is told
+    /// to who waits for memory.
+    fn unless_put_off(&self, made: Result<()>) -> Result<()> {
+        match made {
+            Err(error) if self.is_put_off(&error) => Ok(()),
+            made => made.inspect_err(|_| self.progress.note_failure()),
         }
     }
 
@@ -119,7 +136,10 @@ impl Core {
         if !checkpointer.begun {
             return Ok(());
         }
-        self.expect_unblocked(patience)?;
+        match patience {
+            Patience::Short => self.expect_unblocked_now()?,
+            Patience::Full => self.expect_unblocked(patience)?,
+        }
         let (progress, begun) = (self.pace.begin(), self.disk.now());
         let end = self.flush_for_checkpoint()?;
         // Before the work whose result would be thrown away.
@@ -230,9 +250,7 @@ impl Core {
     fn with_log_for_pool<T>(&self, act: impl FnOnce(&dyn Follow) -> Result<T>) -> Result<T> {
         let Some(sharing) = &self.sharing else { return act(self) };
         let _images = sharing.lock_images();
-        let log = SharedLog { core: self, visible: self.visible.load(Acquire) };
-        self.prepare_to_advance(sharing, log.visible)?;
-        act(&log)
+        act(&self.prepare_to_advance(sharing, self.visible.load(Acquire))?)
     }
 
     /// Sees to it that the next reader gets an image at what is visible now.

@@ -149,7 +149,8 @@ impl Core {
         Ok(Committed {
             position,
             durable: durable || log.tail.awaits_flush(),
-            checkpoint_due,
+            // The store's thread looks as well whether a log that has grown is to become shorter.
+            checkpoint_due: checkpoint_due || self.usual_log_bytes() != 0,
             flush_scheduled: !durable && self.note_deferred(position),
             log_step: self.log_step(&mut log),
             delayed_until: self.charge(&mut log, checkpoint_due),
@@ -169,8 +170,9 @@ impl Core {
     /// Charges the record just appended for its share of the log that is free until the checkpoint
     /// that runs, or is due, frees more.
     fn charge(&self, log: &mut LogState, is_due: bool) -> Option<Instant> {
-        // A move of the log makes room, and may go before the checkpoint.
-        let is_due = is_due && !log.log_move.makes_room();
+        // A move of the log makes room, and may go before the checkpoint. Who waits for a stopped process
+        // waits for nothing that takes its time.
+        let is_due = is_due && !log.log_move.makes_room() && !self.is_blocked();
         let demand = self.pace.left(is_due).map(|left| Demand {
             free_bytes: log.tail.free_bytes(),
             left,

@@ -94,6 +94,10 @@ impl Core {
 
     /// Returns the log bytes in use, and the ring's length.
     pub(crate) fn log_use(&self) -> (u64, u64) {
+        if let Some(sharing) = &self.sharing {
+            // If that fails, the length that this process knows is told.
+            let _ = self.follow_ring(sharing);
+        }
         let log = lock(&self.log);
         (log.tail.appended - log.tail.start, log.tail.ring.len_bytes())
     }

@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, Result};
 use crate::format::record::{Entries, Entry};
 use crate::format::{LINES_PER_PAGE, PAGE_BYTES};
 use crate::image::PageSet;
+use crate::log::LogSource;
 #[cfg(any(test, feature = "sim"))]
 use crate::sync::lock;
 
@@ -22,14 +23,19 @@ impl Core {
             let log = lock(&self.log);
             (log.dirty.all(), log.tail.appended)
         };
-        Ok([noted, self.scan_changed_pages(from, end)?])
+        Ok([noted, self.scan_changed_pages(&self.log_source(), from, end)?])
     }
 
     /// Returns the pages that the records from `from` to `to` change. Applies none.
-    pub(super) fn scan_changed_pages(&self, from: u64, to: u64) -> Result<PageSet> {
+    pub(super) fn scan_changed_pages(
+        &self,
+        source: &LogSource,
+        from: u64,
+        to: u64,
+    ) -> Result<PageSet> {
         let mut pages = PageSet::default();
         let file_pages = self.file_bytes()? / PAGE_BYTES;
-        self.log_source().each_piece(from, to, |piece| {
+        source.each_piece(from, to, |piece| {
             for entry in Entries::new(piece.entries).flatten() {
                 let (page, count) = changed_by(entry);
                 if count > file_pages || page > file_pages {

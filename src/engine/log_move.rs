@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use zerocopy::little_endian::U64;
 
+use super::blocked_log::SHARE_FOR_MOVE;
 use super::core::Core;
 use super::flush_leader::{FlushGuard, SyncFor};
 use super::format_store::zero_log;
-use super::log_region::{LogMove, LogStep, Region};
+use super::log_region::{LogMove, LogStep, Pieces, Region};
 use super::sharing::blocked::Patience;
 use super::state::{Checkpointer, LogState};
 use crate::error::{ErrorKind, Result};
@@ -70,23 +71,39 @@ impl Core {
         if self.is_log_filling(log) {
             self.note_load(log);
         }
-        let step = log.log_move.step()?;
+        if self.sharing.is_some() && log.log_move == LogMove::None {
+            self.note_blocked_load(log);
+        }
+        let len = log.tail.ring.len_bytes();
+        let step = match log.log_move.step()? {
+            LogStep::Allocate { bytes } if self.sharing.is_some() => LogStep::GrowAtOnce { bytes },
+            step => step,
+        };
         let can_be_taken = match step {
             // Its record must not wait for room.
             LogStep::Allocate { bytes } => log.tail.fits(bytes / BYTES_PER_LOGGED),
+            // Another process may have made the log longer since this was noted.
+            LogStep::GrowAtOnce { bytes } if bytes < 2 * len => {
+                log.log_move = LogMove::None;
+                false
+            }
+            LogStep::GrowAtOnce { bytes } => {
+                log.tail.fits((bytes / BYTES_PER_LOGGED).min(len / SHARE_FOR_MOVE))
+            }
             // What is freed may be overwritten.
             LogStep::Free => log.old_ring.strong_count() == 0,
             LogStep::Continue => true,
         };
+        if can_be_taken && matches!(step, LogStep::GrowAtOnce { .. }) {
+            self.note_growth(len);
+        }
         can_be_taken.then_some(step)
     }
 
     /// Notes how long the log should be, where it makes a checkpoint due, or has no room for a record,
     /// or is too short for one: if that is soon after the last checkpoint, it is too short for the load.
     pub(super) fn note_load(&self, log: &mut LogState) {
-        // Other processes have the log's region mapped.
-        let is_possible = log.log_move == LogMove::None && self.sharing.is_none();
-        if !is_possible || log.tail.appended < log.no_move_before {
+        if log.log_move != LogMove::None || log.tail.appended < log.no_move_before {
             return;
         }
         let Some(ended) = log.checkpoint_ended else { return };
@@ -132,17 +149,22 @@ impl Core {
     pub(crate) fn note_log_region(&self, region: Region) {
         let mut log = lock(&self.log);
         let unflushed = log.tail.appended - log.tail.durable;
-        // Such a load fills the log before the zeros are written, and does not wait for the journal.
-        let needs_zeros = unflushed < log.tail.ring.len_bytes() / SHARE_UNFLUSHED;
-        let zeroed = if needs_zeros { 0 } else { region.pages };
-        log.log_move = LogMove::Allocated { region, zeroed };
+        let waits_for_flushes = unflushed < log.tail.ring.len_bytes() / SHARE_UNFLUSHED;
+        let pieces = if waits_for_flushes { Pieces::Synced } else { Pieces::AllAtOnce };
+        log.log_move = LogMove::Allocated { region, zeroed: 0, pieces };
     }
 
     /// Gives the move up for a while. The log keeps its length; a region that was allocated for it is
     /// freed by the next commit.
     pub(crate) fn put_off_log_move(&self) {
         let mut log = lock(&self.log);
-        log.no_move_before = log.tail.appended + LAPS_BEFORE_RETRY * log.tail.ring.len_bytes();
+        let len = log.tail.ring.len_bytes();
+        // A log that checkpoints do not free has no laps.
+        let retry_after = match self.is_blocked() {
+            true => len / SHARE_FOR_MOVE,
+            false => LAPS_BEFORE_RETRY * len,
+        };
+        log.no_move_before = log.tail.appended + retry_after;
         log.log_move = match log.log_move {
             LogMove::Allocated { .. } | LogMove::Stale => LogMove::Stale,
             LogMove::None | LogMove::Wanted { .. } => LogMove::None,
@@ -151,7 +173,10 @@ impl Core {
 
     /// Notes that the heap's header names no region but the log.
     pub(crate) fn note_no_stale_region(&self) {
-        lock(&self.log).log_move = LogMove::None;
+        let mut log = lock(&self.log);
+        if !matches!(log.log_move, LogMove::Wanted { .. }) {
+            log.log_move = LogMove::None;
+        }
     }
 
     /// Does what is due: a checkpoint, or the next piece of the log's move. Returns whether more may
@@ -166,9 +191,9 @@ impl Core {
 
     fn is_log_move_first(&self) -> bool {
         let log = lock(&self.log);
-        let LogMove::Allocated { region, zeroed } = log.log_move else { return false };
+        let LogMove::Allocated { region, zeroed, pieces } = log.log_move else { return false };
         let has_room = log.tail.free_bytes() > log.tail.ring.len_bytes() / ROOM_FOR_ZEROS;
-        let is_first = zeroed == region.pages || has_room;
+        let is_first = zeroed == region.pages || pieces == Pieces::AllAtOnce || has_room;
         is_first && !self.is_checkpoint_due_for_memory(&log)
     }
 
@@ -177,8 +202,9 @@ impl Core {
     fn continue_log_move(&self) -> Result<bool> {
         let Some(mut checkpointer) = self.try_lock_checkpointer() else { return Ok(false) };
         let log_move = lock(&self.log).log_move;
-        let LogMove::Allocated { region, zeroed } = log_move else { return Ok(false) };
+        let LogMove::Allocated { region, zeroed, pieces } = log_move else { return Ok(false) };
         let continued = match zeroed < region.pages {
+            true if pieces == Pieces::AllAtOnce => self.zero_region(region),
             true => self.zero_piece(region, zeroed),
             false => self.move_log(&mut checkpointer, region),
         };
@@ -196,7 +222,19 @@ impl Core {
             .map_err(self.write_failed("write a new log region"))?;
         self.sync_heap(SyncFor::Checkpoint, "sync a new log region")?;
         self.progress.note_step();
-        lock(&self.log).log_move = LogMove::Allocated { region, zeroed: zeroed + piece };
+        let (zeroed, pieces) = (zeroed + piece, Pieces::Synced);
+        lock(&self.log).log_move = LogMove::Allocated { region, zeroed, pieces };
+        Ok(())
+    }
+
+    /// Writes zeros into all of the new region. They are durable before a superblock names it for sure:
+    /// the sync that follows the superblock's write comes after them.
+    fn zero_region(&self, region: Region) -> Result<()> {
+        self.refuse_poisoned()?;
+        zero_log(&*self.disk, region.offset(), region.bytes())
+            .map_err(self.write_failed("write a new log region"))?;
+        let (zeroed, pieces) = (region.pages, Pieces::AllAtOnce);
+        lock(&self.log).log_move = LogMove::Allocated { region, zeroed, pieces };
         Ok(())
     }
 
@@ -211,7 +249,8 @@ impl Core {
         };
         let ring =
             Ring::new(&*self.disk, region.offset(), region.bytes(), start, self.settings.mutation)
-                .map_err(self.io_error("map a new log region"))?;
+                .map_err(self.io_error("map a new log region"))?
+                .numbered(old.seq() + 1);
         if region.bytes() < old.len_bytes() {
             self.expect_room_in(&ring, start)?;
         }
@@ -222,6 +261,9 @@ impl Core {
         let leader = self.flush_leader.take(SyncFor::Checkpoint);
         self.refuse_poisoned()?;
         let end = self.copy_tail(&old, &ring, durable)?;
+        if self.mutation(Mutation::RingSeqBeforeSuperblock) {
+            self.publish_ring_seq(ring.seq())?;
+        }
         self.switch_to(checkpointer, &leader, &old, ring, end)?;
         self.unless(Mutation::LogMoveNotSynced, || self.sync_led(&leader, SYNCING))?;
         self.unless(Mutation::LogMovedWithOneSuperblock, || {
@@ -231,12 +273,24 @@ impl Core {
             lock(&self.log).least_start = end;
             Ok(())
         })?;
+        self.publish_ring()?;
         let mut log = lock(&self.log);
         log.tail.flushed(end);
         log.log_move = LogMove::Stale;
         log.old_ring = Arc::downgrade(&old);
         self.publish(&log);
         Ok(())
+    }
+
+    /// Performs steps 2 and 3 within this hold of the write lock, with the writer's lock: nothing is
+    /// appended meanwhile.
+    pub(crate) fn move_log_at_once(&self, region: Region) -> Result<()> {
+        // The header names the region, whatever comes of it.
+        lock(&self.log).log_move = LogMove::Stale;
+        self.zero_region(region)?;
+        self.sync_heap(SyncFor::Checkpoint, "sync a new log region")?;
+        lock(&self.log).log_move = LogMove::Stale;
+        self.move_log(&mut self.lock_checkpointer(), region)
     }
 
     /// Refuses to move to a shorter ring with more records than fit wherever they lie.
@@ -314,7 +368,8 @@ impl Core {
             return Err(self.io_error("renew a log region")(error));
         }
         // Unlike pages past the file's end, these have bytes.
-        lock(&self.log).log_move = LogMove::Allocated { region, zeroed: 0 };
+        let pieces = Pieces::Synced;
+        lock(&self.log).log_move = LogMove::Allocated { region, zeroed: 0, pieces };
         while self.continue_log_move()? {}
         Ok(())
     }
@@ -338,8 +393,10 @@ impl Core {
         let mut checkpointer = self.lock_checkpointer();
         let (region, end) = (self.log_region(), self.end_of_log().position);
         let (offset, bytes) = (region.offset(), pages * PAGE_BYTES);
+        let seq = self.log_source().ring.seq() + 1;
         let ring = Ring::new(&*self.disk, offset, bytes, end, self.settings.mutation)
-            .map_err(self.io_error("map the log"))?;
+            .map_err(self.io_error("map the log"))?
+            .numbered(seq);
         self.write_superblock(&mut checkpointer, name(&ring))?;
         self.unless(Mutation::LogMovedWithOneSuperblock, || {
             self.write_superblock(&mut checkpointer, name(&ring))
@@ -348,7 +405,8 @@ impl Core {
         self.max_record_bytes.store(ring.max_record_bytes(), Relaxed);
         log.tail.ring = Arc::new(ring);
         log.log_move = LogMove::Stale;
-        Ok(())
+        drop(log);
+        self.publish_ring()
     }
 
     /// Copies whole blocks from one ring to another.
@@ -363,11 +421,6 @@ impl Core {
             at += len;
         }
         Ok(())
-    }
-
-    /// Returns whether other processes can have the store.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.sharing.is_some()
     }
 
     /// Returns the log's region. Both superblocks name it, except while `move_log` runs.

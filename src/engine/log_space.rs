@@ -92,7 +92,7 @@ impl Core {
         if !log.tail.fits(len_bytes) {
             self.note_load(&mut log);
         }
-        while !log.tail.fits(len_bytes) {
+        while !log.tail.fits(len_bytes) || !is_freed && !self.leaves_way_out(&log, len_bytes) {
             if is_freed {
                 return Err(ErrorKind::corrupt("log", 0, "room after a checkpoint", "none"));
             }
@@ -101,8 +101,9 @@ impl Core {
                 continue;
             };
             drop(log);
-            self.run_checkpoint(&mut checkpointer, Patience::Full)?;
+            let made = self.run_checkpoint(&mut checkpointer, Patience::Full);
             drop(checkpointer);
+            made.map_err(|error| self.no_room(error, len_bytes))?;
             is_freed = true;
             log = lock(&self.log);
         }

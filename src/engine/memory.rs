@@ -100,6 +100,10 @@ impl Core {
 
     #[cold]
     fn budget_used_up(&self, waited: Duration) -> Error {
+        // It is the reason then, and whom the user can do something about.
+        if let Err(blocked) = self.expect_unblocked_now() {
+            return blocked;
+        }
         let bytes = |usage| self.account.bytes(usage);
         let private_bytes = [Use::Writer, Use::Readers, Use::Checkpoint].map(bytes).iter().sum();
         ErrorKind::MemoryBudget {
@@ -164,7 +168,7 @@ impl Core {
 
     /// Locks the writer unless a transaction is open. Its image is at the log's end: one that is
     /// behind, where others write too, would mix two states.
-    fn lock_idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
+    pub(crate) fn lock_idle_writer(&self) -> Option<MutexGuard<'_, Writer>> {
         let mut writer = try_lock(&self.writer)?;
         self.follow_others(&mut writer).ok()?;
         Some(writer)

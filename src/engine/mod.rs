@@ -28,6 +28,7 @@
 //! write lock, writer, checkpointer, flush leader, images (of a shared store), pool, log. The pool's is
 //! held to change lists alone, and never with the log's.
 
+mod blocked_log;
 mod checkpoint;
 mod checkpoint_progress;
 mod commit;

@@ -17,7 +17,7 @@ use super::core::Core;
 use super::dirty_pages::DirtyPages;
 use super::format_store::clear_mark;
 use super::poison::Poison;
-use super::recovery::{OnDamage, Recovered, open_log};
+use super::recovery::{OnDamage, Recovered, open_ring};
 use super::replay_horizon::ReplayHorizon;
 use super::settings::{Access, Settings};
 use super::sharing::blocked::Patience;
@@ -101,18 +101,20 @@ impl Core {
     }
 
     /// Opens the store as its newest superblock names it, in a process that attaches to others.
-    /// Applies no record and writes nothing.
+    /// Applies no record and writes nothing. The log had moved `ring_seq` times, at least.
     pub(super) fn attach_core(
         disk: Arc<dyn Disk>,
         growth: Arc<FileSize>,
         path: &Path,
         settings: Settings,
+        ring_seq: u64,
     ) -> Result<Self> {
         let newest = choose(&*disk, path, settings.mutation)?;
         let Newest { block, .. } = &newest;
         let from = Checkpointed::of(block);
         let image = open_image(&*disk, from, settings.image_traits(block))?;
-        let source = open_log(disk, path, block, settings.mutation)?;
+        let ring = open_ring(&*disk, path, block, settings.mutation)?.numbered(ring_seq);
+        let source = LogSource { ring: Arc::new(ring), disk };
         let (position, prev_checksum) = (from.position, block.prev_checksum.get());
         let end = EndOfLog { position, prev_checksum, heap_bytes: from.heap_bytes };
         let mut core =

@@ -153,10 +153,20 @@ pub(super) fn open_log(
     block: &Superblock,
     mutation: ActiveMutation,
 ) -> Result<LogSource> {
-    let (offset, len_bytes) = (block.log_offset.get(), block.log_bytes.get());
-    let ring = Ring::new(&*disk, offset, len_bytes, block.log_base.get(), mutation);
-    let ring = ring.map_err(io_error("map the log", path))?;
+    let ring = open_ring(&*disk, path, block, mutation)?;
     Ok(LogSource { ring: Arc::new(ring), disk })
+}
+
+/// Maps the ring that a superblock names.
+pub(super) fn open_ring(
+    disk: &dyn Disk,
+    path: &Path,
+    block: &Superblock,
+    mutation: ActiveMutation,
+) -> Result<Ring> {
+    let (offset, len_bytes) = (block.log_offset.get(), block.log_bytes.get());
+    let ring = Ring::new(disk, offset, len_bytes, block.log_base.get(), mutation);
+    ring.map_err(io_error("map the log", path))
 }
 
 /// Performs the survey of step 2.

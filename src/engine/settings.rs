@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     /// The length of the log without load.
     pub(crate) log_bytes: u64,
     pub(crate) max_log_bytes: u64,
+    /// The length up to which the log grows while a process blocks checkpoints.
+    pub(crate) max_blocked_log_bytes: Option<u64>,
     pub(crate) salvage: bool,
     pub(crate) access: Access,
     /// Limit on the images that readers may pin.

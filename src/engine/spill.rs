@@ -28,12 +28,13 @@ impl Core {
         mut body: RecordBody,
         heap_bytes: u64,
     ) -> Result<Committed> {
+        self.note_load(&mut lock(&self.log));
         // Checkpoint first: the one that must follow the record is not to fail because a process is
         // stopped.
         if self.sharing.is_some() {
-            self.checkpoint_within()?;
+            let len_bytes = body.record.len() as u64;
+            self.checkpoint_within().map_err(|error| self.no_room(error, len_bytes))?;
         }
-        self.note_load(&mut lock(&self.log));
         let spill = self.write_spill(&body.record[HEADER_BYTES as usize..], heap_bytes)?;
         body.record = vec![0; HEADER_BYTES as usize];
         body.record.extend_from_slice(spill.as_bytes());

@@ -74,6 +74,8 @@ pub(super) struct LogState {
     pub(super) least_start: u64,
     /// No move of the log is tried before this position, because the last one failed.
     pub(super) no_move_before: u64,
+    /// The log's start when the processes that hold snapshots were last asked before a transaction.
+    pub(super) holders_asked: u64,
 }
 
 impl LogState {
@@ -102,6 +104,7 @@ impl LogState {
             old_ring: Weak::new(),
             least_start: 0,
             no_move_before: 0,
+            holders_asked: u64::MAX,
         }
     }
 
@@ -117,7 +120,16 @@ impl LogState {
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.superblock_moved(superblock);
         dirty.miss_until(end.position);
-        *self = Self::new(Arc::clone(&self.tail.ring), epoch, start, end, ends, dirty);
+        // Another process may have made a checkpoint since, so the load counts for less than it is.
+        let Self { no_move_before, holders_asked, checkpoint_ended, .. } = *self;
+        let log_move = match self.log_move {
+            // What a record has found too short may still be.
+            kept @ (LogMove::Stale | LogMove::Wanted { .. }) => kept,
+            LogMove::None | LogMove::Allocated { .. } => LogMove::None,
+        };
+        let ring = Arc::clone(&self.tail.ring);
+        let new = Self::new(ring, epoch, start, end, ends, dirty);
+        *self = Self { no_move_before, holders_asked, checkpoint_ended, log_move, ..new };
     }
 
     /// Returns the end of the last appended record.

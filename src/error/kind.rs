@@ -44,6 +44,22 @@ pub enum ErrorKind {
         waited: std::time::Duration,
     },
 
+    /// The log has grown to its bound, because a process that shares the store holds a snapshot and is
+    /// stopped.
+    #[error("{path}: the log has grown to {log_bytes} bytes, and may not grow beyond {bound_bytes} (`max_blocked_log_bytes`), because process {process} has held a snapshot for {age:?} and does not answer; continue it (SIGCONT) or end it, nothing is lost then, and try again; or allow more", path = .path.display())]
+    LogBlocked {
+        /// The store's file.
+        path: PathBuf,
+        /// The other process's id; 0 if unknown.
+        process: u32,
+        /// How long it has held its snapshot, or has been waited for.
+        age: std::time::Duration,
+        /// The log's length.
+        log_bytes: u64,
+        /// The length up to which it may grow. It grows by doubling, so it may stay below.
+        bound_bytes: u64,
+    },
+
     /// The store is already shared by the maximum number of processes.
     #[error("{path}: {most} processes share the store already, and no more can; close it in one of them", path = .path.display())]
     TooManyProcesses {

@@ -47,6 +47,11 @@ pub(crate) struct CoordinationPage {
     pub(crate) blocked_barrier: AtomicU64,
     /// Since when it is waited for, in milliseconds of the monotonic clock.
     pub(crate) blocked_since_ms: AtomicU64,
+    /// Counts the moves of the log. Both superblocks name the new region before it changes, and the
+    /// first record there is appended after that.
+    pub(crate) ring_seq: AtomicU64,
+    /// The log's length before it grew because a process blocks checkpoints; 0 if it did not.
+    pub(crate) usual_log_bytes: AtomicU64,
     /// The end of the log, as the last holder of the write lock left it.
     pub(crate) end: LogEndWords,
     pub(crate) slots: [Slot; SLOTS],
@@ -113,8 +118,8 @@ const _: () = {
     assert!(size_of::<Slot>() == 56);
     assert!(size_of::<LogEndWords>() == 88);
     assert!(std::mem::offset_of!(CoordinationPage, write_lock_seq) == 40);
-    assert!(std::mem::offset_of!(CoordinationPage, end) == 104);
-    assert!(std::mem::offset_of!(CoordinationPage, slots) == 192);
+    assert!(std::mem::offset_of!(CoordinationPage, end) == 120);
+    assert!(std::mem::offset_of!(CoordinationPage, slots) == 208);
 };
 
 impl CoordinationPage {
@@ -131,6 +136,8 @@ impl CoordinationPage {
             &self.blocked_by,
             &self.blocked_barrier,
             &self.blocked_since_ms,
+            &self.ring_seq,
+            &self.usual_log_bytes,
         ] {
             word.store(0, Relaxed);
         }

@@ -19,6 +19,8 @@ pub(crate) struct Ring {
     len_bytes: u64,
     /// A position that lies at the region's start.
     base: u64,
+    /// How often the log of a store that several processes share has moved before.
+    seq: u64,
     pub(super) mutation: ActiveMutation,
 }
 
@@ -31,7 +33,23 @@ impl Ring {
         mutation: ActiveMutation,
     ) -> std::io::Result<Self> {
         let region = uninterrupted(|| disk.open_log(offset, len_bytes))?;
-        Ok(Self { region, offset, len_bytes, base, mutation })
+        Ok(Self { region, offset, len_bytes, base, seq: 0, mutation })
+    }
+
+    /// Returns the same ring as the one after `seq` moves.
+    pub(crate) fn numbered(self, seq: u64) -> Self {
+        Self { seq, ..self }
+    }
+
+    /// Returns how often the log had moved.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Returns whether the log has not moved on after `seq` moves, so that nobody overwrites this
+    /// region but with records.
+    pub(crate) fn is_current(&self, seq: u64) -> bool {
+        seq <= self.seq || self.mutation.has(Mutation::RingNotFollowed)
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {

@@ -73,6 +73,19 @@ impl Tail {
             || self.ring.mutation.has(Mutation::OverrunTheLog)
     }
 
+    /// Returns whether a record of `len_bytes` fits now, and one of `next_bytes` after it.
+    pub(crate) fn fits_before(&self, len_bytes: u64, next_bytes: u64) -> bool {
+        let after = |position: u64, len_bytes: u64| {
+            let room = self.ring.room_to_end(position);
+            let len = padded(position, len_bytes);
+            position + len + if len > room { room } else { 0 }
+        };
+        // Each may be followed by a flush, which skips the rest of its block.
+        let end = after(self.appended, len_bytes).next_multiple_of(PAGE_BYTES);
+        let end = after(end, next_bytes).next_multiple_of(PAGE_BYTES);
+        end - self.start + 2 * PAGE_BYTES <= self.ring.len_bytes()
+    }
+
     /// Returns the bytes that are free for records.
     pub(crate) fn free_bytes(&self) -> u64 {
         let reserved = self.appended - self.start + 2 * PAGE_BYTES;

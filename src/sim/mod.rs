@@ -11,6 +11,7 @@
 mod dirty_pages;
 mod disk;
 mod faults;
+mod grow_log;
 mod history;
 mod machine;
 mod media;
@@ -25,6 +26,7 @@ pub use crate::mutation::Mutation;
 pub use dirty_pages::{DirtyPages, dirty_pages};
 pub use disk::SimDisk;
 pub use faults::{Call, Done, Faults};
+pub use grow_log::grow_log;
 pub use history::History;
 pub use machine::SimMachine;
 pub use power_cuts::{Cuts, Looked, Program, Recording, Violation};

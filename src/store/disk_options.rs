@@ -58,6 +58,28 @@ impl OpenOptions {
         self
     }
 
+    /// Sets the length up to which the log of a [shared](Self::open_shared) store grows while a process
+    /// that holds a snapshot is stopped. Nothing of the log can be freed meanwhile, and commits go on; at
+    /// this length they get [`ErrorKind::LogBlocked`]. When the process goes on, or is gone, the log gets
+    /// its usual length back. At most 1 GiB. Default: [`max_log_bytes`](Self::max_log_bytes), or an eighth
+    /// of the disk's free space if that is more. With 0, the log does not grow then.
+    ///
+    /// ```
+    /// # use flagstone::OpenOptions;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("visits.flag");
+    /// let options = OpenOptions::new().max_blocked_log_bytes(256 << 20);
+    /// // SAFETY: only flagstone changes this file.
+    /// let store = unsafe { options.open_shared(&path)? };
+    /// assert_eq!(store.stats()?.log_bytes, 1 << 20, "nobody is stopped");
+    /// # Ok(()) }
+    /// ```
+    pub fn max_blocked_log_bytes(mut self, max_blocked_log_bytes: u64) -> Self {
+        self.max_blocked_log_bytes = Some(max_blocked_log_bytes);
+        self
+    }
+
     /// Bounds the temporary files that hold the old content of pages for readers. A snapshot that is held
     /// keeps each page that changes meanwhile; beyond half of the
     /// [memory budget](Self::memory_budget_bytes), pages go to a file without a name in the store's

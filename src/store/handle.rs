@@ -247,6 +247,16 @@ impl Store {
         self.core.noted_and_scanned_pages()
     }
 
+    /// Moves the log to a region of `bytes`; see `sim::grow_log`.
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn grow_log(&self, bytes: u64) -> Result<()> {
+        let mut tx = self.write()?;
+        if self.core.log_use().1 >= bytes {
+            return Ok(());
+        }
+        super::log_move::grow_at_once(&self.core, &mut tx.writer.writer, bytes).map(drop)
+    }
+
     /// Has a checkpoint run, or the log moved, after a commit that found the log filling up.
     pub(super) fn start_due_work(&self) {
         match self.checkpoints {

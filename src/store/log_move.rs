@@ -19,6 +19,7 @@ use zerocopy::little_endian::U32;
 pub(super) fn take_step(core: &Core, writer: &mut Writer, step: LogStep) -> bool {
     let taken = match step {
         LogStep::Allocate { bytes } => allocate(core, writer, bytes),
+        LogStep::GrowAtOnce { bytes } => grow_at_once(core, writer, bytes),
         LogStep::Continue => Ok(false),
         LogStep::Free => free_stale_regions(core, writer),
     };
@@ -30,28 +31,66 @@ pub(super) fn take_step(core: &Core, writer: &mut Writer, step: LogStep) -> bool
 
 /// Makes the file longer by a region, and allocates it there.
 fn allocate(core: &Core, writer: &mut Writer, bytes: u64) -> Result<bool> {
+    let (region, is_flush_scheduled) = allocate_at_end(core, writer, bytes)?;
+    core.note_log_region(region);
+    Ok(is_flush_scheduled)
+}
+
+/// Gives the log the length again that it had before a process blocked checkpoints, if none does any
+/// more. Does nothing while a transaction is open.
+pub(super) fn shorten_if_due(core: &Core) -> Result<()> {
+    if !core.is_shortening_due() {
+        return Ok(());
+    }
+    let _hold = core.join_write_lock()?;
+    let Some(mut writer) = core.lock_idle_writer() else { return Ok(()) };
+    core.shorten_blocked_log()?;
+    free_stale_regions(core, &mut writer).map(drop)
+}
+
+/// Moves the log of a store that several processes share to a region of `bytes` past the file's end,
+/// within this hold of the write lock. Returns whether the store's thread must look when to flush.
+pub(super) fn grow_at_once(core: &Core, writer: &mut Writer, bytes: u64) -> Result<bool> {
+    // The header has no room for a third one.
+    free_stale_regions(core, writer)?;
+    let (region, _) = allocate_at_end(core, writer, bytes)?;
+    core.move_log_at_once(region)?;
+    free_stale_regions(core, writer)
+}
+
+fn allocate_at_end(core: &Core, writer: &mut Writer, bytes: u64) -> Result<(Region, bool)> {
     let Region { page, pages } = core.reserve_log_region(bytes)?;
-    allocate_with(core, writer, |workspace| {
+    commit_region(core, writer, |workspace| {
         Ok(Region { page: allocate_log_region(workspace, page, pages)?, pages })
     })
 }
 
-/// Commits the transaction that allocates a region, in the way that the caller says. Returns whether
-/// the store's thread must look when to flush.
+/// Commits the transaction that allocates a region, in the way that the caller says, for
+/// `Core::finish_log_move`.
 pub(super) fn allocate_with(
     core: &Core,
     writer: &mut Writer,
     allocate: impl FnOnce(&mut Workspace) -> Result<Region>,
-) -> Result<bool> {
+) -> Result<()> {
+    let (region, _) = commit_region(core, writer, allocate)?;
+    core.note_log_region(region);
+    Ok(())
+}
+
+/// Commits the transaction that allocates a region. Also returns whether the store's thread must look
+/// when to flush.
+fn commit_region(
+    core: &Core,
+    writer: &mut Writer,
+    allocate: impl FnOnce(&mut Workspace) -> Result<Region>,
+) -> Result<(Region, bool)> {
     let live = core.log_region();
     let workspace = &mut writer.workspace;
     let allocated = allocate(workspace).and_then(|region| {
         set_regions(workspace, [live, region])?;
         Ok(region)
     });
-    let (region, is_flush_scheduled) = finish(core, writer, allocated)?;
-    core.note_log_region(region);
-    Ok(is_flush_scheduled)
+    finish(core, writer, allocated)
 }
 
 /// Commits the log move's own transaction, or rolls it back. Nobody waits for it to be durable: the

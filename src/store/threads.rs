@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::log_move::shorten_if_due;
 use crate::engine::Core;
 use crate::error::Result;
 use crate::sync::thread::{self, Builder, JoinHandle};
@@ -74,6 +75,7 @@ impl WakeUp {
             let done = catch_unwind(AssertUnwindSafe(|| {
                 let _ = core.flush_if_due();
                 let is_more_due = core.do_due_work();
+                let _ = shorten_if_due(core);
                 core.make_standby();
                 is_more_due
             }));
@@ -133,7 +135,7 @@ impl Background {
 /// Does what is due, on the calling thread.
 pub(super) fn do_all_due_work(core: &Core) -> Result<()> {
     while core.do_due_work()? {}
-    Ok(())
+    shorten_if_due(core)
 }
 
 fn begin(core: &Arc<Core>) -> std::io::Result<(JoinHandle<()>, Arc<WakeUp>)> {

@@ -40,10 +40,7 @@ enum Place {
 pub(super) fn tidy(core: &Core) -> Vec<(u64, u64)> {
     // A transaction that the program has leaked never ends.
     let Some(mut writer) = core.try_lock_writer_alone() else { return Vec::new() };
-    // The log of a store that is shared keeps its length.
-    if !core.is_shared() {
-        let _ = settle(core, &mut writer);
-    }
+    let _ = settle(core, &mut writer);
     unused_runs(&writer.workspace, MIN_PUNCHED_PAGES, MAX_RUNS).unwrap_or_default()
 }
 

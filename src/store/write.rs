@@ -90,6 +90,11 @@ impl Store {
         {
             self.start_flush_timer();
         }
+        if let Some(step) = self.core.log_step_at_begin()
+            && log_move::take_step(&self.core, &mut writer.writer, step)
+        {
+            self.start_flush_timer();
+        }
         Ok(WriteTx {
             store: self,
             writer,

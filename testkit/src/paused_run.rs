@@ -3,11 +3,12 @@
 //! their own, and each snapshot must show the one commit that its position says.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use flagstone::sim::{Mutation, Random, SimDisk, SimMachine, SimProcess};
+use flagstone::sim::{Mutation, Random, SimDisk, SimMachine, SimProcess, grow_log};
 use flagstone::{Durability, ErrorKind, Link, OpenOptions, OwnedReadTx, Result, Store};
 
 /// The objects, and the words in each: a page and more.
@@ -17,6 +18,10 @@ const WORDS: usize = 600;
 const LARGE: u64 = 1 << 17;
 /// Commits that go round the log once, and more.
 const LAP: usize = 8;
+/// The length of the log after a move.
+const MOVED_LOG_BYTES: u64 = 256 * 1024;
+/// Words of an array that takes the place of the log before it.
+const OLD_LOG_WORDS: usize = 6000;
 /// How long a process waits for one that stands still.
 const PATIENCE: Duration = Duration::from_millis(40);
 /// How long it waits for one that does not.
@@ -44,6 +49,8 @@ pub enum Action {
     Read,
     Commit,
     Checkpoint,
+    /// It moves the log.
+    MoveLog,
     /// A process opens the store, and reads.
     Open,
 }
@@ -75,6 +82,8 @@ struct Busy {
     store: Arc<Store>,
     /// What readers see from each position on.
     values: Mutex<BTreeMap<u64, u64>>,
+    /// Whether it moves the log while the other one stands still.
+    moves_log: AtomicBool,
     /// Whether the other process held this one up while it stood still.
     was_held_up: Mutex<bool>,
 }
@@ -115,15 +124,46 @@ impl Busy {
         self.store.checkpoint()
     }
 
+    /// Moves the log, and has other data take its place.
+    fn move_log(&self) -> Result<()> {
+        self.move_log_of(&self.store, || ())
+    }
+
+    /// Does so with a process's store. Ends with a checkpoint, before which `then` is called.
+    fn move_log_of(&self, store: &Arc<Store>, then: impl FnOnce()) -> Result<()> {
+        self.commit(store)?;
+        grow_log(store, MOVED_LOG_BYTES)?;
+        store.update(|tx| {
+            let array = tx.alloc_slice_copy(&[0xABAD_CAFE_ABAD_CAFE_u64; OLD_LOG_WORDS])?;
+            tx.set_root("in place of the log", array)
+        })?;
+        then();
+        store.checkpoint()
+    }
+
     /// Does so while the other one stands still.
     fn go_round_meanwhile(&self) {
         self.machine.set_patience(PATIENCE);
-        let gone = self.shrink().and_then(|()| (0..3).try_for_each(|_| self.go_round()));
+        // It needs nothing of the other one, whose commit may be visible and not noted yet.
+        self.expect_one_commit(&self.store.read_owned().expect("a snapshot")).expect("objects");
+        let moved = if self.moves_log.swap(false, SeqCst) { self.move_log() } else { Ok(()) };
+        let gone = moved.and_then(|()| self.shrink());
+        let gone = gone.and_then(|()| (0..3).try_for_each(|_| self.go_round()));
         self.machine.set_patience(LONG_PATIENCE);
         let Err(error) = gone else { return };
         let is_timeout = matches!(error.kind(), ErrorKind::ProcessUnresponsive { .. });
         assert!(is_timeout, "another process stands still, and this one fails: {error}");
         *self.was_held_up.lock().expect("no panic") = true;
+    }
+
+    /// Checks that a snapshot shows one commit, whichever it is.
+    fn expect_one_commit(&self, tx: &OwnedReadTx) -> Result<()> {
+        let first = tx.root_object::<[u64]>(NAMES[0])?[0];
+        for name in NAMES {
+            let is_whole = tx.root_object::<[u64]>(name)?.iter().all(|word| *word == first);
+            assert!(is_whole, "{name} at {}: a part of a commit", tx.position());
+        }
+        Ok(())
     }
 
     /// Checks that a snapshot shows the commit that its position says, and nothing else.
@@ -142,7 +182,16 @@ impl Busy {
 impl PausedRun {
     /// Begins a run with both processes.
     pub fn new(mutation: Option<Mutation>, state: State) -> Result<Self> {
-        let mut options = OpenOptions::new().log_bytes(64 * 1024).max_log_bytes(64 * 1024);
+        Self::with(OpenOptions::new(), mutation, state)
+    }
+
+    /// Begins one in which the log never grows, so that nobody is asked before a checkpoint asks.
+    pub fn without_growth(mutation: Option<Mutation>, state: State) -> Result<Self> {
+        Self::with(OpenOptions::new().max_blocked_log_bytes(0), mutation, state)
+    }
+
+    fn with(options: OpenOptions, mutation: Option<Mutation>, state: State) -> Result<Self> {
+        let mut options = options.log_bytes(64 * 1024).max_log_bytes(64 * 1024);
         if let Some(mutation) = mutation {
             options = options.mutation(mutation);
         }
@@ -165,7 +214,9 @@ impl PausedRun {
         })?;
         let values = Mutex::new(BTreeMap::from([(store.read()?.position(), 0)]));
         let was_held_up = Mutex::new(false);
-        let busy = Arc::new(Busy { machine: machine.clone(), store, values, was_held_up });
+        let moves_log = AtomicBool::new(false);
+        let machine_of_it = machine.clone();
+        let busy = Arc::new(Busy { machine: machine_of_it, store, values, moves_log, was_held_up });
         busy.commit(&busy.store)?;
         busy.store.checkpoint()?;
         let process = machine.start();
@@ -191,6 +242,11 @@ impl PausedRun {
             State::LeftBehind => self.busy.go_round(),
             _ => Ok(()),
         }
+    }
+
+    /// Has the busy process move the log when the second one stands still next.
+    pub fn move_log_meanwhile(&self) {
+        self.busy.moves_log.store(true, SeqCst);
     }
 
     /// Takes a snapshot of the second process, and keeps it.
@@ -232,6 +288,35 @@ impl PausedRun {
         self.expect_held_whole()
     }
 
+    /// Lets the second process stand still before its `calls`th call of a read. Meanwhile a third one moves
+    /// the log, has other data take its place, and is killed before its `killed_after`th call of a
+    /// checkpoint.
+    pub fn pause_in_read_while_a_mover_dies(
+        &mut self,
+        calls: u64,
+        killed_after: u64,
+    ) -> Result<()> {
+        self.expect_withdrawn_unless_held();
+        let process = self.machine.start();
+        let mover = self.machine.open(&process, &self.options)?;
+        let busy = Arc::clone(&self.busy);
+        self.process.pause_after(calls, move || {
+            busy.machine.set_patience(PATIENCE);
+            let moved = busy.move_log_of(&Arc::new(mover), || process.kill_after(killed_after));
+            busy.machine.set_patience(LONG_PATIENCE);
+            assert!(moved.is_ok() || process.is_dead(), "{moved:?}");
+            process.kill_after(0);
+        });
+        self.hold()?;
+        self.process.cancel_pause();
+        self.expect_all_well()
+    }
+
+    /// Lets processes wait for each other for two seconds at most.
+    pub fn be_impatient(&self) {
+        self.machine.set_patience(Duration::from_secs(2));
+    }
+
     /// Lets the busy process go round the log.
     pub fn go_round(&self) -> Result<()> {
         self.busy.go_round()?;
@@ -253,6 +338,7 @@ impl PausedRun {
             Action::Read => self.hold()?,
             Action::Commit => self.busy.commit(&self.store)?,
             Action::Checkpoint => self.store.checkpoint()?,
+            Action::MoveLog => grow_log(&self.store, MOVED_LOG_BYTES)?,
             Action::Open => {
                 self.store = Arc::new(self.machine.open(&process, &self.options)?);
                 self.hold()?;

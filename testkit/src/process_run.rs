@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use flagstone::sim::{Call, Done, Faults, History, Random, Recording, SimMachine, SimProcess};
+use flagstone::sim::{
+    Call, Done, Faults, History, Random, Recording, SimMachine, SimProcess, grow_log,
+};
 use flagstone::{Durability, ErrorKind, OwnedReadTx, Result, Store, WriteTx};
 
 use super::fixture::{Digest, Model, contents, set_array};
@@ -30,6 +32,8 @@ pub struct ProcessRun<'a> {
     model: Model,
     perhaps: Option<Model>,
     random: Random,
+    /// Whether processes move the log.
+    moves_log: bool,
     pub kills: u64,
     /// How often a failure has poisoned the store, and how often for one process alone.
     pub poisoned: u64,
@@ -50,12 +54,18 @@ impl<'a> ProcessRun<'a> {
             model: Model::default(),
             perhaps: None,
             random: Random(seed),
+            moves_log: false,
             kills: 0,
             poisoned: 0,
             failed_alone: 0,
         };
         run.join()?;
         Ok(run)
+    }
+
+    /// Has processes move the log at times.
+    pub fn moving_the_log(self) -> Self {
+        Self { moves_log: true, ..self }
     }
 
     /// Ends all processes, one after the other.
@@ -86,6 +96,7 @@ impl<'a> ProcessRun<'a> {
             8 | 9 => self.hold(who),
             10 => self.let_go(who),
             11 => self.fail(),
+            12 | 13 if self.moves_log => self.move_log(who),
             _ => self.transact(who),
         }?;
         self.expect_same()
@@ -133,6 +144,7 @@ impl<'a> ProcessRun<'a> {
             done = match self.random.below(4) {
                 0 => self.checkpoint(who),
                 1 => self.sync(who),
+                2 if self.moves_log => self.move_log(who),
                 _ => self.transact(who),
             };
         }
@@ -156,7 +168,9 @@ impl<'a> ProcessRun<'a> {
         let mut failed = None;
         for _ in 0..6 {
             let who = self.any();
-            if self.transact(who).is_err() {
+            let moves_log = self.moves_log && self.random.one_in(2);
+            let done = if moves_log { self.move_log(who) } else { self.transact(who) };
+            if done.is_err() {
                 failed = Some(who);
                 break;
             }
@@ -245,6 +259,36 @@ impl<'a> ProcessRun<'a> {
             self.history.durable(self.machine.disk().now());
         }
         Ok(())
+    }
+
+    /// Makes the log longer, as far as tests need it.
+    fn move_log(&mut self, who: usize) -> Result<()> {
+        let pages = self.random.pick(&[24, 32, 64, 96, 128]);
+        grow_log(&self.members[who].store, pages * 4096)
+    }
+
+    /// Kills a process before one of the calls of a move of the log; another process continues with
+    /// moves of its own.
+    pub fn kill_in_a_move(&mut self, calls: u64) -> Result<bool> {
+        self.join()?;
+        let durability = Durability::Deferred;
+        self.commit(0, durability, |tx, model| set_array(tx, model, 0, 500, 1))?;
+        self.members[0].process.kill_after(calls);
+        let moved = grow_log(&self.members[0].store, 256 << 10);
+        let is_whole = moved.is_ok();
+        let died = self.members.swap_remove(0);
+        died.process.kill_after(0);
+        drop(died);
+        self.go_on_after_death()?;
+        for index in 1..4 {
+            self.commit(0, durability, |tx, model| set_array(tx, model, index, 600, 2))?;
+            self.expect_same()?;
+        }
+        grow_log(&self.members[0].store, 512 << 10)?;
+        self.join()?;
+        self.expect_same()?;
+        self.members[0].store.check()?.into_result()?;
+        Ok(is_whole)
     }
 
     /// Kills a process before one of the calls of a transaction that exceeds the log; another

@@ -65,6 +65,38 @@ fn processes_that_are_killed_at_random() {
     assert!(kills > 0 && poisoned > alone && alone > 0);
 }
 
+#[test]
+fn processes_that_are_killed_at_random_while_the_log_moves() {
+    let (mut kills, mut poisoned) = (0, 0);
+    for seed in seeds() {
+        let fixture = &Fixture::of_seed(seed);
+        let mut run = ProcessRun::new(fixture, seed).expect("a store").moving_the_log();
+        for step in 0..60 {
+            run.step().unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
+        }
+        kills += run.kills;
+        poisoned += run.poisoned;
+        look(fixture, &run.end(), seed, 40);
+    }
+    assert!(kills > 0 && poisoned > 0);
+}
+
+#[test]
+fn a_process_that_is_killed_in_a_move_of_the_log() {
+    let fixture = Fixture::small();
+    for calls in 1.. {
+        let mut run = ProcessRun::new(&fixture, calls).expect("a store");
+        let gone_on = run.kill_in_a_move(calls);
+        let is_whole =
+            gone_on.unwrap_or_else(|error| panic!("killed before call {calls}: {error}"));
+        look(&fixture, &run.end(), calls, 20);
+        if is_whole {
+            assert!(calls > 20, "a move makes calls");
+            break;
+        }
+    }
+}
+
 /// At each call of a transaction that exceeds the log, and of the checkpoint after it.
 #[test]
 fn a_process_that_is_killed_in_a_large_transaction() {

@@ -84,6 +84,8 @@ const CAUGHT_BY: &[(Mutation, Attempt, u64)] = &[
     (Mutation::WithdrawnWithoutScan, a_snapshot_is_held_for_long, 20),
     (Mutation::AckBeforeFreeze, a_snapshot_is_held, 20),
     (Mutation::StaleImageUsed, a_reader_comes_back, 20),
+    (Mutation::RingSeqBeforeSuperblock, a_mover_stands_still, 60),
+    (Mutation::RingNotFollowed, the_log_moves_before_an_answer, 1),
     (Mutation::DeathNotNoticed, processes, 20),
     (Mutation::WriteLockReleasedBeforeEnd, processes, 60),
 ];
@@ -655,6 +657,14 @@ fn a_reader_stands_still(mutation: ActiveMutation, seed: u64) -> Outcome {
     Ok(())
 }
 
+/// A process stands still while it moves the log, and another one reads. The seed says where, behind the
+/// zeros for the new region.
+fn a_mover_stands_still(mutation: ActiveMutation, seed: u64) -> Outcome {
+    const ZEROS: u64 = 64;
+    PausedRun::new(mutation, State::Idle)?.pause_in(Action::MoveLog, 10 + ZEROS + seed)?;
+    Ok(())
+}
+
 /// A process reads again after others went round the log.
 fn a_reader_comes_back(mutation: ActiveMutation, _seed: u64) -> Outcome {
     PausedRun::new(mutation, State::LeftBehind)?.hold()?;
@@ -662,7 +672,7 @@ fn a_reader_comes_back(mutation: ActiveMutation, _seed: u64) -> Outcome {
 }
 
 fn a_snapshot_is_held(mutation: ActiveMutation, _seed: u64) -> Outcome {
-    let mut run = PausedRun::new(mutation, State::Idle)?;
+    let mut run = PausedRun::without_growth(mutation, State::Idle)?;
     run.hold()?;
     Ok(run.go_round()?)
 }
@@ -672,6 +682,17 @@ fn a_snapshot_is_held_for_long(mutation: ActiveMutation, _seed: u64) -> Outcome 
     run.hold()?;
     run.rest();
     Ok(run.stop_and_go_round()?)
+}
+
+/// A process that holds a snapshot stands still while the log moves, and is asked for the pages that
+/// change. Then it answers.
+fn the_log_moves_before_an_answer(mutation: ActiveMutation, _seed: u64) -> Outcome {
+    let mut run = PausedRun::new(mutation, State::Idle)?;
+    run.hold()?;
+    run.move_log_meanwhile();
+    run.stop_and_go_round()?;
+    run.be_impatient();
+    Ok(run.go_round()?)
 }
 
 /// Returns what an attempt found, if anything.

@@ -1,6 +1,7 @@
 //! Promise: a stopped process that holds a snapshot costs the others that share its store space in the
-//! log, and no time until that is full. Then they wait for at most ten seconds and get an error that
-//! names it. Nothing is half done then, and they continue once the process continues or is gone.
+//! log, which grows up to a bound, and no time until that is full. Then they wait for at most ten seconds
+//! and get an error that names it. Nothing is half done then, and they continue once the process continues
+//! or is gone; its snapshot is as it was, and the log as long.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,11 +12,15 @@ use flagstone::{Checkpoints, Durability, ErrorKind, Link, OpenOptions, Store};
 use testkit::scratch::{ScratchFile, open_shared};
 use testkit::{KilledOnDrop, TestResult, assert_refused, this_test};
 
+use super::peer::{self, Peer};
+
 const CHILD: &str = "FLAGSTONE_STOPPED";
+const LOG_BYTES: u64 = 64 * 1024;
 
 fn open(path: &Path) -> flagstone::Result<Store> {
-    let options = OpenOptions::new().log_bytes(64 * 1024).checkpoints(Checkpoints::ByCommits);
-    open_shared(path, &options)
+    let options = OpenOptions::new().log_bytes(LOG_BYTES).checkpoints(Checkpoints::ByCommits);
+    // Neither load nor a stopped process makes the log longer.
+    open_shared(path, &options.max_log_bytes(LOG_BYTES).max_blocked_log_bytes(0))
 }
 
 /// Another process that has the store open and holds a snapshot.
@@ -160,18 +165,94 @@ fn commits_go_on_until_the_log_is_full() -> TestResult {
         }
         done += 1;
     };
-    let ErrorKind::ProcessUnresponsive { process, .. } = refused.kind() else {
+    let ErrorKind::LogBlocked { process, log_bytes: LOG_BYTES, .. } = refused.kind() else {
         return Err(refused.into());
     };
     assert_eq!(*process, other.0.0.id());
     // A record takes some 100 bytes, or a block of 4 KiB if it is durable.
     assert!(done > 60, "only {done} commits fitted into a log of 64 KiB");
     let begun = Instant::now();
-    assert_refused!(add_one(&stores[1], Durability::Deferred), ProcessUnresponsive { .. });
+    assert_refused!(add_one(&stores[1], Durability::Deferred), LogBlocked { .. });
     assert!(begun.elapsed() < LONGEST, "it is known by now that the process does not move");
     other.0.resume()?;
     add_one(&stores[0], Durability::Durable)?;
     assert_eq!(first(&stores[1])?, done as u64 + 1);
     assert!(stores[0].check()?.is_clean());
     Ok(())
+}
+
+/// How the process that blocks the others ends to do so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Continued,
+    Killed,
+}
+
+/// Two stores commit by turns while a process with a snapshot is stopped, until the log has grown to its
+/// bound. Then that process ends to block them.
+fn the_log_grows_and_comes_back(test: &str, end: End) -> TestResult {
+    const BOUND: u64 = 4 << 20;
+    const LONGEST: Duration = Duration::from_secs(5);
+    peer::serve()?;
+    let path = ScratchFile::new()?;
+    let options = OpenOptions::new().log_bytes(LOG_BYTES).max_log_bytes(LOG_BYTES);
+    let options = options.max_blocked_log_bytes(BOUND);
+    let stores = [open_shared(&path, &options)?, open_shared(&path, &options)?];
+    peer::fill(&stores[0])?;
+    peer::add(&stores[0], Durability::Durable)?;
+    let mut peer = Peer::begin(test, &path)?;
+    peer.order("hold")?;
+    assert_eq!(peer.order("held")?, "1");
+    peer.process.pause()?;
+    let (mut done, mut longest) = (1, Duration::ZERO);
+    let refused = loop {
+        let durability = if done % 8 == 0 { Durability::Durable } else { Durability::Deferred };
+        let begun = Instant::now();
+        match peer::add(&stores[done % 2], durability) {
+            Ok(()) => longest = longest.max(begun.elapsed()),
+            Err(error) => break error,
+        }
+        done += 1;
+    };
+    println!("{done} commits, the longest took {longest:?}; {refused}");
+    assert!(longest < LONGEST, "a commit took {longest:?}");
+    let ErrorKind::LogBlocked { process, log_bytes: BOUND, bound_bytes: BOUND, .. } =
+        refused.kind()
+    else {
+        return Err(refused.into());
+    };
+    assert_eq!(*process, peer.id());
+    assert!(stores.iter().all(|store| store.stats().is_ok_and(|stats| stats.log_bytes == BOUND)));
+    match end {
+        End::Continued => {
+            peer.process.resume()?;
+            assert_eq!(peer.order("held")?, "1");
+        }
+        End::Killed => peer.process.0.kill()?,
+    }
+    let begun = Instant::now();
+    while stores.iter().any(|store| store.stats().is_ok_and(|stats| stats.log_bytes > LOG_BYTES)) {
+        assert!(begun.elapsed() < 2 * LONGEST, "the log stays long");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for _ in 0..20 {
+        peer::add(&stores[done % 2], Durability::Deferred)?;
+        done += 1;
+    }
+    assert_eq!(peer::value(&stores[done % 2].read()?)?, done as u64);
+    if end == End::Continued {
+        assert_eq!((peer.order("held")?, peer.order("read")?), ("1".into(), done.to_string()));
+    }
+    assert!(stores[0].check()?.is_clean());
+    Ok(())
+}
+
+#[test]
+fn the_log_grows_until_the_process_is_continued() -> TestResult {
+    the_log_grows_and_comes_back(&this_test!(), End::Continued)
+}
+
+#[test]
+fn the_log_grows_until_the_process_is_killed() -> TestResult {
+    the_log_grows_and_comes_back(&this_test!(), End::Killed)
 }

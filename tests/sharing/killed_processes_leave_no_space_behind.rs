@@ -3,14 +3,21 @@
 
 use std::path::Path;
 
-use flagstone::{Durability, Link, Store};
-use testkit::scratch::ScratchFile;
+use flagstone::{Durability, Link, OpenOptions, Store};
+use testkit::scratch::{ScratchFile, open_shared};
 use testkit::{TestResult, this_test};
 
-use crate::peer::{LARGE_BYTES, Peer, add, alloc_large, fill, open, serve};
+use crate::peer::{LARGE_BYTES, Peer, add, alloc_large, fill, serve};
 
+const LOG_BYTES: u64 = 64 * 1024;
 /// Processes that are killed before a large commit.
 const KILLS: u64 = 12;
+
+/// The log keeps its length: one that grew would lie at the file's end.
+fn open(path: &Path) -> flagstone::Result<Store> {
+    let options = OpenOptions::new().log_bytes(LOG_BYTES).max_log_bytes(LOG_BYTES);
+    open_shared(path, &options)
+}
 
 fn file_bytes(path: &Path) -> TestResult<u64> {
     Ok(std::fs::metadata(path)?.len())

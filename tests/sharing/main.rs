@@ -7,4 +7,5 @@ mod a_stopped_process_costs_a_timeout_and_no_more;
 mod killed_processes_leave_no_space_behind;
 mod peer;
 mod several_processes_share_a_store;
+mod the_log_grows_while_shared;
 mod the_processes_are_listed;

@@ -72,8 +72,10 @@ impl Core {
         let growth =
             FileSize::new(Arc::clone(&disk), path, settings.max_file_bytes, settings.mutation);
         let growth = growth.map_err(io_error("look at the file's length", path))?;
+        // Before the superblock is read: if the log moves in between, this process looks again.
+        let seq = sharing.page().ring_seq.load(SeqCst);
         // The file is as long as the superblock says only until the others have cut it.
-        let attach = || Self::attach_core(disk, Arc::new(growth), path, settings);
+        let attach = || Self::attach_core(disk, Arc::new(growth), path, settings, seq);
         let mut core = sharing.announce_following(attach)?;
         core.sharing = Some(sharing);
         Ok(core)

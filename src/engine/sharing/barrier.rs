@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::time::{Duration, Instant};
 
 use super::blocked::Patience;
-use super::snapshot::SharedLog;
 use super::state::{POLL_INTERVAL, Sharing};
 use crate::disk::Lock;
 use crate::engine::core::Core;
@@ -169,13 +168,17 @@ impl Core {
     /// are not noted yet, and applies none.
     fn pages_to_freeze(&self, sharing: &Sharing, position: u64) -> Result<PageSet> {
         let noted_to = self.forget_checkpointed(sharing)?;
+        let source = match self.mutation(Mutation::RingNotFollowed) {
+            false => self.follow_ring(sharing)?,
+            true => self.log_source(),
+        };
         let changed = match noted_to < position {
-            true => self.scan_changed_pages(noted_to, position),
+            true => self.scan_changed_pages(&source, noted_to, position),
             false => Ok(PageSet::default()),
         };
-        let is_kept = sharing.is_log_kept_from(noted_to.min(position));
+        let is_kept = sharing.is_log_kept_from(noted_to.min(position), &source.ring);
         if !is_kept.map_err(|error| self.cut_off(&error))? {
-            // The requester did not wait, and its checkpoint has ended.
+            // The requester did not wait, and its checkpoint has ended; or the log has moved.
             return Err(ErrorKind::corrupt("log", noted_to, "records from here on", "later ones"));
         }
         let mut log = lock(&self.log);
@@ -231,9 +234,9 @@ impl Core {
         }
         let visible = sharing.page().visible.load(SeqCst);
         self.expect_connected(sharing)?;
-        let from = self.prepare_to_advance(sharing, visible)?;
-        let followed = self.pool.refresh(&SharedLog { core: self, visible });
-        if !self.was_advanced_soundly(sharing, from)? {
+        let log = self.prepare_to_advance(sharing, visible)?;
+        let followed = self.pool.refresh(&log);
+        if !self.was_advanced_soundly(sharing, &log)? {
             drop(self.pool.forget_published());
         }
         followed

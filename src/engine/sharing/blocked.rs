@@ -7,16 +7,20 @@
 //!
 //! **Owns** the words of the page that tell of it.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::{Duration, Instant};
 
-use super::members::now_ms;
-use super::state::{POLL_INTERVAL, Sharing};
+use super::members::{now_ms, told_by};
+use super::state::{Calm, POLL_INTERVAL, Sharing};
 use crate::engine::core::Core;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often the store's thread looks whether a blocked checkpoint can go on.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// After this fraction of the time after which a process counts as stopped, without one that blocks
+/// checkpoints, the log becomes shorter.
+const CALM: u32 = 4;
 
 /// How long a checkpoint waits for a process to acknowledge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +34,83 @@ pub(in crate::engine) enum Patience {
 }
 
 impl Core {
-    /// Waits until the process that blocks checkpoints does so no longer. Announces nothing.
+    /// Returns whether a process blocked checkpoints when somebody looked last.
+    pub(in crate::engine) fn is_blocked(&self) -> bool {
+        let sharing = self.sharing.as_ref();
+        sharing.is_some_and(|sharing| sharing.page().blocked_by.load(Relaxed) != 0)
+    }
+
+    /// Returns whether it still does.
+    pub(in crate::engine) fn is_still_blocked(&self) -> bool {
+        let Some(sharing) = &self.sharing else { return false };
+        self.blocking_slot(sharing).is_ok_and(|slot| slot.is_some())
+    }
+
+    /// Returns whether one has blocked them for so long that it is not just slow.
+    pub(in crate::engine) fn is_blocked_for_long(&self) -> bool {
+        let sharing = self.sharing.as_ref();
+        sharing.is_some_and(|sharing| sharing.blocked_for() >= sharing.patience() / 10)
+    }
+
+    /// Returns whether no process has blocked them for a while, as far as this process has seen. What
+    /// happened before it looked last, some time ago, does not count.
+    pub(in crate::engine) fn is_calm(&self) -> bool {
+        let Some(sharing) = &self.sharing else { return true };
+        let (now, Calm { since_ms, looked_ms }) = (now_ms(), &sharing.calm);
+        let looked = looked_ms.swap(now, Relaxed);
+        let was_seen = now.saturating_sub(looked) < 4 * LOOK_AGAIN.as_millis() as u64;
+        if !was_seen || self.is_blocked() || self.is_still_blocked() {
+            since_ms.store(now, Relaxed);
+            return false;
+        }
+        let calm = Duration::from_millis(now.saturating_sub(since_ms.load(Relaxed)));
+        calm >= sharing.patience() / CALM
+    }
+
+    /// Returns for how long the process that blocks has held its snapshot, or been waited for.
+    pub(in crate::engine) fn age_of_blocking_snapshot(&self) -> Duration {
+        let Some(sharing) = &self.sharing else { return Duration::ZERO };
+        let page = sharing.page();
+        let slot = (page.blocked_by.load(SeqCst) as usize).checked_sub(1);
+        let slot = slot.and_then(|slot| page.slots.get(slot));
+        let snapshot = slot.and_then(|slot| told_by(slot).oldest_snapshot);
+        snapshot.map_or_else(|| sharing.blocked_for(), |snapshot| snapshot.age)
+    }
+
+    /// Returns the log's length before it grew because checkpoints are blocked; 0 if it did not.
+    pub(in crate::engine) fn usual_log_bytes(&self) -> u64 {
+        let sharing = self.sharing.as_ref();
+        sharing.map_or(0, |sharing| sharing.page().usual_log_bytes.load(SeqCst))
+    }
+
+    /// Notes the log's length before it grows, unless it has grown already.
+    pub(in crate::engine) fn note_usual_log_bytes(&self, bytes: u64) {
+        let Some(sharing) = &self.sharing else { return };
+        let usual = &sharing.page().usual_log_bytes;
+        let _ = usual.compare_exchange(0, bytes, SeqCst, SeqCst);
+    }
+
+    pub(in crate::engine) fn forget_usual_log_bytes(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.page().usual_log_bytes.store(0, SeqCst);
+        }
+    }
+
+    /// Waits until the process that blocks checkpoints does so no longer, if the caller needs one.
+    /// Announces nothing.
     pub(in crate::engine) fn expect_unblocked(&self, patience: Patience) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
-        let (begun, at_most) = (Instant::now(), sharing.left_of(patience));
+        self.expect_unblocked_within(sharing, sharing.left_of(patience))
+    }
+
+    /// Does the same, and waits for nothing.
+    pub(in crate::engine) fn expect_unblocked_now(&self) -> Result<()> {
+        let Some(sharing) = &self.sharing else { return Ok(()) };
+        self.expect_unblocked_within(sharing, Duration::ZERO)
+    }
+
+    fn expect_unblocked_within(&self, sharing: &Sharing, at_most: Duration) -> Result<()> {
+        let begun = Instant::now();
         loop {
             let epoch = sharing.page().ack_event.epoch();
             let blocked_by = self.blocking_slot(sharing)?;
@@ -77,11 +154,13 @@ impl Core {
         sharing.is_some_and(|sharing| sharing.blocked_for() < sharing.patience())
     }
 
-    /// Returns when the store's thread should look whether a blocked checkpoint can go on.
+    /// Returns when the store's thread should look whether a blocked checkpoint can go on, or the log
+    /// become shorter.
     pub(in crate::engine) fn look_at_blocked(&self) -> Option<Instant> {
         let sharing = self.sharing.as_ref()?;
-        let is_blocked = sharing.page().blocked_by.load(SeqCst) != 0;
-        is_blocked.then(|| Instant::now() + LOOK_AGAIN)
+        let page = sharing.page();
+        let is_due = page.blocked_by.load(SeqCst) != 0 || page.usual_log_bytes.load(SeqCst) != 0;
+        is_due.then(|| Instant::now() + LOOK_AGAIN)
     }
 }
 

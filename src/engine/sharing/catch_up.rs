@@ -12,6 +12,7 @@ use crate::engine::state::{EndOfLog, LogState, Writer};
 use crate::error::Result;
 use crate::format::superblock::Superblock;
 use crate::image::{Checkpointed, Image, PageSet, Use, open_image};
+use crate::log::LogSource;
 use crate::sync::atomic::Ordering::Release;
 use crate::sync::lock;
 
@@ -47,6 +48,7 @@ impl Core {
             (checkpointer.last, checkpointer.slot) = self.read_superblock()?;
         }
         checkpointer.drop_image_unless_at_last();
+        self.follow_ring(sharing)?;
         let mut log = lock(&self.log);
         published.adopt(&mut log, &checkpointer.last);
         self.checkpointed.store(checkpointer.last.position.get(), Release);
@@ -70,18 +72,22 @@ impl Core {
         position: u64,
     ) -> Result<()> {
         let image = writer.workspace.image_mut();
-        let is_kept = |from| sharing.is_log_kept_from(from).map_err(|error| self.cut_off(&error));
         loop {
             let from = image.position();
             if from >= position {
                 return Ok(());
             }
-            let advanced = match is_kept(from)? {
-                true => self.advance_noting(image, position),
+            let source = self.follow_ring(sharing)?;
+            let is_kept = || {
+                let is_kept = sharing.is_log_kept_from(from, &source.ring);
+                is_kept.map_err(|error| self.cut_off(&error))
+            };
+            let advanced = match is_kept()? {
+                true => self.advance_noting(image, &source, position),
                 false => Ok(PageSet::default()),
             };
             // A checkpoint that did not see the slot of a new process may overtake it.
-            if is_kept(from)? {
+            if is_kept()? {
                 lock(&self.log).dirty.note_followed(position, &advanced?);
                 return Ok(());
             }
@@ -94,14 +100,18 @@ impl Core {
     }
 
     /// Advances the writer's image, and returns the pages of records that are not noted yet.
-    fn advance_noting(&self, image: &mut Image, position: u64) -> Result<PageSet> {
-        let source = self.log_source();
+    fn advance_noting(
+        &self,
+        image: &mut Image,
+        source: &LogSource,
+        position: u64,
+    ) -> Result<PageSet> {
         let noted_to = lock(&self.log).dirty.noted_to().min(position);
         if image.position() < noted_to {
-            image.advance(&source, noted_to, &mut PageSet::default())?;
+            image.advance(source, noted_to, &mut PageSet::default())?;
         }
         let mut pages = PageSet::default();
-        image.advance(&source, position, &mut pages)?;
+        image.advance(source, position, &mut pages)?;
         Ok(pages)
     }
 }

@@ -84,7 +84,7 @@ impl Sharing {
     }
 }
 
-fn told_by(slot: &Slot) -> ProcessInfo {
+pub(super) fn told_by(slot: &Slot) -> ProcessInfo {
     let position = slot.oldest_position.load(Relaxed);
     let age = match slot.oldest_since_ms.load(Relaxed) {
         0 => None,

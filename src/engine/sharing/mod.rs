@@ -25,6 +25,7 @@ mod cut_off;
 mod hold;
 mod holds;
 mod members;
+mod ring;
 pub(in crate::engine) mod snapshot;
 pub(super) mod state;
 mod takeover;

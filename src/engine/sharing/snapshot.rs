@@ -12,8 +12,10 @@ use crate::mutation::Mutation;
 
 /// The log up to a position that all processes may see.
 pub(in crate::engine) struct SharedLog<'core> {
-    pub(in crate::engine) core: &'core Core,
-    pub(in crate::engine) visible: u64,
+    core: &'core Core,
+    visible: u64,
+    /// The position where an advance begins, and the log that it reads; `None` if none is needed.
+    advance: Option<(u64, LogSource)>,
 }
 
 impl Follow for SharedLog<'_> {
@@ -22,7 +24,10 @@ impl Follow for SharedLog<'_> {
     }
 
     fn source(&self) -> LogSource {
-        self.core.log_source()
+        match &self.advance {
+            Some((_, source)) => source.clone(),
+            None => self.core.log_source(),
+        }
     }
 }
 
@@ -44,9 +49,9 @@ impl Core {
             // looked for it.
             let visible = sharing.page().visible.load(SeqCst);
             self.expect_connected(sharing)?;
-            let from = self.prepare_to_advance(sharing, visible)?;
-            let taken = self.pool.take(&SharedLog { core: self, visible }, caller);
-            if self.was_advanced_soundly(sharing, from)? {
+            let log = self.prepare_to_advance(sharing, visible)?;
+            let taken = self.pool.take(&log, caller);
+            if self.was_advanced_soundly(sharing, &log)? {
                 let reading = taken.map_err(|error| self.unreadable(error))?;
                 if is_late {
                     sharing.announce(&images);
@@ -61,38 +66,42 @@ impl Core {
         }
     }
 
-    /// Prepares the pool for an advance to `visible`: images whose log is gone leave it, and a new one
-    /// would begin at the newest superblock. Returns the position where the advance begins, or
-    /// `None` if none is needed.
+    /// Prepares the pool for an advance to `visible`, which the caller has loaded: images whose log is
+    /// gone leave it, and a new one would begin at the newest superblock. Returns the log to advance
+    /// with.
     pub(in crate::engine) fn prepare_to_advance(
         &self,
         sharing: &Sharing,
         visible: u64,
-    ) -> Result<Option<u64>> {
+    ) -> Result<SharedLog<'_>> {
         if self.pool.is_published_at(visible) {
-            return Ok(None);
+            return Ok(SharedLog { core: self, visible, advance: None });
         }
+        // After `visible`: what lies behind a move of the log is in the new ring alone.
+        let source = self.follow_ring(sharing)?;
+        let advance = |from| SharedLog { core: self, visible, advance: Some((from, source)) };
         if !self.mutation(Mutation::StaleImageUsed) {
             drop(self.pool.forget_before(sharing.page().start.load(SeqCst)));
         }
         if let Some(position) = self.pool.position_to_advance() {
-            return Ok(Some(position));
+            return Ok(advance(position));
         }
         let (block, _) = self.read_superblock()?;
         self.pool.rebase(Checkpointed::of(&block));
-        Ok(Some(block.position.get()))
+        Ok(advance(block.position.get()))
     }
 
-    /// Returns whether the log from `from` on was there until now. Otherwise an image that was advanced
-    /// from there is worth nothing, and neither is the error.
+    /// Returns whether the log that was read was there until now. Otherwise an image that was advanced
+    /// with it is worth nothing, and neither is the error.
     pub(super) fn was_advanced_soundly(
         &self,
         sharing: &Sharing,
-        from: Option<u64>,
+        log: &SharedLog<'_>,
     ) -> Result<bool> {
-        let Some(from) = from.filter(|_| !self.mutation(Mutation::StaleImageUsed)) else {
+        let Some((from, source)) = &log.advance else { return Ok(true) };
+        if self.mutation(Mutation::StaleImageUsed) {
             return Ok(true);
-        };
-        sharing.is_log_kept_from(from).map_err(|error| self.cut_off(&error))
+        }
+        sharing.is_log_kept_from(*from, &source.ring).map_err(|error| self.cut_off(&error))
     }
 }

@@ -4,11 +4,12 @@
 //! that they share. **Must not know** the store that is shared.
 
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, fence};
 use std::time::{Duration, Instant};
 
 use crate::disk::{Coordination, Lock};
 use crate::format::coordination::{CoordinationPage, Slot};
+use crate::log::Ring;
 use crate::sync::{Condvar, Mutex, MutexGuard, unpoisoned};
 
 /// How long it waits before it checks again whether the other one is alive.
@@ -24,6 +25,7 @@ pub(in crate::engine) struct Sharing {
     /// Held by whoever begins a snapshot, or answers for this process's images (P3).
     images: Mutex<()>,
     pub(super) announcement: Announcement,
+    pub(super) calm: Calm,
 }
 
 /// The lock under which a process of several begins its snapshots, and answers for its images.
@@ -36,6 +38,14 @@ pub(super) struct Announcement {
     pub(super) is_made: AtomicBool,
     /// Whether a snapshot was taken since the service thread looked last.
     pub(super) is_used: AtomicBool,
+}
+
+/// Since when this process has found no other one that blocks checkpoints, and when it looked last, in
+/// milliseconds of the monotonic clock.
+#[derive(Default)]
+pub(super) struct Calm {
+    pub(super) since_ms: AtomicU64,
+    pub(super) looked_ms: AtomicU64,
 }
 
 /// The write lock as the threads of this process share it.
@@ -63,6 +73,7 @@ impl Sharing {
             is_stopping: AtomicBool::new(false),
             images: Mutex::default(),
             announcement: Announcement::default(),
+            calm: Calm::default(),
         }
     }
 
@@ -89,13 +100,15 @@ impl Sharing {
         unpoisoned(woken).0
     }
 
-    /// Returns whether the log from `position` on had not been overwritten until now, and what was
-    /// read from there is therefore correct. Fails if the page is no longer shared (P6).
-    pub(super) fn is_log_kept_from(&self, position: u64) -> std::io::Result<bool> {
+    /// Returns whether the log from `position` on had not been overwritten until now, nor the log moved
+    /// away from `ring`, and what was read from there is therefore correct. Fails if the page is no
+    /// longer shared (P6).
+    pub(super) fn is_log_kept_from(&self, position: u64, ring: &Ring) -> std::io::Result<bool> {
         fence(Acquire);
         let start = self.page().start.load(SeqCst);
+        let seq = self.page().ring_seq.load(SeqCst);
         self.coordination.expect_shared()?;
-        Ok(start <= position)
+        Ok(start <= position && ring.is_current(seq))
     }
 
     /// Returns the slot in which this process publishes its state.
@@ -111,6 +124,11 @@ impl Sharing {
     /// Returns all slots but this process's own.
     pub(super) fn all_others(&self) -> impl Iterator<Item = (usize, &Slot)> {
         self.page().slots.iter().enumerate().filter(|(slot, _)| *slot != self.slot)
+    }
+
+    /// Returns whether another process may hold a snapshot.
+    pub(in crate::engine) fn may_others_hold(&self) -> bool {
+        self.all_others().any(|(_, other)| other.holds.load(SeqCst) != 0)
     }
 
     /// Returns the other slots that were ever taken.

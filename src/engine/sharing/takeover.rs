@@ -3,7 +3,7 @@
 //! That process left the file as a crash leaves it, except that the page cache survives. So this is
 //! recovery, while other processes live:
 //!
-//! 1. Choose the newest valid superblock.
+//! 1. Choose the newest valid superblock. The log is where it says.
 //! 2. Find the end of the log by its checksums. A whole record counts, even if the dead process did
 //!    not publish it. Every record that a reader has seen is in the log.
 //! 3. Write those records again in place, and sync: if the dead process knew that a flush failed,
@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use super::blocked::Patience;
 use super::state::Sharing;
 use crate::engine::core::Core;
+use crate::engine::log_region::LogMove;
 use crate::engine::replay_horizon::ReplayHorizon;
 use crate::engine::state::{Checkpointer, EndOfLog};
 use crate::engine::superblocks::Newest;
@@ -28,6 +29,7 @@ impl Core {
     pub(super) fn take_over(&self, sharing: &Sharing) -> Result<()> {
         self.refuse_poisoned()?;
         let newest = self.choose_superblock()?;
+        self.take_over_ring(sharing, &newest.block)?;
         let (end, longest) = self.find_end(&newest.block)?;
         self.expect_visible_records(sharing, newest.block.reach.get(), end)?;
         // The durable length is unknown: sync it before a record relies on it.
@@ -89,5 +91,7 @@ impl Core {
         let start = sharing.page().start.load(SeqCst);
         // The dead process's records are noted by the checkpoint that follows.
         log.adopt(epoch, start, end, ends, superblock);
+        // It may have died while it moved the log.
+        log.log_move = LogMove::Stale;
     }
 }

@@ -279,7 +279,8 @@ fn read_while_cut_off(path: &Path) -> TestResult {
     say(1)?;
     wait()?;
     let failed = commit(&store);
-    if failed.is_ok() {
+    // Space for the page where processes meet may have been there, and none for the log.
+    if failed.is_ok() || store.read().is_ok() {
         return say(FOUND_SPACE);
     }
     expect_no_space(failed)?;
