@@ -35,7 +35,7 @@ fn map(folder: &Folder, name: &str) -> (Store, Link<Map>) {
     let map = store.update(|tx| {
         let map = tx.root_or_insert_with("map", Map::new)?;
         (0..ENTRIES).try_for_each(|key| map.insert(tx, &key, [key; 8]).map(drop))?;
-        Ok::<_, flagstone::Error>(map)
+        Ok(map)
     });
     store.checkpoint().expect("a checkpoint");
     (store, map.expect("a map"))

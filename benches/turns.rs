@@ -30,7 +30,7 @@ fn commit_for(path: &Path, own: usize, time: Duration) {
     while begun.elapsed() < time {
         let changed = store.update(|tx| {
             tx.at_mut(root)?[own][0] += 1;
-            Ok::<_, flagstone::Error>(())
+            Ok(())
         });
         changed.expect("a commit");
         count += 1;

@@ -187,7 +187,7 @@ fn add(store: &Store, index: Link<Index>, path: &Path) -> Result<Outcome, Failur
     match known {
         Some((file, old)) if old.is_content_of(&stamp) => {
             if old != stamp {
-                store.update(|tx| restamp(tx, index, file, stamp))?;
+                store.try_update(|tx| restamp(tx, index, file, stamp))?;
             }
             return Ok(Outcome::Unchanged);
         }

@@ -79,7 +79,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
             let numbers: Result<Vec<_>, _> = numbers.iter().map(|x| book::as_number(x)).collect();
             let numbers = numbers?;
             let store = open(path, true)?;
-            store.update(|tx| book::add(tx, name, &numbers))?;
+            store.try_update(|tx| book::add(tx, name, &numbers))?;
             store.close()?;
         }
         Command::Number { name, number } => {
@@ -100,7 +100,7 @@ fn change(
     change: impl FnOnce(&mut flagstone::WriteTx<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let store = open(path, false)?;
-    store.update(change)?;
+    store.try_update(change)?;
     Ok(store.close()?)
 }
 

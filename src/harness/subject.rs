@@ -177,7 +177,7 @@ pub trait Subject {
     /// # use flagstone::{Store, harness::{Subject, structures::List}};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let store = Store::in_memory()?;
-    /// store.update(|tx| List.create(tx))?;
+    /// store.try_update(|tx| List.create(tx))?;
     /// let wrong = List.verify(&store.read()?, &vec![7]).unwrap_err();
     /// assert_eq!(wrong.to_string(), "length: found 0, expected 1");
     /// # Ok(()) }

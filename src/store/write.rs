@@ -107,7 +107,34 @@ impl Store {
     }
 
     /// Runs `change` in a write transaction and commits it; rolls back if `change` returns an
-    /// error.
+    /// error or panics. Where `change` has errors of its own, use
+    /// [`try_update`](Self::try_update).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let visits = store.update(|tx| {
+    ///     let visits = tx.alloc(0u64)?;
+    ///     tx.set_root("visits", visits)?;
+    ///     Ok(visits)
+    /// })?;
+    /// store.update(|tx| {
+    ///     *tx.at_mut(visits)? += 1;
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(store.read()?.read(visits)?, 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write), of `change`, and of [`commit`](WriteTx::commit).
+    pub fn update<R>(&self, change: impl FnOnce(&mut WriteTx<'_>) -> Result<R>) -> Result<R> {
+        self.try_update(change)
+    }
+
+    /// Runs `change` in a write transaction as [`update`](Self::update) does, with an error type
+    /// of the program's own.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -115,7 +142,7 @@ impl Store {
     /// let from = store.update(|tx| tx.alloc(100u64))?;
     /// let to = store.update(|tx| tx.alloc(0u64))?;
     /// let transfer = |amount: u64| -> Result<(), Box<dyn std::error::Error>> {
-    ///     store.update(|tx| {
+    ///     store.try_update(|tx| {
     ///         *tx.at_mut(to)? += amount;
     ///         let left = tx.read(from)?.checked_sub(amount).ok_or("not enough money")?;
     ///         Ok(tx.put(from, left)?)
@@ -129,8 +156,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`write`](Self::write), of `change`, and of [`commit`](WriteTx::commit).
-    pub fn update<R, E: From<crate::error::Error>>(
+    /// Those of [`update`](Self::update).
+    pub fn try_update<R, E: From<crate::error::Error>>(
         &self,
         change: impl FnOnce(&mut WriteTx<'_>) -> std::result::Result<R, E>,
     ) -> std::result::Result<R, E> {

@@ -235,7 +235,7 @@ fn long_names_of_parts_are_read_only_for_listed_findings() -> TestResult {
         let store = open(path)?;
         let (flags, space) = store.update(|tx| {
             let flags = tx.root_or_insert_with("flags", || [false; FLAGS])?;
-            Ok::<_, flagstone::Error>((flags, space(tx)?))
+            Ok((flags, space(tx)?))
         })?;
         let mut bytes = forge::closed(store, path)?;
         describe(&mut bytes, "primitive [bool", space, |_| {

@@ -397,7 +397,7 @@ fn damage_of_any_kind_gives_no_more_than_errors() -> TestResult {
 fn a_run_with_a_forged_length_frees_nothing_of_others() -> TestResult {
     let path = ScratchFile::new()?;
     let store = open_with(&path, &OpenOptions::new())?;
-    store.update(|tx| -> Result<()> {
+    store.update(|tx| {
         for name in ["a", "b"] {
             let array = tx.alloc_slice_copy(&[1u8; 2 * PAGE])?;
             tx.set_root(name, array)?;

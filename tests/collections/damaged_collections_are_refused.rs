@@ -240,7 +240,7 @@ fn texts_and_bytes() {
 fn node(tx: &mut WriteTx<'_>) -> Result<Node> {
     let leaf = |tx: &mut WriteTx<'_>| {
         let name = Text::new(tx, "a name that is too long to lie inline")?;
-        Ok::<_, flagstone::Error>(Node { list: StoreVec::new(), ring: Deque::new(), name })
+        Ok(Node { list: StoreVec::new(), ring: Deque::new(), name })
     };
     let (list, ring) = (tx.alloc(StoreVec::new())?, tx.alloc(Deque::new())?);
     list.resize_with(tx, 4, leaf)?;

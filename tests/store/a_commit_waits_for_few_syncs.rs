@@ -42,7 +42,7 @@ impl Bench {
             for line in lines {
                 tx.at_mut(line)?[0] += 1;
             }
-            Ok::<_, flagstone::Error>(())
+            Ok(())
         };
         self.store.update(change).expect("a commit");
     }

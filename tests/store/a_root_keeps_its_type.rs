@@ -355,7 +355,7 @@ fn a_thousand_roots_are_listed_in_order_found_and_removed() -> TestResult {
     store.update(|tx| {
         names.iter().step_by(2).try_for_each(|name| {
             assert!(tx.remove_root(name)?);
-            Ok::<_, Error>(())
+            Ok(())
         })
     })?;
     store.check()?.into_result()?;

@@ -280,7 +280,7 @@ fn liveness_is_checked_by_default_in_debug_builds() -> TestResult {
         let link = tx.alloc(7u64)?;
         let _ = tx.alloc(8u64)?;
         tx.free(link)?;
-        Ok::<Link<u64>, flagstone::Error>(link)
+        Ok(link)
     })?;
     let ways: [&dyn Fn() -> Result<Store>; 5] = [
         &|| testkit::open(&path),

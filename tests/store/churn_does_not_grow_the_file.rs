@@ -53,7 +53,7 @@ fn round(store: &Store, things: &mut Vec<Thing>, random: &mut Random) -> flagsto
             for _ in 0..count / 40 {
                 things.push(allocate(tx, random)?);
             }
-            Ok::<_, flagstone::Error>(())
+            Ok(())
         })?;
     }
     store.checkpoint()

@@ -72,7 +72,7 @@ fn beside_a_held_reader_and_checkpoints() -> TestResult {
                             let word = table.index(random.below(table.len())).expect("a word");
                             *tx.at_mut(word)? += 1;
                         }
-                        Ok::<_, flagstone::Error>(())
+                        Ok(())
                     })
                     .expect("a commit");
                 if begun.elapsed() > Duration::from_secs(2) {

@@ -46,7 +46,7 @@ fn open_bank(store: &Store) -> Link<Bank> {
             *account = tx.alloc(Account { amount: EACH, seal, ballast: Link::null() })?;
         }
         let bank = tx.root_or_insert_with("bank", || Bank { transfers: 0, accounts, seals })?;
-        Ok::<_, flagstone::Error>(bank)
+        Ok(bank)
     };
     store.update(fill).expect("a bank")
 }
@@ -203,7 +203,7 @@ fn a_bulk_load_is_seen_where_the_heap_was_longer_before() -> TestResult {
     for _ in 0..2 {
         store.update(|tx| {
             tx.at_mut(link)?.iter_mut().step_by(512).for_each(|value| *value ^= 1);
-            Ok::<_, flagstone::Error>(())
+            Ok(())
         })?;
     }
     store.close()?;

@@ -67,7 +67,7 @@ fn scans_yield_the_same() {
                 table.insert(tx, &key, value)?;
             }
             list.extend(tx, 0..ITEMS)?;
-            Ok::<_, flagstone::Error>(())
+            Ok(())
         })
         .expect("the entries");
     store.close().expect("a close");
@@ -98,7 +98,7 @@ fn a_list_is_taken_from_both_ends_until_they_meet() {
     let make = |tx: &mut flagstone::WriteTx<'_>| {
         let list = tx.alloc(List::<u64>::new())?;
         list.extend(tx, 0..ITEMS)?;
-        Ok::<_, flagstone::Error>(list)
+        Ok(list)
     };
     let list = store.update(make).expect("a list");
     let tx = store.read().expect("a snapshot");

@@ -61,7 +61,7 @@ impl Regions {
         let disk = flagstone::sim::MemoryDisk::of(bytes.to_vec());
         let store = disk.open(&ground::options())?;
         // Only a write makes the store update its file.
-        store.update(|_| Ok::<_, flagstone::Error>(()))?;
+        store.update(|_| Ok(()))?;
         store.checkpoint()?;
         let replayed = disk.to_bytes();
         let pages = 0..bytes.len().div_ceil(PAGE).saturating_sub(HEAD_PAGES);

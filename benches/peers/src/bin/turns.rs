@@ -34,7 +34,7 @@ fn open_flagstone(path: &Path, own: u64) -> Commit {
     Box::new(move || {
         let changed = store.update(|tx| {
             tx.at_mut(root)?[own as usize][0] += 1;
-            Ok::<_, flagstone::Error>(())
+            Ok(())
         });
         changed.expect("a commit");
     })
