@@ -18,6 +18,7 @@ mod alloc;
 mod catalog;
 mod check;
 pub mod collections;
+mod deadline;
 mod disk;
 mod engine;
 mod error;

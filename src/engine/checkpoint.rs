@@ -23,6 +23,7 @@ use super::pace::SliceTime;
 use super::sharing::blocked::Patience;
 use super::sharing::state::Sharing;
 use super::state::Checkpointer;
+use crate::deadline::Deadline;
 use crate::error::Result;
 use crate::format::{HEAP_START_BYTES, PAGE_BYTES};
 use crate::image::{Follow, Image, PageSet, Use, open_image};
@@ -84,14 +85,15 @@ impl Core {
     }
 
     /// Does the same as `checkpoint` if one is due now and no other thread is running one. The
-    /// caller knew that one was due some time ago: another one may have begun since.
-    pub(crate) fn checkpoint_if_due(&self) -> Result<()> {
+    /// caller knew that one was due some time ago: another one may have begun since. Does nothing if
+    /// another process writes at the deadline.
+    pub(crate) fn checkpoint_if_due(&self, deadline: Deadline) -> Result<()> {
         let was_blocked = self.is_blocked();
         // It would be put off: not even the write lock is worth it.
         if was_blocked && let Err(error) = self.expect_unblocked_now() {
             return self.unless_put_off(Err(error));
         }
-        let hold = self.join_write_lock()?;
+        let Some(hold) = self.join_write_lock_by(deadline)? else { return Ok(()) };
         let Some(mut checkpointer) = self.try_lock_checkpointer() else { return Ok(()) };
         // After those that were put off, one is due whatever was logged since.
         let is_overdue = was_blocked && self.is_blocked() || self.is_shortening_due();

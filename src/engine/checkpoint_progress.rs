@@ -17,6 +17,9 @@ pub(super) struct CheckpointProgress {
     end: Event,
     /// Transactions that wait for memory.
     waiting: AtomicU64,
+    /// The count of ended checkpoints that a transaction waited for which gave up; 0 if none did. It
+    /// may try again and again without waiting, and would otherwise begin to count anew each time.
+    given_up_for: AtomicU64,
 }
 
 /// Counts a transaction that waits for memory.
@@ -55,9 +58,28 @@ impl CheckpointProgress {
         Waiting(self)
     }
 
-    /// Returns whether a transaction waits for a checkpoint.
+    /// Returns whether a transaction waits for a checkpoint, or gave up before one had ended.
     pub(super) fn is_awaited(&self) -> bool {
-        self.waiting.load(Relaxed) > 0
+        self.waiting.load(Relaxed) > 0 || self.ended() < self.given_up_for.load(Relaxed)
+    }
+
+    /// Returns the count of ended checkpoints after which the memory still used is needed: the first
+    /// one to end may have begun before this call.
+    pub(super) fn enough(&self) -> u64 {
+        match self.given_up_for.load(Relaxed) {
+            0 => self.ended() + 2,
+            enough => enough,
+        }
+    }
+
+    /// Notes that a transaction gave up waiting for this count.
+    pub(super) fn give_up(&self, enough: u64) {
+        self.given_up_for.store(enough, Relaxed);
+    }
+
+    /// Notes that a transaction waits no longer, because it may begin.
+    pub(super) fn note_begun(&self) {
+        self.given_up_for.store(0, Relaxed);
     }
 
     /// Returns how many checkpoints have ended.

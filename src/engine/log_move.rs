@@ -24,6 +24,7 @@ use super::format_store::zero_log;
 use super::log_region::{LogMove, LogStep, Pieces, Region};
 use super::sharing::blocked::Patience;
 use super::state::{Checkpointer, LogState};
+use crate::deadline::Deadline;
 use crate::error::{ErrorKind, Result};
 use crate::format::heap::{CHUNK_PAGES, PAGES_PER_SEGMENT};
 use crate::format::superblock::Superblock;
@@ -184,7 +185,7 @@ impl Core {
     /// up with the load, and the longer log may not need one yet.
     pub(crate) fn do_due_work(&self) -> Result<bool> {
         if !self.is_log_move_first() {
-            self.checkpoint_if_due()?;
+            self.checkpoint_if_due(Deadline::NEVER)?;
         }
         self.continue_log_move()
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use super::settings::Access;
 use super::state::{LogState, Writer};
+use crate::deadline::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::image::{Account, PageSet, Use};
 use crate::mutation::Mutation;
@@ -35,17 +36,22 @@ impl Core {
     }
 
     /// Waits until memory can be given back, or until a checkpoint has run that began after this call:
-    /// then what is left is needed. Call it without any lock. `start_checkpoint` requests one, or
-    /// runs it where waiting for another thread would be waiting for this one.
+    /// then what is left is needed. Returns whether that was before the deadline. Call it without any
+    /// lock. `start_checkpoint` requests a checkpoint, or runs it where waiting for another thread
+    /// would be waiting for this one.
     #[cold]
-    pub(crate) fn wait_for_memory(&self, start_checkpoint: impl Fn() -> Result<()>) -> Result<()> {
+    pub(crate) fn wait_for_memory(
+        &self,
+        deadline: Deadline,
+        start_checkpoint: impl Fn() -> Result<()>,
+    ) -> Result<bool> {
         if self.settings.access == Access::Read {
-            return Ok(());
+            return Ok(true);
         }
         self.release_unchanged_pages();
         let _waiting = self.progress.begin_waiting();
-        // The first one to end may have begun before this call.
-        let enough = self.progress.ended() + 2;
+        let enough = self.progress.enough();
+        let may_begin = || !self.must_wait_for_memory() || self.progress.ended() >= enough;
         let failed = self.progress.failed();
         // A checkpoint first copies pages, for itself and for readers, then writes them.
         let copied = || [Use::Checkpoint, Use::Held].map(|usage| self.account.bytes(usage));
@@ -55,8 +61,9 @@ impl Core {
         loop {
             self.refuse_poisoned()?;
             let epoch = self.progress.epoch();
-            if !self.must_wait_for_memory() || self.progress.ended() >= enough {
-                return Ok(());
+            if may_begin() {
+                self.progress.note_begun();
+                return Ok(true);
             }
             if self.progress.failed() != failed {
                 return Err(self.budget_used_up(since.elapsed()));
@@ -64,12 +71,16 @@ impl Core {
             if !self.is_checkpoint_running() {
                 // The thread that was asked may be busy with a report that waits for this one.
                 match has_asked {
-                    true => self.checkpoint_if_due()?,
+                    true => self.checkpoint_if_due(deadline)?,
                     false => start_checkpoint()?,
                 }
                 has_asked = true;
             }
-            self.progress.wait_after(epoch, POLL_INTERVAL);
+            self.progress.wait_after(epoch, deadline.left(POLL_INTERVAL));
+            if deadline.has_passed() && !may_begin() {
+                self.progress.give_up(enough);
+                return Ok(false);
+            }
             if seen() != last {
                 (last, since) = (seen(), Instant::now());
             } else if since.elapsed() > TIMEOUT {

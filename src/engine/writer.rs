@@ -25,12 +25,17 @@ impl Core {
         self.pool.forget_all().then_some(writer)
     }
 
-    /// Prepares for a write transaction; returns whether it is the first one.
-    pub(crate) fn begin_write(&self, writer: &mut Writer) -> Result<bool> {
+    /// Refuses what waiting does not change: the store is open to be read, or poisoned.
+    pub(crate) fn expect_writable(&self) -> Result<()> {
         if self.settings.access == Access::Read {
             return Err(ErrorKind::ReadOnly { path: self.path.clone() }.into());
         }
-        self.refuse_poisoned()?;
+        self.refuse_poisoned()
+    }
+
+    /// Prepares for a write transaction; returns whether it is the first one.
+    pub(crate) fn begin_write(&self, writer: &mut Writer) -> Result<bool> {
+        self.expect_writable()?;
         let is_first = !writer.has_begun;
         if is_first {
             self.begin_epoch(&mut self.lock_checkpointer())?;

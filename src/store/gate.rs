@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::deadline::Deadline;
 use crate::engine::Core;
 use crate::error::{ErrorKind, Result};
 use crate::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -136,14 +137,18 @@ impl Gate {
         }
     }
 
-    /// Waits until no other thread holds the transaction.
+    /// Waits until no other thread holds the transaction; `None` if one does at the deadline.
     #[inline]
-    pub(super) fn pass<'store>(&'store self, core: &'store Core) -> Result<Passed<'store>> {
-        if !self.try_take() {
-            self.wait()?;
+    pub(super) fn pass<'store>(
+        &'store self,
+        core: &'store Core,
+        deadline: Deadline,
+    ) -> Result<Option<Passed<'store>>> {
+        if !self.try_take() && !self.wait(deadline)? {
+            return Ok(None);
         }
         THREAD.with(Thread::begin);
-        Ok(Passed { gate: self, core })
+        Ok(Some(Passed { gate: self, core }))
     }
 
     #[inline]
@@ -151,11 +156,12 @@ impl Gate {
         self.holder.compare_exchange(0, this_thread(), SeqCst, SeqCst).is_ok()
     }
 
+    /// Takes the gate once it is open; returns whether that was before the deadline.
     #[cold]
-    fn wait(&self) -> Result<()> {
+    fn wait(&self, deadline: Deadline) -> Result<bool> {
         for _ in 0..MAX_SPINS {
             if self.holder.load(SeqCst) == 0 && self.try_take() {
-                return Ok(());
+                return Ok(true);
             }
             std::hint::spin_loop();
         }
@@ -163,19 +169,25 @@ impl Gate {
         // first and reads `waiting` second. In the opposite order, both could miss each other and
         // the wake-up would be lost.
         self.waiting.fetch_add(1, SeqCst);
-        let taken = self.sleep();
+        let taken = self.sleep(deadline);
         self.waiting.fetch_sub(1, SeqCst);
         taken
     }
 
-    fn sleep(&self) -> Result<()> {
+    fn sleep(&self, deadline: Deadline) -> Result<bool> {
         let mut sleepers = lock(&self.sleepers);
         loop {
+            // Before the deadline is looked at: the thread that was woken last may have passed it,
+            // and nobody else is woken for this opening of the gate.
             if self.try_take() {
-                return Ok(());
+                return Ok(true);
             }
             self.expect_end()?;
-            sleepers = unpoisoned(self.opened.wait_timeout(sleepers, POLL_INTERVAL)).0;
+            if deadline.has_passed() {
+                return Ok(false);
+            }
+            let at_most = deadline.left(POLL_INTERVAL);
+            sleepers = unpoisoned(self.opened.wait_timeout(sleepers, at_most)).0;
         }
     }
 

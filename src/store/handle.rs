@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::catalog::{KnownTypes, TypeNumbers};
+use crate::deadline::Deadline;
 use crate::engine::Core;
 use crate::error::Result;
 use crate::sync::Mutex;
@@ -231,11 +232,14 @@ impl Store {
         left
     }
 
-    /// Waits for a checkpoint that gives memory back, before a transaction begins.
-    pub(super) fn wait_for_memory(&self) -> Result<()> {
-        self.core.wait_for_memory(|| match self.checkpoints {
-            Checkpoints::Background => self.background.request_checkpoint_to_wait_for(&self.core),
-            Checkpoints::ByCommits => self.core.checkpoint_if_due(),
+    /// Waits for a checkpoint that gives memory back, before a transaction begins. Returns whether
+    /// it may begin before the deadline.
+    pub(super) fn wait_for_memory(&self, deadline: Deadline) -> Result<bool> {
+        self.core.wait_for_memory(deadline, || match self.checkpoints {
+            Checkpoints::Background => {
+                self.background.request_checkpoint_to_wait_for(&self.core, deadline)
+            }
+            Checkpoints::ByCommits => self.core.checkpoint_if_due(deadline),
         })
     }
 
@@ -333,7 +337,7 @@ mod tests {
     fn a_transaction_gets_an_error_if_no_checkpoint_gives_memory_back() -> Result<()> {
         let store = used_up()?;
         let hanging = store.core.hang_checkpoint();
-        let error = store.core.wait_for_memory(|| Ok(())).unwrap_err();
+        let error = store.core.wait_for_memory(Deadline::NEVER, || Ok(())).unwrap_err();
         drop(hanging);
         let ErrorKind::MemoryBudget { budget_bytes, private_bytes, .. } = error.kind() else {
             return Err(error);
@@ -350,7 +354,7 @@ mod tests {
     #[test]
     fn an_order_that_nobody_follows_is_carried_out_by_who_waits() -> Result<()> {
         let store = used_up()?;
-        store.core.wait_for_memory(|| Ok(()))?;
+        assert!(store.core.wait_for_memory(Deadline::NEVER, || Ok(()))?);
         assert!(!store.core.must_wait_for_memory());
         Ok(())
     }
@@ -359,8 +363,56 @@ mod tests {
     fn a_failed_checkpoint_is_the_waiting_transactions_error() -> Result<()> {
         let store = used_up()?;
         let failed = || Err(ErrorKind::SavepointGone.into());
-        let error = store.core.wait_for_memory(failed).unwrap_err();
+        let error = store.core.wait_for_memory(Deadline::NEVER, failed).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::SavepointGone));
+        Ok(())
+    }
+
+    /// Tries again and again without waiting, until a transaction begins.
+    fn try_until_it_begins(store: &Store) -> Result<u64> {
+        for tries in 1..10_000 {
+            if let Some(tx) = store.try_write()? {
+                tx.commit()?;
+                return Ok(tries);
+            }
+            crate::sync::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("no transaction ever begins");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "it waits")]
+    fn who_does_not_wait_for_memory_is_refused_meanwhile_and_comes_in_later() -> Result<()> {
+        let store = used_up()?;
+        let hanging = store.core.hang_checkpoint();
+        assert!(store.try_write()?.is_none());
+        assert!(store.write_timeout(std::time::Duration::from_millis(20))?.is_none());
+        drop(hanging);
+        // The thread that tries runs the checkpoints, or asks another one to.
+        try_until_it_begins(&store)?;
+        assert!(!store.core.must_wait_for_memory());
+        Ok(())
+    }
+
+    /// No checkpoint gives memory back that snapshots hold: what is left is needed.
+    #[test]
+    #[cfg_attr(miri, ignore = "it waits")]
+    fn who_does_not_wait_for_memory_comes_in_though_no_checkpoint_gives_any_back() -> Result<()> {
+        for checkpoints in [Checkpoints::Background, Checkpoints::ByCommits] {
+            let options = OpenOptions::new().memory_budget_bytes(1 << 20).log_bytes(16 << 20);
+            let store = options.checkpoints(checkpoints).open_in_memory()?;
+            let array = store.update(|tx| tx.alloc_slice_zeroed::<u64>(1 << 18))?;
+            store.checkpoint()?;
+            let held = store.read()?;
+            store.update(|tx| {
+                tx.at_mut(array)?.fill(7);
+                Ok(())
+            })?;
+            for _ in 0..3 {
+                try_until_it_begins(&store)?;
+            }
+            assert_eq!(held.at(array)?[0], 0);
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 mod access_pattern;
+mod begin_write;
 mod check;
 mod commit;
 mod disk_options;

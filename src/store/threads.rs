@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::log_move::shorten_if_due;
+use crate::deadline::Deadline;
 use crate::engine::Core;
 use crate::error::Result;
 use crate::sync::thread::{self, Builder, JoinHandle};
@@ -99,11 +100,16 @@ impl Background {
     }
 
     /// Requests a checkpoint that this thread will wait for. If this is the thread that runs them, in
-    /// the program's reader report, it would wait for itself: then it runs the checkpoint.
-    pub(super) fn request_checkpoint_to_wait_for(&self, core: &Arc<Core>) -> Result<()> {
+    /// the program's reader report, it would wait for itself: then it runs the checkpoint, unless
+    /// another process writes at the deadline.
+    pub(super) fn request_checkpoint_to_wait_for(
+        &self,
+        core: &Arc<Core>,
+        deadline: Deadline,
+    ) -> Result<()> {
         match self.thread(core) {
             Some(thread) if !self.is_this_thread() => thread.wake(),
-            _ => core.checkpoint_if_due()?,
+            _ => core.checkpoint_if_due(deadline)?,
         }
         Ok(())
     }

@@ -8,12 +8,11 @@ use crate::engine::{WriteLock, Writer};
 use crate::error::{ErrorKind, Result};
 use crate::image::Image;
 use crate::persist::{ElementRef, Link, Owned, Persist, Pointee, expect_range};
-use crate::sync::{MutexGuard, lock};
+use crate::sync::MutexGuard;
 use crate::workspace::Workspace;
 
 use super::gate::Passed;
 use super::handle::Store;
-use super::log_move;
 use super::options::Durability;
 use super::validated::ValidatedCache;
 
@@ -37,7 +36,7 @@ pub struct WriteTx<'store> {
     /// Scratch list of the pieces that a value owns; empty between calls.
     pub(super) owned: Owned,
     /// Whether it was committed or rolled back, so that a drop has nothing to undo.
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 /// All the locks of the writer. Field order is release order: the gate opens to another thread of
@@ -46,126 +45,8 @@ pub struct WriteTx<'store> {
 pub(super) struct WriterGuard<'store> {
     pub(super) writer: MutexGuard<'store, Writer>,
     pub(super) numbers: MutexGuard<'store, TypeNumbers>,
-    _passed: Passed<'store>,
-    _write_lock: WriteLock<'store>,
-}
-
-impl Store {
-    /// Begins the write transaction; waits while another thread has it.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), flagstone::Error> {
-    /// let store = flagstone::Store::in_memory()?;
-    /// let mut tx = store.write()?;
-    /// let visits = tx.alloc(1u64)?;
-    /// *tx.at_mut(visits)? += 1;
-    /// tx.commit()?;
-    ///
-    /// let mut tx = store.write()?;
-    /// tx.put(visits, 100)?;
-    /// drop(tx); // without a commit: rolls back
-    /// assert_eq!(store.read()?.read(visits)?, 2);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// This thread has one already; the memory budget is used up and no checkpoint gives memory back
-    /// ([`ErrorKind::MemoryBudget`]); the program leaked one (`std::mem::forget`) on a thread that
-    /// has ended, so that no thread can write any more ([`ErrorKind::WriterLeaked`]); or an
-    /// earlier write failed and the store is poisoned.
-    pub fn write(&self) -> Result<WriteTx<'_>> {
-        self.core.expect_own_process()?;
-        self.gate.expect_end()?;
-        if self.core.must_wait_for_memory() {
-            self.wait_for_memory()?;
-        }
-        let write_lock = self.core.lock_write(|| self.gate.expect_end())?;
-        let passed = self.gate.pass(&self.core)?;
-        let writer = self.core.lock_writer();
-        let numbers = lock(&self.numbers);
-        let mut writer = WriterGuard { writer, numbers, _passed: passed, _write_lock: write_lock };
-        if self.core.begin_write(&mut writer.writer)?
-            && log_move::free_stale_regions(&self.core, &mut writer.writer)?
-        {
-            self.start_flush_timer();
-        }
-        if let Some(step) = self.core.log_step_at_begin()
-            && log_move::take_step(&self.core, &mut writer.writer, step)
-        {
-            self.start_flush_timer();
-        }
-        Ok(WriteTx {
-            store: self,
-            writer,
-            durability: self.durability,
-            serial: None,
-            validated: ValidatedCache::default(),
-            owned: Owned::default(),
-            is_over: false,
-        })
-    }
-
-    /// Runs `change` in a write transaction and commits it; rolls back if `change` returns an
-    /// error or panics. Where `change` has errors of its own, use
-    /// [`try_update`](Self::try_update).
-    ///
-    /// ```
-    /// # fn main() -> Result<(), flagstone::Error> {
-    /// let store = flagstone::Store::in_memory()?;
-    /// let visits = store.update(|tx| {
-    ///     let visits = tx.alloc(0u64)?;
-    ///     tx.set_root("visits", visits)?;
-    ///     Ok(visits)
-    /// })?;
-    /// store.update(|tx| {
-    ///     *tx.at_mut(visits)? += 1;
-    ///     Ok(())
-    /// })?;
-    /// assert_eq!(store.read()?.read(visits)?, 1);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`write`](Self::write), of `change`, and of [`commit`](WriteTx::commit).
-    pub fn update<R>(&self, change: impl FnOnce(&mut WriteTx<'_>) -> Result<R>) -> Result<R> {
-        self.try_update(change)
-    }
-
-    /// Runs `change` in a write transaction as [`update`](Self::update) does, with an error type
-    /// of the program's own.
-    ///
-    /// ```
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let store = flagstone::Store::in_memory()?;
-    /// let from = store.update(|tx| tx.alloc(100u64))?;
-    /// let to = store.update(|tx| tx.alloc(0u64))?;
-    /// let transfer = |amount: u64| -> Result<(), Box<dyn std::error::Error>> {
-    ///     store.try_update(|tx| {
-    ///         *tx.at_mut(to)? += amount;
-    ///         let left = tx.read(from)?.checked_sub(amount).ok_or("not enough money")?;
-    ///         Ok(tx.put(from, left)?)
-    ///     })
-    /// };
-    /// transfer(30)?;
-    /// assert!(transfer(200).is_err());
-    /// assert_eq!(store.read()?.read(to)?, 30);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Those of [`update`](Self::update).
-    pub fn try_update<R, E: From<crate::error::Error>>(
-        &self,
-        change: impl FnOnce(&mut WriteTx<'_>) -> std::result::Result<R, E>,
-    ) -> std::result::Result<R, E> {
-        let mut tx = self.write()?;
-        let value = change(&mut tx)?;
-        tx.commit()?;
-        Ok(value)
-    }
+    pub(super) _passed: Passed<'store>,
+    pub(super) _write_lock: WriteLock<'store>,
 }
 
 pub(super) fn request(element: &ElementRef, type_number: u32, count: Option<u64>) -> Request {

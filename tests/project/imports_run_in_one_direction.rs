@@ -14,6 +14,7 @@ const LAYERS: &[&str] = &[
     "error",
     "mutation",
     "sync",
+    "deadline",
     "persist",
     "format",
     "map",

@@ -129,7 +129,7 @@ impl Peer {
 pub fn serve() -> TestResult {
     let Some(path) = std::env::var_os(CHILD) else { return Ok(()) };
     let store = open(Path::new(&path))?;
-    let mut held = None;
+    let (mut held, mut writing) = (None, None);
     println!("{ANSWER}open");
     for order in std::io::stdin().lines() {
         let order = order?;
@@ -142,6 +142,18 @@ pub fn serve() -> TestResult {
             "let_go" => {
                 held = None;
                 "ok".to_string()
+            }
+            "begin_write" => {
+                writing = Some(store.write()?);
+                "ok".to_string()
+            }
+            "end_write" => {
+                drop(writing.take());
+                "ok".to_string()
+            }
+            "try_write" => {
+                let tx = store.try_write()?;
+                if tx.is_some() { "free".to_string() } else { "busy".to_string() }
             }
             "alloc_large" => told(store.write().and_then(|mut tx| {
                 let _ = alloc_large(&mut tx)?;

@@ -56,6 +56,7 @@ fn every_call_is_refused_and_the_parent_goes_on() -> TestResult {
         let went_well = forked(|| {
             assert_refused!(store.read(), Forked { .. });
             assert_refused!(store.write(), Forked { .. });
+            assert_refused!(store.try_write(), Forked { .. });
             assert_refused!(store.sync(), Forked { .. });
             assert_refused!(store.checkpoint(), Forked { .. });
             assert_refused!(store.stats(), Forked { .. });

@@ -16,6 +16,7 @@ mod a_stale_value_is_refused;
 mod a_store_can_be_opened_in_other_ways;
 mod a_store_is_created_whole_or_not_at_all;
 mod a_type_is_described_in_full;
+mod a_writer_waits_no_longer_than_it_says;
 mod an_update_is_all_or_nothing;
 mod churn_does_not_grow_the_file;
 mod closing_trusts_no_damaged_page;

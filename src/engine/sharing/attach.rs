@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::members::ms;
 use super::state::{POLL_INTERVAL, Sharing};
+use crate::deadline::Deadline;
 use crate::disk::{Coordination, Disk, FileSize, Lock};
 use crate::engine::core::Core;
 use crate::engine::settings::Settings;
@@ -84,7 +85,7 @@ impl Core {
     /// Learns what the other processes did, and releases the attach lock.
     pub(crate) fn finish_attach(&self) -> Result<()> {
         let Some(sharing) = &self.sharing else { return Ok(()) };
-        drop(self.lock_write(|| Ok(()))?);
+        drop(self.lock_write(Deadline::NEVER, || Ok(()))?);
         let opened = sharing.coordination.unlock(Lock::Attach);
         opened.map_err(self.io_error("unlock the file for others"))
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use super::state::{HoldState, Sharing};
+use crate::deadline::Deadline;
 use crate::error::Result;
 
 /// How long a thread waits for others of its process before it asks whether their hold can end.
@@ -19,6 +20,9 @@ pub(super) enum Joined {
     NothingToDo,
     /// This process's hold.
     Hold,
+    /// No hold: the deadline has passed, and it cannot join this process's, or another thread
+    /// acquires or releases the lock.
+    TooLate,
     /// No hold: this thread acquires the lock for all, and then calls `note_acquired`.
     Nothing {
         /// The number of this process's last hold.
@@ -32,6 +36,7 @@ impl Sharing {
     /// Joins this process's hold, or waits until it has ended if `may_join` refuses it.
     pub(super) fn join_hold(
         &self,
+        deadline: Deadline,
         may_join: impl Fn(&HoldState) -> bool,
         is_done: impl Fn() -> Result<bool>,
     ) -> Result<Joined> {
@@ -44,8 +49,11 @@ impl Sharing {
                 return Ok(Joined::NothingToDo);
             }
             if hold.is_changing || hold.holds > 0 && !may_join(&hold) {
+                if deadline.has_passed() {
+                    return Ok(Joined::TooLate);
+                }
                 since = hold.is_changing.then(|| since.unwrap_or_else(Instant::now));
-                hold = self.wait_for_hold(hold, HOLD_POLL_INTERVAL);
+                hold = self.wait_for_hold(hold, deadline.left(HOLD_POLL_INTERVAL));
             } else if hold.holds > 0 {
                 hold.holds += 1;
                 return Ok(Joined::Hold);

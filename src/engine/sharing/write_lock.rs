@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::hold::Joined;
 use super::state::{HoldState, POLL_INTERVAL, Sharing};
+use crate::deadline::Deadline;
 use crate::disk::Lock;
 use crate::engine::core::Core;
 use crate::engine::flush_leader::SyncFor;
@@ -33,12 +34,26 @@ pub(crate) struct WriteLock<'core> {
 
 impl Core {
     /// Acquires the write lock for a new transaction, and does not join a hold that has lasted
-    /// long. `expect_end` is polled to find out whether that hold can end.
-    pub(crate) fn lock_write(&self, expect_end: impl Fn() -> Result<()>) -> Result<WriteLock<'_>> {
+    /// long. `expect_end` is polled to find out whether that hold can end. Returns `None` if another
+    /// thread or process has the lock at the deadline.
+    pub(crate) fn lock_write(
+        &self,
+        deadline: Deadline,
+        expect_end: impl Fn() -> Result<()>,
+    ) -> Result<Option<WriteLock<'_>>> {
         let is_young = |hold: &HoldState| {
             hold.begun.is_some_and(|begun| begun.elapsed() < MAX_WRITE_LOCK_HOLD)
         };
-        self.acquire_write_lock(is_young, || expect_end().map(|()| false))
+        self.acquire_write_lock_by(deadline, is_young, || expect_end().map(|()| false))
+    }
+
+    /// Acquires the write lock as [`join_write_lock`](Self::join_write_lock) does; `None` if another
+    /// process has it at the deadline, or another thread acquires or releases it.
+    pub(in crate::engine) fn join_write_lock_by(
+        &self,
+        deadline: Deadline,
+    ) -> Result<Option<WriteLock<'_>>> {
+        self.acquire_write_lock_by(deadline, |_| true, || Ok(false))
     }
 
     /// Acquires the write lock for an operation that may run inside a transaction.
@@ -61,28 +76,61 @@ impl Core {
         may_join: impl Fn(&HoldState) -> bool,
         is_done: impl Fn() -> Result<bool>,
     ) -> Result<WriteLock<'_>> {
-        let Some(sharing) = &self.sharing else { return Ok(WriteLock { shared: None }) };
-        match sharing.join_hold(may_join, is_done)? {
-            Joined::NothingToDo => Ok(WriteLock { shared: None }),
-            Joined::Hold => Ok(WriteLock { shared: Some(self) }),
-            Joined::Nothing { last, since } => self.begin_hold(sharing, last, since),
+        loop {
+            if let Some(acquired) =
+                self.acquire_write_lock_by(Deadline::NEVER, &may_join, &is_done)?
+            {
+                return Ok(acquired);
+            }
         }
     }
 
-    /// Acquires the lock for all threads of this process.
-    fn begin_hold(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<WriteLock<'_>> {
-        let mut acquiring = Acquiring { sharing, has_lock: None };
-        let acquired = self.lock_out_others(sharing, last, since);
-        acquiring.has_lock = Some(acquired.is_ok());
-        acquired.map(|()| WriteLock { shared: Some(self) })
+    fn acquire_write_lock_by(
+        &self,
+        deadline: Deadline,
+        may_join: impl Fn(&HoldState) -> bool,
+        is_done: impl Fn() -> Result<bool>,
+    ) -> Result<Option<WriteLock<'_>>> {
+        let Some(sharing) = &self.sharing else { return Ok(Some(WriteLock { shared: None })) };
+        match sharing.join_hold(deadline, may_join, is_done)? {
+            Joined::NothingToDo => Ok(Some(WriteLock { shared: None })),
+            Joined::Hold => Ok(Some(WriteLock { shared: Some(self) })),
+            Joined::TooLate => Ok(None),
+            Joined::Nothing { last, since } => self.begin_hold(sharing, deadline, last, since),
+        }
     }
 
-    /// Acquires the lock from the other processes, and learns what they did.
-    fn lock_out_others(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
+    /// Acquires the lock for all threads of this process. If the deadline passes first, the other
+    /// threads are woken, and one of those that still wait does it.
+    fn begin_hold(
+        &self,
+        sharing: &Sharing,
+        deadline: Deadline,
+        last: u64,
+        since: Instant,
+    ) -> Result<Option<WriteLock<'_>>> {
+        let mut acquiring = Acquiring { sharing, has_lock: None };
+        let acquired = self.lock_out_others(sharing, deadline, last, since);
+        acquiring.has_lock = Some(matches!(acquired, Ok(true)));
+        Ok(acquired?.then(|| WriteLock { shared: Some(self) }))
+    }
+
+    /// Acquires the lock from the other processes, and learns what they did. Returns whether it did
+    /// so before the deadline.
+    fn lock_out_others(
+        &self,
+        sharing: &Sharing,
+        deadline: Deadline,
+        last: u64,
+        since: Instant,
+    ) -> Result<bool> {
         self.refuse_poisoned()?;
-        self.wait_for_lock(sharing, last, since)?;
+        if !self.wait_for_lock(sharing, deadline, last, since)? {
+            return Ok(false);
+        }
         // On failure `lock_holder` stays set: the next process takes over as after a death (P5).
-        self.learn_of_others(sharing, last).inspect_err(|_| unlock_write(sharing))
+        self.learn_of_others(sharing, last).inspect_err(|_| unlock_write(sharing))?;
+        Ok(true)
     }
 
     fn learn_of_others(&self, sharing: &Sharing, last: u64) -> Result<()> {
@@ -102,7 +150,13 @@ impl Core {
         }
     }
 
-    fn wait_for_lock(&self, sharing: &Sharing, last: u64, since: Instant) -> Result<()> {
+    fn wait_for_lock(
+        &self,
+        sharing: &Sharing,
+        deadline: Deadline,
+        last: u64,
+        since: Instant,
+    ) -> Result<bool> {
         let failed = |error| self.io_error("take the write lock of the file")(error);
         let page = sharing.page();
         let is_own_turn = page.write_lock_seq.load(SeqCst) == last;
@@ -114,12 +168,15 @@ impl Core {
         let taken = loop {
             let epoch = page.write_lock_event.epoch();
             if sharing.coordination.try_lock(Lock::Write).map_err(failed)? {
-                break Ok(());
+                break Ok(true);
             }
             if since.elapsed() > sharing.patience() {
                 break Err(self.unresponsive(sharing, page.lock_holder.load(SeqCst) as usize));
             }
-            page.write_lock_event.wait_after(epoch, POLL_INTERVAL);
+            if deadline.has_passed() {
+                break Ok(false);
+            }
+            page.write_lock_event.wait_after(epoch, deadline.left(POLL_INTERVAL));
         };
         sharing.own().wants_write_lock.store(0, SeqCst);
         taken
