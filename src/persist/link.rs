@@ -1,5 +1,6 @@
 //! Typed offsets, which replace pointers where the address may change.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -45,7 +46,7 @@ mod sealed {
 
 /// The stored form of a link.
 #[doc(hidden)]
-pub trait Raw: Persist + Copy + Eq + Hash + fmt::Debug {
+pub trait Raw: Persist + Copy + Ord + Hash + fmt::Debug {
     fn new(offset: u64, count: u64) -> Self;
     fn offset(self) -> u64;
     fn count(self) -> u64;
@@ -131,6 +132,28 @@ impl<T: Persist> Pointee for [T] {
 /// assert!(link.is_null());
 /// assert_eq!(size_of::<Link<u64>>(), 8);
 /// assert_eq!(size_of::<Link<[u64]>>(), 16);
+/// ```
+///
+/// Links are ordered by where they lead: null first, then by offset, of slices then by count. That is the
+/// order of neither age nor values, and it makes a link a key of an ordered map or set, alone or in a
+/// [`Pair`](crate::Pair):
+///
+/// ```
+/// use flagstone::collections::BTreeSet;
+/// use flagstone::{Link, Pair, Store};
+///
+/// # fn main() -> Result<(), flagstone::Error> {
+/// let store = Store::in_memory()?;
+/// let mut tx = store.write()?;
+/// let (ada, grace) = (tx.alloc(36u64)?, tx.alloc(45u64)?);
+/// let by_age = tx.alloc(BTreeSet::<Pair<u64, Link<u64>>>::new())?;
+/// for person in [grace, ada] {
+///     let age = tx.read(person)?;
+///     by_age.insert(&mut tx, &(&age, &person))?;
+/// }
+/// let youngest = tx.at(by_age)?.first(&tx)?.expect("two people").second;
+/// assert_eq!(youngest, ada);
+/// # Ok(()) }
 /// ```
 #[must_use = "an object that no link leads to is lost, and keeps its memory: store the link, make it a root, or free it"]
 #[derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable)]
@@ -232,6 +255,19 @@ impl<P: Pointee + ?Sized> PartialEq for Link<P> {
 
 impl<P: Pointee + ?Sized> Eq for Link<P> {}
 
+impl<P: Pointee + ?Sized> PartialOrd for Link<P> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By offset, then by count; null is first.
+impl<P: Pointee + ?Sized> Ord for Link<P> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.raw.cmp(&other.raw)
+    }
+}
+
 impl<P: Pointee + ?Sized> Hash for Link<P> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.raw.hash(state);
@@ -269,5 +305,22 @@ unsafe impl<P: Pointee + ?Sized> Persist for Link<P> {
 
     fn reach(reach: &mut Reach) {
         <P::Item as Persist>::reach(reach);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_ordered_by_offset_then_by_count_and_null_is_first() {
+        let at = |offset| Link::<u64>::from_parts(offset, 1);
+        assert!(Link::null() < at(8) && at(8) < at(u64::MAX));
+        assert_eq!(at(8).cmp(&at(8)), Ordering::Equal);
+        let slice = |offset, count| Link::<[u8]>::from_parts(offset, count);
+        let mut links = [slice(16, 0), slice(8, 9), slice(8, 2), Link::null()];
+        links.sort();
+        assert_eq!(links, [Link::null(), slice(8, 2), slice(8, 9), slice(16, 0)]);
+        assert_eq!(at(8).partial_cmp(&at(16)), Some(Ordering::Less));
     }
 }
