@@ -234,6 +234,30 @@ impl Image {
         self.at(link).copied()
     }
 
+    /// Returns whether the target of `link` lies in a live allocation of the program's: one that was
+    /// made, and neither freed nor rolled back, as this transaction sees it. Null is not live, nor is
+    /// a link beyond the store or into memory whose description is damaged.
+    ///
+    /// It looks at memory and not at what the link meant: memory that was freed is used again, and
+    /// then an old link to it is live, with another object behind it. Remove links to what is freed;
+    /// this tells whether one was forgotten, as [`LinkChecks::Live`](crate::LinkChecks::Live) does
+    /// for each link that is followed.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = flagstone::Store::in_memory()?;
+    /// let link = store.update(|tx| tx.alloc(7u64))?;
+    /// let before = store.read()?;
+    /// store.update(|tx| tx.free(link))?;
+    /// assert!(before.is_live(link));
+    /// assert!(!store.read()?.is_live(link));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn is_live<P: Pointee + ?Sized>(&self, link: Link<P>) -> bool {
+        !link.is_null() && self.expect_live(link).is_ok()
+    }
+
     /// Returns the target of a link that is not null, if all checks pass.
     ///
     /// Both paths are inlined, and the error is built outside of them: a call that could also

@@ -438,3 +438,47 @@ fn an_error_names_the_type_and_the_place_even_where_it_is_unwrapped() -> TestRes
     assert!(message.contains("root_or_insert_with"), "{message}");
     Ok(())
 }
+
+#[test]
+fn a_link_is_live_from_its_allocation_until_it_is_freed_or_rolled_back() -> TestResult {
+    for store in [by_bounds()?, strict()?] {
+        let mut tx = store.write()?;
+        let first = tx.alloc(node(1))?;
+        let savepoint = tx.savepoint()?;
+        let second = tx.alloc(node(2))?;
+        assert!(tx.is_live(first) && tx.is_live(second));
+        tx.rollback_to(savepoint)?;
+        assert!(tx.is_live(first) && !tx.is_live(second));
+        tx.commit()?;
+        let before = store.read()?;
+        let mut tx = store.write()?;
+        let third = tx.alloc_slice([1u64, 2, 3])?;
+        tx.free(first)?;
+        assert!(!tx.is_live(first) && tx.is_live(third) && before.is_live(first));
+        tx.rollback();
+        let after = store.read()?;
+        assert!(after.is_live(first) && !after.is_live(third));
+        store.update(|tx| tx.free(first))?;
+        assert!(before.is_live(first) && after.is_live(first) && !store.read()?.is_live(first));
+    }
+    Ok(())
+}
+
+#[test]
+fn what_no_allocation_holds_as_a_whole_is_not_live() -> TestResult {
+    let store = by_bounds()?;
+    let mut tx = store.write()?;
+    let array = tx.alloc_slice([1u64, 2, 3, 4])?;
+    let of = |count| Link::<[u64]>::from_parts(array.offset(), count);
+    assert!(tx.is_live(of(4)) && tx.is_live(of(1)) && tx.is_live(of(0)));
+    assert!(tx.is_live(array.index(3).ok_or("four")?));
+    for count in [1 << 20, u64::MAX / 8, u64::MAX] {
+        assert!(!tx.is_live(of(count)), "{count}");
+    }
+    assert!(!tx.is_live(Link::<u64>::null()) && !tx.is_live(Link::<[u64]>::null()));
+    for offset in [8, PAGE_BYTES, PAGE_BYTES << 20, u64::MAX - 7, u64::MAX] {
+        assert!(!tx.is_live(link::<u64>(offset)), "{offset:#x}");
+        assert!(!tx.is_live(Link::<[u64]>::from_parts(offset, u64::MAX)), "{offset:#x}");
+    }
+    Ok(())
+}
