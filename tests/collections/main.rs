@@ -1,5 +1,6 @@
 //! Promises of the collections, compared with those of the standard library.
 
+mod a_test_decides_what_is_removed;
 mod collections_behave_like_std;
 mod damaged_collections_are_refused;
 mod damaged_maps_are_refused;

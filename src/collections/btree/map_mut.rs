@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 
 use crate::error::Result;
+use crate::image::Image;
 use crate::persist::{Link, Persist};
 use crate::store::WriteTx;
 
@@ -220,6 +221,82 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         Ok(entry)
     }
 
+    /// Removes the entry with the least key like [`pop_first`](Self::pop_first), but only if
+    /// `test` returns true for it. `test` can read what key and value own or link to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// use flagstone::{Store, Text, collections::BTreeMap};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let due = tx.alloc(BTreeMap::<u64, Text>::new())?;
+    /// for (minute, job) in [(5, "wake up"), (9, "eat")] {
+    ///     let job = Text::new(&mut tx, job)?;
+    ///     due.insert(&mut tx, &minute, job)?;
+    /// }
+    /// while let Some((_, job)) = due.pop_first_if(&mut tx, |_, minute, _| Ok(*minute <= 7))? {
+    ///     assert_eq!(job.as_str(&tx)?, "wake up");
+    ///     tx.release(job)?;
+    /// }
+    /// assert_eq!(tx.at(due)?.len(), 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`remove`](Self::remove), plus any error of `test`, which changes nothing.
+    pub fn pop_first_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        test: impl FnOnce(&Image, &K, &V) -> Result<bool>,
+    ) -> Result<Option<(K, V)>> {
+        self.pop_end_if(tx, false, test)
+    }
+
+    /// Removes the entry with the greatest key like [`pop_last`](Self::pop_last), but only if
+    /// `test` returns true for it. `test` can read what key and value own or link to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::BTreeMap};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let scores = tx.alloc(BTreeMap::<u64, u64>::new())?;
+    /// scores.extend(&mut tx, [(1u64, 10), (2, 20)])?;
+    /// assert_eq!(scores.pop_last_if(&mut tx, |_, _, score| Ok(*score > 20))?, None);
+    /// assert_eq!(scores.pop_last_if(&mut tx, |_, _, score| Ok(*score > 10))?, Some((2, 20)));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`pop_first_if`](Self::pop_first_if).
+    pub fn pop_last_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        test: impl FnOnce(&Image, &K, &V) -> Result<bool>,
+    ) -> Result<Option<(K, V)>> {
+        self.pop_end_if(tx, true, test)
+    }
+
+    fn pop_end_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        is_last: bool,
+        test: impl FnOnce(&Image, &K, &V) -> Result<bool>,
+    ) -> Result<Option<(K, V)>> {
+        let mut tree = self.tree(tx)?;
+        let Some(path) = tree.end(tx, is_last)? else { return Ok(None) };
+        let (key, value) = (path.leaf.key_link(path.index), path.leaf.value_link(path.index));
+        if !test(tx, tx.at(key)?, tx.at(value)?)? {
+            return Ok(None);
+        }
+        let entry = tree.remove_at(tx, path)?;
+        self.set_tree(tx, tree)?;
+        Ok(Some(entry))
+    }
+
     /// Inserts the entries of an iterator, in any order. Releases the values that they
     /// replace.
     ///
@@ -311,6 +388,12 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
 }
 
 impl<K: Persist, V: Persist> LeafAt<K, V> {
+    /// Returns the link to the value at `index`, for as long as no entry moves.
+    #[inline]
+    pub(super) fn value_link(self, index: u64) -> Link<V> {
+        Link::from_parts(self.value_offset(index), 1)
+    }
+
     /// Returns the value at `index` for modification.
     #[inline]
     pub(super) fn value_mut<'a>(self, tx: &'a mut WriteTx<'_>, index: u64) -> Result<&'a mut V> {

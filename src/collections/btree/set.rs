@@ -288,6 +288,75 @@ impl<K: Persist> Link<BTreeSet<K>> {
         Ok(Some(key))
     }
 
+    /// Removes the least key like [`pop_first`](Self::pop_first), but only if `test` returns
+    /// true for it. `test` can read what the key owns or links to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::BTreeSet};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let due = tx.alloc(BTreeSet::<u64>::new())?;
+    /// due.extend(&mut tx, [5u64, 9])?;
+    /// assert_eq!(due.pop_first_if(&mut tx, |_, minute| Ok(*minute <= 7))?, Some(5));
+    /// assert_eq!(due.pop_first_if(&mut tx, |_, minute| Ok(*minute <= 7))?, None);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`remove`](Self::remove), plus any error of `test`, which changes nothing.
+    pub fn pop_first_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        test: impl FnOnce(&Image, &K) -> Result<bool>,
+    ) -> Result<Option<K>> {
+        self.pop_end_if(tx, false, test)
+    }
+
+    /// Removes the greatest key like [`pop_last`](Self::pop_last), but only if `test` returns
+    /// true for it. `test` can read what the key owns or links to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, Text, collections::BTreeSet};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let names = tx.alloc(BTreeSet::<Text>::new())?;
+    /// names.extend(&mut tx, ["Ada", "Grace"])?;
+    /// let long = names.pop_last_if(&mut tx, |tx, name| Ok(name.as_str(tx)?.len() > 3))?;
+    /// tx.release(long.expect("Grace"))?;
+    /// assert_eq!(tx.at(names)?.len(), 1);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`pop_first_if`](Self::pop_first_if).
+    pub fn pop_last_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        test: impl FnOnce(&Image, &K) -> Result<bool>,
+    ) -> Result<Option<K>> {
+        self.pop_end_if(tx, true, test)
+    }
+
+    fn pop_end_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        is_last: bool,
+        test: impl FnOnce(&Image, &K) -> Result<bool>,
+    ) -> Result<Option<K>> {
+        let mut tree = self.tree(tx)?;
+        let Some(path) = tree.end(tx, is_last)? else { return Ok(None) };
+        if !test(tx, tx.at(path.leaf.key_link(path.index))?)? {
+            return Ok(None);
+        }
+        let (key, Nothing) = tree.remove_at(tx, path)?;
+        self.set_tree(tx, tree)?;
+        Ok(Some(key))
+    }
+
     /// Inserts the keys of an iterator, in any order.
     ///
     /// # Errors

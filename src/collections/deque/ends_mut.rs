@@ -72,6 +72,33 @@ impl<T: Persist> Link<Deque<T>> {
         Ok(Some(value))
     }
 
+    /// Removes the first element like [`pop_front`](Self::pop_front), but only if `test`
+    /// returns true for it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::Deque};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let jobs = Deque::from_iter(&mut tx, [5u64, 9])?;
+    /// let jobs = tx.alloc(jobs)?;
+    /// assert_eq!(jobs.pop_front_if(&mut tx, |job| *job < 7)?, Some(5));
+    /// assert_eq!(jobs.pop_front_if(&mut tx, |job| *job < 7)?, None);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`pop_front`](Self::pop_front).
+    pub fn pop_front_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        test: impl FnOnce(&T) -> bool,
+    ) -> Result<Option<T>> {
+        let is_meant = self.header(tx)?.front(tx)?.is_some_and(test);
+        if is_meant { self.pop_front(tx) } else { Ok(None) }
+    }
+
     /// Removes the last element, and returns it. Constant time.
     ///
     /// # Errors
@@ -91,6 +118,33 @@ impl<T: Persist> Link<Deque<T>> {
         deque.len = index;
         tx.put_header(self, deque)?;
         Ok(Some(value))
+    }
+
+    /// Removes the last element like [`pop_back`](Self::pop_back), but only if `test` returns
+    /// true for it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::Deque};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let jobs = Deque::from_iter(&mut tx, [5u64, 9])?;
+    /// let jobs = tx.alloc(jobs)?;
+    /// assert_eq!(jobs.pop_back_if(&mut tx, |job| *job < 7)?, None);
+    /// assert_eq!(jobs.pop_back_if(&mut tx, |job| *job > 7)?, Some(9));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`pop_front`](Self::pop_front).
+    pub fn pop_back_if(
+        self,
+        tx: &mut WriteTx<'_>,
+        test: impl FnOnce(&T) -> bool,
+    ) -> Result<Option<T>> {
+        let is_meant = self.header(tx)?.back(tx)?.is_some_and(test);
+        if is_meant { self.pop_back(tx) } else { Ok(None) }
     }
 
     /// Returns the element at `index` for modification. Overwriting it does not release

@@ -51,7 +51,6 @@ pub use iter::DequeIter;
 /// - `retain_mut`, `extract_if`, a `drain` that is an iterator: they would hold
 ///   the transaction while your code runs. `drain` returns the elements;
 ///   [`retain_with`](Link::retain_with) lends the transaction for reading.
-/// - `pop_front_if`, `pop_back_if`: check `front` or `back` first.
 /// - `into_iter`, `From<Vec<T>>`: `drain(&mut tx, ..)` takes the elements out, and
 ///   `extend` of the other collection stores them.
 /// - `try_reserve`: [`reserve`](Link::reserve) already returns an error.

@@ -343,8 +343,13 @@ impl<K: Kind> DequeOf<K> {
                 model.push_front(element);
             }
             Op::PopFront => {
-                let taken = link.pop_front(tx)?;
-                expect_one::<K>(tx, taken, model.pop_front())?;
+                let (is_meant, has_test) = (random.one_in(2), random.one_in(4));
+                let taken = match has_test {
+                    true => link.pop_front_if(tx, |_| is_meant)?,
+                    false => link.pop_front(tx)?,
+                };
+                let expected = if has_test && !is_meant { None } else { model.pop_front() };
+                expect_one::<K>(tx, taken, expected)?;
             }
             Op::Remove => {
                 let taken = link.remove(tx, at as u64)?;

@@ -489,7 +489,7 @@ hashed!(HashMapOf<K: KeyKind, V: Kind>);
 hashed!(HashSetOf<K: KeyKind>);
 
 /// What tables with their keys in order do; `$ends` are the methods for the first entry and the
-/// last one, and `$alter` changes the value of one of them.
+/// last one, and `$alter` changes the value of one of them, or takes it if a test says so.
 macro_rules! ordered {
     ($name:ident<$($kind:ident: $bound:ident),*>, [$($ends:ident)*], $alter:expr) => {
         impl<$($kind: $bound),*> $name<$($kind),*> {
@@ -561,14 +561,53 @@ macro_rules! ordered {
 }
 
 ordered!(BTreeMapOf<K: KeyKind, V: Kind>, [first_key_value last_key_value], |trial, is_last| {
-    let Trial { link, model, tx, .. } = trial;
+    let Trial { link, model, tx, random } = trial;
+    if random.one_in(2) {
+        let salt = random.next() as u8;
+        let end = if is_last { model.last_key_value() } else { model.first_key_value() };
+        let is_taken = end.is_some_and(|(key, _)| !stays(key, salt));
+        let test = |tx: &Image, key: &K::Key, value: &V::Stored| {
+            Ok(!stays(&Self::loaded(tx, (key, value))?.0, salt))
+        };
+        let taken = match is_last {
+            true => link.pop_last_if(tx, test)?,
+            false => link.pop_first_if(tx, test)?,
+        };
+        let expected = match is_last {
+            _ if !is_taken => None,
+            true => model.pop_last(),
+            false => model.pop_first(),
+        };
+        prop_assert_eq!(Self::taken(tx, taken)?, expected);
+        return Ok(());
+    }
     let entry = if is_last { link.last_entry(tx)? } else { link.first_entry(tx)? };
     entry.map(|entry| entry.into_mut()).transpose()?.into_iter().for_each(V::alter);
     let entry = if is_last { model.last_entry() } else { model.first_entry() };
     entry.map(|entry| entry.into_mut()).into_iter().for_each(V::alter_model);
     Ok(())
 });
-ordered!(BTreeSetOf<K: KeyKind>, [first last], |_, _| Ok(()));
+ordered!(BTreeSetOf<K: KeyKind>, [first last], |trial, is_last| {
+    let Trial { link, model, tx, random } = trial;
+    if random.one_in(2) {
+        let salt = random.next() as u8;
+        let end = if is_last { model.last_key_value() } else { model.first_key_value() };
+        let is_taken = end.is_some_and(|(key, _)| !stays(key, salt));
+        let test = |tx: &Image, key: &K::Key| Ok(!stays(&Self::loaded(tx, key)?.0, salt));
+        let taken = match is_last {
+            true => link.pop_last_if(tx, test)?,
+            false => link.pop_first_if(tx, test)?,
+        };
+        let expected = match is_last {
+            _ if !is_taken => None,
+            true => model.pop_last(),
+            false => model.pop_first(),
+        };
+        prop_assert_eq!(Self::taken(tx, taken)?, expected);
+        return Ok(());
+    }
+    Ok(())
+});
 
 /// Returns an owned copy of a model's entry.
 fn cloned<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
