@@ -1,6 +1,7 @@
 //! Promises of the collections, compared with those of the standard library.
 
 mod a_test_decides_what_is_removed;
+mod a_value_is_made_for_a_vacant_entry_alone;
 mod collections_behave_like_std;
 mod damaged_collections_are_refused;
 mod damaged_maps_are_refused;

@@ -78,6 +78,44 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         }
     }
 
+    /// Returns the value, after inserting the result of `make` if the key is missing. `make`
+    /// gets the transaction, to create a value such as a [`Text`](crate::Text). What it does to
+    /// the map counts: if it inserts the key itself, that value stays, and its result is released.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// use flagstone::{Store, Text, collections::BTreeMap};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let rooms = tx.alloc(BTreeMap::<u64, Text>::new())?;
+    /// for _ in 0..2 {
+    ///     rooms.entry(&mut tx, &7)?.or_try_insert_with(|tx| Text::new(tx, "free"))?;
+    /// }
+    /// let room = tx.at(rooms)?.get(&tx, &7)?.expect("a room");
+    /// assert_eq!(room.as_str(&tx)?, "free");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`or_insert`](Self::or_insert), plus any error of `make`, after which the key is
+    /// still missing.
+    pub fn or_try_insert_with(
+        self,
+        make: impl FnOnce(&mut WriteTx<'store>) -> Result<V>,
+    ) -> Result<&'a mut V> {
+        match self {
+            Self::Occupied(entry) => entry.into_mut(),
+            Self::Vacant(entry) => {
+                let value = make(entry.tx)?;
+                // `make` may have changed this map, so look the key up again.
+                let VacantEntry { map, tx, key, .. } = entry;
+                map.entry(tx, key)?.or_insert(value)
+            }
+        }
+    }
+
     /// Returns the value, after inserting the default if the key is missing.
     ///
     /// # Errors

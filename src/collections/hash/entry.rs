@@ -76,11 +76,28 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
 
     /// Returns the value for modification, after inserting the result of `make` if the
     /// entry is vacant. `make` gets the transaction, to create a value such as a
-    /// [`Text`](crate::Text).
+    /// [`Text`](crate::Text). What it does to the map counts: if it inserts the key itself,
+    /// that value stays, and its result is released.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// use flagstone::{Store, Text, collections::HashMap};
+    ///
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let rooms = tx.alloc(HashMap::<u64, Text>::new())?;
+    /// for _ in 0..2 {
+    ///     rooms.entry(&mut tx, &7)?.or_try_insert_with(|tx| Text::new(tx, "free"))?;
+    /// }
+    /// let room = tx.at(rooms)?.get(&tx, &7)?.expect("a room");
+    /// assert_eq!(room.as_str(&tx)?, "free");
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
-    /// Same as [`or_insert`](Self::or_insert), plus any error of `make`.
+    /// Same as [`or_insert`](Self::or_insert), plus any error of `make`, after which the entry
+    /// is still vacant.
     pub fn or_try_insert_with(
         self,
         make: impl FnOnce(&mut WriteTx<'tx>) -> Result<V>,

@@ -292,11 +292,10 @@ macro_rules! map {
                         place.or_insert(value.clone());
                     }
                     3 => {
-                        // Consumed only if the entry is vacant.
-                        let mut stored = Some(V::store(tx, value)?);
-                        let make = || stored.take().expect("it is made once");
-                        let value_link = link.entry(tx, query)?.or_insert_link(make)?;
-                        stored.map_or(Ok(()), |stored| tx.release(stored))?;
+                        // Made only if the entry is vacant.
+                        let make = |tx: &mut WriteTx<'_>| V::store(tx, value);
+                        link.entry(tx, query)?.or_try_insert_with(make)?;
+                        let value_link = tx.at(*link)?.link(tx, query)?.expect("an entry");
                         let place = model.entry(key.clone()).or_insert(value.clone());
                         V::grow(tx, value_link, place, value)?;
                     }
