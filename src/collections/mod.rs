@@ -47,6 +47,27 @@
 //!   is inside an `Option`, a pair or a struct (`pop`, `remove`, the old value of
 //!   `insert`): release it.
 //!
+//! # Closures
+//!
+//! A closure whose method `std` has, such as that of `retain`, gets what `std`'s gets, and cannot read
+//! what elements own. Beside each `retain` is a `retain_with`, whose closure gets the transaction for
+//! reading as well, and may fail:
+//!
+//! ```
+//! # fn main() -> Result<(), flagstone::Error> {
+//! # use flagstone::{Store, Text, collections::HashSet};
+//! # let store = Store::in_memory()?;
+//! # let mut tx = store.write()?;
+//! let names = tx.alloc(HashSet::<Text>::new())?;
+//! names.extend(&mut tx, ["Ada", "Bo"])?;
+//! names.retain_with(&mut tx, |tx, name| Ok(name.as_str(tx)?.len() > 2))?;
+//! assert!(!tx.at(names)?.contains(&tx, "Bo")?);
+//! # Ok(()) }
+//! ```
+//!
+//! All of them ask about every element before they remove the first one: a closure that fails or
+//! panics removes nothing.
+//!
 //! # Errors
 //!
 //! Every method returns an error for a damaged struct, node or length instead of
@@ -62,6 +83,7 @@ mod bytes;
 mod deque;
 pub mod hash;
 mod key;
+mod retain;
 mod text;
 mod vec;
 

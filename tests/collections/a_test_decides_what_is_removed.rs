@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use flagstone::collections::{BTreeMap, BTreeSet, Deque};
+use flagstone::collections::{BTreeMap, BTreeSet, Deque, HashMap, HashSet};
 use flagstone::{ErrorKind, Image, Link, Pair, Result, Store, Text, WriteTx};
 use testkit::{TestResult, assert_refused};
 
@@ -79,6 +79,114 @@ fn a_test_of_an_end_that_fails_or_panics_takes_nothing() -> TestResult {
         let found: Result<Vec<_>> =
             tx.at(names)?.keys(tx)?.map(|key| key?.as_str(tx).map(str::len)).collect();
         assert_eq!(found?, [3, 4, 52]);
+        Ok(())
+    })
+}
+
+/// Keeps every other entry, of enough for several nodes and shards, and then fails or panics in the
+/// middle of the next time.
+macro_rules! retains {
+    ($name:ident, $map:ident, $set:ident) => {
+        #[test]
+        fn $name() -> TestResult {
+            leaves_nothing(|tx| {
+                let map = tx.root_or_insert_with("map", $map::<Text, Text>::new)?;
+                let set = tx.root_or_insert_with("set", $set::<Text>::new)?;
+                for number in 0..1000u64 {
+                    let key = format!("{number:0100}");
+                    let value = Text::new(tx, &key)?;
+                    map.insert(tx, &key, value)?;
+                    set.insert(tx, &key)?;
+                }
+                let is_even = |key: &str| key.ends_with(['0', '2', '4', '6', '8']);
+                map.retain_with(tx, |tx, key, value| {
+                    assert_eq!(key.as_str(tx)?, value.as_str(tx)?);
+                    Ok(is_even(key.as_str(tx)?))
+                })?;
+                set.retain_with(tx, |tx, key| Ok(is_even(key.as_str(tx)?)))?;
+                let expect_whole = |tx: &Image| -> TestResult {
+                    assert_eq!((tx.at(map)?.len(), tx.at(set)?.len()), (500, 500));
+                    assert_eq!(
+                        (tx.at(map)?.iter(tx)?.count(), tx.at(set)?.iter(tx)?.count()),
+                        (500, 500)
+                    );
+                    for key in tx.at(map)?.keys(tx)? {
+                        assert!(is_even(key?.as_str(tx)?));
+                    }
+                    Ok(())
+                };
+                expect_whole(tx)?;
+
+                let mut asked = 0;
+                let mut fails = |is_panic: bool| -> Result<bool> {
+                    asked += 1;
+                    match asked % 300 {
+                        0 if is_panic => panic!("on purpose"),
+                        0 => failed(),
+                        _ => Ok(false),
+                    }
+                };
+                assert_refused!(map.retain_with(tx, |_, _, _| fails(false)), SavepointGone);
+                assert_refused!(set.retain_with(tx, |_, _| fails(false)), SavepointGone);
+                expect_whole(tx)?;
+                let panicking = AssertUnwindSafe(|| map.retain_with(tx, |_, _, _| fails(true)));
+                assert!(catch_unwind(panicking).is_err());
+                let panicking = AssertUnwindSafe(|| set.retain_with(tx, |_, _| fails(true)));
+                assert!(catch_unwind(panicking).is_err());
+                expect_whole(tx)?;
+
+                let savepoint = tx.savepoint()?;
+                map.retain_with(tx, |_, _, _| Ok(false))?;
+                set.retain_with(tx, |_, _| Ok(false))?;
+                assert!(tx.at(map)?.is_empty() && tx.at(set)?.is_empty());
+                tx.rollback_to(savepoint)?;
+                expect_whole(tx)
+            })
+        }
+    };
+}
+
+retains!(of_trees_all_stays_if_the_test_fails_for_one, BTreeMap, BTreeSet);
+retains!(of_hash_tables_all_stays_if_the_test_fails_for_one, HashMap, HashSet);
+
+/// What a test moves out of a value is not released with it; what it puts there must be live.
+#[test]
+fn a_test_may_change_values_but_not_to_what_is_not_there() -> TestResult {
+    leaves_nothing(|tx| {
+        let map = tx.root_or_insert_with("map", HashMap::<u64, Text>::new)?;
+        let tree = tx.root_or_insert_with("tree", BTreeMap::<u64, Text>::new)?;
+        for number in 0..10 {
+            let long = format!("{number:0100}");
+            let (value, other) = (Text::new(tx, &long)?, Text::new(tx, &long)?);
+            map.insert(tx, &number, value)?;
+            tree.insert(tx, &number, other)?;
+        }
+        let mut moved = Vec::new();
+        map.retain_with(tx, |_, number, value| {
+            moved.push(std::mem::take(value));
+            Ok(number % 2 == 0)
+        })?;
+        tree.retain_with(tx, |_, number, value| {
+            moved.push(std::mem::take(value));
+            Ok(number % 2 == 0)
+        })?;
+        assert_eq!((tx.at(map)?.len(), tx.at(tree)?.len(), moved.len()), (5, 5, 20));
+        assert_eq!(tx.at(tree)?.get(tx, &4)?.ok_or("an entry")?.as_str(tx)?, "");
+        for text in moved {
+            assert_eq!(text.as_str(tx)?.len(), 100);
+            tx.release(text)?;
+        }
+        let savepoint = tx.savepoint()?;
+        let gone = Text::new(tx, &"x".repeat(100))?;
+        tx.rollback_to(savepoint)?;
+        let mut gone = Some(gone);
+        let refused = map.retain_with(tx, |_, _, value| {
+            if let Some(gone) = gone.take() {
+                *value = gone;
+            }
+            Ok(true)
+        });
+        assert_refused!(refused, OwnedNotLive { .. });
         Ok(())
     })
 }

@@ -13,6 +13,7 @@ use super::layout::Leaf;
 use super::map::BTreeMap;
 use super::node::{LeafAt, Tree};
 use crate::collections::key::{OrdKey, SortedKey};
+use crate::collections::retain::ask;
 
 impl<K: Persist, V: Persist> BTreeMap<K, V> {
     /// Builds a map from entries in ascending order, and fills its nodes: the fastest and
@@ -320,8 +321,22 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
     }
 
     /// Keeps the entries for which `keep` returns true, and releases the others after
-    /// asking about all of them. All values count as changed until the commit compares
-    /// them.
+    /// asking about all of them. `keep` may modify the values.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::BTreeMap};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let tries = tx.alloc(BTreeMap::<u64, u64>::new())?;
+    /// tries.extend(&mut tx, [(1u64, 3), (2, 1)])?;
+    /// tries.retain(&mut tx, |_, left| {
+    ///     *left -= 1;
+    ///     *left > 0
+    /// })?;
+    /// assert_eq!(tx.at(tries)?.first_key_value(&tx)?, Some((&1, &2)));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -331,10 +346,41 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         tx: &mut WriteTx<'_>,
         mut keep: impl FnMut(&K, &mut V) -> bool,
     ) -> Result<()> {
+        self.retain_with(tx, |_, key, value| Ok(keep(key, value)))
+    }
+
+    /// Filters like [`retain`](Self::retain), with a test that can read what keys and values
+    /// own or link to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, Text, collections::BTreeMap};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let ages = tx.alloc(BTreeMap::<Text, u64>::new())?;
+    /// ages.extend(&mut tx, [("Ada", 36), ("Bo", 7)])?;
+    /// ages.retain_with(&mut tx, |tx, name, _| Ok(name.as_str(tx)?.len() > 2))?;
+    /// assert!(!tx.at(ages)?.contains_key(&tx, "Bo")?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`retain`](Self::retain), plus any error of `keep`: nothing is removed then, and
+    /// the values that it had changed for other entries stay changed.
+    pub fn retain_with(
+        self,
+        tx: &mut WriteTx<'_>,
+        mut keep: impl FnMut(&Image, &K, &mut V) -> Result<bool>,
+    ) -> Result<()> {
         let mut tree = self.tree(tx)?;
         tree.retain(tx, |tx, leaf, index| {
-            let key = tx.value(leaf.key_link(index))?;
-            Ok(keep(&key, leaf.value_mut(tx, index)?))
+            let answer = ask(tx, leaf.key_link(index), leaf.value_link(index), &mut keep)?;
+            if let Some(value) = answer.changed {
+                tx.expect_owned(&value)?;
+                *leaf.value_mut(tx, index)? = value;
+            }
+            Ok(answer.is_kept)
         })?;
         self.set_tree(tx, tree)
     }

@@ -375,12 +375,50 @@ impl<K: Persist> Link<BTreeSet<K>> {
 
     /// Keeps the keys for which `keep` returns true, and releases the others.
     ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::BTreeSet};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let numbers = tx.alloc(BTreeSet::<u64>::new())?;
+    /// numbers.extend(&mut tx, 0..10u64)?;
+    /// numbers.retain(&mut tx, |number| number % 5 == 0)?;
+    /// assert_eq!(tx.at(numbers)?.iter(&tx)?.collect::<Result<Vec<_>, _>>()?, [&0, &5]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the set, or anything that a key owns, is damaged.
     pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&K) -> bool) -> Result<()> {
+        self.retain_with(tx, |_, key| Ok(keep(key)))
+    }
+
+    /// Filters like [`retain`](Self::retain), with a test that can read what keys own or link
+    /// to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, Text, collections::BTreeSet};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let names = tx.alloc(BTreeSet::<Text>::new())?;
+    /// names.extend(&mut tx, ["Ada", "Bo"])?;
+    /// names.retain_with(&mut tx, |tx, name| Ok(name.as_str(tx)?.len() > 2))?;
+    /// assert!(!tx.at(names)?.contains(&tx, "Bo")?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`retain`](Self::retain), plus any error of `keep`, after which no key is removed.
+    pub fn retain_with(
+        self,
+        tx: &mut WriteTx<'_>,
+        mut keep: impl FnMut(&Image, &K) -> Result<bool>,
+    ) -> Result<()> {
         let mut tree = self.tree(tx)?;
-        tree.retain(tx, |tx, leaf, index| Ok(keep(tx.at(leaf.key_link(index))?)))?;
+        tree.retain(tx, |tx, leaf, index| keep(tx, tx.at(leaf.key_link(index))?))?;
         self.set_tree(tx, tree)
     }
 

@@ -3,7 +3,8 @@
 use std::borrow::Borrow;
 
 use crate::error::Result;
-use crate::persist::{Link, Persist, bytes_of, own_field};
+use crate::image::Image;
+use crate::persist::{Link, Persist, own_field};
 use crate::store::WriteTx;
 
 use super::capacity;
@@ -12,6 +13,7 @@ use super::layout::Table;
 use super::map::HashMap;
 use super::table::Location;
 use crate::collections::key::{Key, StoredKey};
+use crate::collections::retain::ask;
 
 impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     pub(super) fn table(self) -> Link<Table<K, V>> {
@@ -159,7 +161,22 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
     }
 
     /// Keeps the entries for which `keep` returns true, and releases the others with
-    /// everything that they own. `keep` may modify the values.
+    /// everything that they own, after asking about all of them. `keep` may modify the values.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::HashMap};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let tries = tx.alloc(HashMap::<u64, u64>::new())?;
+    /// tries.extend(&mut tx, [(1u64, 3), (2, 1)])?;
+    /// tries.retain(&mut tx, |_, left| {
+    ///     *left -= 1;
+    ///     *left > 0
+    /// })?;
+    /// assert_eq!((tx.at(tries)?.len(), tx.at(tries)?.get(&tx, &1)?), (1, Some(&2)));
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
@@ -169,18 +186,40 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         tx: &mut WriteTx<'_>,
         mut keep: impl FnMut(&K, &mut V) -> bool,
     ) -> Result<()> {
+        self.retain_with(tx, |_, key, value| Ok(keep(key, value)))
+    }
+
+    /// Filters like [`retain`](Self::retain), with a test that can read what keys and values
+    /// own or link to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, Text, collections::HashMap};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let ages = tx.alloc(HashMap::<Text, u64>::new())?;
+    /// ages.extend(&mut tx, [("Ada", 36), ("Bo", 7)])?;
+    /// ages.retain_with(&mut tx, |tx, name, _| Ok(name.as_str(tx)?.len() > 2))?;
+    /// assert!(!tx.at(ages)?.contains_key(&tx, "Bo")?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`retain`](Self::retain), plus any error of `keep`: nothing is removed then, and
+    /// the values that it had changed for other entries stay changed.
+    pub fn retain_with(
+        self,
+        tx: &mut WriteTx<'_>,
+        mut keep: impl FnMut(&Image, &K, &mut V) -> Result<bool>,
+    ) -> Result<()> {
         self.table().retain(tx, |tx, place| {
-            // Copies, because a transaction lends either one exclusive reference or shared ones.
-            let (key, before) = (tx.value(place.key())?, tx.value(place.value())?);
-            let mut value = tx.value(place.value())?;
-            let keeps = keep(&key, &mut value);
-            // Stored for a removed entry too. Otherwise whatever `keep` moved out of the value
-            // would be released with the entry.
-            if bytes_of(&value) != bytes_of(&before) {
+            let answer = ask(tx, place.key(), place.value(), &mut keep)?;
+            if let Some(value) = answer.changed {
                 tx.expect_owned(&value)?;
                 place.open(tx)?.put_value::<K, V>(tx, value)?;
             }
-            Ok(keeps)
+            Ok(answer.is_kept)
         })
     }
 

@@ -264,11 +264,49 @@ impl<K: StoredKey> Link<HashSet<K>> {
 
     /// Keeps the keys for which `keep` returns true, and releases the others.
     ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, collections::HashSet};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let numbers = tx.alloc(HashSet::<u64>::new())?;
+    /// numbers.extend(&mut tx, 0..10u64)?;
+    /// numbers.retain(&mut tx, |number| number % 5 == 0)?;
+    /// assert_eq!(tx.at(numbers)?.len(), 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Fails if the set, or anything that is released, is damaged.
     pub fn retain(self, tx: &mut WriteTx<'_>, mut keep: impl FnMut(&K) -> bool) -> Result<()> {
-        self.table().retain(tx, |tx, place| Ok(keep(tx.at(place.key())?)))
+        self.retain_with(tx, |_, key| Ok(keep(key)))
+    }
+
+    /// Filters like [`retain`](Self::retain), with a test that can read what keys own or link
+    /// to.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// # use flagstone::{Store, Text, collections::HashSet};
+    /// # let store = Store::in_memory()?;
+    /// # let mut tx = store.write()?;
+    /// let names = tx.alloc(HashSet::<Text>::new())?;
+    /// names.extend(&mut tx, ["Ada", "Bo"])?;
+    /// names.retain_with(&mut tx, |tx, name| Ok(name.as_str(tx)?.len() > 2))?;
+    /// assert!(!tx.at(names)?.contains(&tx, "Bo")?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Same as [`retain`](Self::retain), plus any error of `keep`, after which no key is removed.
+    pub fn retain_with(
+        self,
+        tx: &mut WriteTx<'_>,
+        mut keep: impl FnMut(&Image, &K) -> Result<bool>,
+    ) -> Result<()> {
+        self.table().retain(tx, |tx, place| keep(tx, tx.at(place.key())?))
     }
 
     /// Inserts the keys of an iterator.

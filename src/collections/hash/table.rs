@@ -150,32 +150,42 @@ impl<K: StoredKey, V: Persist> Link<Table<K, V>> {
         self.set_len(tx, len)
     }
 
-    /// Visits each entry, and removes those for which `keep` returns false, with everything
-    /// that they own.
+    /// Removes the entries for which `keep` returns false, with everything that they own. Asks
+    /// about all entries before it removes any, so an error or a panic of `keep` leaves the table
+    /// whole. Remembers 16 bytes for each entry that goes.
     pub(super) fn retain(
         self,
         tx: &mut WriteTx<'_>,
         mut keep: impl FnMut(&mut WriteTx<'_>, &Location<K, V>) -> Result<bool>,
     ) -> Result<()> {
         let shards = self.header(tx)?.shards;
-        let mut budget = WorkLimit::new(tx);
+        let (mut budget, mut unwanted) = (WorkLimit::new(tx), Vec::new());
         for index in 0..shards {
             let shard = self.header(tx)?.shard(tx, index)?;
             shard.expect_sound()?;
             budget.spend(&shard)?;
             for slot in shard.live_slots(tx)? {
                 let place = Location { index, shard, slot, offset: shard.slot_offset(slot) };
-                if keep(tx, &place)? {
-                    continue;
+                if !keep(tx, &place)? {
+                    unwanted.push((index, slot));
                 }
-                let mut owned = Owned::default();
-                let size = HashEntry::<K, V>::SIZE_BYTES;
-                let bytes = tx.bytes("entry of a flagstone::HashTable", place.offset, size)?;
-                HashEntry::<K, V>::element_owned(bytes, &mut owned);
-                self.erase(tx, &place)?;
-                tx.release_all(owned)?;
             }
         }
+        for (index, slot) in unwanted {
+            let shard = self.header(tx)?.shard(tx, index)?;
+            let offset = shard.slot_offset(slot);
+            self.release_entry(tx, &Location { index, shard, slot, offset })?;
+        }
         self.update(tx, Table::settle)
+    }
+
+    /// Removes an entry with everything that it owns, but neither merges nor shrinks shards.
+    fn release_entry(self, tx: &mut WriteTx<'_>, place: &Location<K, V>) -> Result<()> {
+        let mut owned = Owned::default();
+        let size = HashEntry::<K, V>::SIZE_BYTES;
+        let bytes = tx.bytes("entry of a flagstone::HashTable", place.offset, size)?;
+        HashEntry::<K, V>::element_owned(bytes, &mut owned);
+        self.erase(tx, place)?;
+        tx.release_all(owned)
     }
 }
