@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use flagstone::collections::{BTreeMap, Vec as StoreVec};
+use flagstone::collections::{BTreeMap, Vec as StoreVec, prefix};
 use flagstone::{Image, Link, Text, WriteTx, field, persist};
 
 use crate::failure::Failure;
@@ -100,22 +100,12 @@ pub fn remove(tx: &mut WriteTx<'_>, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the people whose names begin with `prefix`, by name.
-pub fn found(tx: &Image, book: Link<Book>, prefix: &str) -> flagstone::Result<Vec<Link<Person>>> {
-    let mut found = Vec::new();
+/// Returns the people whose names begin with `start`, by name.
+pub fn found(tx: &Image, book: Link<Book>, start: &str) -> flagstone::Result<Vec<Link<Person>>> {
     let Some(book) = tx.get(book)? else {
-        return Ok(found);
+        return Ok(Vec::new());
     };
-    // There is no last text with a given prefix, so the range is open-ended and the loop stops
-    // early.
-    for entry in book.range(tx, prefix..)? {
-        let (name, person) = entry?;
-        if !name.as_str(tx)?.starts_with(prefix) {
-            break;
-        }
-        found.push(*person);
-    }
-    Ok(found)
+    book.range(tx, prefix(start))?.map(|entry| Ok(*entry?.1)).collect()
 }
 
 pub fn show(tx: &Image, person: Link<Person>, out: &mut impl Write) -> Result<(), Failure> {

@@ -87,7 +87,7 @@ mod retain;
 mod text;
 mod vec;
 
-pub use btree::{BTreeMap, BTreeSet};
+pub use btree::{BTreeMap, BTreeSet, prefix};
 pub use bytes::Bytes;
 pub use deque::{Deque, DequeIter};
 pub use hash::{HashMap, HashMapReader, HashSet};

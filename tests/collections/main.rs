@@ -1,5 +1,6 @@
 //! Promises of the collections, compared with those of the standard library.
 
+mod a_prefix_is_the_range_of_what_begins_with_it;
 mod a_test_decides_what_is_removed;
 mod a_value_is_made_for_a_vacant_entry_alone;
 mod collections_behave_like_std;

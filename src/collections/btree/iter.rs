@@ -17,8 +17,8 @@ use super::node::{InnerAt, LeafAt, SearchResult, Tree, damaged};
 use super::value::Payload;
 use crate::collections::key::OrdKey;
 
-/// A range of keys: `a..b`, `a..=b`, `a..`, `..b`, `..=b`, `..`, or a pair of
-/// [`Bound`]s. The bounds are queries or references to them: `&5..&9`, `"a".."b"`.
+/// A range of keys: `a..b`, `a..=b`, `a..`, `..b`, `..=b`, `..`, a pair of [`Bound`]s, or
+/// a [`prefix`](super::prefix()). The bounds are queries or references to them: `&5..&9`, `"a".."b"`.
 ///
 /// A range whose start is after its end is empty.
 pub trait KeyRange<Q: ?Sized> {

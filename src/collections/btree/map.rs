@@ -236,8 +236,9 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
     }
 
     /// Returns an iterator over the entries whose keys are in a range, in order, from both
-    /// ends: `range(&tx, 5..9)`, `range(&tx, "a"..="b")`, or a pair of
-    /// [`Bound`](std::ops::Bound)s. A range whose start is after its end, for which `std`
+    /// ends: `range(&tx, 5..9)`, `range(&tx, "a"..="b")`, a pair of
+    /// [`Bound`](std::ops::Bound)s, or the keys that begin alike, `range(&tx, prefix("lib"))`:
+    /// see [`prefix`](super::prefix()). A range whose start is after its end, for which `std`
     /// panics, is empty.
     ///
     /// # Errors
