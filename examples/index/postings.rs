@@ -125,9 +125,10 @@ fn add_place(
     let lines = Vec::from_iter(tx, occurrences.lines.iter().copied())?;
     tx.at_mut(index)?.postings += lines.len();
     let words = index.field(field!(Index, words));
-    let word = words.entry(tx, word)?.or_insert_link(Word::default)?;
-    tx.at_mut(word)?.occurrences += occurrences.count;
+    words.entry(tx, word)?.or_default()?.occurrences += occurrences.count;
     let place = Place { file, occurrences: occurrences.count, lines };
+    // The link leads into the map, and is good as long as no word is added or removed.
+    let word = tx.at(words)?.link(tx, word)?.expect("it was inserted");
     word.field(field!(Word, places)).push(tx, place)
 }
 

@@ -262,7 +262,8 @@ pub fn step(tx: &mut WriteTx<'_>, number: u64) -> Result<()> {
         pairs: step_btree_set (OfPair);
     }
     let nested = all.field(field!(Everything, nested));
-    let inner = nested.link_or_insert_with(tx, &(number % 2), HashMap::new)?;
+    nested.entry(tx, &(number % 2))?.or_default()?;
+    let inner = tx.at(nested)?.link(tx, &(number % 2))?.expect("it was inserted");
     step_hash_map::<Colour, u64>(tx, inner, number)
 }
 

@@ -88,8 +88,10 @@ fn collections_lie_in_maps() -> TestResult {
         let map = tx.alloc(HashMap::<Text, HashMap<u64, StoreVec<Text>>>::new())?;
         for number in 0..2000u64 {
             let name = (number % 7).to_string();
-            let inner = map.link_or_insert_with(tx, &name, HashMap::new)?;
-            let list = inner.link_or_insert_with(tx, &(number % 50), StoreVec::new)?;
+            map.entry(tx, &name)?.or_default()?;
+            let inner = tx.at(map)?.link(tx, &name)?.expect("it was inserted");
+            inner.entry(tx, &(number % 50))?.or_default()?;
+            let list = tx.at(inner)?.link(tx, &(number % 50))?.expect("it was inserted");
             let text = long(tx, number)?;
             list.push(tx, text)?;
         }

@@ -128,20 +128,6 @@ impl<'a, 'store, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> Entry<'a, 'store, 'q, 
         self.or_insert_with(V::default)
     }
 
-    /// Returns the link to the value, after inserting the result of `make` if the key is
-    /// missing; for values that are collections. The link is valid until an entry is
-    /// inserted or removed.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`or_insert`](Self::or_insert).
-    pub fn or_insert_link(self, make: impl FnOnce() -> V) -> Result<Link<V>> {
-        match self {
-            Self::Occupied(entry) => Ok(entry.link()),
-            Self::Vacant(entry) => entry.insert_link(make()),
-        }
-    }
-
     /// Modifies the value if the map has the key.
     ///
     /// # Errors
@@ -183,7 +169,9 @@ impl<'a, 'store, K: Persist, V: Persist> OccupiedEntry<'a, 'store, K, V> {
         self.tx.at(self.link())
     }
 
-    /// Returns the link to the value, valid until an entry is inserted or removed.
+    /// Returns the link to the value, to change a collection in it. The map's next insert or removal
+    /// moves values: from then on the link leads to another entry's value, or to none, and nothing
+    /// notices. Do not store it.
     pub fn link(&self) -> Link<V> {
         Link::from_parts(self.path.leaf.value_offset(self.path.index), 1)
     }
@@ -263,20 +251,5 @@ impl<'a, 'q, K: OrdKey<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, 'q, K, V, 
         let (leaf, index) = tree.insert_at(tx, path, (key, value))?;
         map.set_tree(tx, tree)?;
         leaf.value_mut(tx, index)
-    }
-
-    /// Inserts like [`insert`](Self::insert), and returns the link to the value, valid
-    /// until an entry is inserted or removed.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`insert`](Self::insert).
-    pub fn insert_link(self, value: V) -> Result<Link<V>> {
-        let Self { tx, map, mut tree, path, key } = self;
-        tx.expect_owned(&value)?;
-        let key = K::store(tx, key)?;
-        let (leaf, index) = tree.insert_at(tx, path, (key, value))?;
-        map.set_tree(tx, tree)?;
-        Ok(Link::from_parts(leaf.value_offset(index), 1))
     }
 }

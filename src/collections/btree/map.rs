@@ -168,7 +168,28 @@ impl<K: Persist, V: Persist> BTreeMap<K, V> {
         Ok(self.link(tx, key)?.is_some())
     }
 
-    /// Returns the link to the value of a key, valid until an entry is inserted or removed.
+    /// Returns the link to the value of a key, to change a collection in it.
+    ///
+    /// The map's next insert or removal moves values: from then on the link leads to another entry's
+    /// value, or to none, and nothing notices. Take a new one then, and do not store it. For a value
+    /// that others link to, make it an object of its own, and a `Link` to it the map's value.
+    ///
+    /// ```
+    /// use flagstone::{Store, Text, collections::{BTreeMap, Vec}};
+    ///
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let scores = tx.alloc(BTreeMap::<Text, Vec<u64>>::new())?;
+    /// for (name, score) in [("Ada", 7), ("Bo", 1), ("Ada", 5)] {
+    ///     scores.entry(&mut tx, name)?.or_default()?;
+    ///     let list = tx.at(scores)?.link(&tx, name)?.expect("it was inserted");
+    ///     list.push(&mut tx, score)?;
+    /// }
+    /// let of_ada = tx.at(scores)?.get(&tx, "Ada")?.expect("two scores");
+    /// assert_eq!(of_ada.as_slice(&tx)?, [7, 5]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

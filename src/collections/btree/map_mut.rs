@@ -129,24 +129,6 @@ impl<K: Persist, V: Persist> Link<BTreeMap<K, V>> {
         found.map(|(leaf, index)| leaf.value_mut(tx, index)).transpose()
     }
 
-    /// Returns the link to the value of a key, after inserting the result of `make` if the
-    /// key is missing. Use it to modify a collection that is a value.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`insert`](Self::insert).
-    pub fn link_or_insert_with<Q: ?Sized>(
-        self,
-        tx: &mut WriteTx<'_>,
-        key: &Q,
-        make: impl FnOnce() -> V,
-    ) -> Result<Link<V>>
-    where
-        K: OrdKey<Q>,
-    {
-        self.entry(tx, key)?.or_insert_link(make)
-    }
-
     /// Returns the entry of a key, occupied or vacant.
     ///
     /// # Errors

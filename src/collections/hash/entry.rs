@@ -126,19 +126,6 @@ impl<'a, 'tx, K: Key<Q>, V: Persist, Q: ?Sized> Entry<'a, 'tx, K, V, Q> {
         self.or_insert_with(V::default)
     }
 
-    /// Returns the link to the value, after inserting the result of `make` if the entry is
-    /// vacant. The link is valid until the map's next insert or removal.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`or_insert`](Self::or_insert).
-    pub fn or_insert_link(self, make: impl FnOnce() -> V) -> Result<Link<V>> {
-        match self {
-            Self::Occupied(entry) => Ok(entry.link()),
-            Self::Vacant(entry) => entry.insert_link(make()),
-        }
-    }
-
     /// Modifies the value if the entry is occupied.
     ///
     /// # Errors
@@ -172,21 +159,6 @@ impl<'a, K: Key<Q>, V: Persist, Q: ?Sized> VacantEntry<'a, '_, K, V, Q> {
         slot.put_value::<K, V>(self.tx, value)?;
         slot.value_mut::<K, V>(self.tx)
     }
-
-    /// Inserts the key with `value`, and returns the link to the value, valid until the
-    /// map's next insert or removal.
-    ///
-    /// # Errors
-    ///
-    /// Same as [`insert`](Self::insert).
-    pub fn insert_link(self, value: V) -> Result<Link<V>> {
-        self.tx.expect_owned(&value)?;
-        let key = K::store(self.tx, self.query)?;
-        let slot = self.map.table().reserve_slot(self.tx, self.hash)?;
-        slot.put_key(self.tx, key)?;
-        slot.put_value::<K, V>(self.tx, value)?;
-        Ok(super::lookup::value_at::<K, V>(slot.offset))
-    }
 }
 
 impl<'a, K: crate::collections::StoredKey, V: Persist> OccupiedEntry<'a, '_, K, V> {
@@ -208,7 +180,9 @@ impl<'a, K: crate::collections::StoredKey, V: Persist> OccupiedEntry<'a, '_, K, 
         self.tx.at(self.place.value())
     }
 
-    /// Returns the link to the value, valid until the map's next insert or removal.
+    /// Returns the link to the value, to change a collection in it. The map's next insert or removal
+    /// moves values: from then on the link leads to another entry's value, or to none, and nothing
+    /// notices. Do not store it.
     pub fn link(&self) -> Link<V> {
         self.place.value()
     }

@@ -170,8 +170,29 @@ impl<K: Persist, V: Persist> HashMap<K, V> {
         self.reader(tx)?.contains_key(query)
     }
 
-    /// Returns the link to the value of a key, to modify the value, or a collection in it,
-    /// in place. The link is valid until the map's next insert or removal.
+    /// Returns the link to the value of a key, to change a collection in it.
+    ///
+    /// The map's next insert or removal moves values: from then on the link leads to another entry's
+    /// value, or to none, and nothing notices. Take a new one then, and do not store it. For a value
+    /// that others link to, make it an object of its own, and a `Link` to it the map's value.
+    ///
+    /// ```
+    /// use flagstone::{Store, collections::{HashMap, Vec}};
+    ///
+    /// # fn main() -> Result<(), flagstone::Error> {
+    /// let store = Store::in_memory()?;
+    /// let mut tx = store.write()?;
+    /// let by_length = tx.alloc(HashMap::<u64, Vec<u64>>::new())?;
+    /// for number in [7, 42, 5] {
+    ///     let digits = u64::from(number > 9) + 1;
+    ///     by_length.entry(&mut tx, &digits)?.or_default()?;
+    ///     let numbers = tx.at(by_length)?.link(&tx, &digits)?.expect("it was inserted");
+    ///     numbers.push(&mut tx, number)?;
+    /// }
+    /// let short = tx.at(by_length)?.get(&tx, &1)?.expect("two numbers");
+    /// assert_eq!(short.as_slice(&tx)?, [7, 5]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///

@@ -126,40 +126,6 @@ impl<K: StoredKey, V: Persist> Link<HashMap<K, V>> {
         Ok(Entry::new(self, tx, query, sought))
     }
 
-    /// Returns the link to the value of a key, after inserting the result of `make` if the
-    /// key is missing. The link is valid until the map's next insert or removal.
-    ///
-    /// ```
-    /// use flagstone::{Store, collections::{HashMap, Vec}};
-    ///
-    /// # fn main() -> Result<(), flagstone::Error> {
-    /// let store = Store::in_memory()?;
-    /// let mut tx = store.write()?;
-    /// let by_length = tx.alloc(HashMap::<u64, Vec<u64>>::new())?;
-    /// for number in [7, 42, 5] {
-    ///     let digits = u64::from(number > 9) + 1;
-    ///     by_length.link_or_insert_with(&mut tx, &digits, Vec::new)?.push(&mut tx, number)?;
-    /// }
-    /// let short = tx.at(by_length)?.get(&tx, &1)?.expect("two numbers");
-    /// assert_eq!(short.as_slice(&tx)?, [7, 5]);
-    /// # Ok(()) }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Same as [`insert`](Self::insert).
-    pub fn link_or_insert_with<Q: ?Sized>(
-        self,
-        tx: &mut WriteTx<'_>,
-        query: &Q,
-        make: impl FnOnce() -> V,
-    ) -> Result<Link<V>>
-    where
-        K: Key<Q>,
-    {
-        self.entry(tx, query)?.or_insert_link(make)
-    }
-
     /// Keeps the entries for which `keep` returns true, and releases the others with
     /// everything that they own, after asking about all of them. `keep` may modify the values.
     ///

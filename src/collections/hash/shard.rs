@@ -32,8 +32,6 @@ pub(super) struct OpenShard<K: Persist, V: Persist> {
 pub(super) struct Slot {
     region: Region,
     at: u64,
-    /// The slot's offset in the heap.
-    pub(super) offset: u64,
 }
 
 impl Slot {
@@ -111,13 +109,13 @@ impl<K: Persist, V: Persist> Shard<K, V> {
         }
         let (slot, was) = shard.free_slot(tx, hash)?;
         let (tags, counts_at) = (shard.tag_blocks(), shard.counts_at());
-        let ((part, index), offset) = (shard.part_of(slot), shard.slot_offset(slot));
+        let (part, index) = shard.part_of(slot);
         let tags = tx.region_of(tags)?;
         tx.put_in(tags, slot, control::tag_of(hash))?;
         let used = if was == EMPTY { used.saturating_add(1) } else { used };
         tx.put_in(tags, counts_at, [live.saturating_add(1), used])?;
         let at = index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-        Ok(Some(Slot { region: tx.region_of(part)?, at, offset }))
+        Ok(Some(Slot { region: tx.region_of(part)?, at }))
     }
 
     /// Returns the first slot on the probe path of a hash that has no entry, and its tag.
@@ -188,7 +186,7 @@ impl<K: Persist, V: Persist> OpenShard<K, V> {
     pub(super) fn slot(&self, tx: &mut WriteTx<'_>, slot: u64) -> Result<Slot> {
         let (part, index) = self.shard.part_of(slot);
         let at = index.wrapping_mul(HashEntry::<K, V>::SIZE_BYTES);
-        Ok(Slot { region: tx.region_of(part)?, at, offset: self.shard.slot_offset(slot) })
+        Ok(Slot { region: tx.region_of(part)?, at })
     }
 
     fn set_counts(&mut self, tx: &mut WriteTx<'_>, counts: Counts) -> Result<()> {

@@ -135,15 +135,18 @@ fn book_in<'a>(
     model.entry(shelf).or_default().entry(title.to_string()).or_default()
 }
 
-/// Returns the book, which is created if it is new.
+/// Returns the book, which is created if it is new. The link is good until the shelf changes.
 fn book(
     tx: &mut WriteTx<'_>,
     shelves: Link<Shelves>,
     shelf: u64,
     title: &str,
 ) -> Result<Link<Book>> {
-    let shelf = shelves.link_or_insert_with(tx, &shelf, Shelf::default)?;
-    shelf.field(own_field!(Shelf, books)).link_or_insert_with(tx, title, Book::default)
+    shelves.entry(tx, &shelf)?.or_default()?;
+    let shelf = tx.at(shelves)?.link(tx, &shelf)?.expect("it was inserted");
+    let books = shelf.field(own_field!(Shelf, books));
+    books.entry(tx, title)?.or_default()?;
+    Ok(tx.at(books)?.link(tx, title)?.expect("it was inserted"))
 }
 
 fn books_on(tx: &Image, shelf: &Shelf) -> Result<Model<String, BookModel>> {
