@@ -21,7 +21,7 @@ use super::blocked_log::SHARE_FOR_MOVE;
 use super::core::Core;
 use super::flush_leader::{FlushGuard, SyncFor};
 use super::format_store::zero_log;
-use super::log_region::{LogMove, LogStep, Pieces, Region};
+use super::log_region::{LogMove, LogStep, Region};
 use super::sharing::blocked::Patience;
 use super::state::{Checkpointer, LogState};
 use crate::deadline::Deadline;
@@ -150,9 +150,10 @@ impl Core {
     pub(crate) fn note_log_region(&self, region: Region) {
         let mut log = lock(&self.log);
         let unflushed = log.tail.appended - log.tail.durable;
-        let waits_for_flushes = unflushed < log.tail.ring.len_bytes() / SHARE_UNFLUSHED;
-        let pieces = if waits_for_flushes { Pieces::Synced } else { Pieces::AllAtOnce };
-        log.log_move = LogMove::Allocated { region, zeroed: 0, pieces };
+        // Such a load fills the log before the zeros are written, and does not wait for the journal.
+        let needs_zeros = unflushed < log.tail.ring.len_bytes() / SHARE_UNFLUSHED;
+        let zeroed = if needs_zeros { 0 } else { region.pages };
+        log.log_move = LogMove::Allocated { region, zeroed };
     }
 
     /// Gives the move up for a while. The log keeps its length; a region that was allocated for it is
@@ -192,9 +193,9 @@ impl Core {
 
     fn is_log_move_first(&self) -> bool {
         let log = lock(&self.log);
-        let LogMove::Allocated { region, zeroed, pieces } = log.log_move else { return false };
+        let LogMove::Allocated { region, zeroed } = log.log_move else { return false };
         let has_room = log.tail.free_bytes() > log.tail.ring.len_bytes() / ROOM_FOR_ZEROS;
-        let is_first = zeroed == region.pages || pieces == Pieces::AllAtOnce || has_room;
+        let is_first = zeroed == region.pages || has_room;
         is_first && !self.is_checkpoint_due_for_memory(&log)
     }
 
@@ -203,9 +204,8 @@ impl Core {
     fn continue_log_move(&self) -> Result<bool> {
         let Some(mut checkpointer) = self.try_lock_checkpointer() else { return Ok(false) };
         let log_move = lock(&self.log).log_move;
-        let LogMove::Allocated { region, zeroed, pieces } = log_move else { return Ok(false) };
+        let LogMove::Allocated { region, zeroed } = log_move else { return Ok(false) };
         let continued = match zeroed < region.pages {
-            true if pieces == Pieces::AllAtOnce => self.zero_region(region),
             true => self.zero_piece(region, zeroed),
             false => self.move_log(&mut checkpointer, region),
         };
@@ -223,19 +223,7 @@ impl Core {
             .map_err(self.write_failed("write a new log region"))?;
         self.sync_heap(SyncFor::Checkpoint, "sync a new log region")?;
         self.progress.note_step();
-        let (zeroed, pieces) = (zeroed + piece, Pieces::Synced);
-        lock(&self.log).log_move = LogMove::Allocated { region, zeroed, pieces };
-        Ok(())
-    }
-
-    /// Writes zeros into all of the new region. They are durable before a superblock names it for sure:
-    /// the sync that follows the superblock's write comes after them.
-    fn zero_region(&self, region: Region) -> Result<()> {
-        self.refuse_poisoned()?;
-        zero_log(&*self.disk, region.offset(), region.bytes())
-            .map_err(self.write_failed("write a new log region"))?;
-        let (zeroed, pieces) = (region.pages, Pieces::AllAtOnce);
-        lock(&self.log).log_move = LogMove::Allocated { region, zeroed, pieces };
+        lock(&self.log).log_move = LogMove::Allocated { region, zeroed: zeroed + piece };
         Ok(())
     }
 
@@ -288,9 +276,10 @@ impl Core {
     pub(crate) fn move_log_at_once(&self, region: Region) -> Result<()> {
         // The header names the region, whatever comes of it.
         lock(&self.log).log_move = LogMove::Stale;
-        self.zero_region(region)?;
+        self.refuse_poisoned()?;
+        zero_log(&*self.disk, region.offset(), region.bytes())
+            .map_err(self.write_failed("write a new log region"))?;
         self.sync_heap(SyncFor::Checkpoint, "sync a new log region")?;
-        lock(&self.log).log_move = LogMove::Stale;
         self.move_log(&mut self.lock_checkpointer(), region)
     }
 
@@ -369,8 +358,7 @@ impl Core {
             return Err(self.io_error("renew a log region")(error));
         }
         // Unlike pages past the file's end, these have bytes.
-        let pieces = Pieces::Synced;
-        lock(&self.log).log_move = LogMove::Allocated { region, zeroed: 0, pieces };
+        lock(&self.log).log_move = LogMove::Allocated { region, zeroed: 0 };
         while self.continue_log_move()? {}
         Ok(())
     }

@@ -12,24 +12,13 @@ pub(super) enum LogMove {
     Wanted {
         bytes: u64,
     },
-    /// A region is allocated, and so many of its pages have zeros.
+    /// A region is allocated, and so many of its pages need no zeros any more.
     Allocated {
         region: Region,
         zeroed: u64,
-        /// How the others get theirs.
-        pieces: Pieces,
     },
     /// The heap's header names a region that the superblocks do not name.
     Stale,
-}
-
-/// How the pages of a new region get zeros.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pieces {
-    /// A piece at a time, each one synced: commits wait for flushes, which wait for a sync.
-    Synced,
-    /// In one go, and no sync: commits wait for room in the log.
-    AllAtOnce,
 }
 
 /// A region of the heap, in pages.
@@ -68,9 +57,7 @@ impl LogMove {
     pub(super) fn makes_room(self) -> bool {
         match self {
             Self::Wanted { .. } => true,
-            Self::Allocated { region, zeroed, pieces } => {
-                zeroed == region.pages || pieces == Pieces::AllAtOnce
-            }
+            Self::Allocated { region, zeroed } => zeroed == region.pages,
             Self::None | Self::Stale => false,
         }
     }
