@@ -200,7 +200,7 @@ pub fn recover(fixture: &Roots, disk: &MemoryDisk, bits: u8, mut chance: Chance)
     let _ = store.read().map(|tx| fixture.readable(&tx));
     if chance.one_in(4) {
         for number in 0..3 {
-            let _ = store.update(|tx| fixture.change_any(0, number, tx));
+            let _ = store.try_update(|tx| fixture.change_any(0, number, tx));
         }
         let _ = store.checkpoint();
         let _ = store.close();
