@@ -143,7 +143,7 @@ impl OpenOptions {
             match self.open_or_create_shared(path, log_bytes) {
                 // Another process may be creating the store, with the file locked exclusively.
                 Err(error) if is_locked(&error) && started.elapsed() < EXCLUSIVE_TIMEOUT => {
-                    sleep(EXCLUSIVE_TIMEOUT / 50);
+                    sleep(EXCLUSIVE_TIMEOUT / 200);
                 }
                 found => break found?,
             }
@@ -382,8 +382,9 @@ impl OpenOptions {
     }
 }
 
-/// How long opening a shared store waits for a process that holds it exclusively.
-const EXCLUSIVE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long opening a shared store waits for a process that holds it exclusively: one that creates it
+/// syncs a handful of times, and half a second was too short for eight on a busy machine.
+const EXCLUSIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often the file may appear and vanish while it is being opened.
 const MAX_TRIES: usize = 100;

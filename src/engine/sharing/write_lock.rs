@@ -112,6 +112,7 @@ impl Core {
         let mut acquiring = Acquiring { sharing, has_lock: None };
         let acquired = self.lock_out_others(sharing, deadline, last, since);
         acquiring.has_lock = Some(matches!(acquired, Ok(true)));
+        // Made only if the lock was acquired: dropping a `WriteLock` leaves a hold.
         Ok(acquired?.then(|| WriteLock { shared: Some(self) }))
     }
 
